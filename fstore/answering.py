@@ -1,0 +1,139 @@
+"""A trainer's question in, a verified frame out: the hit path, and what follows a miss."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+import pyarrow as pa
+
+from fstore import deadline, local_compute, results
+from fstore.asking import Question
+from fstore.errors import EntryCorrupt, FeatureStoreError, ManifestUnavailable, StorageUnavailable
+from fstore.flight import Answer, Flight
+from fstore.model import Status
+from fstore.reading import read_entry
+from fstore.resources import Resources
+
+Returns = Literal["pandas", "arrow"]
+MOST_ROUNDS = 3  # an entry that is found wrong is computed again, but not for ever
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What a question came to: a table or bare result, or an error; and how."""
+
+    asked: Question
+    status: Status
+    result: Any = None
+    error: FeatureStoreError | None = None
+
+    def value(self, returns: Returns) -> Any:
+        """Return the frame in the wanted form, or raise the error."""
+        if self.error is not None:
+            raise self.error
+        if returns == "arrow":
+            return results.encode(self.result)
+        return self.result if isinstance(self.result, pd.DataFrame) else results.decode(results.encode(self.result))
+
+
+def deliver(resources: Resources, asked: Question, *, seconds: float) -> Delivery:
+    """Answer one question within ``seconds``."""
+    with deadline.within(seconds):
+        return next(deliver_many(resources, [asked], seconds=seconds))
+
+
+def deliver_many(resources: Resources, questions: Sequence[Question], *, seconds: float) -> Iterator[Delivery]:
+    """Answer questions as their results come, hits first; equal questions are computed once and answered each.
+
+    An entry that turns out wrong when it is read is hidden and asked for again.
+    """
+    ends_at = time.monotonic() + seconds
+    waiting: dict[str, list[Question]] = {}
+    for asked in questions:
+        waiting.setdefault(asked.key, []).append(asked)
+    open_keys = {key: same[0] for key, same in waiting.items()}
+    for delivery in _hits(resources, open_keys, waiting):
+        yield from _each(delivery, waiting)
+    if open_keys:
+        resources.recorder.count("cache_misses", sum(len(waiting[key]) for key in open_keys))
+    for _ in range(MOST_ROUNDS):
+        if not open_keys:
+            return
+        for answer in Flight(resources, open_keys.values(), seconds=ends_at - time.monotonic()).answers():
+            read = _read(resources, answer)
+            if read is not None:
+                del open_keys[answer.asked.key]
+                yield from _each(read, waiting)
+    for asked in open_keys.values():
+        fault = EntryCorrupt(
+            asked.key, "its file", f"was found wrong {MOST_ROUNDS} times in a row; check the store's disk"
+        )
+        yield from _each(Delivery(asked, Status.COMPUTED, error=fault), waiting)
+
+
+def _hits(
+    resources: Resources, open_keys: dict[str, Question], waiting: dict[str, list[Question]]
+) -> Iterator[Delivery]:
+    try:
+        found = (
+            resources.manifest.find_live_many(list(open_keys))
+            if len(open_keys) > 1
+            else {key: entry for key in open_keys if (entry := resources.manifest.find_live(key)) is not None}
+        )
+        for key, entry in found.items():
+            table = read_entry(resources, entry)
+            if table is not None:
+                resources.recorder.count("cache_hits", len(waiting[key]))
+                yield Delivery(open_keys.pop(key), Status.HIT, table)
+    except ManifestUnavailable:
+        return  # the flight decides what to do without Postgres
+    except StorageUnavailable as error:
+        yield from _without_store(resources, open_keys, error)
+
+
+def _without_store(
+    resources: Resources, open_keys: dict[str, Question], error: StorageUnavailable
+) -> Iterator[Delivery]:
+    """The folder cannot be read: compute here and keep nothing, as long as the settings allow it."""
+    for key, asked in list(open_keys.items()):
+        del open_keys[key]
+        yield _computed_here(resources, asked, error)
+
+
+def _read(resources: Resources, answer: Answer) -> Delivery | None:
+    if answer.error is not None:
+        return Delivery(answer.asked, answer.status, error=answer.error)
+    if answer.locator is None:
+        return Delivery(answer.asked, answer.status, answer.result)
+    try:
+        table: pa.Table | None = read_entry(resources, answer.locator)
+    except (ManifestUnavailable, StorageUnavailable) as error:
+        return _computed_here(resources, answer.asked, error)
+    if table is None:
+        return None
+    if answer.status is Status.COALESCED:
+        resources.recorder.count("coalesced")
+    return Delivery(answer.asked, answer.status, table)
+
+
+def _computed_here(resources: Resources, asked: Question, cause: FeatureStoreError) -> Delivery:
+    if resources.settings.on_unavailable != "compute":
+        return Delivery(asked, Status.COALESCED, error=cause)
+    resources.recorder.degraded("store folder", str(cause))
+    try:
+        return Delivery(
+            asked,
+            Status.COMPUTED,
+            local_compute.compute_only(asked, seconds=deadline.remaining(resources.settings.request_timeout_s)),
+        )
+    except FeatureStoreError as error:
+        return Delivery(asked, Status.COMPUTED, error=error)
+
+
+def _each(delivery: Delivery, waiting: dict[str, list[Question]]) -> Iterator[Delivery]:
+    for asked in waiting[delivery.asked.key]:
+        yield Delivery(asked, delivery.status, delivery.result, delivery.error)

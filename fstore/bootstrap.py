@@ -1,0 +1,95 @@
+"""Settings in, open objects out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fstore import features, schema, settings
+from fstore.broker import Broker
+from fstore.coordination import Coordination
+from fstore.database import Database
+from fstore.errors import ConfigurationError
+from fstore.files import Files
+from fstore.hints import Hints
+from fstore.jobs import Jobs
+from fstore.manifest import Manifest
+from fstore.recorder import Recorder
+from fstore.redis_link import RedisLink
+from fstore.resources import Resources
+from fstore.settings import Settings
+from fstore.source_memo import PostgresSourceMemo
+from fstore.stackfile import running_stack
+
+log = logging.getLogger("fstore.bootstrap")
+
+
+def load_settings(overrides: Mapping[str, Any] | None = None, *, config_file: Path | None = None) -> Settings:
+    """Gather the settings; what neither argument, environment nor file says comes from a local stack that runs on the same root."""
+    plain = settings.load(overrides, config_file=config_file)
+    stack = running_stack(plain.path)
+    return settings.load(overrides, config_file=config_file, stack=stack) if stack else plain
+
+
+def open_resources(chosen: Settings, *, role: str) -> Resources:
+    """Open adapters for one process; nothing is connected before it is used.
+
+    ``role`` names the process in Postgres' session list. Raises
+    ``ConfigurationError`` when Postgres or Redis is not configured.
+    """
+    faults = [
+        f"FEATURE_STORE_{name.upper()} is not set and no local stack runs on {chosen.path}; set it, or start a stack with 'fstore up'"
+        for name in ("postgres_url", "redis_url")
+        if getattr(chosen, name) is None
+    ]
+    if chosen.postgres_url is None or chosen.redis_url is None:
+        raise ConfigurationError(faults)
+    try:
+        features.load_modules(chosen.feature_modules)
+    except ConfigurationError as error:
+        if role.startswith("worker"):
+            raise  # a worker that lacks a feature would fail every request for it
+        log.warning("%s", error)  # a trainer only needs what it asks for
+    database = Database(
+        chosen.postgres_url.get_secret_value(),
+        application_name=f"fstore/{role}",
+        connect_timeout_s=chosen.connect_timeout_s,
+        pool_size=chosen.max_workers,
+    )
+    link = RedisLink(chosen.redis_url.get_secret_value(), timeout_s=chosen.connect_timeout_s)
+    coordination = Coordination(link, lock_s=chosen.lock_seconds)
+    return Resources(
+        settings=chosen,
+        database=database,
+        manifest=Manifest(database),
+        jobs=Jobs(
+            database, lease_s=chosen.lease_seconds, memory_s=chosen.failure_memory_s, max_starts=chosen.max_starts
+        ),
+        memo=PostgresSourceMemo(database),
+        files=Files(chosen.path),
+        coordination=coordination,
+        hints=Hints(link),
+        broker=Broker(chosen),
+        recorder=Recorder(coordination),
+    )
+
+
+def prepare(chosen: Settings) -> tuple[str | None, str | None]:
+    """Bring database and folder into being: run missing migrations, make the folders, tie both by the store's id.
+
+    Returns the schema revision before and after. Safe to call at every start and by
+    several processes at once.
+    """
+    if chosen.postgres_url is None:
+        raise ConfigurationError(["FEATURE_STORE_POSTGRES_URL is not set; there is nothing to migrate"])
+    url = chosen.postgres_url.get_secret_value()
+    before, after = schema.migrate(url)
+    database = Database(url, application_name="fstore/migrate", connect_timeout_s=chosen.connect_timeout_s, pool_size=1)
+    try:
+        store_id, _ = Manifest(database).store_identity()
+    finally:
+        database.close()
+    Files(chosen.path).create(store_id)
+    return before, after

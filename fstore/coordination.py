@@ -1,0 +1,182 @@
+"""Redis: dedup locks, hints, usage and counters. All of it may be lost at any moment; only time is lost with it."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fstore.errors import BrokerUnavailable
+from fstore.heartbeat import heartbeat
+from fstore.redis_link import RedisLink
+
+PREFIX = "fstore:"
+USAGE = PREFIX + "usage"
+COUNTERS = PREFIX + "counters"
+FLUSHING = PREFIX + "flushing"
+KNOWN_SINCE = PREFIX + "known-since"
+
+# A lock is only ever touched by whoever holds its token: a plain DEL or PEXPIRE
+# after a pause would hit the next holder's lock.
+_RELEASE = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) else return 0 end"
+_RENEW = (
+    "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('pexpire', KEYS[1], ARGV[2]) else return 0 end"
+)
+
+
+def lock_name(fingerprint: str, key: str) -> str:
+    """Return the dedup lock's name: fingerprint first, so that all work on one data set sorts together."""
+    return f"{PREFIX}dedup:{fingerprint}:{key}"
+
+
+def hint_channel(key: str) -> str:
+    """Return the channel on which the end of ``key``'s computation is announced."""
+    return f"{PREFIX}done:{key}"
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """The dedup lock of one key, held under a token nobody else has."""
+
+    name: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """Usage and counters taken out of Redis, to be written to Postgres and then dropped."""
+
+    hits: Mapping[str, int]
+    counters: Mapping[str, int]
+
+
+class Coordination:
+    """What trainers and workers tell each other through Redis; every method may raise ``BrokerUnavailable``."""
+
+    def __init__(self, link: RedisLink, *, lock_s: float) -> None:
+        self._link = link
+        self._lock_ms = round(lock_s * 1000)
+        self._release = link.script(_RELEASE)
+        self._renew = link.script(_RENEW)
+
+    def lead(self, fingerprint: str, key: str) -> Lead | None:
+        """Take the dedup lock of ``key``, or return None when somebody else leads."""
+        lead = Lead(lock_name(fingerprint, key), uuid.uuid4().hex)
+        won = self._link.call(
+            "taking a dedup lock", lambda client: client.set(lead.name, lead.token, nx=True, px=self._lock_ms)
+        )
+        return lead if won else None
+
+    def renew(self, lead: Lead) -> bool:
+        """Prolong a lock that is still ours; False when it lapsed."""
+        return bool(
+            self._link.call(
+                "renewing a dedup lock", lambda client: self._renew([lead.name], [lead.token, self._lock_ms], client)
+            )
+        )
+
+    def release(self, lead: Lead) -> None:
+        """Give a lock up if it is still ours."""
+        self._link.call("releasing a dedup lock", lambda client: self._release([lead.name], [lead.token], client))
+
+    @contextlib.contextmanager
+    def holding(self, lead: Lead, *, renewed: bool = True) -> Iterator[None]:
+        """Release a lock when the block ends; ``renewed`` keeps it alive in a block that may outlast it.
+
+        A lock that cannot be renewed or released is left to lapse: it saves work, it
+        protects nothing.
+        """
+        try:
+            with (
+                heartbeat("fstore-dedup-lock", self._lock_ms / 3000, lambda: self.renew(lead))
+                if renewed
+                else contextlib.nullcontext()
+            ):
+                yield
+        finally:
+            with contextlib.suppress(BrokerUnavailable):
+                self.release(lead)
+
+    def announce(self, keys: Sequence[str], counters: Mapping[str, int]) -> None:
+        """Count what was done and tell waiters that these keys are settled, in that order and one round trip."""
+
+        def publish(client: Any) -> None:
+            pipe = client.pipeline(transaction=False)
+            for name, n in counters.items():
+                pipe.hincrby(COUNTERS, name, n)
+            for key in keys:
+                pipe.publish(hint_channel(key), "settled")
+            pipe.execute()
+
+        self._link.call("announcing results", publish)
+
+    def note(self, hits: Mapping[str, int], counters: Mapping[str, int]) -> None:
+        """Add to the usage and counters that the next flush takes to Postgres, in one round trip."""
+
+        def write(client: Any) -> None:
+            pipe = client.pipeline(transaction=True)
+            for key, n in hits.items():
+                pipe.hincrby(USAGE, key, n)
+            for name, n in counters.items():
+                pipe.hincrby(COUNTERS, name, n)
+            pipe.execute()
+
+        self._link.call("noting usage", write)
+
+    def take_notes(self) -> Notes:
+        """Set the notes aside for a flush, and return them; unfinished earlier flushes are taken up first."""
+
+        def take(client: Any) -> Notes:
+            aside = {}
+            for name in (USAGE, COUNTERS):
+                target = name.replace(PREFIX, FLUSHING + ":")
+                with contextlib.suppress(Exception):  # "no such key": nothing was noted since the last flush
+                    client.renamenx(name, target)
+                aside[name] = {k: int(v) for k, v in client.hgetall(target).items()}
+            return Notes(hits=aside[USAGE], counters=aside[COUNTERS])
+
+        return self._link.call("taking notes of usage", take)
+
+    def drop_notes(self) -> None:
+        """Forget the notes that were set aside, once Postgres has them."""
+        names = [name.replace(PREFIX, FLUSHING + ":") for name in (USAGE, COUNTERS)]
+        self._link.call("dropping notes of usage", lambda client: client.delete(*names))
+
+    def pending_counters(self) -> dict[str, int]:
+        """Return the counters that Postgres does not have yet."""
+
+        def read(client: Any) -> dict[str, int]:
+            total: dict[str, int] = {}
+            for name in (COUNTERS, COUNTERS.replace(PREFIX, FLUSHING + ":")):
+                for counter, n in client.hgetall(name).items():
+                    total[counter] = total.get(counter, 0) + int(n)
+            return total
+
+        return self._link.call("reading counters", read)
+
+    def usage_known_for(self, now: float) -> float:
+        """Return for how many seconds usage notes have been kept without a loss.
+
+        The mark is set by whoever asks first after Redis lost its memory; upkeep condemns
+        nothing by last access until the mark is old enough to have seen every trainer.
+        """
+
+        def read(client: Any) -> float:
+            client.hsetnx(KNOWN_SINCE, "at", repr(now))
+            return now - float(client.hget(KNOWN_SINCE, "at"))
+
+        return max(0.0, self._link.call("reading the age of the usage notes", read))
+
+    def queue_length(self, queue: str) -> int:
+        """Return how many messages wait in a Celery queue."""
+        return int(self._link.call("reading a queue's length", lambda client: client.llen(PREFIX + queue)))
+
+    def is_up(self) -> bool:
+        """Return whether Redis answers now."""
+        return self._link.is_up()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._link.close()

@@ -1,0 +1,47 @@
+"""The time one call may still take, known to every adapter below it.
+
+Adapters wait on sockets in many places; handing a deadline through each
+signature would bury what the functions are about. A call opens a budget once,
+and whoever waits below asks how much of it is left.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+_ends_at: ContextVar[float | None] = ContextVar("fstore_deadline", default=None)
+
+
+@contextmanager
+def within(seconds: float | None) -> Iterator[None]:
+    """Bound every wait inside the block to ``seconds`` from now; an outer, earlier bound stays in force."""
+    outer = _ends_at.get()
+    if seconds is None:
+        yield
+        return
+    ends_at = time.monotonic() + seconds
+    token = _ends_at.set(ends_at if outer is None else min(outer, ends_at))
+    try:
+        yield
+    finally:
+        _ends_at.reset(token)
+
+
+def remaining(most: float) -> float:
+    """Return how many seconds the next wait may take: ``most``, or less when the call is nearly due.
+
+    Never below 0.05 s, so that an answer that is already there is still picked up.
+    """
+    ends_at = _ends_at.get()
+    if ends_at is None:
+        return most
+    return max(0.05, min(most, ends_at - time.monotonic()))
+
+
+def is_due() -> bool:
+    """Return whether the current call has used up its time."""
+    ends_at = _ends_at.get()
+    return ends_at is not None and time.monotonic() >= ends_at

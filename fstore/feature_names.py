@@ -1,0 +1,141 @@
+"""What a function is called, where it can be found again, and what to tell people when it cannot."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from types import FunctionType, MethodType
+from typing import Any
+
+from fstore.errors import FeatureNotRegistered
+
+# What the script's module is called in the process that runs it, and in children that multiprocessing spawns.
+MAIN_NAMES = ("__main__", "__mp_main__")
+
+_main_alias: dict[str, str] = {}
+_FAULTS: tuple[tuple[Callable[[Any], bool], str], ...] = (
+    (lambda f: isinstance(f, functools.partial), "a partial has no name to find it by; write a def that calls it"),
+    (
+        lambda f: isinstance(f, MethodType),
+        "a method brings along an object that no worker has; write a def outside the class",
+    ),
+    (lambda f: plain_function(f) is None, "only a function written with def can be registered"),
+    (lambda f: "<lambda>" in f.__qualname__, "a lambda has no name to find it by; write it as a def"),
+    (
+        lambda f: "<locals>" in f.__qualname__,
+        "it is defined inside another function, where no worker can find it; move it to the top of its module "
+        "(a decorator of your own must use functools.wraps)",
+    ),
+    (inspect.iscoroutinefunction, "it is an async function; a feature returns its frame"),
+)
+
+
+def plain_function(func: Any) -> FunctionType | None:
+    """Follow ``__wrapped__`` to the function whose source is the feature's; None when there is none."""
+    seen: set[int] = set()
+    while not isinstance(func, FunctionType) or hasattr(func, "__wrapped__"):
+        if id(func) in seen or not hasattr(func, "__wrapped__"):
+            return None
+        seen.add(id(func))
+        func = func.__wrapped__
+    return func
+
+
+def feature_name(func: Callable[..., Any]) -> str:
+    """Name a function ``"module:qualname"``, by the name under which a worker can import its module."""
+    return f"{importable_module(func)}:{func.__qualname__}"
+
+
+def importable_module(func: Callable[..., Any]) -> str:
+    """Find the importable name of the function's module, also when that module is the running script."""
+    module = func.__module__
+    function = plain_function(func)
+    if module not in MAIN_NAMES or function is None:
+        return module
+    spec = function.__globals__.get("__spec__")
+    if spec is not None and spec.name not in MAIN_NAMES:
+        return str(spec.name)
+    return _main_alias.get(_real(function.__globals__.get("__file__")), "__main__")
+
+
+def claim_script(module: str) -> bool:
+    """Say whether ``module`` is the running script itself; if so its functions are known by this name from now on.
+
+    Importing it again under its name would run the script a second time.
+    """
+    main = sys.modules.get("__main__")
+    spec = getattr(main, "__spec__", None)
+    if spec is not None:
+        return bool(spec.name == module)
+    script = _real(getattr(main, "__file__", None))
+    if not script:
+        return False
+    if module in sys.modules:
+        file = getattr(sys.modules[module], "__file__", None)
+    else:
+        found = importlib.util.find_spec(module)
+        file = found.origin if found is not None else None
+    if _real(file) != script:
+        return False
+    _main_alias[script] = module
+    return True
+
+
+def fault_of(func: Any) -> str | None:
+    """Say why a callable cannot be a registered feature; None when it can."""
+    return next((fault for applies, fault in _FAULTS if applies(func)), None) or signature_fault(func)
+
+
+def signature_fault(func: Callable[..., Any]) -> str | None:
+    """Say why ``func(raw, config)`` could not be called; None when it could."""
+    try:
+        inspect.signature(func).bind(None, None)
+    except TypeError as exc:
+        return f"it must be callable as func(raw, config): {exc}"
+    except ValueError:
+        return None  # Some compiled callables do not tell their signature.
+    return None
+
+
+def describe(func: Any) -> str:
+    """Name any object the way its owner would recognise it; never fails."""
+    target = func.func if isinstance(func, functools.partial) else func
+    name = getattr(target, "__qualname__", None) or type(target).__qualname__
+    module = getattr(target, "__module__", None) or type(target).__module__
+    return f"{module}:{name}"[:200]
+
+
+def not_registered(func: Any) -> FeatureNotRegistered:
+    """Build the error for a callable that was never registered, with the line that fixes it."""
+    fault = fault_of(func)
+    short = getattr(func, "__name__", "func")
+    local = f'fstore.local({short if short.isidentifier() else "func"}, version="1")'
+    if fault:
+        return FeatureNotRegistered(describe(func), f"{fault}; or compute it in this process: {local}")
+    module = importable_module(func)
+    if module in MAIN_NAMES:
+        return stuck_in_script(func)
+    return FeatureNotRegistered(
+        feature_name(func),
+        f'write  @fstore.feature(version="1")  on the line above  def {short}(...)  in {module}, on top of other '
+        f"decorators, and list the module in FEATURE_STORE_FEATURE_MODULES of trainers and workers; "
+        f"or compute it in this process: {local}",
+    )
+
+
+def stuck_in_script(func: Callable[..., Any]) -> FeatureNotRegistered:
+    """Build the error for a function of a script or notebook, which workers cannot import."""
+    return FeatureNotRegistered(
+        f"__main__:{func.__qualname__}",
+        f"it is defined in the running script or notebook, which workers cannot import; move def {func.__name__}(...) with "
+        '@fstore.feature(version="1") above it to a module, for example my_features.py, and set  FEATURE_STORE_FEATURE_MODULES=my_features,fstore.intraday  for '
+        f'trainers and workers; or compute it in this process: fstore.local({func.__name__}, version="1")',
+    )
+
+
+def _real(file: str | None) -> str:
+    return os.path.realpath(file) if file else ""

@@ -1,0 +1,299 @@
+"""The store folder: stage, publish, read, list.
+
+Layout below the root::
+
+    STORE_ID                                   must equal the database's
+    entries/<aa>/<key>.<token>.parquet         published, mode 0440, never changed, name never reused
+    entries/<aa>/.tmp-<token>                  being written
+    staging/raw/<aa>/<digest>.arrow            raw data on their way to a worker
+    staging/results/<key>.<token>.parquet      results on their way to a publisher
+    quarantine/                                files found wrong, kept for a look
+
+``<aa>`` are the first two hex digits of the key, so that no folder grows without
+bound. No caller text ever becomes part of a path.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from blake3 import blake3
+
+from fstore.errors import EntryCorrupt, InvalidRequest, SourceChanged, StorageFull, StorageUnavailable, StoreMismatch
+from fstore.model import Locator
+
+STORE_ID = "STORE_ID"
+TEMPORARY = ".tmp-"
+_CHUNK = 4 << 20
+_PARALLEL_FROM = 1 << 20  # below, BLAKE3's threads cost more than they bring
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
+# Over NFS a fresh file may be unknown to this host for a moment, and a handle may go stale.
+_NOT_YET_VISIBLE_WAITS_S = (0.02, 0.2, 0.8)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A file that is complete and durable; ``path`` is relative to the root, ``content_digest`` the BLAKE3 of its bytes."""
+
+    path: str
+    file_size_bytes: int
+    content_digest: str
+
+
+class Files:
+    """One store folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def create(self, store_id: str) -> None:
+        """Make the folders and write ``STORE_ID``, unless they are there; raises ``StoreMismatch`` for another store's folder."""
+        with _translated(self.root):
+            for folder in ("entries", "staging/raw", "staging/results", "quarantine"):
+                (self.root / folder).mkdir(parents=True, exist_ok=True)
+            marker = self.root / STORE_ID
+            if not marker.exists():
+                mine = marker.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
+                _write_durably(mine, store_id.encode())
+                with suppress(FileExistsError):  # two that start at once: the first one's word counts
+                    os.link(mine, marker)
+                mine.unlink()
+        self.check(store_id)
+
+    def check(self, store_id: str) -> None:
+        """Make sure that this folder belongs to the database; raises ``StoreMismatch``."""
+        found = self.store_id()
+        if found != store_id:
+            raise StoreMismatch(str(self.root), found, store_id)
+
+    def store_id(self) -> str:
+        """Return the folder's store id, empty when it has none."""
+        try:
+            return (self.root / STORE_ID).read_text(encoding="ascii").strip()
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            raise StorageUnavailable(str(self.root), str(error)) from error
+
+    def publish(self, key: str, table: pa.Table) -> Stored:
+        """Write a result durably under a name of its own: temp file in the target folder, fsync, rename, fsync of the folder.
+
+        The name is never used again. Without a manifest row the file is garbage, so a
+        crash at any point leaves nothing that is ever read. The bytes are read back for
+        the digest: what it vouches for is what lies on disk.
+        """
+        token = uuid.uuid4().hex[:16]
+        folder = self.root / "entries" / key[:2]
+        temporary = folder / f"{TEMPORARY}{token}"
+        final = folder / f"{key}.{token}.parquet"
+        with _translated(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                write_parquet(table, temporary)
+                digest, size = _seal(temporary)
+                temporary.rename(final)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+            _sync_folder(folder)
+        return Stored(str(final.relative_to(self.root)), size, digest)
+
+    def read(self, locator: Locator) -> pa.Table:
+        """Read an entry and verify size and digest of every byte; raises ``EntryCorrupt`` rather than return a wrong one."""
+        data = self.read_bytes(locator)
+        try:
+            table = pq.read_table(pa.BufferReader(data), use_threads=len(data) > _PARALLEL_FROM)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise EntryCorrupt(locator.key, locator.path, f"unreadable: {error}") from error
+        if table.num_rows != locator.rows:
+            raise EntryCorrupt(locator.key, locator.path, f"rows: {table.num_rows} instead of {locator.rows}")
+        return table
+
+    def read_bytes(self, locator: Locator) -> bytes:
+        """Return the bytes of an entry, verified against its size and digest."""
+        data = self._bytes(locator)
+        if len(data) != locator.file_size_bytes:
+            raise EntryCorrupt(
+                locator.key, locator.path, f"size: {len(data)} bytes instead of {locator.file_size_bytes}"
+            )
+        hasher = blake3(max_threads=blake3.AUTO) if len(data) > _PARALLEL_FROM else blake3()
+        if hasher.update(data).hexdigest() != locator.content_digest:
+            raise EntryCorrupt(locator.key, locator.path, "digest: the bytes are not those that were written")
+        return data
+
+    def _bytes(self, locator: Locator) -> bytes:
+        path = self.root / locator.path
+        cause: OSError
+        for wait_s in (*_NOT_YET_VISIBLE_WAITS_S, None):
+            try:
+                return path.read_bytes()
+            except FileNotFoundError as error:
+                fault, cause = "missing", error
+            except OSError as error:
+                if error.errno != errno.ESTALE:
+                    raise StorageUnavailable(str(path), str(error)) from error
+                fault, cause = "missing: stale handle", error
+            if wait_s is not None:
+                time.sleep(wait_s)
+        raise EntryCorrupt(locator.key, locator.path, fault) from cause
+
+    def stage_raw(self, digest: str, table: pa.Table) -> str:
+        """Put raw data where workers can read them, once per digest, and return the path relative to the root.
+
+        A file that is there already is marked as used now, so that upkeep leaves it alone.
+        """
+        final = self.root / "staging" / "raw" / digest[:2] / f"{digest}.arrow"
+        with _translated(final.parent):
+            with suppress(OSError):
+                os.utime(final)
+                return str(final.relative_to(self.root))
+            final.parent.mkdir(parents=True, exist_ok=True)
+            temporary = final.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:16]}")
+            try:
+                with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+                    writer.write_table(table, max_chunksize=1 << 20)
+                temporary.chmod(0o440)
+                temporary.rename(final)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+        return str(final.relative_to(self.root))
+
+    def read_staged_raw(self, path: str) -> pa.Table:
+        """Read staged raw data; raises ``SourceChanged`` when they are gone or damaged."""
+        try:
+            with pa.OSFile(str(self.inside(path)), "rb") as source:
+                return pa.ipc.open_file(source).read_all()
+        except FileNotFoundError as error:
+            raise SourceChanged(path, "the staged copy is gone; ask again to stage it anew") from error
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise SourceChanged(
+                path, f"the staged copy cannot be read ({error}); ask again to stage it anew"
+            ) from error
+
+    def stage_result(self, key: str, table: pa.Table) -> str:
+        """Leave a result where a worker finds it to publish it, and return the path relative to the root."""
+        final = self.root / "staging" / "results" / f"{key}.{uuid.uuid4().hex[:16]}.parquet"
+        temporary = final.with_name(f"{TEMPORARY}{final.name}")
+        with _translated(final.parent):
+            final.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                write_parquet(table, temporary)
+                temporary.rename(final)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+        return str(final.relative_to(self.root))
+
+    def read_staged_result(self, path: str) -> pa.Table:
+        """Read a staged result; raises ``InvalidRequest`` for a path that is not one."""
+        resolved = self.inside(path)
+        if resolved.parent != (self.root / "staging" / "results").resolve():
+            raise InvalidRequest("staged_path", "is not a staged result")
+        try:
+            return pq.read_table(str(resolved), page_checksum_verification=True)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise InvalidRequest("staged_path", f"cannot be read: {error}") from error
+
+    def discard(self, path: str) -> None:
+        """Remove a file that no row names; a file that is gone already is as good."""
+        with suppress(OSError):
+            self.inside(path).unlink(missing_ok=True)
+
+    def quarantine(self, path: str) -> str | None:
+        """Move a file that was found wrong out of the way, and return where it lies now, or None when it is gone."""
+        source = self.root / path
+        target = self.root / "quarantine" / source.name
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source.rename(target)
+        except OSError:
+            return None
+        return str(target.relative_to(self.root))
+
+    def inside(self, path: str) -> Path:
+        """Resolve a path relative to the root; raises ``StorageUnavailable`` if it leads outside."""
+        resolved = (self.root / path).resolve()
+        if not resolved.is_relative_to(self.root.resolve()):
+            raise StorageUnavailable(path, "leads outside the store folder")
+        return resolved
+
+    def free_bytes(self) -> int:
+        """Return the space left for this user on the store's file system."""
+        try:
+            stats = os.statvfs(self.root)
+        except OSError as error:
+            raise StorageUnavailable(str(self.root), str(error)) from error
+        return stats.f_bavail * stats.f_frsize
+
+
+def write_parquet(table: pa.Table, path: Path) -> None:
+    """Write a table as every file of the store is written: zstd, page checksums, the Arrow schema kept."""
+    texts = [field.name for field in table.schema if _repeats(field.type)]
+    pq.write_table(
+        table,
+        str(path),
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=texts,
+        write_page_checksum=True,
+        store_schema=True,
+    )
+
+
+def _repeats(kind: pa.DataType) -> bool:
+    # Dictionary pages pay for text; on prices they only make writing and reading slower.
+    tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_dictionary, pa.types.is_boolean)
+    return any(test(kind) for test in tests)
+
+
+def _seal(path: Path) -> tuple[str, int]:
+    """Make a file durable and read-only, and return digest and size of what lies on disk."""
+    hasher = blake3(max_threads=blake3.AUTO)
+    size = 0
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        while chunk := os.read(descriptor, _CHUNK):
+            hasher.update(chunk)
+            size += len(chunk)
+        os.fchmod(descriptor, 0o440)
+        os.fsync(descriptor)  # an error here is final: the kernel forgets the pages, a second fsync would lie
+    finally:
+        os.close(descriptor)
+    return hasher.hexdigest(), size
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o440)
+    try:
+        os.write(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        kind = StorageFull if error.errno in _FULL else StorageUnavailable
+        raise kind(str(path), error.strerror or str(error)) from error

@@ -1,0 +1,50 @@
+"""A thread that repeats one act while a block runs: renewing a lease or a lock."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from fstore.errors import FeatureStoreError
+
+log = logging.getLogger("fstore.heartbeat")
+
+
+class Pulse:
+    """How a heartbeat goes: ``lost`` is set once the act says that there is nothing left to renew."""
+
+    def __init__(self) -> None:
+        self.lost = False
+        self.renewed_at = time.monotonic()
+
+
+@contextmanager
+def heartbeat(name: str, period_s: float, act: Callable[[], bool]) -> Iterator[Pulse]:
+    """Call ``act`` every ``period_s`` in a thread until the block ends, or until it returns False.
+
+    An act that raises one of fstore's errors is tried again a period later: what it
+    renews may lapse meanwhile, and the next call then says so.
+    """
+    pulse = Pulse()
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(period_s):
+            try:
+                if not act():
+                    pulse.lost = True
+                    return
+                pulse.renewed_at = time.monotonic()
+            except FeatureStoreError as error:
+                log.warning("%s: %s", name, error)
+
+    thread = threading.Thread(target=beat, name=name, daemon=True)
+    thread.start()
+    try:
+        yield pulse
+    finally:
+        ended.set()
+        thread.join(timeout=period_s)

@@ -1,0 +1,114 @@
+"""Compares what the manifest says with what lies in the folder; touches neither."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+LOOKS_WRONG_SHARE = 0.05
+LOOKS_WRONG_COUNT = 100
+
+
+class FaultKind(StrEnum):
+    """In which way a file is not what its row says."""
+
+    MISSING = "missing"
+    SIZE = "size"
+    DIGEST = "digest"
+    UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One entry whose file is not what was written."""
+
+    key: str
+    path: str
+    kind: FaultKind
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a row says of its file; ``path`` is relative to the store's root."""
+
+    key: str
+    path: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """A file that lies in the store; ``path`` is relative to the root, ``modified_ns`` by its file system's clock."""
+
+    path: str
+    size_bytes: int
+    modified_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What one shard holds beside matching rows and files: rows without file, files of another size, files without row."""
+
+    rows: int
+    files: int
+    lost: tuple[Expected, ...]
+    wrong_size: tuple[tuple[Expected, FoundFile], ...]
+    orphans: tuple[FoundFile, ...]
+
+    def faults(self) -> tuple[Fault, ...]:
+        """Return what is wrong with rows, in the words of a report."""
+        missing = (Fault(row.key, row.path, FaultKind.MISSING, "there is no file") for row in self.lost)
+        resized = (
+            Fault(row.key, row.path, FaultKind.SIZE, f"{file.size_bytes} bytes instead of {row.size_bytes}")
+            for row, file in self.wrong_size
+        )
+        return (*missing, *resized)
+
+
+def shard_of(key: str) -> str:
+    """Return the folder, two hex digits, that holds the files of ``key``."""
+    return key[:2]
+
+
+def key_of(path: str) -> str:
+    """Return the key that a file's name starts with; names have the form ``<key>.<token>.parquet``."""
+    return path.rpartition("/")[2].partition(".")[0]
+
+
+def compare(rows: Iterable[Expected], found: Iterable[FoundFile]) -> Comparison:
+    """Match rows with files, of one shard or of a whole store, in memory proportional to ``rows``.
+
+    Rows have to be read *after* the files were listed, or a file whose row is
+    just being inserted looks like an orphan; and a file that was published after
+    the listing looks lost, so look again before believing it.
+    """
+    waiting = {row.path: row for row in rows}
+    total_rows, files = len(waiting), 0
+    wrong_size, orphans = [], []
+    for file in found:
+        files += 1
+        row = waiting.pop(file.path, None)
+        if row is None:
+            orphans.append(file)
+        elif row.size_bytes != file.size_bytes:
+            wrong_size.append((row, file))
+    lost = sorted(waiting.values(), key=lambda row: row.path)
+    wrong_size.sort(key=lambda pair: pair[0].path)
+    orphans.sort(key=lambda file: file.path)
+    return Comparison(total_rows, files, tuple(lost), tuple(wrong_size), tuple(orphans))
+
+
+def looks_wrong(*, orphans: int, lost: int, total_rows: int, total_files: int) -> str | None:
+    """Return why the folder and the database seem not to belong together, or None when all looks ordinary.
+
+    More than a twentieth and more than a hundred files without a row, or rows
+    without a file, are the mark of an empty database, an unmounted folder or a
+    restored backup, not of garbage.
+    """
+    if orphans > LOOKS_WRONG_COUNT and orphans > LOOKS_WRONG_SHARE * total_files:
+        return f"{orphans} of {total_files} files have no row: the database may be empty, restored from a backup or another store's"
+    if lost > LOOKS_WRONG_COUNT and lost > LOOKS_WRONG_SHARE * total_rows:
+        return f"{lost} of {total_rows} entries have no file: the folder may be unmounted, emptied or another store's"
+    return None

@@ -1,0 +1,147 @@
+"""Postgres: computations being queued or run; claims, leases, the fence and failure notes."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from fstore.database import Database, Row, statements
+from fstore.model import Claim, EntryState, FailureNote, Job, JobState, Locator
+
+_COLUMNS = (
+    "j.state, j.attempt, j.starts, j.owner, coalesce(j.lease_until < now(), false), "
+    "coalesce(j.finished_ts > now() - make_interval(secs => %(memory_s)s), false), "
+    "j.requested_ts, j.started_ts, j.finished_ts, j.error"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One key as a waiter sees it: the live entry, a condemned one that may be revived, or the job."""
+
+    key: str
+    entry: Locator | None
+    condemned: bool
+    job: Job | None
+
+
+class Jobs:
+    """The job table's statements, one method each; every method may raise ``ManifestUnavailable``.
+
+    ``memory_s`` is how long a failure answers for its key, ``max_starts`` how
+    often a computation may end its worker, ``lease_s`` how long a claim holds
+    without being renewed.
+    """
+
+    def __init__(self, database: Database, *, lease_s: float, memory_s: float, max_starts: int) -> None:
+        self._database = database
+        self._sql = {name: text.replace("{columns}", _COLUMNS) for name, text in statements("jobs").items()}
+        self._rules = {"lease_s": lease_s, "memory_s": memory_s, "max_starts": max_starts}
+
+    def enqueue(self, requests: Mapping[str, Mapping[str, Any]]) -> set[str]:
+        """Register computations that nobody has registered yet, and return their keys."""
+        rows = [{"key": key, "request": request} for key, request in requests.items()]
+        return {
+            key
+            for (key,) in self._database.transact(self._sql["enqueue"], {**self._rules, "requests": json.dumps(rows)})
+        }
+
+    def claim(self, key: str, request: Mapping[str, Any]) -> Claim | None:
+        """Take the right to compute ``key`` if it is free, or return None; ``look`` then tells why."""
+        owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex}"
+        wanted = {**self._rules, "key": key, "owner": owner, "request": json.dumps(request)}
+        rows = self._database.query(self._sql["claim"], wanted)
+        return Claim(key, attempt=rows[0][0], owner=owner) if rows else None
+
+    def renew(self, claim: Claim) -> bool:
+        """Prolong the lease; False means the claim is lost and its result can no longer be published."""
+        return bool(self._database.query(self._sql["renew"], {**self._rules, **asdict(claim)}))
+
+    def release(self, claim: Claim) -> bool:
+        """Give the claim back unfinished, so that another worker takes over at once."""
+        return bool(self._database.transact(self._sql["release"], asdict(claim)))
+
+    def fail(self, claim: Claim, note: FailureNote) -> bool:
+        """End the job with a note that all its waiters are told."""
+        return bool(self._database.transact(self._sql["fail"], {**asdict(claim), "error": json.dumps(asdict(note))}))
+
+    def bury(self, keys: Sequence[str] | None = None) -> list[str]:
+        """Mark jobs dead that were started ``max_starts`` times without an end; return their keys."""
+        wanted = {**self._rules, "keys": None if keys is None else list(keys)}
+        return [key for (key,) in self._database.transact(self._sql["bury"], wanted)]
+
+    def take_stale(self, keys: Sequence[str] | None = None, *, limit: int = 500) -> list[tuple[str, Mapping[str, Any]]]:
+        """Return jobs (key, request) whose message or worker was lost, each to one caller only: send them again."""
+        wanted = {**self._rules, "keys": None if keys is None else list(keys), "limit": limit}
+        return [(key, request) for key, request in self._database.transact(self._sql["take_stale"], wanted)]
+
+    def settle(self, keys: Sequence[str] | None = None) -> int:
+        """End jobs whose key has a live entry already, and return how many."""
+        return len(self._database.query(self._sql["settle"], {"keys": None if keys is None else list(keys)}))
+
+    def look(self, keys: Sequence[str]) -> dict[str, View]:
+        """Return for every key its entry and its job, in one round trip."""
+        rows = self._database.query(self._sql["look"], {**self._rules, "keys": list(keys)})
+        return {row[0]: _view(row) for row in rows}
+
+    def find(self, key: str) -> Job | None:
+        """Return the job of ``key`` with its request, or None."""
+        rows = self._database.query(self._sql["find_job"], {**self._rules, "key": key})
+        return _job(rows[0][0], rows[0][1:]) if rows else None
+
+    def list(self, *, limit: int = 100) -> list[Job]:
+        """Return jobs with their requests, the longest waiting first."""
+        rows = self._database.query(self._sql["list_jobs"], {**self._rules, "limit": limit})
+        return [job for row in rows if (job := _job(row[0], row[1:]))]
+
+    def forget(self, key: str) -> bool:
+        """Let a failed or dead job start anew when it is asked for again."""
+        return bool(self._database.transact(self._sql["forget"], {"key": key}))
+
+    def forget_old_failures(self) -> int:
+        """Drop failure notes older than a day, and return how many."""
+        return len(self._database.transact(self._sql["forget_old_failures"]))
+
+    def count_by_state(self) -> dict[JobState, int]:
+        """Return how many jobs stand in each state."""
+        return {JobState(state): n for state, n in self._database.query(self._sql["count_by_state"])}
+
+    def live_requests(self) -> dict[str, Mapping[str, Any]]:
+        """Return the requests of all queued and running jobs by key."""
+        return dict(self._database.query(self._sql["live_paths"]))
+
+
+def _view(row: Row) -> View:
+    key, state, path, rows, size, digest, *job = row
+    live = state == EntryState.LIVE
+    return View(
+        key=key,
+        entry=Locator(key, path, rows, size, digest) if live else None,
+        condemned=state == EntryState.CONDEMNED,
+        job=_job(key, tuple(job)),
+    )
+
+
+def _job(key: str, row: Row) -> Job | None:
+    state, attempt, starts, owner, lapsed, fresh, requested, started, finished, error, *request = row
+    if state is None:
+        return None
+    return Job(
+        key=key,
+        state=JobState(state),
+        attempt=attempt,
+        starts=starts,
+        owner=owner,
+        lapsed=lapsed,
+        remembered=fresh,
+        requested_ts=requested,
+        started_ts=started,
+        finished_ts=finished,
+        failure=FailureNote(**error) if error else None,
+        request=request[0] if request else None,
+    )

@@ -1,0 +1,113 @@
+"""What travels through the broker: small, validated JSON; never frames, never code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fstore.errors import InvalidRequest
+
+MAX_BYTES = 256 * 1024
+
+M = TypeVar("M", bound=BaseModel)
+
+_HEX = r"^[0-9a-f]{64}$"
+
+
+class RawReference(BaseModel):
+    """Where a worker finds raw data: staged below the store's root, a Parquet file or folder, or nowhere: only the caller has them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["staged", "parquet", "caller"]
+    path: str = Field(min_length=1, max_length=4096)
+
+
+class ComputeRequest(BaseModel):
+    """One computation as asked for on the wire.
+
+    A plain Celery client gives symbol, raw_data (a path), config and feature; the
+    library adds what it already knows, and the worker checks it against what it
+    finds.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal[1] = 1
+    symbol: str = Field(min_length=1, max_length=256)
+    feature: str = Field(min_length=3, max_length=512)
+    config: dict[str, Any] = Field(default_factory=dict)
+    raw_data: RawReference
+    feature_version: str | None = Field(None, max_length=256)
+    key: str | None = Field(None, pattern=_HEX)
+    fingerprint: str | None = Field(None, max_length=128)
+    hash_method: Literal["full", "footer", "tail"] | None = None
+    canonical_config: str | None = Field(None, max_length=128 * 1024)
+    waits: bool = True  # False: nobody reads the task's return value
+
+    @property
+    def known_key(self) -> str:
+        """The key; only a request that was planned, or that the library made, has one."""
+        if self.key is None:
+            raise InvalidRequest("key", "is not known before the request was planned")
+        return self.key
+
+    def wire(self) -> dict[str, Any]:
+        """Return the JSON form, without what is unset."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+class PublishRequest(BaseModel):
+    """A result computed outside a worker, staged for a worker to publish under the caller's claim."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal[1] = 1
+    key: str = Field(pattern=_HEX)
+    attempt: int = Field(ge=1)
+    owner: str = Field(min_length=1, max_length=512)
+    symbol: str = Field(min_length=1, max_length=256)
+    feature: str = Field(min_length=3, max_length=512)
+    feature_version: str = Field(max_length=256)
+    source_digest: str = Field(max_length=128)
+    canonical_config: str = Field(max_length=128 * 1024)
+    fingerprint: str = Field(max_length=128)
+    hash_method: Literal["full", "footer", "tail"]
+    staged_path: str = Field(min_length=1, max_length=4096)
+    compute_seconds: float = Field(ge=0)
+
+
+def parse_compute(message: object) -> ComputeRequest:
+    """Check a compute message; raises ``InvalidRequest`` that names the field."""
+    if isinstance(message, Mapping) and isinstance(message.get("raw_data"), str):
+        message = {**message, "raw_data": {"kind": "parquet", "path": message["raw_data"]}}
+    return _parse(ComputeRequest, message)
+
+
+def parse_publish(message: object) -> PublishRequest:
+    """Check a publish message; raises ``InvalidRequest`` that names the field."""
+    return _parse(PublishRequest, message)
+
+
+def short_repr(symbol: str, feature: str, key: str | None) -> str:
+    """Return the literal dict that Flower shows and finds, for example by ``kwargs:symbol=AAPL``."""
+    return repr({"symbol": symbol[:64], "feature": feature[:128], "key": (key or "")[:12]})
+
+
+def _parse(kind: type[M], message: object) -> M:
+    if not isinstance(message, Mapping):
+        raise InvalidRequest("request", f"expected a JSON object, got {type(message).__name__}")
+    try:
+        size = len(json.dumps(message))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidRequest("request", f"is not JSON: {error}") from error
+    if size > MAX_BYTES:
+        raise InvalidRequest("request", f"has {size} bytes, at most {MAX_BYTES} are taken; raw data travel by path")
+    try:
+        return kind.model_validate(message)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise InvalidRequest(".".join(map(str, first["loc"])) or "request", first["msg"]) from error

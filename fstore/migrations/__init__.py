@@ -1,0 +1,1 @@
+"""Alembic migrations of fstore's tables; ``fstore migrate`` runs them."""

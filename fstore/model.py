@@ -1,0 +1,204 @@
+"""The records every layer speaks of: frozen values without behaviour that touches the world."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+
+class HashMethod(StrEnum):
+    """How a fingerprint was obtained; ``full`` and ``footer`` give the same digest for the same content."""
+
+    FULL = "full"
+    FOOTER = "footer"
+    TAIL = "tail"
+
+
+class EntryState(StrEnum):
+    """What readers may do with an entry: only a live one is ever served."""
+
+    LIVE = "live"
+    CONDEMNED = "condemned"
+    QUARANTINED = "quarantined"
+
+
+class JobState(StrEnum):
+    """Where a computation stands; a finished one has an entry instead of a job."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    FAILED = "failed"
+    DEAD = "dead"
+
+
+class Status(StrEnum):
+    """How a request was answered."""
+
+    HIT = "hit"
+    COMPUTED = "computed"
+    COALESCED = "coalesced"
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """Identity of raw data.
+
+    ``digest`` is the hex BLAKE3 root. The text form names algorithm and format
+    version; a tail fingerprint has a text form of its own, hence keys of its own.
+    """
+
+    method: HashMethod
+    digest: str
+
+    FORMAT = "b3m1"
+
+    def __str__(self) -> str:
+        space = f"{self.FORMAT}-tail" if self.method is HashMethod.TAIL else self.FORMAT
+        return f"{space}:{self.digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetSource:
+    """Raw data that already lies on shared storage: one Parquet file, or a folder of them.
+
+    A folder stands for the concatenation of its ``*.parquet`` files in the order
+    of their relative paths.
+    """
+
+    path: Path
+
+    def __init__(self, path: str | Path) -> None:
+        object.__setattr__(self, "path", Path(path).expanduser().absolute())
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question of a trainer: ``feature`` is a registered function or its ``"module:qualname"``."""
+
+    symbol: str
+    raw_data: Any
+    config: Mapping[str, Any]
+    feature: Any
+
+
+@dataclass(frozen=True, slots=True)
+class KeyParts:
+    """Everything a key commits to; ``config`` is in canonical JSON form."""
+
+    symbol: str
+    feature: str
+    feature_version: str
+    config: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewEntry:
+    """What a publisher knows about a file that is complete and durable under its final name.
+
+    ``path`` is relative to the store's root; ``content_digest`` is the hex BLAKE3
+    of the whole file; ``source`` says where the raw data lay, None when only the
+    caller had them.
+    """
+
+    key: str
+    parts: KeyParts
+    hash_method: HashMethod
+    source_digest: str
+    path: str
+    rows: int
+    file_size_bytes: int
+    content_digest: str
+    start_ts: datetime | None
+    end_ts: datetime | None
+    compute_seconds: float
+    library_versions: Mapping[str, str]
+    source: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A manifest row."""
+
+    key: str
+    parts: KeyParts
+    hash_method: HashMethod
+    source_digest: str
+    path: str
+    rows: int
+    file_size_bytes: int
+    content_digest: str
+    start_ts: datetime | None
+    end_ts: datetime | None
+    compute_seconds: float
+    library_versions: Mapping[str, str]
+    state: EntryState
+    attempt: int
+    created_ts: datetime
+    condemned_ts: datetime | None
+    verified_ts: datetime | None
+    source: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Locator:
+    """The few columns of a live entry that a hit needs."""
+
+    key: str
+    path: str
+    rows: int
+    file_size_bytes: int
+    content_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to compute one key now.
+
+    ``attempt`` is the fencing number, ``owner`` a token no other claim ever
+    shares; a publisher must still hold both when it publishes.
+    """
+
+    key: str
+    attempt: int
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class FailureNote:
+    """What the waiters of a failed computation are told.
+
+    ``arguments`` are those of fstore's own errors, so that every waiter can raise
+    the same one; for any other error they are empty.
+    """
+
+    error_type: str
+    detail: str
+    traceback_text: str = ""
+    arguments: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One computation being queued or run.
+
+    By the database's clock: ``lapsed`` says its lease ran out, ``remembered`` that
+    a failure is recent enough to answer for the key.
+    """
+
+    key: str
+    state: JobState
+    attempt: int
+    starts: int
+    owner: str
+    lapsed: bool
+    remembered: bool
+    requested_ts: datetime
+    started_ts: datetime | None
+    finished_ts: datetime | None
+    failure: FailureNote | None
+    request: Mapping[str, Any] | None = None

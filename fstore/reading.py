@@ -1,0 +1,42 @@
+"""Reading an entry: every byte verified, a wrong one hidden and treated as a miss."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+
+import pyarrow as pa
+
+from fstore.errors import EntryCorrupt, ManifestUnavailable
+from fstore.model import Locator
+from fstore.resources import Resources
+
+log = logging.getLogger("fstore.reading")
+
+
+def read_entry(resources: Resources, found: Locator) -> pa.Table | None:
+    """Return an entry's table, or None when its file is gone or wrong: ask again, it is a miss by then.
+
+    A reader that lost the race against upkeep (row seen, file gone, another row or
+    none by now) has found nothing wrong; any other fault is quarantined and counted.
+    """
+    try:
+        table = resources.files.read(found)
+    except EntryCorrupt as error:
+        current = resources.manifest.find_live(found.key)
+        if current is not None and current.path == found.path:
+            hide(resources, error)
+        return None
+    resources.recorder.used(found.key)
+    return table
+
+
+def hide(resources: Resources, error: EntryCorrupt) -> bool:
+    """Quarantine an entry whose file is wrong: its row first, then the file; return whether this call did it."""
+    with suppress(ManifestUnavailable):
+        if resources.manifest.quarantine(error.key, error.path):
+            resources.files.quarantine(error.path)
+            resources.recorder.count("corrupt_detected")
+            log.warning("quarantined: key=%s path=%s fault=%s", error.key[:12], error.path, error.fault)
+            return True
+    return False

@@ -1,0 +1,114 @@
+"""The one door to Redis: bounded calls, translated errors, and a pause after a failure.
+
+redis-py multiplies its timeouts by its own retries, and its default connection
+would make a trainer wait four seconds for a closed port. Here a call may fail
+over a stale connection once, waits at most ``timeout_s``, and after a failure the
+next calls fail at once for a moment: Redis is only fast, so nobody queues for it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from fstore import deadline
+from fstore.errors import BrokerUnavailable
+
+PAUSE_AFTER_FAILURE_S = 1.0
+
+T = TypeVar("T")
+
+
+class RedisLink:
+    """Connections to one Redis; safe to share between threads and across forks (redis-py pools are keyed by pid)."""
+
+    def __init__(self, url: str, *, timeout_s: float = 2.0) -> None:
+        self._url = url
+        self._timeout_s = timeout_s
+        self._down_until = 0.0
+        self._client = self._connect(timeout_s)
+
+    def call(self, action: str, command: Callable[[redis.Redis], T]) -> T:
+        """Run ``command`` on a client; raises ``BrokerUnavailable`` when Redis does not answer in time."""
+        if time.monotonic() < self._down_until:
+            raise BrokerUnavailable(action, "did not answer a moment ago")
+        if deadline.remaining(self._timeout_s) < min(0.5, self._timeout_s):
+            raise BrokerUnavailable(action, "no time left in this call")
+        try:
+            return command(self._client)
+        except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
+            self._down_until = time.monotonic() + PAUSE_AFTER_FAILURE_S
+            raise BrokerUnavailable(action, str(error) or type(error).__name__) from error
+        except redis.RedisError as error:  # out of memory, no permission, loading, read-only replica
+            raise BrokerUnavailable(action, str(error) or type(error).__name__) from error
+
+    def script(self, text: str) -> Callable[..., Any]:
+        """Register a Lua script; call the result inside ``call``."""
+        return self._client.register_script(text)
+
+    def subscriber(self) -> Subscriber:
+        """Open a connection of its own for pub/sub."""
+        return Subscriber(self._connect(self._timeout_s))
+
+    def is_up(self) -> bool:
+        """Return whether Redis answers now."""
+        try:
+            return bool(self.call("ping", lambda client: client.ping()))
+        except BrokerUnavailable:
+            return False
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self._client.close()
+
+    def _connect(self, timeout_s: float) -> redis.Redis:
+        return redis.Redis.from_url(
+            self._url,
+            decode_responses=True,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            socket_keepalive=True,
+            health_check_interval=25,
+            retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
+        )
+
+
+class Subscriber:
+    """One pub/sub connection, used by a single reading thread; other threads may add and drop channels."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+        self._pubsub = client.pubsub(ignore_subscribe_messages=False)  # type: ignore[no-untyped-call]
+        self._guard = threading.Lock()
+
+    def subscribe(self, *channels: str) -> None:
+        """Listen to more channels."""
+        with self._guard:
+            self._translated(lambda: self._pubsub.subscribe(*channels))
+
+    def unsubscribe(self, *channels: str) -> None:
+        """Listen to these channels no longer."""
+        with self._guard:
+            self._translated(lambda: self._pubsub.unsubscribe(*channels))
+
+    def next(self, timeout_s: float) -> tuple[str, str] | None:
+        """Wait for a message, and return its kind (``message``, ``subscribe``, ...) and channel."""
+        message = self._translated(lambda: self._pubsub.get_message(timeout=timeout_s))
+        return (str(message["type"]), str(message["channel"])) if message else None
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._pubsub.close()
+        self._client.close()
+
+    def _translated(self, command: Callable[[], T]) -> T:
+        try:
+            return command()
+        except (redis.RedisError, OSError, ValueError, AttributeError) as error:  # the last two: closed meanwhile
+            raise BrokerUnavailable("listening for results", str(error) or type(error).__name__) from error

@@ -1,0 +1,102 @@
+-- name: enqueue
+-- Registers a computation unless one is known. A failure that everybody has been
+-- told of (older than memory_s) starts anew; a dead job does not: somebody must
+-- look at it first. Returns the keys that are newly queued: only those are sent.
+INSERT INTO jobs AS j (key, state, attempt, starts, owner, request, requested_ts)
+SELECT r.key, 'queued', 0, 0, '', r.request, now()
+FROM jsonb_to_recordset(%(requests)s::jsonb) AS r(key text, request json)
+WHERE NOT EXISTS (SELECT FROM manifest m WHERE m.key = r.key AND m.state = 'live')
+ORDER BY r.key
+ON CONFLICT (key) DO UPDATE SET state = 'queued', starts = 0, owner = '', lease_until = NULL,
+    request = EXCLUDED.request, requested_ts = now(), sent_ts = NULL, started_ts = NULL, finished_ts = NULL, error = NULL
+WHERE j.state = 'failed' AND j.finished_ts < now() - make_interval(secs => %(memory_s)s)
+RETURNING j.key
+
+-- name: claim
+-- Compare and set: a queued job, one whose lease ran out, or one that nobody has
+-- registered yet. The attempt grows with every claim, the owner is a fresh token:
+-- together they are the fence that a publisher must still hold.
+INSERT INTO jobs AS j (key, state, attempt, starts, owner, lease_until, request, requested_ts, started_ts)
+SELECT %(key)s, 'running', 1, 1, %(owner)s, now() + make_interval(secs => %(lease_s)s), %(request)s::json, now(), now()
+WHERE NOT EXISTS (SELECT FROM manifest m WHERE m.key = %(key)s AND m.state = 'live')
+ON CONFLICT (key) DO UPDATE SET state = 'running', attempt = j.attempt + 1,
+    starts = CASE WHEN j.state = 'failed' THEN 1 ELSE j.starts + 1 END,
+    owner = EXCLUDED.owner, lease_until = EXCLUDED.lease_until, started_ts = now(), finished_ts = NULL, error = NULL
+WHERE (j.state = 'queued' AND j.starts < %(max_starts)s)
+   OR (j.state = 'running' AND j.lease_until < now() AND j.starts < %(max_starts)s)
+   OR (j.state = 'failed' AND j.finished_ts < now() - make_interval(secs => %(memory_s)s))
+RETURNING j.attempt, j.starts
+
+-- name: renew
+UPDATE jobs SET lease_until = now() + make_interval(secs => %(lease_s)s)
+WHERE key = %(key)s AND attempt = %(attempt)s AND owner = %(owner)s AND state = 'running'
+RETURNING key
+
+-- name: release
+-- Gives a claim back unfinished (the worker is shutting down); the start stays counted.
+UPDATE jobs SET state = 'queued', owner = '', lease_until = NULL, sent_ts = NULL, requested_ts = now()
+WHERE key = %(key)s AND attempt = %(attempt)s AND owner = %(owner)s AND state = 'running'
+RETURNING key
+
+-- name: fail
+UPDATE jobs SET state = 'failed', finished_ts = now(), lease_until = NULL, error = %(error)s::jsonb
+WHERE key = %(key)s AND attempt = %(attempt)s AND owner = %(owner)s AND state = 'running'
+RETURNING key
+
+-- name: bury
+-- Started max_starts times and never ended: it kills its workers.
+UPDATE jobs SET state = 'dead', finished_ts = now()
+WHERE (%(keys)s::text[] IS NULL OR key = ANY(%(keys)s))
+  AND starts >= %(max_starts)s AND ((state = 'running' AND lease_until < now()) OR state = 'queued')
+RETURNING key
+
+-- name: take_stale
+-- Jobs whose message or worker was lost, marked as sent now, so that of many who
+-- look only one sends each. A queued job that was never seen to be sent is due
+-- after 5 s, one that was sent after 60 s; a running one when its lease is over.
+UPDATE jobs SET sent_ts = now()
+WHERE key IN (
+    SELECT key FROM jobs
+    WHERE (%(keys)s::text[] IS NULL OR key = ANY(%(keys)s)) AND starts < %(max_starts)s
+      AND request->'raw_data'->>'kind' <> 'caller'
+      AND ((state = 'queued' AND sent_ts IS NULL AND requested_ts < now() - interval '5 seconds')
+        OR (state = 'queued' AND sent_ts < now() - interval '60 seconds')
+        OR (state = 'running' AND lease_until < now()
+            AND (sent_ts IS NULL OR sent_ts < lease_until OR sent_ts < now() - interval '20 seconds')))
+    ORDER BY key LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+RETURNING key, request
+
+-- name: settle
+-- A job whose key has a live entry is over, however it came to be queued: the entry
+-- was revived, or published while the request was on its way.
+DELETE FROM jobs j USING manifest m
+WHERE m.key = j.key AND m.state = 'live' AND (%(keys)s::text[] IS NULL OR j.key = ANY(%(keys)s))
+  AND (j.state <> 'running' OR j.lease_until < now())
+RETURNING j.key
+
+-- name: look
+-- What a waiter asks: is it there, is it being computed, did it fail? One round trip.
+SELECT k.key, m.state, m.path, m.rows, m.file_size_bytes, m.content_digest, {columns}
+FROM unnest(%(keys)s::text[]) AS k(key)
+LEFT JOIN manifest m ON m.key = k.key
+LEFT JOIN jobs j ON j.key = k.key
+
+-- name: find_job
+SELECT j.key, {columns}, j.request FROM jobs j WHERE j.key = %(key)s
+
+-- name: list_jobs
+SELECT j.key, {columns}, j.request FROM jobs j ORDER BY j.requested_ts LIMIT %(limit)s
+
+-- name: forget
+-- Lets a failed or dead job start anew.
+DELETE FROM jobs WHERE key = %(key)s AND state IN ('failed', 'dead') RETURNING key
+
+-- name: forget_old_failures
+DELETE FROM jobs WHERE state = 'failed' AND finished_ts < now() - interval '1 day' RETURNING key
+
+-- name: count_by_state
+SELECT state, count(*) FROM jobs GROUP BY state
+
+-- name: live_paths
+-- Raw data and staged results that a job may still need; upkeep leaves them alone.
+SELECT key, request FROM jobs WHERE state IN ('queued', 'running')

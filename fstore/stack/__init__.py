@@ -1,0 +1,58 @@
+"""A real Postgres, a real Redis, workers, Beat and Flower on one machine, without root, Docker or system packages."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from fstore.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from fstore.stack.commands import DownReport, down, up
+    from fstore.stack.report import ChildStatus, StackStatus, status
+    from fstore.stack.servers import EmbeddedServers, temporary_servers
+    from fstore.stack.statefile import ChildState, StackState, read_state
+
+_HOMES = {
+    "up": "commands",
+    "down": "commands",
+    "DownReport": "commands",
+    "status": "report",
+    "StackStatus": "report",
+    "ChildStatus": "report",
+    "read_state": "statefile",
+    "StackState": "statefile",
+    "ChildState": "statefile",
+    "EmbeddedServers": "servers",
+    "temporary_servers": "servers",
+}
+
+__all__ = [
+    "up",
+    "down",
+    "status",
+    "read_state",
+    "EmbeddedServers",
+    "temporary_servers",
+    "StackState",
+    "ChildState",
+    "StackStatus",
+    "ChildStatus",
+    "DownReport",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is asked for: ``read_state`` must not need what only ``up`` needs."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    except ModuleNotFoundError as exc:
+        if exc.name not in ("psutil", "filelock"):
+            raise
+        raise ConfigurationError(
+            [f"the embedded stack needs {exc.name}; install it with: pip install 'intraday-fstore[embedded]'"]
+        ) from exc
+    globals()[name] = value
+    return value

@@ -1,0 +1,190 @@
+"""``up``, ``down`` and ``status``: what users ask of a stack."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import filelock
+
+from fstore import bootstrap, settings
+from fstore.errors import ConfigurationError
+from fstore.stack import daemon, leftovers, statefile
+from fstore.stack.identity import wait_gone
+from fstore.stack.layout import Layout
+from fstore.stack.roster import Plan
+from fstore.stack.statefile import StackState, is_alive, read_any_state
+from fstore.stack.supervisor import Supervisor
+
+OTHER_START_WITHIN_SECONDS = 240.0
+STOP_WITHIN_SECONDS = 15.0
+
+Say = Callable[[str], None]
+_in_this_process: dict[str, tuple[Supervisor, threading.Thread]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class DownReport:
+    """What ``down`` did: ``stopped`` names the processes that ran, ``forced`` says that some had to be killed."""
+
+    root: str
+    was_running: bool
+    stopped: tuple[str, ...]
+    forced: bool
+    seconds: float
+
+
+def up(
+    root: Path,
+    *,
+    workers: int = 2,
+    features: Sequence[str] = (),
+    detach: bool = False,
+    flower: bool = True,
+    beat: bool = True,
+    on_ready: Callable[[StackState], None] | None = None,
+    say: Say | None = None,
+) -> StackState:
+    """Start a stack on ``root``, and supervise it until it is stopped, or leave that to a process of its own (``detach``).
+
+    A stack that runs already is left as it is: its state is returned at once.
+    In the foreground SIGINT, SIGTERM and SIGHUP stop everything within 10 s, a
+    second one at once; ``on_ready`` is called when all children are ready and has
+    to return soon. Raises ``ConfigurationError``, with the end of the log of
+    whatever does not start.
+    """
+    say = say or (lambda _: None)
+    plan = Plan(_place(root), Path.cwd(), workers, tuple(features), flower, beat)
+    if workers < 1:
+        raise ConfigurationError([f"a stack needs one compute worker at least, not {workers}"])
+    _warn_of_unused_addresses(plan.root, say)
+    running = _wait_for_other(plan.root, say)
+    if running is not None:
+        say(f"a stack runs on {plan.root} already (process {running.pid}); nothing was changed")
+        for difference in _differences(plan, running):
+            say(f"{difference}; 'fstore down' first to change that")
+        if on_ready is not None:
+            on_ready(running)
+        return running
+    if detach:
+        state = daemon.launch(plan, say=say)
+        if on_ready is not None:
+            on_ready(state)
+        return state
+    supervisor = Supervisor(plan, prepare=bootstrap.prepare, on_ready=on_ready, say=say)
+    _in_this_process[str(plan.root)] = supervisor, threading.current_thread()
+    try:
+        return supervisor.run()
+    finally:
+        _in_this_process.pop(str(plan.root), None)
+
+
+def down(root: Path) -> DownReport:
+    """Stop exactly what ``up`` started on ``root``, and wait until all of it is gone; harmless when nothing runs."""
+    began = time.monotonic()
+    place = _place(root)
+    state = read_any_state(place)
+    if state is None and not Layout(place).choices.exists():
+        return DownReport(str(place), was_running=False, stopped=(), forced=False, seconds=0.0)
+    stopped: tuple[str, ...] = ()
+    forced = running = False
+    if state is not None and is_alive(state):
+        running = True
+        stopped = tuple(child.name for child in state.children if child.phase in ("starting", "running"))
+        forced = not _stop_supervisor(state)
+    strays = _sweep(place)
+    if strays:
+        stopped, forced = (*stopped, *(name for name in strays if name not in stopped)), True
+    return DownReport(str(place), running, stopped, forced, round(time.monotonic() - began, 2))
+
+
+def _stop_supervisor(state: StackState) -> bool:
+    """Stop a supervisor and wait for its end; False when it had to be killed."""
+    if state.pid == os.getpid():
+        return _stop_here(state)
+    try:
+        os.kill(state.pid, signal.SIGTERM)
+        if wait_gone(state.pid, state.birth, within=STOP_WITHIN_SECONDS):
+            return True
+        os.kill(state.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return True
+    except PermissionError as exc:
+        raise ConfigurationError(
+            [
+                f"the stack on {state.root} belongs to another user (process {state.pid}); stop it as that user or as root"
+            ]
+        ) from exc
+    wait_gone(state.pid, state.birth, within=5)
+    return False
+
+
+def _stop_here(state: StackState) -> bool:
+    """Stop a supervisor that runs in another thread of this process."""
+    supervisor, thread = _in_this_process[state.root]
+    supervisor.stop()
+    if thread is threading.current_thread():
+        return True  # called from on_ready: it stops as soon as that returns
+    deadline = time.monotonic() + STOP_WITHIN_SECONDS
+    while state.root in _in_this_process and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return state.root not in _in_this_process
+
+
+def _sweep(root: Path) -> tuple[str, ...]:
+    """End what a dead supervisor left; nothing while somebody else holds the root's lock."""
+    layout = Layout(root)
+    lock = filelock.FileLock(layout.lock, timeout=0, thread_local=False, mode=0o600)
+    try:
+        with lock:
+            strays = leftovers.sweep(layout)
+            statefile.remove_state(root)
+            return strays
+    except (filelock.Timeout, OSError):
+        return ()
+
+
+def _place(root: Path) -> Path:
+    return Path(root).expanduser().resolve()
+
+
+def _wait_for_other(root: Path, say: Say) -> StackState | None:
+    """Return the stack that runs on ``root``, waiting for one that is starting or stopping; None when there is none."""
+    deadline = time.monotonic() + OTHER_START_WITHIN_SECONDS
+    told = False
+    while True:
+        state = read_any_state(root)
+        if state is None or not is_alive(state):
+            return None
+        if state.phase == statefile.READY:
+            return state
+        if not told:
+            say(f"another start or stop is under way on {root} (process {state.pid}); waiting for it")
+            told = True
+        if time.monotonic() > deadline:
+            raise ConfigurationError(
+                [f"the stack on {root} is {state.phase} for too long; run 'fstore down' and try again"]
+            )
+        time.sleep(0.2)
+
+
+def _differences(plan: Plan, running: StackState) -> list[str]:
+    found = []
+    if plan.workers != running.workers:
+        found.append(f"it has {running.workers} compute workers, not {plan.workers}")
+    missing = [name for name in plan.features if name not in running.features]
+    if missing:
+        found.append(f"it does not serve the features of {', '.join(missing)}")
+    return found
+
+
+def _warn_of_unused_addresses(root: Path, say: Say) -> None:
+    chosen = settings.load({"path": root})
+    for name in ("postgres_url", "redis_url"):
+        if getattr(chosen, name) is not None:
+            say(f"{name} ({chosen.origins[name]}) is not used: an embedded stack has servers of its own")

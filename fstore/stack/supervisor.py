@@ -1,0 +1,222 @@
+"""Start a stack, keep it running, stop it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import FrameType
+from typing import Any
+
+from fstore import settings
+from fstore.errors import ConfigurationError
+from fstore.settings import Settings
+from fstore.stack import environment, leftovers, logs, roster, statefile
+from fstore.stack.birth import birth_of
+from fstore.stack.children import Cancelled, Child, ChildSpec
+from fstore.stack.choices import save_choices
+from fstore.stack.roster import Flower, Plan
+from fstore.stack.servers import EmbeddedServers
+from fstore.stack.statefile import READY, STARTING, STOPPING, StackState
+from fstore.stack.watch import Watch
+
+TICK_SECONDS = 0.1
+LOGS_EVERY_SECONDS = 10.0
+# With the children's own four seconds the whole stack is gone in less than ten.
+SERVERS_GRACE_SECONDS = 3.0
+
+
+class Supervisor:
+    """Runs one stack until it is told to stop.
+
+    ``prepare`` brings database and folder into being between the servers and the
+    workers; ``extra`` replaces the Celery processes, for stacks of other make.
+    ``on_ready`` is called in the supervising thread and has to return soon.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        prepare: Callable[[Settings], object],
+        extra: Callable[[StackState], Sequence[ChildSpec]] | None = None,
+        on_ready: Callable[[StackState], None] | None = None,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        self.plan = plan
+        self._prepare = prepare
+        self._extra = extra
+        self._on_ready = on_ready or (lambda _: None)
+        self._say = say or (lambda _: None)
+        self._watch = Watch(self._say)
+        self._servers: EmbeddedServers | None = None
+        self._state: StackState | None = None
+        self._logs_looked_at = time.monotonic()
+        # A plain number: locks of an Event must not be taken inside a signal handler.
+        self._stops_asked = 0
+
+    def stop(self) -> None:
+        """Ask the stack to stop; asked twice, it stops without grace."""
+        self._stops_asked += 1
+
+    def run(self) -> StackState:
+        """Start everything, supervise until stopped, stop everything; return the last state.
+
+        Raises ``ConfigurationError`` with the end of the log of a child that cannot be kept running.
+        """
+        restore_signals = self._take_signals()
+        try:
+            self._start_servers()
+            self._start_children()
+            while not self._stops_asked:
+                self._look(starting=False)
+                time.sleep(TICK_SECONDS)
+        except Cancelled:
+            self._say("stopped before everything was ready")
+        finally:
+            self._stop_all()
+            restore_signals()
+        return self._now()
+
+    def _start_servers(self) -> None:
+        chosen = settings.load(self._arguments())
+        servers = self._servers = EmbeddedServers(
+            self.plan.root, settings=chosen, say=self._say, cancelled=lambda: self._stops_asked > 0
+        )
+        servers.claim()
+        for name in leftovers.sweep(servers.layout):
+            self._say(f"ended {name}, left behind by a stack that was killed")
+        self._state = StackState(
+            root=str(self.plan.root),
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            birth=birth_of(os.getpid()) or "",
+            token=roster.new_token(),
+            phase=STARTING,
+            started_ts=datetime.now(UTC).isoformat(timespec="seconds"),
+            workers=self.plan.workers,
+            features=chosen.feature_modules,
+        )
+        statefile.write_state(self._state)
+        self._say("starting Postgres and Redis")
+        servers.prepare()
+        servers.start()
+        self._watch.add(servers.postgres)
+        self._watch.add(servers.redis)
+        self._write()
+
+    def _start_children(self) -> None:
+        if self._servers is None or self._state is None:
+            return
+        servers, state = self._servers, self._state
+        urls = {"postgres_url": servers.postgres_url, "redis_url": servers.redis_url}
+        chosen = settings.load({**self._arguments(), **urls})
+        given = environment.celery_environment(chosen, token=state.token, cwd=self.plan.cwd)
+        flower = self._place_flower(chosen, servers)
+        self._state = state = replace(
+            state,
+            postgres_url=servers.postgres_url,
+            redis_url=servers.redis_url,
+            flower_url=flower.url if flower else "",
+            features=chosen.feature_modules,
+            settings=environment.stack_settings(given),
+        )
+        self._check_not_stopped()
+        self._prepare(chosen)
+        if self._extra is None:
+            specs: Sequence[ChildSpec] = roster.celery_children(self.plan, servers.layout, given, flower, state.token)
+        else:
+            specs = self._extra(state)
+        self._say(f"starting {', '.join(spec.name for spec in specs)}")
+        for spec in specs:
+            child = Child(spec)
+            self._watch.add(child)
+            child.start()
+        self._write()
+        while not self._watch.all_ready():
+            self._check_not_stopped()
+            self._look(starting=True)
+            time.sleep(TICK_SECONDS / 2)
+        self._state = replace(state, phase=READY)
+        self._write()
+        self._on_ready(self._now())
+
+    def _look(self, *, starting: bool) -> None:
+        if self._watch.look(starting=starting):
+            self._write()
+        if self._servers is not None and time.monotonic() - self._logs_looked_at > LOGS_EVERY_SECONDS:
+            self._logs_looked_at = time.monotonic()
+            for path in self._servers.layout.logs.glob("*.log"):
+                logs.keep_bounded(path)
+
+    def _stop_all(self) -> None:
+        """Stop workers, then servers; what does not go in its time is killed."""
+        if self._servers is None:
+            return
+        if self._state is not None:
+            self._state = replace(self._state, phase=STOPPING)
+            self._write()
+            self._say("stopping")
+        workers = [child for child in self._watch.children if child not in self._servers.children.values()]
+        for child in workers:
+            child.ask_to_stop()
+        deadline = time.monotonic() + max((child.spec.stop_grace for child in workers), default=0)
+        while time.monotonic() < deadline and self._stops_asked < 2 and not all(c.has_ended() for c in workers):
+            time.sleep(0.02)
+        for child in workers:
+            child.finish(within=0)
+        # The lock goes with the servers, so the state file has to go before them.
+        if self._state is not None:
+            statefile.remove_state(self.plan.root)
+        self._servers.close(within=0.0 if self._stops_asked > 1 else SERVERS_GRACE_SECONDS)
+        if self._state is not None:
+            self._say("stopped")
+
+    def _arguments(self) -> dict[str, Any]:
+        given: dict[str, Any] = {"path": self.plan.root}
+        if self.plan.features:
+            given["feature_modules"] = (*settings.load(given).feature_modules, *self.plan.features)
+        return given
+
+    def _place_flower(self, chosen: Settings, servers: EmbeddedServers) -> Flower | None:
+        if not self.plan.flower:
+            return None
+        flower = roster.place_flower(chosen, servers.choices, servers.layout)
+        save_choices(servers.layout.choices, replace(servers.choices, flower_port=flower.port))
+        return flower
+
+    def _now(self) -> StackState:
+        if self._state is None:
+            raise ConfigurationError([f"the stack on {self.plan.root} was stopped before it began"])
+        return self._state.with_children(tuple(child.state() for child in self._watch.children))
+
+    def _write(self) -> None:
+        try:
+            statefile.write_state(self._now())
+        except OSError as exc:
+            # A full disk must not end the processes that may free it again.
+            self._say(f"the state file could not be written: {exc}")
+
+    def _check_not_stopped(self) -> None:
+        if self._stops_asked:
+            raise Cancelled
+
+    def _take_signals(self) -> Callable[[], None]:
+        if threading.current_thread() is not threading.main_thread():
+            return lambda: None
+
+        def on_signal(number: int, frame: FrameType | None) -> None:
+            self.stop()
+
+        previous = {s: signal.signal(s, on_signal) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+
+        def restore() -> None:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+        return restore

@@ -1,0 +1,236 @@
+"""``FeatureStore``: the door for people who write trainers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import pandas as pd
+import pyarrow as pa
+
+from fstore import accounts, bootstrap, results, upkeep
+from fstore.answering import Returns, deliver, deliver_many
+from fstore.asking import Question, ask, identify, question
+from fstore.errors import EntryCorrupt, FeatureStoreError, InvalidRequest
+from fstore.explaining import Explanation, explain
+from fstore.features import resolve
+from fstore.fingerprint import Identified
+from fstore.flight import Flight
+from fstore.keys import canonical_config, check_symbol
+from fstore.local_features import LocalFeature
+from fstore.model import Entry, EntryState, Locator, ParquetSource, Request
+from fstore.resources import Resources
+from fstore.settings import Settings
+from fstore.ticket import Ticket
+
+
+class FeatureStore:
+    """A shared, verified cache of computed features.
+
+    Give settings by name (``root`` is ``FEATURE_STORE_PATH``); what is not given
+    comes from the environment, a YAML file, or a local stack running on ``root``.
+    Safe to share between threads and across forks. Nothing is connected before the
+    first request.
+    """
+
+    def __init__(
+        self, root: str | Path | None = None, *, config_file: str | Path | None = None, **settings: Any
+    ) -> None:
+        given = {**settings, **({"path": root} if root is not None else {})}
+        chosen = bootstrap.load_settings(given, config_file=Path(config_file) if config_file is not None else None)
+        self._resources = bootstrap.open_resources(chosen, role="trainer")
+
+    @classmethod
+    def over(cls, resources: Resources) -> FeatureStore:
+        """Make a store over adapters that are open already, as workers and commands do."""
+        store = cls.__new__(cls)
+        store._resources = resources
+        return store
+
+    def __enter__(self) -> FeatureStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"FeatureStore(root={str(self.settings.path)!r})"
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self._resources.settings
+
+    @property
+    def resources(self) -> Resources:
+        """The open adapters, for commands and tests."""
+        return self._resources
+
+    def get_or_compute(
+        self,
+        symbol: str,
+        raw_data: object,
+        config: Mapping[str, Any],
+        compute_func: object,
+        *,
+        timeout: float | None = None,
+        returns: Returns = "pandas",
+    ) -> Any:
+        """Return the features of ``raw_data``: the cached ones, or those a worker computes now, once for everybody who asks.
+
+        ``raw_data`` is a DataFrame, an Arrow table, anything with
+        ``__arrow_c_stream__``, or a ``ParquetSource``. ``compute_func`` is registered
+        with ``@fstore.feature`` (or its name), or wrapped by ``fstore.local``.
+        ``timeout`` is in seconds. Returns a DataFrame equal to what the function
+        returned, or a pyarrow Table with ``returns="arrow"``.
+
+        Raises ``ComputeFailed`` with the worker's traceback, ``ComputeDead``,
+        ``ComputeTimeout``, ``UnhashableInput``, ``FeatureNotRegistered``,
+        ``SourceChanged``, ``SourceNotAllowed``; and with
+        ``on_unavailable="raise"`` also ``BrokerUnavailable``, ``ManifestUnavailable``
+        and ``StorageFull``.
+        """
+        asked = self._ask(symbol, raw_data, config, compute_func)
+        return deliver(self._resources, asked, seconds=self._seconds(timeout)).value(_checked(returns))
+
+    def get_or_compute_many(
+        self,
+        requests: Iterable[Request],
+        *,
+        timeout: float | None = None,
+        returns: Returns = "pandas",
+        progress: bool = False,
+        errors: Literal["raise", "return"] = "raise",
+    ) -> Iterator[tuple[Request, Any]]:
+        """Yield ``(request, frame)`` as results come, the hits first.
+
+        Raw data that several requests share are fingerprinted once. With
+        ``errors="return"`` a failed request yields its error in place of the frame;
+        with ``"raise"`` the first failure is raised. ``progress`` shows a bar.
+        """
+        _checked(returns)
+        taken: dict[int, Identified] = {}
+        asked_by: dict[int, Request] = {}
+        questions = []
+        for request in requests:
+            identity = id(request.raw_data)  # the request keeps the object alive, so the id stays its own
+            if identity not in taken:
+                taken[identity] = identify(self._resources, request.raw_data)
+            canonical = canonical_config(request.config)
+            asked = question(
+                check_symbol(request.symbol), request.raw_data, canonical, resolve(request.feature), taken[identity]
+            )
+            asked_by[id(asked)] = request
+            questions.append(asked)
+        deliveries = deliver_many(self._resources, questions, seconds=self._seconds(timeout))
+        if progress:
+            from rich.progress import track  # noqa: PLC0415 a terminal library is no business of a trainer that shows no bar
+
+            deliveries = iter(track(deliveries, description="features", total=len(questions)))
+        for delivery in deliveries:
+            try:
+                yield asked_by[id(delivery.asked)], delivery.value(returns)
+            except FeatureStoreError as error:
+                if errors == "raise":
+                    raise
+                yield asked_by[id(delivery.asked)], error
+
+    def submit(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> Ticket:
+        """Ask for features without waiting; the ticket's ``result()`` waits."""
+        asked = self._ask(symbol, raw_data, config, compute_func)
+        ticket = Ticket(self._resources, asked)
+        if isinstance(asked.feature, LocalFeature):
+            threading.Thread(target=_quietly, args=(self._resources, asked, self._seconds(None)), daemon=True).start()
+        else:
+            Flight(self._resources, [asked], seconds=self._seconds(None)).start()
+        return ticket
+
+    def peek(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> Entry | None:
+        """Return the live entry that would answer, or None; computes nothing."""
+        entry = self._resources.manifest.find_entry(self._ask(symbol, raw_data, config, compute_func).key)
+        return entry if entry is not None and entry.state is EntryState.LIVE else None
+
+    def explain(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> Explanation:
+        """Tell whether this hits, why not, which earlier entry is nearest, and who is computing it."""
+        return explain(self._resources, self._ask(symbol, raw_data, config, compute_func))
+
+    def invalidate(self, *, key: str | None = None, symbol: str | None = None, feature: object = None) -> int:
+        """Condemn entries: hidden now, deleted after the grace period. Returns how many.
+
+        Conditions given together must all hold. A failed or dead job of ``key`` may
+        start anew.
+        """
+        if key is None and symbol is None and feature is None:
+            raise InvalidRequest("invalidate", "name a key, a symbol or a feature; nothing was condemned")
+        name = None if feature is None else feature if isinstance(feature, str) else resolve(feature).name
+        if key is not None:
+            self._resources.jobs.forget(key)
+        return self._resources.manifest.condemn(key=key, symbol=symbol, feature=name)
+
+    def load(self, answer: Mapping[str, Any], *, returns: Returns = "pandas") -> Any:
+        """Read the frame that a plain Celery call of ``fstore.get_or_compute`` answered with, verified like every read."""
+        found = self._resources.manifest.find_live(str(answer["key"]))
+        if found is None:
+            raise EntryCorrupt(
+                str(answer["key"]), str(answer.get("path")), "is no longer in the manifest; ask for it again"
+            )
+        return self._load(found, _checked(returns))
+
+    def ingest(self, frame_or_table: object, path: str | Path) -> ParquetSource:
+        """Write raw data as Parquet whose footer carries the fingerprint, so that nobody has to scan it again."""
+        from fstore import ingest as ingesting  # noqa: PLC0415 a writer's code is no business of the hit path
+
+        return ingesting.ingest(frame_or_table, Path(path))
+
+    def get_cache_stats(self) -> dict[str, int]:
+        """Return the counters of the whole store since it was made."""
+        return accounts.cache_stats(self._resources)
+
+    def get_cache_overview(self) -> dict[str, Any]:
+        """Return entries, sizes, what is old and what is orphaned, by symbol and by feature."""
+        orphans = upkeep.count_orphans(self._resources)
+        return accounts.cache_overview(self._resources, now=datetime.now(UTC), orphaned_files=orphans)
+
+    def validate_cache_integrity(self) -> dict[str, Any]:
+        """Read every live entry and return ``integrity_ok``, ``issues``, ``checked`` and ``bytes_read``."""
+        return upkeep.validate(self._resources)
+
+    def run_garbage_collection(self, *, dry_run: bool = False, force: bool = False) -> dict[str, Any]:
+        """Give up what the policy no longer keeps; with ``dry_run`` only report what would go."""
+        return upkeep.collect_garbage(self._resources, dry_run=dry_run, force=force)
+
+    def close(self) -> None:
+        """Hand over what was noted and close every connection."""
+        self._resources.close()
+
+    def _ask(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> Question:
+        return ask(self._resources, symbol, raw_data, config, compute_func)
+
+    def _seconds(self, timeout: float | None) -> float:
+        return self.settings.request_timeout_s if timeout is None else timeout
+
+    def _load(self, found: Locator, returns: Returns) -> pd.DataFrame | pa.Table:
+        table = self._resources.files.read(found)
+        self._resources.recorder.used(found.key)
+        return table if returns == "arrow" else results.decode(table)
+
+
+def connect(root: str | Path | None = None, **settings: Any) -> FeatureStore:
+    """Open the store that the settings name: arguments, ``FEATURE_STORE_*``, a YAML file, or a running local stack."""
+    return FeatureStore(root, **settings)
+
+
+def _checked(returns: str) -> Returns:
+    if returns not in ("pandas", "arrow"):
+        raise InvalidRequest("returns", f"is {returns!r}; choose 'pandas' or 'arrow'")
+    return returns  # type: ignore[return-value]
+
+
+def _quietly(resources: Resources, asked: Question, seconds: float) -> None:
+    deliver(resources, asked, seconds=seconds)

@@ -1,0 +1,76 @@
+"""Features that tests ask workers for."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from fstore import feature
+
+
+@feature(version="1")
+def scaled(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
+    """Multiply every number."""
+    return raw.select_dtypes("number") * config.get("factor", 2)
+
+
+@feature(version="1")
+def slow(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
+    """Take as long as told, and leave a mark of each start."""
+    mark_start(config)
+    time.sleep(config.get("seconds", 1.0))
+    return raw.head(config.get("rows", 3))
+
+
+@feature(version="1")
+def failing(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
+    """Raise after a moment."""
+    mark_start(config)
+    time.sleep(config.get("seconds", 0.0))
+    raise ValueError("no price in row 17")
+
+
+@feature(version="1")
+def poison(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
+    """Kill the process that runs it, as running out of memory does."""
+    mark_start(config)
+    os.kill(os.getpid(), signal.SIGKILL)
+    return raw
+
+
+@feature(version="1")
+def no_frame(raw: pd.DataFrame, config: Mapping[str, Any]) -> Any:
+    """Return something that is no frame."""
+    return 42
+
+
+@feature(version="1")
+def doubled_columns(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
+    """Return a frame with a column name twice."""
+    return pd.concat([raw, raw], axis=1)
+
+
+@feature(version="1", input="arrow")
+def first_rows(raw: pa.Table, config: Mapping[str, Any]) -> pa.Table:
+    """Work on an Arrow table."""
+    return raw.slice(0, config.get("rows", 5))
+
+
+@feature(version="1", input="dataset")
+def row_count(raw: Any, config: Mapping[str, Any]) -> pd.DataFrame:
+    """Stream a dataset in batches."""
+    return pd.DataFrame({"rows": [sum(batch.num_rows for batch in raw.to_batches())]})
+
+
+def mark_start(config: Mapping[str, Any]) -> None:
+    """Leave a file for every start, named by process and time, so that a test can count them."""
+    if folder := config.get("marks"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        (Path(folder) / f"{os.getpid()}-{time.monotonic_ns()}").touch()

@@ -1,0 +1,352 @@
+"""Settings: who wins, what is refused, what is shown."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fstore import settings
+from fstore.errors import ConfigurationError
+from fstore.settings import Settings
+from fstore.settings_values import masked
+
+
+def load(environ: dict[str, str] | None = None, **overrides: Any) -> Settings:
+    """Load from the given environment alone."""
+    return settings.load(overrides, environ=environ or {})
+
+
+def faults_of(environ: dict[str, str] | None = None, **overrides: Any) -> str:
+    """Load what must be refused and return the text of the refusal."""
+    with pytest.raises(ConfigurationError) as caught:
+        load(environ, **overrides)
+    return str(caught.value)
+
+
+def write(folder: Path, text: str) -> Path:
+    """Write a configuration file."""
+    file = folder / "fstore.yaml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_without_anything_given_defaults_hold():
+    """An empty environment gives the documented defaults and says so."""
+    s = load()
+
+    assert (s.tick_data_threshold_mb, s.gc_retention_weeks, s.gc_schedule, s.max_workers) == (100, 4, "0 2 * * *", 10)
+    assert s.path == Path("~/.fstore").expanduser()
+    assert s.feature_modules == ("fstore.intraday",)
+    assert s.postgres_url is None
+    assert set(s.origins.values()) == {"default"}
+
+
+def test_argument_beats_environment_beats_file_beats_stack(tmp_path: Path):
+    """Each layer wins over the ones below it, field by field, and the origin tells which did."""
+    file = write(tmp_path, "feature_store: {gc_grace_hours: 3, max_starts: 3, lease_seconds: 33}")
+    s = settings.load(
+        {"gc_grace_hours": 5},
+        environ={"FEATURE_STORE_GC_GRACE_HOURS": "4", "FEATURE_STORE_MAX_STARTS": "4"},
+        config_file=file,
+        stack={"gc_grace_hours": 2, "max_starts": 2, "lease_seconds": 32, "redis_url": "redis://127.0.0.1:7000/0"},
+    )
+
+    assert (s.gc_grace_hours, s.max_starts, s.lease_seconds) == (5, 4, 33)
+    assert s.redis_url is not None
+    assert s.redis_url.get_secret_value() == "redis://127.0.0.1:7000/0"
+    assert s.origins["gc_grace_hours"] == "argument gc_grace_hours"
+    assert s.origins["max_starts"] == "environment FEATURE_STORE_MAX_STARTS"
+    assert s.origins["lease_seconds"] == f"file {file}, feature_store.lease_seconds"
+    assert s.origins["redis_url"] == "running stack redis_url"
+    assert s.origins["log_level"] == "default"
+
+
+def test_file_has_the_documented_shape(tmp_path: Path):
+    """The grouped names of the YAML file set the fields they stand for."""
+    file = write(
+        tmp_path,
+        """
+feature_store:
+  path: /data/feature_cache
+  optimizations: {enable_gc: false, gc_retention_weeks: 2, gc_schedule: "5 3 * * 1", tick_data_threshold_mb: 7, max_workers: 3}
+  monitoring: {enable_metrics: false, integrity_checks: false, performance_tracking: false}
+  data_roots: [/data/raw, /data/more]
+  postgres_url:
+""",
+    )
+    s = settings.load(environ={"FEATURE_STORE_CONFIG": str(file)})
+
+    assert s.path == Path("/data/feature_cache")
+    assert (s.gc_enabled, s.gc_retention_weeks, s.gc_schedule) == (False, 2, "5 3 * * 1")
+    assert (s.tick_data_threshold_mb, s.max_workers) == (7, 3)
+    assert (s.enable_metrics, s.integrity_enabled, s.performance_tracking) == (False, False, False)
+    assert s.data_roots == (Path("/data/raw"), Path("/data/more"))
+    assert s.postgres_url is None
+    assert s.origins["gc_enabled"] == f"file {file}, feature_store.optimizations.enable_gc"
+
+
+@pytest.mark.parametrize("text", ["", "feature_store:", "feature_store: {}", "# nothing yet\n"])
+def test_every_key_of_the_file_is_optional(tmp_path: Path, text: str):
+    """A file that sets nothing leaves the defaults."""
+    s = settings.load(environ={}, config_file=write(tmp_path, text))
+
+    assert set(s.origins.values()) == {"default"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("feature_stor: {path: /x}", "'feature_stor' is unknown"),
+        ("feature_store: {pth: /x}", "feature_store.pth: no such setting; did you mean path?"),
+        ("feature_store: {optimizations: {gc_shedule: x}}", "gc_shedule: no such setting; did you mean gc_schedule?"),
+        ("feature_store: {optimizations: 3}", "expected names with values, found int"),
+        ("[1, 2]", "expected names with values, found list"),
+        ("feature_store: {max_starts: 2, max_starts: 3}", "'max_starts' is given twice"),
+        ("feature_store: {max_workers: 2, optimizations: {max_workers: 3}}", "max_workers is set twice"),
+        ("feature_store: {postgres_url: 'postgresql://u:hidden@h/d", "not valid YAML"),
+    ],
+)
+def test_faulty_file_is_refused_with_the_place(tmp_path: Path, text: str, expected: str):
+    """A key or a shape that is not known is named with its place in the file, and no line of the file is quoted."""
+    with pytest.raises(ConfigurationError) as caught:
+        settings.load(environ={}, config_file=write(tmp_path, text))
+
+    assert expected in str(caught.value)
+    assert "hidden" not in str(caught.value)
+
+
+def test_missing_file_is_a_fault(tmp_path: Path):
+    """A configuration file that was asked for must exist."""
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        settings.load(environ={"FEATURE_STORE_CONFIG": str(tmp_path / "absent.yaml")})
+
+
+def test_secret_may_come_from_a_file(tmp_path: Path):
+    """A variable ending in _FILE gives the contents of that file, without the newline at its end."""
+    (tmp_path / "pg").write_text("postgresql://u:pw@h/db\n", encoding="utf-8")
+    s = load({"FEATURE_STORE_POSTGRES_URL_FILE": str(tmp_path / "pg")})
+
+    assert s.postgres_url is not None
+    assert s.postgres_url.get_secret_value() == "postgresql://u:pw@h/db"
+    assert s.origins["postgres_url"] == "environment FEATURE_STORE_POSTGRES_URL_FILE"
+
+
+def test_value_and_file_of_one_setting_contradict(tmp_path: Path):
+    """Setting a variable and its _FILE twin is refused, whatever they hold."""
+    (tmp_path / "level").write_text("DEBUG", encoding="utf-8")
+
+    text = faults_of({"FEATURE_STORE_LOG_LEVEL": "DEBUG", "FEATURE_STORE_LOG_LEVEL_FILE": str(tmp_path / "level")})
+
+    assert "log_level is set twice" in text
+
+
+def test_unreadable_secret_file_is_named(tmp_path: Path):
+    """A _FILE variable that leads nowhere is refused with its path."""
+    text = faults_of({"FEATURE_STORE_REDIS_URL_FILE": str(tmp_path / "absent")})
+
+    assert "FEATURE_STORE_REDIS_URL_FILE: cannot read" in text
+
+
+def test_empty_variable_counts_as_not_set():
+    """What a compose file passes on empty does not override anything."""
+    s = load({"FEATURE_STORE_GC_MAX_BYTES": "", "FEATURE_STORE_POSTGRES_URL": "", "FEATURE_STORE_CONFIG": ""})
+
+    assert s.gc_max_bytes is None
+    assert s.origins["postgres_url"] == "default"
+
+
+def test_all_faults_are_told_at_once():
+    """Misspelt names, bad values and broken rules come in one error, each with what to change."""
+    text = faults_of(
+        {
+            "FEATURE_STORE_GC_RETENTION_WEEK": "2",
+            "FEATURE_STORE_GC_ENABLED": "perhaps",
+            "FEATURE_STORE_LEASE_SECONDS": "15",
+        },
+        gc_schedule="daily",
+        paht="/x",
+    )
+
+    assert "5 faults in the settings" in text
+    assert "did you mean FEATURE_STORE_GC_RETENTION_WEEKS?" in text
+    assert "gc_enabled (environment FEATURE_STORE_GC_ENABLED)" in text
+    assert "gc_schedule (argument gc_schedule): expected five fields" in text
+    assert "did you mean path?" in text
+    assert "set lease_seconds above 20" in text
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ({"gc_grace_hours": 0.5}, "set gc_grace_hours to 1 or more"),
+        ({"gc_grace_hours": 2, "compute_time_limit_s": 7200}, "set gc_grace_hours to 4 or more"),
+        ({"compute_soft_limit_s": 900}, "must be below the hard one"),
+        ({"lock_seconds": 20}, "set lock_seconds above 20"),
+        ({"path": "/s", "local_cache": "/s/entries/here"}, "choose another folder"),
+        ({"path": "/s", "local_cache": "/s"}, "choose another folder"),
+        ({"path": "/s/t", "local_cache": "/s"}, "choose another folder"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(overrides: dict[str, Any], expected: str):
+    """Rules over several settings are checked, and say what to change."""
+    assert expected in faults_of(**overrides)
+
+
+def test_rules_accept_what_is_safe():
+    """Short grace periods on purpose, and a local cache elsewhere, pass."""
+    s = load(gc_grace_hours=0, gc_grace_unsafe=True, path="/s", local_cache="/s/local")
+
+    assert s.gc_grace_hours == 0
+    assert s.local_cache == Path("/s/local")
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("50MB", 50_000_000), ("2GiB", 2 * 1024**3), ("1.5 kb", 1500), ("123", 123), (77, 77)]
+)
+def test_sizes_may_have_units(text: object, size: int):
+    """MB counts by thousands, MiB by 1024, a bare number is bytes."""
+    assert load(gc_max_bytes=text).gc_max_bytes == size
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("gc_max_bytes", "5 parsecs"),
+        ("gc_max_bytes", "-1"),
+        ("gc_max_bytes", True),
+        ("gc_retention_weeks", "nan"),
+        ("gc_retention_weeks", 0),
+        ("max_workers", True),
+        ("max_workers", "2.5"),
+        ("path", " "),
+        ("path", "~nobody-of-this-name/x"),
+        ("path", 7),
+        ("postgres_url", "mysql://u:hidden@h/d"),
+        ("postgres_url", "u:hidden@h"),
+        ("redis_url", "http://u:hidden@h"),
+        ("redis_url", "redis://[hidden"),
+        ("redis_url", 5),
+        ("feature_modules", "mypkg.features,os;hidden"),
+        ("feature_modules", "../x"),
+        ("feature_modules", 5),
+        ("data_roots", ["/a,b"]),
+        ("data_roots", 5),
+        ("hash_policy", "none"),
+        ("log_level", "LOUD"),
+        ("signing_key", "hidden"),
+        ("gc_schedule", 5),
+    ],
+)
+def test_value_outside_its_kind_is_refused(name: str, value: object):
+    """A value that is not of its setting's kind is refused by the setting's name."""
+    assert f"{name} (argument {name})" in faults_of(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["postgres_url", "redis_url", "signing_key", "flower_auth"])
+def test_refusal_and_display_hide_secrets(name: str):
+    """No secret shows in an error, in the repr or in the listing."""
+    good = {
+        "postgres_url": "postgresql://ann:hidden@db:5432/fs?password=hidden",
+        "redis_url": "rediss://:hidden@r:6379/0",
+        "signing_key": "hidden-hidden-hidden",
+        "flower_auth": "ann:hidden",
+    }[name]
+    s = load(**{name: good})
+    row = next(row for row in s.describe() if row.name == name)
+
+    assert "hidden" not in repr(s)
+    assert "hidden" not in row.value
+    assert "********" in row.value
+    if name.endswith("_url"):
+        assert "hidden" not in faults_of(**{name: f"ftp{good}"})
+        assert row.value.startswith(good[: good.index("://")])
+
+
+@pytest.mark.parametrize("secret", ["redis://:pa/hidden@h", "redis://:pa#hidden@h", "redis://:pa?hidden@h", "hidden"])
+def test_password_that_was_not_quoted_does_not_show(secret: str):
+    """An address whose password breaks its syntax is masked as a whole."""
+    assert masked(secret) == "********"
+
+
+def test_socket_folder_of_an_address_is_shown():
+    """What says where an address leads stays readable."""
+    shown = masked("postgresql://ann:hidden@/fs?host=/run/pg&password=hidden")
+
+    assert shown == "postgresql://ann:********@/fs?host=/run/pg&password=********"
+
+
+def test_names_in_a_list_are_separated_by_commas():
+    """Modules and folders come as one text with commas; repeated modules count once."""
+    s = load({"FEATURE_STORE_FEATURE_MODULES": "a.b, c,a.b", "FEATURE_STORE_DATA_ROOTS": "/x, /y z"})
+
+    assert s.feature_modules == ("a.b", "c")
+    assert s.data_roots == (Path("/x"), Path("/y z"))
+
+
+def test_derived_limits():
+    """The soft limit stays below the hard one for long and short computations; redelivery waits for twice the hard one."""
+    assert (load().soft_time_limit_s, load().visibility_timeout_s) == (840, 1800)
+    assert load(compute_time_limit_s=10).soft_time_limit_s == pytest.approx(9.3)
+    assert load(compute_soft_limit_s=5).soft_time_limit_s == 5
+    assert load(tick_data_threshold_mb=0.5).threshold_bytes == 500_000
+
+
+def test_settings_are_frozen_and_survive_pickling():
+    """A loaded value cannot be changed, and a copy in another process keeps its origins."""
+    s = load(path="/x", log_level="debug")
+
+    with pytest.raises(ValueError, match="frozen"):
+        s.path = Path("/y")
+    copy = pickle.loads(pickle.dumps(s))  # noqa: S301 our own bytes
+    assert copy == s
+    assert hash(copy) == hash(s)
+    assert copy.origins["log_level"] == "argument log_level"
+
+
+def test_calling_the_class_reads_no_environment(monkeypatch: pytest.MonkeyPatch):
+    """Only ``load`` looks at the environment, and it does so when none is passed in."""
+    monkeypatch.setenv("FEATURE_STORE_MAX_STARTS", "7")
+
+    assert Settings().max_starts == 3
+    assert Settings(max_starts=5).origins["max_starts"] == "argument"
+    assert settings.load().max_starts == 7
+
+
+def test_child_process_gets_the_same_settings(tmp_path: Path):
+    """The environment built for a child loads to the same values, and nothing else is inherited."""
+    parent = settings.load(
+        {
+            "path": tmp_path,
+            "data_roots": ("/a", "/b"),
+            "gc_dry_run": True,
+            "lease_seconds": 31.5,
+            "gc_max_bytes": "2GB",
+        },
+        environ={"FEATURE_STORE_SIGNING_KEY": "0123456789abcdef"},
+    )
+
+    built = settings.child_environment(parent, environ={"HOME": "/h", "FEATURE_STORE_LOG_LEVEL": "DEBUG"})
+    child = settings.load(environ=built)
+
+    assert built["HOME"] == "/h"
+    assert child.model_dump() == parent.model_dump()
+
+
+def test_variables_that_redirect_celery_are_found():
+    """Celery's own variables, which override any configuration, are reported with secrets masked."""
+    found = settings.celery_overrides({"CELERY_BROKER_URL": "redis://:hidden@h/1", "CELERY_RESULT_BACKEND": ""})
+
+    assert found == {"CELERY_BROKER_URL": "redis://:********@h/1"}
+    assert settings.celery_overrides({"CELERY_CONFIG_MODULE": "mine"}) == {"CELERY_CONFIG_MODULE": "********"}
+
+
+def test_every_setting_explains_itself():
+    """Each row of the listing says what the setting means."""
+    rows = load(gc_dry_run=True, lease_seconds=40).describe()
+
+    assert all(row.meaning for row in rows)
+    assert {row.name: row.value for row in rows}["gc_dry_run"] == "true"
+    assert {row.name: row.value for row in rows}["lease_seconds"] == "40"

@@ -1,0 +1,63 @@
+"""The Celery application of workers and Flower: ``celery -A workers.app worker``, ``celery -A workers.app flower``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+from celery.signals import (
+    heartbeat_sent,
+    setup_logging,
+    worker_init,
+    worker_process_init,
+    worker_process_shutdown,
+    worker_ready,
+)
+
+from fstore.bootstrap import load_settings
+from fstore.broker import celery_config
+from fstore.errors import ConfigurationError
+from fstore.logs import configure_logging
+from workers import process
+from workers.task import FstoreTask
+
+settings = load_settings()
+app = Celery("fstore", task_cls=FstoreTask, include=["workers.tasks"])
+app.conf.update(celery_config(settings))
+celery_app = app
+
+
+@setup_logging.connect
+def _set_up_logging(**_: Any) -> None:
+    configure_logging(settings)
+
+
+@worker_init.connect
+def _refuse_code_on_the_wire(**_: Any) -> None:
+    """Start only if nothing but JSON would be accepted: pickle or yaml on the wire is code execution."""
+    dangerous = {"pickle", "yaml", "application/x-python-serialize", "application/x-yaml"}
+    accepted = {str(kind) for name in ("accept_content", "result_accept_content") for kind in app.conf[name] or ()}
+    if dangerous & accepted or accepted - {"json", "application/json"}:
+        raise ConfigurationError(
+            [f"workers accept JSON only, but Celery is set to accept {sorted(accepted)}; unset CELERY_* variables"]
+        )
+
+
+@worker_process_init.connect
+def _open(**_: Any) -> None:
+    process.open_in_child()
+
+
+@worker_process_shutdown.connect
+def _close(**_: Any) -> None:
+    process.close()
+
+
+@worker_ready.connect
+def _ready(**_: Any) -> None:
+    process.touch_heartbeat(settings)
+
+
+@heartbeat_sent.connect
+def _beat(**_: Any) -> None:
+    process.touch_heartbeat(settings)

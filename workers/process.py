@@ -1,0 +1,54 @@
+"""What one worker process holds open: nothing in the parent, everything in each child."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import pyarrow as pa
+
+from fstore.bootstrap import load_settings, open_resources
+from fstore.resources import Resources
+from fstore.settings import Settings
+
+_opened: tuple[int, Resources] | None = None
+_guard = threading.Lock()
+
+
+def resources() -> Resources:
+    """Return this process's open adapters, opened at the first call."""
+    global _opened  # noqa: PLW0603 one set of connections a process is the point
+    with _guard:
+        if _opened is None or _opened[0] != os.getpid():
+            _opened = (os.getpid(), open_resources(load_settings(), role="worker"))
+        return _opened[1]
+
+
+def open_in_child() -> None:
+    """Open the adapters when a child starts; one core a child is what the pool's size counts on."""
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(2)
+    resources()
+
+
+def close() -> None:
+    """Hand over what was noted and close this process's adapters."""
+    global _opened  # noqa: PLW0603 see resources
+    if _opened is not None and _opened[0] == os.getpid():
+        _opened[1].close()
+    _opened = None
+
+
+def touch_heartbeat(settings: Settings) -> None:
+    """Show probes that this worker is alive: the age of a file says it without a round trip through the broker."""
+    if settings.heartbeat_file is not None:
+        with suppress(OSError):
+            Path(settings.heartbeat_file).parent.mkdir(parents=True, exist_ok=True)
+            Path(settings.heartbeat_file).touch()
+
+
+def lease_seconds() -> float:
+    """Return how long a silent worker keeps its job."""
+    return load_settings().lease_seconds

@@ -1,0 +1,31 @@
+"""The base of all tasks: short arguments in events, phases that Flower shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from celery import Task
+
+from fstore.messages import short_repr
+
+
+class FstoreTask(Task):  # type: ignore[type-arg]
+    """A task whose events carry symbol, feature and key as a literal dict, never the request itself."""
+
+    def apply_async(self, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> Any:
+        """Send the task with the short form of its request in its events."""
+        request = _request_of(args, kwargs)
+        if request is not None:
+            shown = short_repr(*(str(request.get(name) or "") for name in ("symbol", "feature", "key")))
+            options = {"argsrepr": "()", "kwargsrepr": shown, **options}
+        return super().apply_async(args, kwargs, *rest, **options)
+
+    def phase(self, name: str) -> None:
+        """Show in Flower what this task is doing; ends with the task's own state."""
+        self.send_event(f"task-{name.lower()}")
+
+
+def _request_of(args: Any, kwargs: Any) -> Mapping[str, Any] | None:
+    found = (kwargs or {}).get("request") or (args[0] if args else None)
+    return found if isinstance(found, Mapping) else None

@@ -1,0 +1,69 @@
+"""The wire surface: every task that fstore's workers know, each a door to a use case."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fstore import broker, compute, upkeep
+from fstore.errors import FeatureStoreError
+from fstore.messages import parse_compute, parse_publish
+from workers import policy, process
+from workers.app import app
+from workers.task import FstoreTask
+
+_lost: dict[str, Any] = {
+    "max_retries": policy.WORKER_LOST_RETRIES,
+    "default_retry_delay": process.lease_seconds() + 2,
+    "throws": (FeatureStoreError,),
+}
+
+
+@app.task(name=broker.GET_OR_COMPUTE, bind=True, **_lost)
+def get_or_compute(self: FstoreTask, request: dict[str, Any]) -> dict[str, Any]:
+    """Answer one request with status, key, path, rows, file_size_bytes and seconds; see ``fstore.compute.get_or_compute``.
+
+    A request whose key another worker computes is put back, so that it holds no
+    slot, unless nobody waits for this task's answer.
+    """
+    asked = parse_compute(request)
+    try:
+        outcome = compute.get_or_compute(process.resources(), asked, phase=self.phase)
+    except policy.TRANSIENT as error:
+        raise policy.try_again(self, error) from error
+    if outcome.locator is None and asked.waits:
+        raise policy.look_again(self, outcome.key)
+    return outcome.as_dict()
+
+
+@app.task(name=broker.PUBLISH, bind=True, **_lost)
+def publish(self: FstoreTask, request: dict[str, Any]) -> dict[str, Any]:
+    """Publish a result that a trainer computed and staged; see ``fstore.compute.publish_staged``."""
+    try:
+        return compute.publish_staged(process.resources(), parse_publish(request)).as_dict()
+    except policy.TRANSIENT as error:
+        raise policy.try_again(self, error) from error
+
+
+@app.task(name=broker.COLLECT_GARBAGE)
+def collect_garbage() -> dict[str, Any]:
+    """Give up what the policy no longer keeps; see ``fstore.upkeep.collect_garbage``."""
+    resources = process.resources()
+    return upkeep.collect_garbage(resources, dry_run=resources.settings.gc_dry_run, scheduled=True)
+
+
+@app.task(name=broker.SWEEP_INTEGRITY)
+def sweep_integrity() -> dict[str, Any]:
+    """Re-read the entries that were longest not verified; see ``fstore.upkeep.sweep_integrity``."""
+    return upkeep.sweep_integrity(process.resources(), scheduled=True)
+
+
+@app.task(name=broker.RECONCILE_JOBS)
+def reconcile_jobs() -> dict[str, Any]:
+    """Send lost jobs again and bury dead ones; see ``fstore.upkeep.reconcile_jobs``."""
+    return upkeep.reconcile_jobs(process.resources(), scheduled=True)
+
+
+@app.task(name=broker.FLUSH_USAGE)
+def flush_usage() -> dict[str, Any]:
+    """Take usage and counters from Redis to Postgres; see ``fstore.upkeep.flush_usage``."""
+    return upkeep.flush_usage(process.resources(), scheduled=True)
