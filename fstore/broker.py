@@ -123,6 +123,18 @@ class Broker:
         """Ask a worker to publish a staged result; raises ``BrokerUnavailable``."""
         self._send(PUBLISH, request.model_dump(mode="json"), short_repr(request.symbol, request.feature, request.key))
 
+    def workers_by_queue(self, *, timeout_s: float = 2.0) -> dict[str, list[str]]:
+        """Ask all workers which queues they serve, and return those that answer in time, by queue; raises ``BrokerUnavailable``."""
+        try:
+            answers = self._client().control.inspect(timeout=timeout_s).active_queues() or {}
+        except (OperationalError, OSError, RuntimeError) as error:
+            raise BrokerUnavailable("asking for workers", str(error) or type(error).__name__) from error
+        found: dict[str, list[str]] = {queue: [] for queue in QUEUES}
+        for worker, queues in sorted(answers.items()):
+            for queue in queues:
+                found.setdefault(queue["name"], []).append(worker)
+        return found
+
     def close(self) -> None:
         """Close the connections."""
         with self._guard:

@@ -10,9 +10,9 @@ from typing import TypeVar
 
 from fstore.errors import BrokerUnavailable, StorageUnavailable, UpkeepRefused
 from fstore.eviction import Eviction
-from fstore.garbage import Doomed, GarbagePlan, GarbageRules, Stray, Why, grace_fault
+from fstore.garbage import Doomed, GarbagePlan, GarbageRules, ShardRow, Stray, Why, grace_fault
 from fstore.garbage_report import GarbageReport, Phase
-from fstore.integrity import Expected, FoundFile, key_of, looks_wrong
+from fstore.integrity import FoundFile, key_of, looks_wrong
 from fstore.inventory import Inventory
 from fstore.ledger import Ledger
 from fstore.reconcile import move_notes
@@ -154,7 +154,7 @@ class _Collector:
         phase.count += len(hidden)
         phase.bytes += sum(c.size_bytes for c in chosen if c.key in hidden)
 
-    def _hide_lost(self, lost: Sequence[Expected], phase: Phase) -> None:
+    def _hide_lost(self, lost: Sequence[ShardRow], phase: Phase) -> None:
         still = [row for row in lost if not self._inventory.exists(row.path)]
         hidden = self._ledger.quarantine_lost([(row.key, row.path) for row in still])
         for row in still:

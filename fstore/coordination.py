@@ -18,13 +18,6 @@ COUNTERS = PREFIX + "counters"
 FLUSHING = PREFIX + "flushing"
 KNOWN_SINCE = PREFIX + "known-since"
 
-# A lock is only ever touched by whoever holds its token: a plain DEL or PEXPIRE
-# after a pause would hit the next holder's lock.
-_RELEASE = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) else return 0 end"
-_RENEW = (
-    "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('pexpire', KEYS[1], ARGV[2]) else return 0 end"
-)
-
 
 def lock_name(fingerprint: str, key: str) -> str:
     """Return the dedup lock's name: fingerprint first, so that all work on one data set sorts together."""
@@ -58,8 +51,6 @@ class Coordination:
     def __init__(self, link: RedisLink, *, lock_s: float) -> None:
         self._link = link
         self._lock_ms = round(lock_s * 1000)
-        self._release = link.script(_RELEASE)
-        self._renew = link.script(_RENEW)
 
     def lead(self, fingerprint: str, key: str) -> Lead | None:
         """Take the dedup lock of ``key``, or return None when somebody else leads."""
@@ -71,15 +62,13 @@ class Coordination:
 
     def renew(self, lead: Lead) -> bool:
         """Prolong a lock that is still ours; False when it lapsed."""
-        return bool(
-            self._link.call(
-                "renewing a dedup lock", lambda client: self._renew([lead.name], [lead.token, self._lock_ms], client)
-            )
+        return self._link.call_if_held(
+            "renewing a dedup lock", lead.name, lead.token, lambda pipe: pipe.pexpire(lead.name, self._lock_ms)
         )
 
     def release(self, lead: Lead) -> None:
         """Give a lock up if it is still ours."""
-        self._link.call("releasing a dedup lock", lambda client: self._release([lead.name], [lead.token], client))
+        self._link.call_if_held("releasing a dedup lock", lead.name, lead.token, lambda pipe: pipe.delete(lead.name))
 
     @contextlib.contextmanager
     def holding(self, lead: Lead, *, renewed: bool = True) -> Iterator[None]:
@@ -176,6 +165,15 @@ class Coordination:
     def is_up(self) -> bool:
         """Return whether Redis answers now."""
         return self._link.is_up()
+
+    def server(self) -> tuple[Mapping[str, Any], float]:
+        """Return what Redis says about itself (``INFO``) and its time, in seconds since 1970."""
+
+        def ask(client: Any) -> tuple[Mapping[str, Any], float]:
+            seconds, microseconds = client.time()
+            return client.info(), seconds + microseconds / 1e6
+
+        return self._link.call("asking Redis about itself", ask)
 
     def close(self) -> None:
         """Close the connections."""

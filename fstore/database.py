@@ -27,7 +27,7 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
 from fstore import deadline
-from fstore.errors import ConfigurationError, FeatureStoreError, ManifestBusy, ManifestUnavailable
+from fstore.errors import ConfigurationError, FeatureStoreError, ManifestBusy, ManifestUnavailable, NotPermitted
 
 Row = tuple[Any, ...]
 
@@ -49,7 +49,9 @@ PAUSE_AFTER_FAILURE_S = 1.0  # after a failed connect others fail at once: nobod
 
 _BUSY = {"55P03", "40P01", "40001", "57014"}  # lock timeout, deadlock, serialisation, our statement timeout
 _GONE = {"57P01", "57P02", "57P03", "53300"}  # terminated, crashed, starting up, too many connections
-_NO_SCHEMA = {"42P01", "42703", "3F000"}
+_NO_SCHEMA = {"42P01", "42703", "42883", "3F000"}
+_DENIED = "42501"
+_ANSWERED = (ManifestBusy, NotPermitted)  # the server's own word, so the connection is fine
 
 
 @cache
@@ -87,7 +89,7 @@ class Database:
         try:
             return self._run(sql, params)
         except ManifestUnavailable as error:
-            if isinstance(error, ManifestBusy) or deadline.is_due():
+            if isinstance(error, _ANSWERED) or deadline.is_due():
                 raise
             return self._run(sql, params)
 
@@ -108,7 +110,9 @@ class Database:
             stop=tenacity.stop_after_attempt(tries) | tenacity.stop_after_delay(total_s),
             wait=tenacity.wait_random_exponential(multiplier=0.05, max=2),
             retry=tenacity.retry_if_exception(
-                lambda error: isinstance(error, ManifestUnavailable) and not deadline.is_due()
+                lambda error: isinstance(error, ManifestUnavailable)
+                and not isinstance(error, NotPermitted)
+                and not deadline.is_due()
             ),
             reraise=True,
         )
@@ -150,7 +154,7 @@ class Database:
             yield connection
             healthy = True
         except FeatureStoreError as error:
-            healthy = not isinstance(error, ManifestUnavailable) or isinstance(error, ManifestBusy)
+            healthy = not isinstance(error, ManifestUnavailable) or isinstance(error, _ANSWERED)
             raise
         finally:
             if healthy and not connection.closed and not connection.isexecuting():
@@ -242,6 +246,8 @@ def _translated(error: psycopg2.Error, action: str) -> FeatureStoreError:
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if code in _BUSY:
         return ManifestBusy(action, text)
+    if code == _DENIED:
+        return NotPermitted(action, text)
     if code in _NO_SCHEMA:
         return ConfigurationError([f"the database has no fstore tables of this version ({text}); run 'fstore migrate'"])
     if code in _GONE or (

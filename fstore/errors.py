@@ -15,7 +15,8 @@
     ├── ComputeTimeout             no result before the caller's deadline
     ├── BrokerUnavailable          Redis or the task broker does not answer
     ├── ManifestUnavailable        Postgres does not answer
-    │   └── ManifestBusy           Postgres answers, the manifest lock could not be had
+    │   ├── ManifestBusy           Postgres answers, the manifest lock could not be had
+    │   └── NotPermitted           Postgres answers, this process's role may not do that
     ├── StorageUnavailable         the store folder cannot be read or written
     │   └── StorageFull            no space, quota reached or read-only
     ├── EntryCorrupt               a cached file is not what was written
@@ -188,6 +189,16 @@ class ManifestBusy(ManifestUnavailable):
 
     def __str__(self) -> str:
         return f"the manifest is busy ({self.action}): {self.reason}; nothing was lost, ask again"
+
+
+class NotPermitted(ManifestUnavailable):
+    """The database role of this process may not do what was asked; nothing was changed."""
+
+    def __str__(self) -> str:
+        return (
+            f"the database role of this process may not do that ({self.action}): {self.reason}; "
+            "use the URL of a role that may: workers publish, upkeep deletes (ops/postgres/README.md)"
+        )
 
 
 class StorageUnavailable(FeatureStoreError):

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 RECENT_USE = timedelta(hours=1)
 """What was used this recently is never condemned: usage reaches the database up to a minute late, readers may still hold the path."""
@@ -19,8 +20,7 @@ class Reason(StrEnum):
     OVER_BUDGET = "over budget"
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """What the decision needs to know of a live entry; ``last_used_at`` is never before ``created_at``."""
 
     key: str

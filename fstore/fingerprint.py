@@ -37,8 +37,9 @@ from fstore import parquet_source as sources
 from fstore.dtypes import restore
 from fstore.errors import SourceChanged, UnhashableInput
 from fstore.footer import footer_of, table_footer
+from fstore.frame_schema import schema_of
 from fstore.model import Fingerprint, HashMethod, ParquetSource
-from fstore.pandas_frames import columns_of, schema_of, table_of
+from fstore.pandas_frames import columns_of, table_of
 from fstore.parquet_source import SourceStamp, read_table
 from fstore.seal import sealed
 from fstore.streaming import ContentHasher

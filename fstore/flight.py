@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from fstore import local_compute, rawdata
@@ -21,6 +22,8 @@ from fstore.errors import (
     ComputeTimeout,
     FeatureStoreError,
     ManifestUnavailable,
+    SourceChanged,
+    SourceNotAllowed,
     StorageUnavailable,
 )
 from fstore.failures import verdict
@@ -54,6 +57,7 @@ class Flight:
         self._resources = resources
         self._open = {asked.key: asked for asked in questions}
         self._led: set[str] = set()
+        self._offered: set[str] = set()
         self._began = time.monotonic()
         self._seconds = seconds
         self._nudged_at = self._began
@@ -96,12 +100,15 @@ class Flight:
         stale: list[Question] = []
         for key, view in views.items():
             asked = self._open[key]
+            waited = self._states.get(key) in {JobState.QUEUED, JobState.RUNNING} or key in self._led
             self._states[key] = str(view.job.state) if view.job else "unknown"
-            failure = verdict(view)
+            failure = verdict(view, waited=waited)
             if view.entry is not None:
                 yield Answer(asked, Status.COMPUTED if key in self._led else Status.COALESCED, view.entry)
             elif isinstance(failure, StorageUnavailable):
                 yield self._not_stored(asked, "store folder", failure)
+            elif self._may_offer_own(asked, failure):
+                leaderless.append(asked)
             elif failure is not None:
                 yield Answer(asked, Status.COALESCED, error=failure)
             elif _is_free(view):
@@ -138,6 +145,17 @@ class Flight:
         if self._resources.jobs.enqueue({asked.key: request.wire()}):
             self._led.add(asked.key)
             self._resources.broker.send_compute(request)
+
+    def _may_offer_own(self, asked: Question, failure: FeatureStoreError | None) -> bool:
+        """The data failed on their way, not the computation: a caller with a copy or path of its own offers that, once."""
+        if not isinstance(failure, SourceChanged | SourceNotAllowed) or asked.key in self._offered:
+            return False
+        if isinstance(asked.raw, ParquetSource) and str(asked.raw.path) == failure.path:
+            return False
+        self._offered.add(asked.key)
+        with suppress(ManifestUnavailable):
+            self._resources.jobs.forget(asked.key)
+        return True
 
     def _nudge(self, stale: Sequence[Question]) -> Iterator[Answer]:
         """Send again what was lost on its way to a worker, or died with one."""

@@ -1,20 +1,22 @@
-"""The footer: what a data set is, with a digest for every block; its own digest is the content digest.
+"""The footer: what a data set is, with a digest for every column; its own digest is the content digest.
 
-The text form is canonical JSON, so that equal content has one text on every machine::
+The digest of a column is that of the digests of its blocks, so this is a tree of fixed
+depth (root, columns, blocks), whose shape follows from the row count. The text form is
+canonical JSON, so that equal content has one text on every machine::
 
     {"format":"b3m1","block_rows":131072,"rows":...,"schema":{...},"range":...,
-     "bounds":[...],"columns":[{"blocks":"<base64>","categories":"<hex>"|null}, ...]}
+     "bounds":[...],"columns":[{"blocks":"<hex>","categories":"<hex>"|null}, ...]}
 
 ``range`` is the RangeIndex, ``bounds`` the digests of the first and last value of every
 index level. ``categories`` covers the whole dictionary of a categorical column, used or
-not, as a set unless it is ordered: pandas compares dtypes the same way.
+not, as a set unless it is ordered: pandas compares dtypes the same way. The text grows
+with the columns, not with the rows, so a file's footer is read in no time at any size.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from base64 import b64encode
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ import pyarrow.compute as pc
 from blake3 import blake3
 
 from fstore.canonical import BLOCK_ROWS, leaf
+from fstore.canonical_types import plain_storage
 from fstore.columns import ArrowColumn, Column
 from fstore.description import Description, canonical_json, describe, range_index
 from fstore.model import Fingerprint
@@ -139,14 +142,16 @@ def table_footer(table: pa.Table, progress: Progress | None = None) -> Footer:
 
 
 def _set_digest(categories: pa.Array, schema: pa.Schema, at: int) -> str:
-    if not schema.field(at).type.ordered:
-        storage = categories.storage if isinstance(categories, pa.ExtensionArray) else categories
-        try:
-            categories = categories.take(pc.array_sort_indices(storage))
-        except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
-            each = sorted(leaf([categories.slice(i, 1)]) for i in range(len(categories)))
-            return blake3(b"".join(each)).hexdigest()
+    values = plain_storage(categories).drop_null()
+    try:
+        values = values.unique()
+        if not schema.field(at).type.ordered:
+            values = values.take(pc.array_sort_indices(values))
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
+        # Arrow cannot sort nested values; their digests it can.
+        each = [leaf([values.slice(i, 1)]) for i in range(len(values))]
+        return blake3(b"".join(each if schema.field(at).type.ordered else sorted(each))).hexdigest()
     hasher = blake3()
-    for start in range(0, len(categories), BLOCK_ROWS):
-        hasher.update(leaf([categories.slice(start, BLOCK_ROWS)]))
+    for start in range(0, len(values), BLOCK_ROWS):
+        hasher.update(leaf([values.slice(start, BLOCK_ROWS)]))
     return hasher.hexdigest()

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from fstore.eviction import RECENT_USE, Candidate, Eviction, EvictionPolicy
-from fstore.integrity import Expected, FoundFile, compare, key_of
+from fstore.integrity import Comparison, FoundFile, key_of
 from fstore.model import EntryState
 
 SHORTEST_GRACE = timedelta(hours=1)
 
 
-@dataclass(frozen=True, slots=True)
-class ShardRow:
-    """An entry as garbage collection sees it; ``last_used_at`` is never before ``created_at``."""
+class ShardRow(NamedTuple):
+    """An entry as garbage collection sees it; ``state`` is an ``EntryState``, ``last_used_at`` is never before ``created_at``."""
 
     key: str
     path: str
     size_bytes: int
-    state: EntryState
+    state: str
     created_at: datetime
     last_used_at: datetime
     condemned_at: datetime | None
@@ -93,13 +93,13 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """What is to be done in one shard; ``candidates`` are the live entries, for the eviction policy to choose from."""
+    """What is to be done in one shard; ``candidates`` are the live entries that the eviction policy may choose."""
 
     candidates: list[Candidate] = field(default_factory=list)
     revive: list[str] = field(default_factory=list)
     reap: list[Doomed] = field(default_factory=list)
     strays: list[Stray] = field(default_factory=list)
-    lost: list[Expected] = field(default_factory=list)
+    lost: list[ShardRow] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class GarbagePlan:
     revive: tuple[str, ...]
     reap: tuple[Doomed, ...]
     evictions: tuple[Eviction, ...]
-    lost: tuple[Expected, ...]
+    lost: tuple[ShardRow, ...]
     strays: tuple[Stray, ...]
     totals: Totals
     postponed: str | None = None
@@ -118,7 +118,7 @@ class GarbagePlan:
 
 def judge_shard(
     rows: Sequence[ShardRow],
-    found: Iterable[FoundFile],
+    compared: Comparison[ShardRow],
     working: Collection[str],
     rules: GarbageRules,
     *,
@@ -128,27 +128,27 @@ def judge_shard(
 ) -> Shard:
     """Decide about one shard and add it to ``totals``.
 
-    ``rows`` were read after ``found`` was listed; ``working`` are the keys, among
-    those of files without a row, that a job may still publish. ``now`` is the
-    database's time, ``file_now_ns`` the file system's: ages never mix clocks.
+    ``compared`` are its rows against its files, ``working`` the keys, among those
+    of files without a row, that a job may still publish. ``now`` is the database's
+    time, ``file_now_ns`` the file system's: ages never mix clocks.
     """
     shard = Shard()
-    created = {row.key: row.created_at for row in rows}
-    hidden = {row.path for row in rows if row.state is not EntryState.LIVE}
-    compared = compare((Expected(row.key, row.path, row.size_bytes) for row in rows), found)
+    unused_since = now - rules.retention
     for row in rows:
-        if row.state is EntryState.LIVE:
+        if row.state == EntryState.LIVE:
             totals.live_entries += 1
             totals.live_bytes += row.size_bytes
-            shard.candidates.append(Candidate(row.key, row.path, row.size_bytes, row.created_at, row.last_used_at))
+            if rules.max_bytes is not None or row.last_used_at < unused_since:
+                shard.candidates.append(Candidate(row.key, row.path, row.size_bytes, row.created_at, row.last_used_at))
         elif row.condemned_at is not None:
-            if row.state is EntryState.CONDEMNED and row.last_used_at > row.condemned_at:
+            if row.state == EntryState.CONDEMNED and row.last_used_at > row.condemned_at:
                 shard.revive.append(row.key)
             elif now - row.condemned_at > rules.grace:
                 shard.reap.append(Doomed(row.key, row.path, row.size_bytes))
     totals.rows += compared.rows
     totals.files += compared.files
-    shard.lost.extend(row for row in compared.lost if row.path not in hidden)
+    shard.lost.extend(row for row in compared.lost if row.state == EntryState.LIVE)
+    created = {row.key: row.created_at for row in rows} if compared.orphans else {}
     for file in compared.orphans:
         key = key_of(file.path)
         # A file whose key has another row by now was replaced; until the grace after that, a reader may still open it.

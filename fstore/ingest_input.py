@@ -11,9 +11,10 @@ import pyarrow as pa
 
 from fstore.canonical import BLOCK_ROWS
 from fstore.errors import InvalidRequest, UnhashableInput
+from fstore.frame_schema import schema_of
 from fstore.ingest_csv import COMPRESSIONS, CSV_DELIMITERS, csv_batches, csv_schema
 from fstore.model import ParquetSource
-from fstore.pandas_frames import batches_of, schema_of
+from fstore.pandas_frames import batches_of
 from fstore.parquet_source import batches, estimated_bytes, schema_of_source
 
 _PARQUET = (".parquet", ".pq")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fstore.dtypes import restore
+from fstore.dtypes import NOTES_KEY, index_and_column_fields, notes_of, restore
 from fstore.errors import InvalidRequest
 
 
@@ -27,7 +28,7 @@ class TimeIndex:
                 frame = frame.set_index(column)
             indexed = pa.Table.from_pandas(frame).schema
         # The order of the fields stays; only the metadata say which of them is the index.
-        self.schema = plain.with_metadata({**(schema.metadata or {}), b"pandas": indexed.metadata[b"pandas"]})
+        self.schema = _moved_notes(plain, plain.with_metadata({b"pandas": indexed.metadata[b"pandas"]}))
         self._rows = 0
         self._latest: Any = None
 
@@ -62,6 +63,19 @@ class TimeIndex:
                 "sort the data by time first",
             )
         self._latest = ticks[-1].as_py()
+
+
+def _moved_notes(before: pa.Schema, after: pa.Schema) -> pa.Schema:
+    """Carry the notes on dtypes over to the places the columns have now."""
+    notes = notes_of(before)
+    by_field: dict[int, str] = {}
+    for part, fields in zip(("columns", "index"), index_and_column_fields(before), strict=True):
+        by_field |= {fields[int(at)]: note for at, note in notes.get(part, {}).items()}
+    moved: dict[str, Any] = {"labels": notes["labels"]} if "labels" in notes else {}
+    for part, fields in zip(("columns", "index"), index_and_column_fields(after), strict=True):
+        if found := {str(at): by_field[field] for at, field in enumerate(fields) if field in by_field}:
+            moved[part] = found
+    return after.with_metadata({**after.metadata, NOTES_KEY: json.dumps(moved).encode()}) if moved else after
 
 
 def _time_type(kind: pa.DataType, column: str) -> pa.DataType:

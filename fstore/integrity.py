@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 LOOKS_WRONG_SHARE = 0.05
 LOOKS_WRONG_COUNT = 100
@@ -29,17 +30,21 @@ class Fault:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """What a row says of its file; ``path`` is relative to the store's root."""
+class Expected(Protocol):
+    """What a row says of its file, ``path`` relative to the store's root; any record with these fields will do."""
 
-    key: str
-    path: str
-    size_bytes: int
+    @property
+    def key(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def size_bytes(self) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
-class FoundFile:
+R = TypeVar("R", bound=Expected)
+
+
+class FoundFile(NamedTuple):
     """A file that lies in the store; ``path`` is relative to the root, ``modified_ns`` by its file system's clock."""
 
     path: str
@@ -48,13 +53,13 @@ class FoundFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Generic[R]):
     """What one shard holds beside matching rows and files: rows without file, files of another size, files without row."""
 
     rows: int
     files: int
-    lost: tuple[Expected, ...]
-    wrong_size: tuple[tuple[Expected, FoundFile], ...]
+    lost: tuple[R, ...]
+    wrong_size: tuple[tuple[R, FoundFile], ...]
     orphans: tuple[FoundFile, ...]
 
     def faults(self) -> tuple[Fault, ...]:
@@ -77,7 +82,7 @@ def key_of(path: str) -> str:
     return path.rpartition("/")[2].partition(".")[0]
 
 
-def compare(rows: Iterable[Expected], found: Iterable[FoundFile]) -> Comparison:
+def compare(rows: Iterable[R], found: Iterable[FoundFile]) -> Comparison[R]:
     """Match rows with files, of one shard or of a whole store, in memory proportional to ``rows``.
 
     Rows have to be read *after* the files were listed, or a file whose row is

@@ -121,13 +121,14 @@ class Inventory:
                         about = item.stat(follow_symlinks=False)
                     except FileNotFoundError:
                         continue  # finished or removed while we looked
-                    is_file = stat.S_ISREG(about.st_mode)
+                    name = item.name
                     changed_ns = max(about.st_mtime_ns, about.st_ctime_ns) if moved else about.st_mtime_ns
-                    file = FoundFile(prefix + item.name, about.st_size, changed_ns)
-                    if is_file and item.name.startswith(TEMPORARY):
-                        listing.temporary.append(file)
-                    elif is_file and known.fullmatch(item.name):
-                        listing.files.append(file)
+                    if not stat.S_ISREG(about.st_mode):
+                        listing.foreign += 1
+                    elif known.fullmatch(name):
+                        listing.files.append(FoundFile(prefix + name, about.st_size, changed_ns))
+                    elif name.startswith(TEMPORARY):
+                        listing.temporary.append(FoundFile(prefix + name, about.st_size, changed_ns))
                     else:
                         listing.foreign += 1
         except FileNotFoundError:

@@ -94,6 +94,11 @@ class Jobs:
         rows = self._database.query(self._sql["find_job"], {**self._rules, "key": key})
         return _job(rows[0][0], rows[0][1:]) if rows else None
 
+    def find_by_prefix(self, prefix: str, *, limit: int = 20) -> tuple[str, ...]:
+        """Return the keys of jobs that start with ``prefix``, in their order."""
+        bounds = {"low": prefix, "high": prefix + "g", "limit": limit}  # keys are hex: "g" follows every digit
+        return tuple(key for (key,) in self._database.query(self._sql["find_jobs_by_prefix"], bounds))
+
     def list(self, *, limit: int = 100) -> list[Job]:
         """Return jobs with their requests, the longest waiting first."""
         rows = self._database.query(self._sql["list_jobs"], {**self._rules, "limit": limit})

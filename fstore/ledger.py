@@ -12,7 +12,7 @@ from typing import Any, Literal
 from fstore.database import Database, Session, statements
 from fstore.errors import ManifestBusy, ManifestUnavailable
 from fstore.garbage import Doomed, ShardRow
-from fstore.model import EntryState, Locator
+from fstore.model import Locator
 
 Kind = Literal["gc", "sweep", "reconcile", "flush"]
 
@@ -82,7 +82,7 @@ class Ledger:
     def shard_rows(self, shard: str) -> list[ShardRow]:
         """Return all rows whose key starts with ``shard``."""
         rows = self._database.query(self._sql["shard_rows"], {"shard": shard})
-        return [ShardRow(key, path, size, EntryState(state), *moments) for key, path, size, state, *moments in rows]
+        return list(map(ShardRow._make, rows))
 
     def paths_of(self, keys: Sequence[str]) -> dict[str, str]:
         """Return the path that the row of each key names now, for keys that have a row."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from fstore.database import Database, Row, statements
@@ -120,6 +121,11 @@ class Manifest:
             raise ValueError(f"cannot group by {column!r}: one of {sorted(_GROUPS)}")
         rows = self._database.query(self._sql["totals_by"].replace("{column}", column), {"limit": limit})
         return {name: (n, int(size)) for name, n, size in rows}
+
+    def usage_of(self, key: str) -> tuple[int, datetime] | None:
+        """Return hits and last access of an entry as far as they were flushed, or None when it was not used yet."""
+        rows = self._database.query(self._sql["usage_of"], {"key": key})
+        return (int(rows[0][0]), rows[0][1]) if rows else None
 
     def expected_seconds(self, feature: str) -> float | None:
         """Return the median of the last computations of ``feature``, or None when there were none."""

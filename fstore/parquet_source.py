@@ -19,7 +19,7 @@ from fstore.canonical import BLOCK_ROWS
 from fstore.description import FRAME_METADATA, describe
 from fstore.errors import SourceChanged
 from fstore.model import ParquetSource
-from fstore.parquet_types import INTENT_KEY, intended_schema, unstore
+from fstore.parquet_types import INTENT_KEY, Intention
 from fstore.seal import sealed
 
 SETTLED_NS = 2_000_000_000
@@ -92,7 +92,7 @@ def now_ns() -> int:
 def schema_of_source(source: ParquetSource) -> pa.Schema:
     """Read the schema of the table the source stands for, which is that of its first file."""
     first = files_of(source)[0]
-    return _intended(first, open_parquet(first))
+    return _plain(_intention(first, open_parquet(first)).schema)
 
 
 def batches(source: ParquetSource, *, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
@@ -146,25 +146,30 @@ def open_parquet(path: Path) -> pq.ParquetFile:
 def _file_batches(
     file: Path, opened: pq.ParquetFile, schema: pa.Schema, groups: Iterable[int], columns: list[str] | None
 ) -> Iterator[pa.RecordBatch]:
-    own = _intended(file, opened)
-    notes = opened.metadata.metadata or {}
+    own = _intention(file, opened)
+    count = 0
     try:
         for read in opened.iter_batches(BLOCK_ROWS, row_groups=list(groups), columns=columns):
-            batch = unstore(read, own, notes)
-            wanted = pa.schema([schema.field(name) for name in batch.schema.names], metadata=schema.metadata)
-            same = batch.schema.types == wanted.types
-            yield batch.replace_schema_metadata(wanted.metadata) if same else batch.cast(wanted)
+            yield _as(schema, own.restore(read))
+            count += 1
+        if not count:
+            yield _as(schema, own.no_rows(columns or schema.names))
     except (pa.ArrowException, OSError) as exc:
         raise SourceChanged(str(file), f"cannot be read to the end ({exc}); restore it") from exc
 
 
-def _intended(file: Path, opened: pq.ParquetFile) -> pa.Schema:
-    schema = opened.schema_arrow
+def _as(schema: pa.Schema, batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Give a batch the types of the source's first file, of which it may have a variant (large strings, say)."""
+    wanted = pa.schema([schema.field(name) for name in batch.schema.names], metadata=schema.metadata)
+    same = batch.schema.types == wanted.types
+    return batch.replace_schema_metadata(wanted.metadata) if same else batch.cast(wanted)
+
+
+def _intention(file: Path, opened: pq.ParquetFile) -> Intention:
     notes = opened.metadata.metadata or {}
     # The notes of a file that somebody else wrote anew need not fit its data.
-    if INTENT_KEY in notes and sealed(file):
-        schema = intended_schema(schema, notes)
-    return _plain(schema)
+    trusted = notes if INTENT_KEY in notes and sealed(file) else {}
+    return Intention(_plain(opened.schema_arrow), trusted)
 
 
 def _plain(schema: pa.Schema) -> pa.Schema:
@@ -174,7 +179,7 @@ def _plain(schema: pa.Schema) -> pa.Schema:
 
 
 def _check_agreement(source: ParquetSource, schema: pa.Schema, file: Path, opened: pq.ParquetFile) -> None:
-    if describe(_intended(file, opened)).text != describe(schema).text:
+    if describe(_plain(_intention(file, opened).schema)).text != describe(schema).text:
         raise SourceChanged(
             str(source.path), f"{file.name} has other columns or types than the first file of the folder"
         )

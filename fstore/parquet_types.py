@@ -1,9 +1,10 @@
 """Types that Parquet gives back changed, and how an ingested file gets them right again.
 
-Parquet has no seconds (it stores milliseconds), no date64, and dictionaries of text
-only. ``ingest`` stores such columns in the nearest type and notes the intended schema
-in the file's metadata; ``fstore.parquet_source`` converts back on reading, and only in
-files whose seal shows that nobody else wrote them.
+Parquet has no seconds (it stores milliseconds), no date64 and dictionaries of text
+only, and of a dictionary it keeps what fits a page. ``ingest`` stores such columns in
+the nearest type and notes the intended schema and all categories in the file's
+metadata; ``fstore.parquet_source`` converts back on reading, and only in files whose
+seal shows that nobody else wrote them.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fstore.canonical_types import type_name
+from fstore.canonical_types import is_text, type_name
 from fstore.errors import UnhashableInput
 
 INTENT_KEY = b"fstore.schema"
 CATEGORIES_KEY = b"fstore.categories."
+MAX_CATEGORY_BYTES = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +42,19 @@ class StoragePlan:
         return pa.RecordBatch.from_arrays(columns, schema=self.stored)
 
     def metadata(self, categories: Sequence[pa.Array | None]) -> dict[bytes, bytes]:
-        """Note the intended schema, and the categories of the columns that lose them."""
-        if not self.changed:
-            return {}
-        notes = {INTENT_KEY: _packed(self.intended.serialize())}
-        for i in self.changed:
-            known = categories[i]
-            if known is not None:
-                sink = pa.BufferOutputStream()
-                batch = pa.record_batch([known], names=["categories"])
-                with pa.ipc.new_stream(sink, batch.schema) as stream:
-                    stream.write_batch(batch)
-                notes[CATEGORIES_KEY + str(i).encode()] = _packed(sink.getvalue())
+        """Note the intended schema and the categories, if there is anything that reading alone would not give back."""
+        notes: dict[bytes, bytes] = {}
+        for i, known in enumerate(categories):
+            if known is None:
+                continue
+            if known.nbytes > MAX_CATEGORY_BYTES:
+                raise UnhashableInput(
+                    self.intended.field(i).name,
+                    f"{len(known)} categories are too many for a Parquet footer; make it text",
+                )
+            notes[CATEGORIES_KEY + str(i).encode()] = _packed_array(known)
+        if notes or self.changed:
+            notes[INTENT_KEY] = base64.b64encode(self.intended.serialize().to_pybytes())
         return notes
 
 
@@ -59,9 +62,9 @@ def plan_storage(schema: pa.Schema) -> StoragePlan:
     """Find out what Parquet makes of a schema, or raise ``UnhashableInput`` for a column it cannot hold faithfully."""
     intended = schema
     for i, field in enumerate(schema):
-        if _is_category(schema, i) and not _is_text_category(field.type):
+        if _is_category(schema, i) and not is_text(field.type.value_type):
             schema = schema.set(i, pa.field(field.name, field.type.value_type))
-    returned = _returned(schema)
+    returned = stored_schema(schema)
     changed = []
     for i, field in enumerate(intended):
         back = returned.field(i).type
@@ -74,53 +77,63 @@ def plan_storage(schema: pa.Schema) -> StoragePlan:
     return StoragePlan(intended, schema, tuple(changed))
 
 
-def intended_schema(stored: pa.Schema, metadata: Mapping[bytes, bytes]) -> pa.Schema:
-    """Read the schema noted in a sealed file's metadata; ``stored`` if there is none."""
-    packed = metadata.get(INTENT_KEY)
-    return stored if packed is None else pa.ipc.read_schema(pa.py_buffer(base64.b64decode(packed)))
-
-
-def unstore(batch: pa.RecordBatch, intended: pa.Schema, metadata: Mapping[bytes, bytes]) -> pa.RecordBatch:
-    """Convert a batch to the types and metadata intended for its file, whatever columns of it were read."""
-    columns = []
-    for field, column in zip(batch.schema, batch.columns, strict=True):
-        at = intended.get_field_index(field.name)
-        wanted = intended.field(at).type
-        packed = metadata.get(CATEGORIES_KEY + str(at).encode())
-        if column.type == wanted:
-            columns.append(column)
-        elif packed is not None and pa.types.is_dictionary(wanted):
-            columns.append(_encode(column, wanted, packed))
-        else:
-            columns.append(column.cast(wanted))
-    schema = pa.schema([intended.field(name) for name in batch.schema.names], metadata=intended.metadata)
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def _encode(column: pa.Array, wanted: pa.DataType, packed: bytes) -> pa.Array:
-    with pa.ipc.open_stream(pa.py_buffer(base64.b64decode(packed))) as stream:
-        categories = stream.read_next_batch().column(0)
-    codes = pc.index_in(column, value_set=categories)
-    if codes.null_count != column.null_count:
-        raise pa.ArrowInvalid("a value is none of the column's categories")
-    return pa.DictionaryArray.from_arrays(codes.cast(wanted.index_type), categories, ordered=wanted.ordered)
-
-
-def _is_category(schema: pa.Schema, at: int) -> bool:
-    return bool(pa.types.is_dictionary(schema.field(at).type))
-
-
-def _is_text_category(kind: pa.DataType) -> bool:
-    return type_name(kind.value_type, "") in ("string", "binary")
-
-
-def _returned(schema: pa.Schema) -> pa.Schema:
+def stored_schema(schema: pa.Schema) -> pa.Schema:
+    """Ask Parquet what it gives back for a schema, metadata included."""
     sink = pa.BufferOutputStream()
     try:
         pq.ParquetWriter(sink, schema).close()
     except (pa.ArrowException, NotImplementedError) as exc:
         raise UnhashableInput("schema", f"Parquet cannot hold these columns ({exc}); cast them to plain types") from exc
     return pq.read_schema(pa.BufferReader(sink.getvalue()))
+
+
+class Intention:
+    """What the notes of one sealed file say about it; with no notes, the schema as it is stored."""
+
+    def __init__(self, stored: pa.Schema, notes: Mapping[bytes, bytes]) -> None:
+        packed = notes.get(INTENT_KEY)
+        self.schema = stored if packed is None else pa.ipc.read_schema(pa.py_buffer(base64.b64decode(packed)))
+        self._categories = {
+            field.name: _unpacked_array(notes[key])
+            for i, field in enumerate(self.schema)
+            if packed is not None and (key := CATEGORIES_KEY + str(i).encode()) in notes
+        }
+
+    def restore(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Convert a batch as it was read, of any of the columns, to what was ingested."""
+        fields = [self.schema.field(name) for name in batch.schema.names]
+        columns = [self._restored(column, field) for column, field in zip(batch.columns, fields, strict=True)]
+        return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields, metadata=self.schema.metadata))
+
+    def no_rows(self, names: Sequence[str]) -> pa.RecordBatch:
+        """Make an empty batch, which still carries the categories."""
+        fields = [self.schema.field(name) for name in names]
+        columns = [
+            pa.DictionaryArray.from_arrays(
+                pa.array([], f.type.index_type), self._categories[f.name], ordered=f.type.ordered
+            )
+            if f.name in self._categories
+            else pa.nulls(0, f.type)
+            for f in fields
+        ]
+        return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields, metadata=self.schema.metadata))
+
+    def _restored(self, column: pa.Array, field: pa.Field) -> pa.Array:
+        categories = self._categories.get(field.name)
+        if categories is None:
+            return column if column.type == field.type else column.cast(field.type)
+        if pa.types.is_dictionary(column.type):
+            if column.dictionary.cast(categories.type).equals(categories):
+                return column if column.type == field.type else column.cast(field.type)
+            column = column.dictionary_decode()
+        codes = pc.index_in(column.cast(categories.type), value_set=categories)
+        if codes.null_count != column.null_count:
+            raise pa.ArrowInvalid(f"a value of {field.name!r} is none of its categories")
+        return pa.DictionaryArray.from_arrays(codes.cast(field.type.index_type), categories, ordered=field.type.ordered)
+
+
+def _is_category(schema: pa.Schema, at: int) -> bool:
+    return bool(pa.types.is_dictionary(schema.field(at).type))
 
 
 def _check_cast(field: pa.Field, back: pa.DataType) -> None:
@@ -132,5 +145,14 @@ def _check_cast(field: pa.Field, back: pa.DataType) -> None:
         ) from exc
 
 
-def _packed(buffer: pa.Buffer) -> bytes:
-    return base64.b64encode(memoryview(buffer))
+def _packed_array(values: pa.Array) -> bytes:
+    batch = pa.record_batch([values], names=["categories"])
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as stream:
+        stream.write_batch(batch)
+    return base64.b64encode(sink.getvalue().to_pybytes())
+
+
+def _unpacked_array(packed: bytes) -> pa.Array:
+    with pa.ipc.open_stream(pa.py_buffer(base64.b64decode(packed))) as stream:
+        return stream.read_next_batch().column(0)

@@ -11,7 +11,7 @@ from importlib.metadata import version
 import pyarrow as pa
 
 from fstore import results
-from fstore.errors import BrokerUnavailable
+from fstore.errors import BrokerUnavailable, NotPermitted
 from fstore.files import Stored
 from fstore.messages import ComputeRequest
 from fstore.model import Claim, HashMethod, KeyParts, Locator, NewEntry
@@ -47,7 +47,11 @@ def insert(
 ) -> Locator | None:
     """Insert the row of a durable file and tell the waiters; a file that lost its claim is removed."""
     entry = _new_entry(request, source_digest, table, stored, seconds)
-    outcome = resources.manifest.publish([(entry, claim)])[entry.key]
+    try:
+        outcome = resources.manifest.publish([(entry, claim)])[entry.key]
+    except NotPermitted:  # a trainer's role reads only: nothing can have been committed
+        resources.files.discard(stored.path)
+        raise
     if outcome.live_path != stored.path:
         log.info("superseded: key=%s attempt=%s live=%s", entry.key[:12], claim.attempt, outcome.live_path)
         resources.files.discard(stored.path)

@@ -48,9 +48,26 @@ class RedisLink:
         except redis.RedisError as error:  # out of memory, no permission, loading, read-only replica
             raise BrokerUnavailable(action, str(error) or type(error).__name__) from error
 
-    def script(self, text: str) -> Callable[..., Any]:
-        """Register a Lua script; call the result inside ``call``."""
-        return self._client.register_script(text)
+    def call_if_held(self, action: str, name: str, token: str, command: Callable[[Any], object]) -> bool:
+        """Run ``command`` on a pipeline only if the key ``name`` holds ``token``, atomically; return what it returned.
+
+        A plain DEL or PEXPIRE after a pause would hit the next holder's lock. It is no
+        script, so that trainers need no right to run code in Redis.
+        """
+
+        def attempt(client: redis.Redis) -> bool:
+            with client.pipeline(transaction=True) as pipe:
+                pipe.watch(name)  # type: ignore[no-untyped-call]
+                if pipe.get(name) != token:
+                    return False
+                pipe.multi()
+                command(pipe)
+                try:
+                    return bool(pipe.execute()[0])
+                except redis.WatchError:
+                    return False
+
+        return self.call(action, attempt)
 
     def subscriber(self) -> Subscriber:
         """Open a connection of its own for pub/sub."""

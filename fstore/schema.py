@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib import resources
 
 from alembic import command
@@ -12,7 +13,10 @@ from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
+from fstore import grants
 from fstore.errors import ManifestUnavailable
+
+log = logging.getLogger("fstore.schema")
 
 _MIGRATION_LOCK = 0x66_73_74_6F_72_65  # "fstore": two migrations at once take turns
 
@@ -35,11 +39,18 @@ def migrate(postgres_url: str) -> tuple[str | None, str | None]:
             before = MigrationContext.configure(connection).get_current_revision()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+            missing = grants.establish(connection)
             after = MigrationContext.configure(connection).get_current_revision()
     except DBAPIError as error:
         raise ManifestUnavailable("migrating", str(error.orig).strip()) from error
     finally:
         engine.dispose()
+    if missing:
+        log.warning(
+            "the database user may not create the roles %s: one user for all works; for one each let an administrator "
+            "run CREATE ROLE for them, then run 'fstore migrate' again",
+            ", ".join(missing),
+        )
     return before, after
 
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from fstore.canonical_types import is_text
 from fstore.errors import StorageFull, StorageUnavailable
 from fstore.footer import Footer
-from fstore.parquet_types import plan_storage
+from fstore.parquet_types import plan_storage, stored_schema
 from fstore.seal import seal
 from fstore.streaming import ContentHasher
 
@@ -68,7 +68,7 @@ class SealedWriter:
             data_end = self._sink.tell()
             mark, metadata = seal(
                 footer,
-                self._stored_schema(),
+                stored_schema(self._plan.stored),
                 rows=self._hasher.rows,
                 data_bytes=self._hasher.data_bytes,
                 data_end=data_end,
@@ -110,12 +110,6 @@ class SealedWriter:
             self._writer.write_table(table, row_group_size=max(table.num_rows, 1))
         except OSError as exc:
             raise _storage_error(self.dest, exc) from exc
-
-    def _stored_schema(self) -> pa.Schema:
-        """Ask Parquet what it will give back for the schema, metadata included."""
-        sink = pa.BufferOutputStream()
-        pq.ParquetWriter(sink, self._plan.stored, **_options(self._plan.stored)).close()
-        return pq.read_schema(pa.BufferReader(sink.getvalue()))
 
 
 def _options(schema: pa.Schema) -> dict[str, object]:

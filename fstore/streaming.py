@@ -7,6 +7,7 @@ import pyarrow as pa
 from fstore.canonical import BLOCK_ROWS, leaf
 from fstore.columns import ArrowColumn, union_of_categories
 from fstore.description import describe
+from fstore.errors import UnhashableInput
 from fstore.footer import Footer, Progress, compose, hash_blocks
 
 FLUSH_BYTES = 32 << 20
@@ -33,11 +34,13 @@ class ContentHasher:
         self.data_bytes = 0
 
     def update(self, batch: pa.RecordBatch) -> None:
-        """Append rows; the batch is kept until its block is full."""
+        """Append rows; the batch is kept until its block is full. Names and types must be those of the schema."""
+        if batch.schema.names != self._schema.names or batch.schema.types != self._schema.types:
+            raise UnhashableInput("batch", f"its columns {batch.schema} are not those of the first batch")
+        self._note_dictionaries(batch)
         if not batch.num_rows:
             return
         self._note_ends(batch)
-        self._note_dictionaries(batch)
         size = int(batch.nbytes)
         self._pending.append(batch)
         self._pending_rows += batch.num_rows

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from fstore.errors import BrokerUnavailable
 from fstore.eviction import Candidate, plan_eviction
-from fstore.garbage import Doomed, GarbagePlan, GarbageRules, Stray, Totals, Why, is_older, judge_shard
-from fstore.integrity import Expected, FoundFile, key_of
+from fstore.garbage import Doomed, GarbagePlan, GarbageRules, ShardRow, Stray, Totals, Why, is_older, judge_shard
+from fstore.integrity import FoundFile, compare, key_of
 from fstore.inventory import SHARDS, Inventory
 from fstore.ledger import Ledger
 from fstore.model import EntryState
@@ -76,20 +76,20 @@ class _Survey:
         self.revive: list[str] = []
         self.reap: list[Doomed] = []
         self.strays: list[Stray] = []
-        self.lost: list[Expected] = []
+        self.lost: list[ShardRow] = []
 
     def shards(self, progress: Progress) -> Iterator[Candidate]:
-        """Look at one shard after the other, and give the live entries on to the eviction policy."""
+        """Look at one shard after the other, and give the live entries that may go on to the eviction policy."""
         for done, name in enumerate(SHARDS):
             progress("looking", done, len(SHARDS))
             listing = self.inventory.shard(name)
             rows = self.ledger.shard_rows(name)  # after the listing: a row inserted in between explains its file
-            named = {row.path for row in rows}
-            nameless = [key_of(file.path) for file in listing.files if file.path not in named]
+            compared = compare(rows, listing.files)
+            stale = [key_of(file.path) for file in compared.orphans if self._is_stale(file)]
             shard = judge_shard(
                 rows,
-                listing.files,
-                self.ledger.working_keys(nameless) if nameless else (),
+                compared,
+                self.ledger.working_keys(stale) if stale else (),
                 self.rules,
                 now=self.now,
                 file_now_ns=self.file_now_ns,

@@ -16,8 +16,9 @@ from blake3 import blake3
 
 from fstore.columns import ArrowColumn, Column
 from fstore.description import canonical_json, describe, label, range_index
+from fstore.frame_schema import schema_of
 from fstore.model import Fingerprint, ParquetSource
-from fstore.pandas_frames import columns_of, schema_of
+from fstore.pandas_frames import columns_of
 from fstore.parquet_source import files_of, open_parquet, read_rows, schema_of_source
 
 TAIL_ROWS = 1000

@@ -38,6 +38,16 @@ def servers() -> Iterator[Servers]:
         yield Servers(running.postgres_url, running.redis_url)
 
 
+@pytest.fixture(scope="session")
+def staffed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A store with servers and a worker of two processes of its own, shared by all tests that leave it whole."""
+    with temporary_servers() as running, ExitStack() as stack:
+        servers = Servers(running.postgres_url, running.redis_url)
+        house = build_house(servers, tmp_path_factory.mktemp("staffed"), stack)
+        house.start()
+        yield house
+
+
 @dataclass
 class House:
     """One store of its own: settings, an open store, and a way to start workers on it."""

@@ -12,7 +12,8 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from fstore import feature
+from fstore import FeatureStoreError, feature
+from tests import sample_frames
 
 
 @feature(version="1")
@@ -67,6 +68,33 @@ def first_rows(raw: pa.Table, config: Mapping[str, Any]) -> pa.Table:
 def row_count(raw: Any, config: Mapping[str, Any]) -> pd.DataFrame:
     """Stream a dataset in batches."""
     return pd.DataFrame({"rows": [sum(batch.num_rows for batch in raw.to_batches())]})
+
+
+@feature(version="1")
+def sample(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
+    """Return a frame of a certain kind."""
+    mark_start(config)
+    return sample_frames.KINDS[config["kind"]]()
+
+
+@feature(version="1")
+def unspeakable(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
+    """Raise an error that is hard to write down."""
+    mark_start(config)
+    match config["kind"]:
+        case "surrogate":
+            raise ValueError("half a character \ud800 and a zero \0")
+        case "no text":
+            raise _Speechless
+        case "arguments":
+            raise FeatureStoreError(object(), "\ud800\0")
+        case _:
+            raise KeyError("x" * 1_000_000)
+
+
+class _Speechless(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("an error without a text")
 
 
 def mark_start(config: Mapping[str, Any]) -> None:

@@ -84,6 +84,9 @@ LEFT JOIN jobs j ON j.key = k.key
 -- name: find_job
 SELECT j.key, {columns}, j.request FROM jobs j WHERE j.key = %(key)s
 
+-- name: find_jobs_by_prefix
+SELECT j.key FROM jobs j WHERE j.key >= %(low)s AND j.key < %(high)s ORDER BY j.key LIMIT %(limit)s
+
 -- name: list_jobs
 SELECT j.key, {columns}, j.request FROM jobs j ORDER BY j.requested_ts LIMIT %(limit)s
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import queue
 import signal
 import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,10 +16,8 @@ import psutil
 from fstore.errors import ConfigurationError
 from fstore.stack import birth, identity, logs
 from fstore.stack.accounts import Account
+from fstore.stack.spawn import Order, spawn
 from fstore.stack.statefile import ChildState
-
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +80,10 @@ class Child:
         self.spec.before_start()
         with logs.open_append(self.spec.log) as log:
             self._log_offset = log.tell()
-            self.process = _spawner().spawn(self.spec, log.fileno())
+            spec = self.spec
+            self.process = spawn(
+                Order(spec.argv, spec.env, spec.cwd, log.fileno(), spec.account, spec.orphan_signal, spec.umask)
+            )
         self.birth = birth.birth_of(self.process.pid) or ""
         self.started_at = time.monotonic()
         self.enter("starting")
@@ -177,75 +173,3 @@ def _kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         return
-
-
-class _Spawner:
-    """Starts children from one thread that lives as long as the process.
-
-    The kernel sends the parent-death signal when the *thread* that forked ends,
-    so a child started from a short-lived thread would be killed for no reason.
-    """
-
-    def __init__(self) -> None:
-        self.owner = os.getpid()
-        self._orders: queue.SimpleQueue[tuple[ChildSpec, int, Future[subprocess.Popen[bytes]]]] = queue.SimpleQueue()
-        threading.Thread(target=self._work, name="fstore-spawner", daemon=True).start()
-
-    def spawn(self, spec: ChildSpec, log: int) -> subprocess.Popen[bytes]:
-        result: Future[subprocess.Popen[bytes]] = Future()
-        self._orders.put((spec, log, result))
-        return result.result(timeout=60)
-
-    def _work(self) -> None:
-        while True:
-            spec, log, result = self._orders.get()
-            try:
-                result.set_result(_popen(spec, log))
-            except BaseException as exc:  # handed to the caller, who knows what was asked
-                result.set_exception(exc)
-
-
-_current: _Spawner | None = None
-_current_guard = threading.Lock()
-
-
-def _spawner() -> _Spawner:
-    global _current  # noqa: PLW0603 - one spawning thread a process, by nature of the thing
-    with _current_guard:
-        if _current is None or _current.owner != os.getpid():
-            _current = _Spawner()
-        return _current
-
-
-def _popen(spec: ChildSpec, log: int) -> subprocess.Popen[bytes]:
-    account = spec.account
-    try:
-        return subprocess.Popen(  # noqa: S603 - argument lists of our own making
-            spec.argv,
-            cwd=spec.cwd,
-            env=dict(spec.env),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            user=None if account is None else account.uid,
-            group=None if account is None else account.gid,
-            extra_groups=None if account is None else [],
-            umask=spec.umask,
-            preexec_fn=_die_with_parent(spec.orphan_signal),  # noqa: PLW1509 - one prctl call, nothing that takes a lock
-        )
-    except OSError as exc:
-        raise ConfigurationError([f"cannot start {spec.name} ({spec.argv[0]}): {exc}"]) from exc
-
-
-def _die_with_parent(number: signal.Signals) -> Callable[[], None] | None:
-    if _libc is None:
-        return None
-    parent, prctl = os.getpid(), _libc.prctl
-
-    def arrange() -> None:
-        prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
-        if os.getppid() != parent:  # it died before the call above could know
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    return arrange

@@ -18,11 +18,13 @@ from fstore.stack import daemon, leftovers, statefile
 from fstore.stack.identity import wait_gone
 from fstore.stack.layout import Layout
 from fstore.stack.roster import Plan
+from fstore.stack.servers import FolderTaken
 from fstore.stack.statefile import StackState, is_alive, read_any_state
 from fstore.stack.supervisor import Supervisor
 
 OTHER_START_WITHIN_SECONDS = 240.0
 STOP_WITHIN_SECONDS = 15.0
+NOTED_WITHIN_SECONDS = 5.0
 
 Say = Callable[[str], None]
 _in_this_process: dict[str, tuple[Supervisor, threading.Thread]] = {}
@@ -64,24 +66,22 @@ def up(
         raise ConfigurationError([f"a stack needs one compute worker at least, not {workers}"])
     _warn_of_unused_addresses(plan.root, say)
     running = _wait_for_other(plan.root, say)
-    if running is not None:
-        say(f"a stack runs on {plan.root} already (process {running.pid}); nothing was changed")
-        for difference in _differences(plan, running):
-            say(f"{difference}; 'fstore down' first to change that")
-        if on_ready is not None:
-            on_ready(running)
-        return running
-    if detach:
-        state = daemon.launch(plan, say=say)
-        if on_ready is not None:
-            on_ready(state)
-        return state
-    supervisor = Supervisor(plan, prepare=bootstrap.prepare, on_ready=on_ready, say=say)
-    _in_this_process[str(plan.root)] = supervisor, threading.current_thread()
-    try:
-        return supervisor.run()
-    finally:
-        _in_this_process.pop(str(plan.root), None)
+    if running is None:
+        try:
+            state = _start(plan, detach=detach, on_ready=on_ready, say=say)
+            if detach and on_ready is not None:
+                on_ready(state)
+            return state
+        except FolderTaken:
+            running = _the_faster_one(plan.root, say)
+            if running is None:
+                raise
+    say(f"a stack runs on {plan.root} already (process {running.pid}); nothing was changed")
+    for difference in _differences(plan, running):
+        say(f"{difference}; 'fstore down' first to change that")
+    if on_ready is not None:
+        on_ready(running)
+    return running
 
 
 def down(root: Path) -> DownReport:
@@ -101,6 +101,17 @@ def down(root: Path) -> DownReport:
     if strays:
         stopped, forced = (*stopped, *(name for name in strays if name not in stopped)), True
     return DownReport(str(place), running, stopped, forced, round(time.monotonic() - began, 2))
+
+
+def _start(plan: Plan, *, detach: bool, on_ready: Callable[[StackState], None] | None, say: Say) -> StackState:
+    if detach:
+        return daemon.launch(plan, say=say)
+    supervisor = Supervisor(plan, prepare=bootstrap.prepare, on_ready=on_ready, say=say)
+    _in_this_process[str(plan.root)] = supervisor, threading.current_thread()
+    try:
+        return supervisor.run()
+    finally:
+        _in_this_process.pop(str(plan.root), None)
 
 
 def _stop_supervisor(state: StackState) -> bool:
@@ -171,6 +182,17 @@ def _wait_for_other(root: Path, say: Say) -> StackState | None:
                 [f"the stack on {root} is {state.phase} for too long; run 'fstore down' and try again"]
             )
         time.sleep(0.2)
+
+
+def _the_faster_one(root: Path, say: Say) -> StackState | None:
+    """Return the stack of whoever took the folder a moment ago; None when it was no ``up``."""
+    deadline = time.monotonic() + NOTED_WITHIN_SECONDS
+    while time.monotonic() < deadline:
+        running = _wait_for_other(root, say)
+        if running is not None:
+            return running
+        time.sleep(0.1)
+    return None
 
 
 def _differences(plan: Plan, running: StackState) -> list[str]:

@@ -19,26 +19,30 @@ from fstore.stack import logs
 from fstore.stack.environment import daemon_environment
 from fstore.stack.layout import Layout
 from fstore.stack.roster import Plan
+from fstore.stack.servers import FolderTaken
 from fstore.stack.statefile import StackState, read_state
 from fstore.stack.supervisor import Supervisor
 
 READY_WITHIN_SECONDS = 240.0
+_DETACH = Path(__file__).with_name("detach.py")
 
 
 def launch(plan: Plan, *, say: Callable[[str], None]) -> StackState:
     """Start a supervisor that outlives this process, and wait until its stack is ready.
 
     Raises ``ConfigurationError`` with what the supervisor reported, or with the
-    end of its log when it ended without a word.
+    end of its log when it ended without a word; ``FolderTaken`` when another
+    process was faster.
     """
     layout = Layout(plan.root)
     layout.create()
     log = layout.log("supervisor")
     chosen = settings.load({"path": plan.root})
+    program = [sys.executable, "-P", "-m", "fstore.stack", json.dumps(plan.as_dict())]
     with logs.open_append(log) as errors:
         # The process that is started here forks once more and ends: it leaves no child to reap.
         starter = subprocess.Popen(  # noqa: S603 - this very interpreter
-            [sys.executable, "-P", "-m", "fstore.stack", json.dumps(plan.as_dict())],
+            [sys.executable, "-I", "-S", str(_DETACH), *program],
             env=daemon_environment(chosen, cwd=plan.cwd),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -57,7 +61,7 @@ def launch(plan: Plan, *, say: Callable[[str], None]) -> StackState:
         starter.stdout.close()
         starter.wait()
     if "fault" in verdict:
-        raise ConfigurationError(verdict["fault"])
+        raise FolderTaken(verdict["fault"]) if verdict.get("taken") else ConfigurationError(verdict["fault"])
     state = read_state(plan.root)
     if state is None or not verdict:
         raise ConfigurationError([f"the supervisor ended without a word; the end of {log}:\n{logs.tail(log)}"])
@@ -100,19 +104,18 @@ class _Reader:
 
 
 def serve(plan: Plan) -> int:
-    """Become the supervisor: leave the caller's process behind, report on stdout until ready, then supervise."""
-    if os.fork():
-        return 0
+    """Supervise in this process, report on stdout until the stack is ready."""
     report = _Report(Layout(plan.root).log("supervisor"))
-    report.send({"pid": os.getpid()})
     os.chdir("/")
     supervisor = Supervisor(plan, prepare=bootstrap.prepare, on_ready=lambda _: report.ready(), say=report.say)
     try:
         supervisor.run()
     except FeatureStoreError as exc:
-        report.send({"fault": list(exc.faults) if isinstance(exc, ConfigurationError) else [str(exc)]})
+        faults = list(exc.faults) if isinstance(exc, ConfigurationError) else [str(exc)]
+        report.send({"fault": faults, "taken": isinstance(exc, FolderTaken)})
         report.note(str(exc))
         return 1
+    report.send({"fault": ["the stack was stopped before it was ready"]})  # heard only when nobody was told 'ready'
     return 0
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from fstore.stack.birth import is_same
+from fstore.stack.birth import birth_of, is_same
 
 TOKEN_VARIABLE = "FSTORE_STACK_TOKEN"  # noqa: S105 - the name of a variable, not a secret
 
@@ -48,18 +48,25 @@ def carrying(token: str) -> list[psutil.Process]:
 
 def end(processes: Iterable[psutil.Process], *, gently: signal.Signals | None, within: float) -> int:
     """Stop these processes, by ``gently`` first when given, by SIGKILL after ``within`` seconds; return how many there were."""
-    remaining = [p for p in processes if p.pid != os.getpid()]
-    count = len(remaining)
-    if gently is not None:
-        _signal(remaining, gently)
-        _, remaining = psutil.wait_procs(remaining, timeout=within)
-    _signal(remaining, signal.SIGKILL)
-    psutil.wait_procs(remaining, timeout=3)
-    return count
+    marked = [(p.pid, birth_of(p.pid)) for p in processes if p.pid != os.getpid()]
+    running = [(pid, birth) for pid, birth in marked if birth is not None]
+    for number, seconds in ((gently, within), (signal.SIGKILL, 3.0)):
+        if number is None:
+            continue
+        for pid, birth in running:
+            _signal(pid, birth, number)
+        deadline = time.monotonic() + seconds
+        running = [
+            (pid, birth) for pid, birth in running if not wait_gone(pid, birth, within=deadline - time.monotonic())
+        ]
+    return len(marked)
 
 
 def wait_gone(pid: int, birth: str, *, within: float) -> bool:
-    """Wait until the process is gone; False when it still runs after ``within`` seconds."""
+    """Wait until the process is gone; False when it still runs after ``within`` seconds.
+
+    A zombie is gone: the init process of a container may take its time to bury it.
+    """
     deadline = time.monotonic() + within
     while is_same(pid, birth):
         if time.monotonic() >= deadline:
@@ -72,9 +79,9 @@ def _runs(process: psutil.Process) -> bool:
     return bool(process.status() != psutil.STATUS_ZOMBIE)
 
 
-def _signal(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
-    for process in processes:
+def _signal(pid: int, birth: str, number: signal.Signals) -> None:
+    if is_same(pid, birth):
         try:
-            process.send_signal(number)
-        except (psutil.Error, OSError):
-            continue
+            os.kill(pid, number)
+        except (ProcessLookupError, PermissionError):
+            return

@@ -96,7 +96,7 @@ def celery_children(
             is_ready=is_ready,
             leftovers=lambda: identity.carrying(mark),
             ready_within=90.0,
-            stop_grace=4.0,
+            stop_grace=5.5,  # an idle worker takes two to five seconds
             **other,
         )
 

@@ -26,6 +26,10 @@ from fstore.stack.postgres import PostgresServer
 from fstore.stack.redis_server import RedisServer
 
 
+class FolderTaken(ConfigurationError):
+    """Another process runs servers in the folder."""
+
+
 class EmbeddedServers:
     """Runs a real Postgres and a real Redis in a folder for as long as the ``with`` block lasts.
 
@@ -106,7 +110,7 @@ class EmbeddedServers:
         try:
             lock.acquire()
         except filelock.Timeout as exc:
-            raise ConfigurationError(
+            raise FolderTaken(
                 [f"another process runs the servers of {self.layout.root}; see 'fstore status', or choose another root"]
             ) from exc
         self._lock = lock

@@ -20,6 +20,7 @@ from fstore.stack import environment, leftovers, logs, roster, statefile
 from fstore.stack.birth import birth_of
 from fstore.stack.children import Cancelled, Child, ChildSpec
 from fstore.stack.choices import save_choices
+from fstore.stack.modules import check_modules
 from fstore.stack.roster import Flower, Plan
 from fstore.stack.servers import EmbeddedServers
 from fstore.stack.statefile import READY, STARTING, STOPPING, StackState
@@ -27,7 +28,7 @@ from fstore.stack.watch import Watch
 
 TICK_SECONDS = 0.1
 LOGS_EVERY_SECONDS = 10.0
-# With the children's own four seconds the whole stack is gone in less than ten.
+# With the children's own grace period the whole stack is gone in less than ten.
 SERVERS_GRACE_SECONDS = 3.0
 
 
@@ -55,6 +56,7 @@ class Supervisor:
         self._say = say or (lambda _: None)
         self._watch = Watch(self._say)
         self._servers: EmbeddedServers | None = None
+        self._flower: Flower | None = None
         self._state: StackState | None = None
         self._logs_looked_at = time.monotonic()
         # A plain number: locks of an Event must not be taken inside a signal handler.
@@ -105,6 +107,7 @@ class Supervisor:
         statefile.write_state(self._state)
         self._say("starting Postgres and Redis")
         servers.prepare()
+        self._flower = self._place_flower(chosen, servers)
         servers.start()
         self._watch.add(servers.postgres)
         self._watch.add(servers.redis)
@@ -117,7 +120,7 @@ class Supervisor:
         urls = {"postgres_url": servers.postgres_url, "redis_url": servers.redis_url}
         chosen = settings.load({**self._arguments(), **urls})
         given = environment.celery_environment(chosen, token=state.token, cwd=self.plan.cwd)
-        flower = self._place_flower(chosen, servers)
+        flower = self._flower
         self._state = state = replace(
             state,
             postgres_url=servers.postgres_url,
@@ -127,6 +130,8 @@ class Supervisor:
             settings=environment.stack_settings(given),
         )
         self._check_not_stopped()
+        if self._extra is None and chosen.origins["feature_modules"] != "default":
+            check_modules(chosen.feature_modules, given, cwd=servers.layout.run)
         self._prepare(chosen)
         if self._extra is None:
             specs: Sequence[ChildSpec] = roster.celery_children(self.plan, servers.layout, given, flower, state.token)
@@ -144,6 +149,7 @@ class Supervisor:
             time.sleep(TICK_SECONDS / 2)
         self._state = replace(state, phase=READY)
         self._write()
+        self._say("ready")
         self._on_ready(self._now())
 
     def _look(self, *, starting: bool) -> None:
@@ -169,7 +175,8 @@ class Supervisor:
         while time.monotonic() < deadline and self._stops_asked < 2 and not all(c.has_ended() for c in workers):
             time.sleep(0.02)
         for child in workers:
-            child.finish(within=0)
+            if not child.finish(within=0):
+                self._say(f"{child.spec.name} did not stop in time and was killed")
         # The lock goes with the servers, so the state file has to go before them.
         if self._state is not None:
             statefile.remove_state(self.plan.root)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -99,6 +98,7 @@ def measure(entries: int, root: Path, postgres_url: str, redis_url: str) -> dict
         "us_per_entry": round(done["seconds"] / entries * 1e6, 2),
         "peak_mb": round(done["peak_mb"], 1),
         "grown_mb": round(done["grown_mb"], 1),
+        "load_1m": round(os.getloadavg()[0], 1),
         "publishes": publisher.count,
         "longest_publish_s": round(longest, 3),
         "summary": done["summary"],
@@ -129,7 +129,8 @@ def build(entries: int, root: Path, url: str) -> None:
                     os.utime(root / path, (old, old))
                 if kind != 0:
                     rows.append(row(key, path, len(data), digest, unused_days=40 if kind == 2 else 3))
-            cursor.execute("INSERT INTO manifest VALUES " + ",".join(cursor.mogrify(PLACES, r).decode() for r in rows))
+            places = ",".join(cursor.mogrify(PLACES, r).decode() for r in rows)
+            cursor.execute(f"INSERT INTO manifest VALUES {places}")  # noqa: S608 quoted by mogrify
     connection.close()
     run_sql(url, "VACUUM ANALYZE")
 
@@ -169,11 +170,11 @@ def collect() -> dict[str, Any]:
     settings = bootstrap.load_settings()
     resources = bootstrap.open_resources(settings, role="bench")
     resources.manifest.store_identity()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    before = peak_mb()
     began = time.monotonic()
     answer = upkeep.collect_garbage(resources, GarbageRules(timedelta(weeks=4), timedelta(hours=24)))
     seconds = time.monotonic() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_mb()
     resources.close()
     return {
         "seconds": seconds,
@@ -182,6 +183,14 @@ def collect() -> dict[str, Any]:
         "summary": answer["summary"],
         "phases_s": {name: phase["seconds"] for name, phase in answer["phases"].items()},
     }
+
+
+def peak_mb() -> float:
+    """Return the most memory this process has had; unlike ru_maxrss it does not count the parent before exec."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) / 1024
+    return 0.0
 
 
 class Publisher:
@@ -231,7 +240,7 @@ class Publisher:
 def part(name: str, environment: dict[str, str]) -> dict[str, Any]:
     """Run one part in a process of its own."""
     command = [sys.executable, __file__, "--part", name]
-    answer = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    answer = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     found: dict[str, Any] = json.loads(answer.stdout)
     return found
 

@@ -47,7 +47,7 @@ def roster(root: Path, behaviours: dict[str, str], state: StackState) -> list[Ch
             log=layout.log(name),
             is_ready=lambda child: "ready" in child.log_since_start(),
             leftovers=lambda: identity.carrying(mark),
-            ready_within=2.0 if behaviour == "silent" else 20.0,
+            ready_within=1.0 if behaviour == "silent" else 20.0,
             stop_grace=1.0,
         )
 

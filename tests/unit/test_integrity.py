@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fstore.integrity import Expected, Fault, FaultKind, FoundFile, compare, key_of, looks_wrong, shard_of
+from fstore.integrity import Fault, FaultKind, FoundFile, compare, key_of, looks_wrong, shard_of
 
 NAMES = st.integers(0, 40).map(lambda i: f"entries/ab/ab{i:04d}.t.parquet")
 
 
+class Row(NamedTuple):
+    key: str
+    path: str
+    size_bytes: int
+
+
 def row(path, size_bytes=10):
-    return Expected(key_of(path), path, size_bytes)
+    return Row(key_of(path), path, size_bytes)
 
 
 def file(path, size_bytes=10):

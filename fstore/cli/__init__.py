@@ -1,0 +1,13 @@
+"""The command line: ``fstore --help``."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command that the arguments name and end the process with its exit code."""
+    # Imported late: the demo's trainers live in this package too and need none of the commands.
+    from fstore.cli.app import run  # noqa: PLC0415
+
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,81 @@
+"""Entries and keys as commands name and show them."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime
+from typing import Any
+
+from fstore.errors import InvalidRequest
+from fstore.model import Entry, Job
+from fstore.resources import Resources
+
+SHORTEST_PREFIX = 6
+SHOWN_DIGITS = 12
+_PREFIX = re.compile(rf"[0-9a-f]{{{SHORTEST_PREFIX},64}}")
+
+
+def full_key(resources: Resources, text: str) -> str:
+    """Return the one key that starts with ``text``; raises ``InvalidRequest`` when there is none, or more than one."""
+    prefix = text.strip().lower()
+    if not _PREFIX.fullmatch(prefix):
+        raise InvalidRequest("key", f"{text!r:.80} is no key: give {SHORTEST_PREFIX} to 64 hex digits, see 'fstore ls'")
+    found = {entry.key for entry in resources.manifest.find_by_prefix(prefix, limit=6)}
+    found |= set(resources.jobs.find_by_prefix(prefix, limit=6))
+    if not found:
+        raise InvalidRequest("key", f"no entry and no job starts with {prefix}; see 'fstore ls'")
+    if len(found) > 1:
+        some = ", ".join(key[: len(prefix) + 6] for key in sorted(found)[:5])
+        raise InvalidRequest("key", f"{prefix} is not unique: {some}; give more digits")
+    return found.pop()
+
+
+def entry_document(entry: Entry) -> dict[str, Any]:
+    """Return an entry as JSON."""
+    return {
+        "key": entry.key,
+        "symbol": entry.parts.symbol,
+        "feature": entry.parts.feature,
+        "feature_version": entry.parts.feature_version,
+        "config": json.loads(entry.parts.config),
+        "fingerprint": entry.parts.fingerprint,
+        "hash_method": str(entry.hash_method),
+        "source_digest": entry.source_digest,
+        "source": entry.source,
+        "path": entry.path,
+        "rows": entry.rows,
+        "file_size_bytes": entry.file_size_bytes,
+        "content_digest": entry.content_digest,
+        "start_ts": _iso(entry.start_ts),
+        "end_ts": _iso(entry.end_ts),
+        "compute_seconds": entry.compute_seconds,
+        "library_versions": entry.library_versions,
+        "state": str(entry.state),
+        "attempt": entry.attempt,
+        "created_ts": _iso(entry.created_ts),
+        "condemned_ts": _iso(entry.condemned_ts),
+        "verified_ts": _iso(entry.verified_ts),
+    }
+
+
+def job_document(job: Job) -> dict[str, Any]:
+    """Return a job as JSON."""
+    return {
+        "key": job.key,
+        "state": str(job.state),
+        "attempt": job.attempt,
+        "starts": job.starts,
+        "owner": job.owner,
+        "lapsed": job.lapsed,
+        "requested_ts": _iso(job.requested_ts),
+        "started_ts": _iso(job.started_ts),
+        "finished_ts": _iso(job.finished_ts),
+        "failure": None
+        if job.failure is None
+        else {"type": job.failure.error_type, "message": job.failure.detail, "traceback": job.failure.traceback_text},
+    }
+
+
+def _iso(ts: datetime | None) -> str | None:
+    return None if ts is None else ts.isoformat()

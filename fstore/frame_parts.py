@@ -1,0 +1,58 @@
+"""A frame as a list of parts: its columns and the levels of its index, each sliced without copying."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fstore.errors import UnhashableInput
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A column or an index level; ``values`` can be sliced into pandas arrays without copying."""
+
+    name: str
+    dtype: Any
+    values: Any
+
+    def array(self, start: int, stop: int) -> Any:
+        part = self.values[start:stop]
+        return part.array if isinstance(part, pd.Index) else part
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A level of a MultiIndex, which exists only as codes until a block of it is asked for."""
+
+    name: str
+    dtype: Any
+    index: pd.MultiIndex
+    position: int
+
+    def array(self, start: int, stop: int) -> Any:
+        return self.index[start:stop].get_level_values(self.position).array
+
+
+def parts_of(frame: pd.DataFrame) -> list[Part | Level]:
+    """List the columns, then the index levels; a RangeIndex is no part, being three numbers."""
+    parts: list[Part | Level] = [Part(repr(name), column.dtype, column.array) for name, column in frame.items()]
+    index = frame.index
+    if isinstance(index, pd.MultiIndex):
+        for i, name in enumerate(index.names):
+            if _is_plain_integer(index.levels[i].dtype) and (np.asarray(index.codes[i]) < 0).any():
+                raise UnhashableInput(
+                    f"index level {name!r}",
+                    "missing values among integers or booleans change its dtype; fill them first",
+                )
+            parts.append(Level(f"index level {name!r}", index.levels[i].dtype, index, i))
+    elif not isinstance(index, pd.RangeIndex):
+        parts.append(Part(f"index {index.name!r}", index.dtype, index))
+    return parts
+
+
+def _is_plain_integer(dtype: Any) -> bool:
+    return isinstance(dtype, np.dtype) and dtype.kind in "iub"

@@ -1,0 +1,56 @@
+"""Try the feature modules before workers are started on them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from fstore.errors import ConfigurationError
+
+_WITHIN_SECONDS = 120.0
+_PROGRAM = """\
+import json, sys
+from fstore.errors import ConfigurationError
+from fstore.features import load_modules
+try:
+    load_modules(sys.argv[1:])
+except ConfigurationError as exc:
+    print("FAULTS " + json.dumps(exc.faults), flush=True)
+"""
+
+
+def check_modules(modules: Sequence[str], environment: Mapping[str, str], *, cwd: Path) -> None:
+    """Import feature modules in a process like a worker's; raises ``ConfigurationError`` that names those that fail.
+
+    A worker itself only logs such a fault and answers every request with it.
+    """
+    try:
+        done = subprocess.run(  # noqa: S603 - this very interpreter
+            [sys.executable, "-c", _PROGRAM, *modules],
+            env=dict(environment),
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            timeout=_WITHIN_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as exc:
+        raise ConfigurationError(
+            [
+                f"importing {', '.join(modules)} took more than {_WITHIN_SECONDS:.0f} s; a feature module must only define features"
+            ]
+        ) from exc
+    for line in done.stdout.splitlines():
+        if line.startswith("FAULTS "):
+            raise ConfigurationError(json.loads(line.removeprefix("FAULTS ")))
+    if done.returncode != 0:
+        tail = "\n".join(done.stdout.splitlines()[-15:])
+        raise ConfigurationError(
+            [f"importing {', '.join(modules)} ended the process (exit code {done.returncode}):\n{tail}"]
+        )

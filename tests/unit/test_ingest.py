@@ -1,0 +1,305 @@
+"""Ingest: raw data of any form become sealed Parquet, whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fstore.errors import InvalidRequest, SourceChanged, StorageFull, UnhashableInput
+from fstore.fingerprint import Origin, content_digest, identify, read_table, to_frame
+from fstore.ingest import expected_bytes, ingest
+from fstore.model import ParquetSource
+
+CSV = "ts,symbol,price,size\n2024-01-02T09:30:00,AAPL,100,1\n2024-01-02T09:30:01,MSFT,200.5,\n2024-01-02T09:30:01.5,AAPL,101,3\n"
+
+
+def write(path: Path, text: str = CSV) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def back(source: ParquetSource) -> pd.DataFrame:
+    return to_frame(read_table(source))
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pd.Categorical(["b", None], ["c", "b", "a"]),
+        pd.Categorical(["b", "a"], ["c", "b", "a"], ordered=True),
+        pd.Categorical([3, 1], [3, 2, 1]),
+        pd.Categorical([None, None]),
+        pd.array(["2024-01-02", None], dtype="datetime64[s]"),
+        pd.array([5, None], dtype="timedelta64[s]"),
+        pd.Series(["x", None], dtype=object).array,
+        pd.array(["x", None], dtype="string[python]"),
+        pd.array([[1, None], None], dtype=pd.ArrowDtype(pa.list_(pa.timestamp("s")))),
+        pd.array([0.5, -0.0], dtype="float64"),
+        pd.interval_range(0, 2),
+    ],
+    ids=lambda column: str(column.dtype),
+)
+@pytest.mark.parametrize("rows", [0, 1, 2])
+def test_a_frame_comes_back_as_it_was(tmp_path: Path, column: object, rows: int) -> None:
+    """Categories and their order, seconds, objects and signed zeros survive, and the fingerprint with them."""
+    frame = pd.DataFrame({"x": column, "y": [1, 2]}, index=pd.Index([7, 9], name="id")).iloc[:rows]
+    source = ingest(frame, tmp_path / "x.parquet")
+    found = identify(source, threshold_bytes=0)
+
+    pd.testing.assert_frame_equal(back(source), frame)
+    assert found.origin is Origin.FOOTER
+    assert found.fingerprint.digest == content_digest(frame) == content_digest(source)
+
+
+def test_many_row_groups_hold_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The digest is taken while row groups are written; other tools read the same rows."""
+    monkeypatch.setattr("fstore.sealed_writer.ROW_GROUP_BYTES", 1 << 20)
+    rows = 400_000
+    frame = pd.DataFrame(
+        {"price": np.random.default_rng(1).random(rows), "side": pd.Categorical(["buy", "sell"] * (rows // 2))}
+    )
+    source = ingest(frame, tmp_path / "x.parquet")
+
+    assert pq.read_metadata(source.path).num_row_groups >= 3
+    assert identify(source, threshold_bytes=0).fingerprint.digest == content_digest(frame) == content_digest(source)
+    assert pl.read_parquet(source.path)["price"].to_list() == frame["price"].tolist()
+    pd.testing.assert_frame_equal(pd.read_parquet(source.path), frame)
+
+
+def test_csv_types_fit_every_row(tmp_path: Path) -> None:
+    """A type that only a later row shows is found, wherever it stands: here 200.5, an empty size and half a second."""
+    many = "ts,symbol,price,size\n" + "2024-01-02T09:30:00,AAPL,100,1\n" * 400_000 + CSV.split("\n", 1)[1]
+    frame = back(ingest(write(tmp_path / "x.csv", many), tmp_path / "x.parquet"))
+
+    assert frame.dtypes.astype(str).to_dict() == {
+        "ts": "datetime64[ns]",
+        "symbol": "str",
+        "price": "float64",
+        "size": "float64",
+    }
+    assert frame.iloc[-1].tolist() == [pd.Timestamp("2024-01-02T09:30:01.5"), "AAPL", 101.0, 3.0]
+    assert len(frame) == 400_003
+
+
+def test_a_folder_is_read_in_the_order_of_its_paths(tmp_path: Path) -> None:
+    """Compressed and tab-separated files are understood, and all files get the types that fit them together."""
+    write(tmp_path / "raw/b.csv", "x,y\n1.5,\n")
+    (tmp_path / "raw/a.csv.gz").write_bytes(gzip.compress(b"x,y\n1,\n"))
+    write(tmp_path / "raw/c/d.tsv", "x\ty\n3\tlate\n")
+    write(tmp_path / "raw/notes.txt", "no data")
+    frame = back(ingest(tmp_path / "raw", tmp_path / "x.parquet"))
+
+    assert frame["x"].tolist() == [1.0, 1.5, 3.0]
+    assert frame["y"].iloc[-1] == "late"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_arrow_ipc_files_and_streams_are_read(tmp_path: Path, stream: bool) -> None:
+    """Both Arrow formats give the table that was written, whatever the file is called."""
+    table = pa.table({"x": [1, None], "y": pa.array(["a", "b"]).dictionary_encode()})
+    opener = pa.ipc.new_stream if stream else pa.ipc.new_file
+    with pa.OSFile(str(tmp_path / "x.arrow"), "wb") as sink, opener(sink, table.schema) as writer:
+        writer.write_table(table)
+
+    assert content_digest(ingest(tmp_path / "x.arrow", tmp_path / "x.parquet")) == content_digest(table)
+
+
+def test_a_parquet_folder_becomes_one_file(tmp_path: Path) -> None:
+    """What was a folder of foreign files has the same fingerprint in one sealed file."""
+    frame = pd.DataFrame({"x": np.arange(10.0)}, index=pd.date_range("2024-01-02", periods=10, tz="UTC"))
+    (tmp_path / "raw").mkdir()
+    frame[:4].to_parquet(tmp_path / "raw/1.parquet")
+    frame[4:].to_parquet(tmp_path / "raw/2.parquet")
+    source = ingest(str(tmp_path / "raw"), tmp_path / "x.parquet")
+
+    assert content_digest(frame) == identify(source, threshold_bytes=0).fingerprint.digest
+
+
+def test_time_column_becomes_the_index(tmp_path: Path) -> None:
+    """The frame a feature gets has the times as its index; text and dates are understood."""
+    frame = back(ingest(write(tmp_path / "x.csv"), tmp_path / "x.parquet", time_column="ts"))
+    dates = pa.table({"day": pa.array([1, 2], pa.date32()), "x": [1, 2]})
+
+    assert frame.index.name == "ts"
+    assert frame.index[2] == pd.Timestamp("2024-01-02T09:30:01.5")
+    assert list(frame.columns) == ["symbol", "price", "size"]
+    assert str(back(ingest(dates, tmp_path / "y.parquet", time_column="day")).index.dtype) == "datetime64[us]"
+
+
+def test_time_column_keeps_the_dtypes_of_the_others(tmp_path: Path) -> None:
+    """A frame loses nothing when one of its columns becomes the index."""
+    frame = pd.DataFrame(
+        {
+            "x": pd.Series(["a", None], dtype=object),
+            "ts": pd.date_range("2024-01-02", periods=2, unit="s"),
+            "y": pd.array(["b", None], dtype="string[python]"),
+        }
+    )
+    found = back(ingest(frame, tmp_path / "x.parquet", time_column="ts"))
+
+    pd.testing.assert_frame_equal(found, frame.set_index("ts"), check_freq=False)
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        (pa.table({"ts": pa.array([3, 2], pa.timestamp("s"))}), "goes back in row 1"),
+        (pa.table({"ts": pa.array([3, None], pa.timestamp("s"))}), "is empty in row 1"),
+        (pa.table({"ts": [3, 4]}), "cast it to a timestamp"),
+        (pa.table({"ts": ["2024-01-02", "noon"]}), "not a time throughout"),
+        (pa.table({"other": [1]}), "there is no column 'ts'"),
+    ],
+)
+def test_times_out_of_order_or_missing_are_refused(tmp_path: Path, table: pa.Table, reason: str) -> None:
+    """Features trust the order of time, so the first row that breaks it is named, and nothing is written."""
+    with pytest.raises(InvalidRequest, match=reason) as caught:
+        ingest(table, tmp_path / "x.parquet", time_column="ts")
+
+    assert caught.value.field == "time_column"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_symbol_column_makes_one_file_a_symbol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each symbol's rows, in their order, go to a sealed file of its own; nothing else is left in the folder."""
+    monkeypatch.setattr("fstore.ingest_symbols.SPILL_BYTES", 1)
+    folder = ingest(write(tmp_path / "x.csv"), tmp_path / "out", symbol_column="symbol", time_column="ts").path
+    apple = ParquetSource(folder / "AAPL.parquet")
+
+    assert sorted(path.name for path in folder.iterdir()) == ["AAPL.parquet", "MSFT.parquet"]
+    assert back(apple)["price"].tolist() == [100.0, 101.0]
+    assert identify(apple, threshold_bytes=0).origin is Origin.FOOTER
+
+
+@pytest.mark.parametrize(
+    ("symbol", "reason"),
+    [("../x", "cannot name a file"), (".x", "cannot name"), ("", "cannot name"), (None, "is empty")],
+)
+def test_symbols_that_cannot_name_a_file_are_refused(tmp_path: Path, symbol: str | None, reason: str) -> None:
+    """A symbol never leads out of the folder, and rows without one are not lost silently."""
+    table = pa.table({"symbol": pa.array(["A", symbol], pa.string()), "x": [1, 2]})
+
+    with pytest.raises(InvalidRequest, match=reason):
+        ingest(table, tmp_path / "out", symbol_column="symbol")
+
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("x.csv", "a,b\n1,2\n3\n", "Expected 2 columns"),
+        ("x.csv", "", "not readable as CSV"),
+        ("x.arrow", "no arrow", "not readable as Arrow"),
+        ("x.xlsx", "PK", "ends in none of"),
+        ("x.parquet", "no parquet", "not a readable Parquet"),
+        ("missing/x.csv", None, "does not exist"),
+    ],
+)
+def test_input_that_cannot_be_read_gives_a_typed_error(
+    tmp_path: Path, name: str, content: str | None, reason: str
+) -> None:
+    """Bad input is named, and nothing is written."""
+    path = tmp_path / name
+    if content is not None:
+        write(path, content)
+
+    with pytest.raises((InvalidRequest, SourceChanged), match=reason):
+        ingest(path, tmp_path / "out.parquet")
+
+    assert {found.name for found in tmp_path.iterdir()} <= {path.name}
+
+
+def test_a_folder_of_mixed_formats_is_refused(tmp_path: Path) -> None:
+    """Which of them are the data cannot be guessed."""
+    write(tmp_path / "raw/a.csv")
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "raw/b.parquet")
+
+    with pytest.raises(InvalidRequest, match="mixes formats"):
+        ingest(tmp_path / "raw", tmp_path / "x.parquet")
+
+
+def test_what_parquet_cannot_hold_is_refused(tmp_path: Path) -> None:
+    """A table without columns, or with a type Parquet has no form for, is an error and no file."""
+    with pytest.raises(InvalidRequest, match="no columns"):
+        ingest(pd.DataFrame(index=range(3)), tmp_path / "x.parquet")
+    with pytest.raises(UnhashableInput):
+        ingest(pa.table({"x": pa.array([(1, 2, 3)], pa.month_day_nano_interval())}), tmp_path / "x.parquet")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    """Whoever reads while ingest fails keeps what was there."""
+    old = ingest(pa.table({"x": [1]}), tmp_path / "x.parquet")
+    known = old.path.read_bytes()
+
+    class Broken:
+        def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+            def batches() -> Iterator[pa.RecordBatch]:
+                yield pa.record_batch({"x": [2]})
+                raise RuntimeError("lost the connection")
+
+            return pa.RecordBatchReader.from_batches(pa.schema([("x", pa.int64())]), batches()).__arrow_c_stream__()
+
+    with pytest.raises(Exception, match="lost the connection"):
+        ingest(Broken(), old.path)
+
+    assert old.path.read_bytes() == known
+    assert list(tmp_path.iterdir()) == [old.path]
+
+
+def test_a_full_disk_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No space is a typed error, and what was written so far is removed."""
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("fstore.sealed_writer.os.fsync", full)
+    with pytest.raises(StorageFull, match="No space left"):
+        ingest(pa.table({"x": [1]}), tmp_path / "x.parquet")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_page_carries_a_checksum(tmp_path: Path) -> None:
+    """A flipped bit anywhere in the pages is noticed on reading."""
+    source = ingest(pa.table({"x": np.random.default_rng(2).random(500)}), tmp_path / "x.parquet")
+    pristine, digest = source.path.read_bytes(), content_digest(source)
+    end = pq.read_metadata(source.path).row_group(0).column(0).total_compressed_size
+    for at in range(100, end, 97):
+        source.path.write_bytes(pristine[:at] + bytes([pristine[at] ^ 4]) + pristine[at + 1 :])
+        try:
+            assert content_digest(source) != digest
+        except SourceChanged:
+            continue
+
+
+def test_progress_and_its_total_agree(tmp_path: Path) -> None:
+    """The total for a progress bar is near what is reported as done."""
+    table = pa.table({"x": np.arange(300_000)})
+    done: list[int] = []
+    source = ingest(table, tmp_path / "x.parquet", progress=done.append)
+
+    assert sum(done) == expected_bytes(table) == table.nbytes
+    assert expected_bytes(source) > 0 < expected_bytes(str(source.path))
+    assert expected_bytes(write(tmp_path / "x.csv")) == len(CSV)
+
+
+def test_destination_must_fit_the_kind_of_result(tmp_path: Path) -> None:
+    """A file does not replace a folder, nor a folder of symbols a file."""
+    table = pa.table({"symbol": ["A"], "x": [1]})
+
+    with pytest.raises(InvalidRequest, match="is a folder"):
+        ingest(table, tmp_path)
+    with pytest.raises(InvalidRequest, match="must be a folder"):
+        ingest(table, tmp_path / "x.parquet", symbol_column="symbol")
