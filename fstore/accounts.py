@@ -9,6 +9,7 @@ from fstore.database import statements
 from fstore.errors import BrokerUnavailable
 from fstore.model import EntryState
 from fstore.resources import Resources
+from fstore.timings import is_timing
 
 COUNTERS = (
     "cache_hits",
@@ -44,7 +45,7 @@ def cache_stats(resources: Resources) -> dict[str, int]:
     for noted in (pending, resources.recorder.pending()):
         for name, value in noted.items():
             total[name] = total.get(name, 0) + value
-    return total
+    return {name: value for name, value in total.items() if not is_timing(name)}
 
 
 def cache_overview(resources: Resources, *, now: datetime, orphaned_files: int) -> dict[str, Any]:

@@ -51,7 +51,8 @@ def deliver_many(resources: Resources, questions: Sequence[Question], *, seconds
 
     An entry that turns out wrong when it is read is hidden and asked for again.
     """
-    ends_at = time.monotonic() + seconds
+    began = time.monotonic()
+    ends_at = began + seconds
     waiting: dict[str, list[Question]] = {}
     for asked in questions:
         waiting.setdefault(asked.key, []).append(asked)
@@ -67,6 +68,7 @@ def deliver_many(resources: Resources, questions: Sequence[Question], *, seconds
             read = _read(resources, answer)
             if read is not None:
                 del open_keys[answer.asked.key]
+                resources.recorder.took("miss_seconds", time.monotonic() - began)
                 yield from _each(read, waiting)
     for asked in open_keys.values():
         fault = EntryCorrupt(
@@ -78,15 +80,19 @@ def deliver_many(resources: Resources, questions: Sequence[Question], *, seconds
 def _hits(
     resources: Resources, open_keys: dict[str, Question], waiting: dict[str, list[Question]]
 ) -> Iterator[Delivery]:
+    began = time.monotonic()
     try:
         found = (
             resources.manifest.find_live_many(list(open_keys))
             if len(open_keys) > 1
             else {key: entry for key in open_keys if (entry := resources.manifest.find_live(key)) is not None}
         )
+        looked_s = (time.monotonic() - began) / max(1, len(found))
         for key, entry in found.items():
+            began = time.monotonic()
             table = read_entry(resources, entry)
             if table is not None:
+                resources.recorder.took("hit_seconds", looked_s + time.monotonic() - began)
                 resources.recorder.count("cache_hits", len(waiting[key]))
                 yield Delivery(open_keys.pop(key), Status.HIT, table)
     except ManifestUnavailable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -73,9 +74,11 @@ def identify(resources: Resources, raw_data: object) -> Identified:
     chosen = resources.settings
     if isinstance(raw_data, ParquetSource) and chosen.data_roots:
         rawdata.allowed_path(str(raw_data.path), resources.files, chosen)  # before a long scan, not after it
+    began = time.monotonic()
     found = fingerprint.identify(
         raw_data, threshold_bytes=chosen.threshold_bytes, policy=chosen.hash_policy, memo=resources.memo
     )
+    resources.recorder.took("fingerprint_seconds", time.monotonic() - began)
     if found.origin in (Origin.FOOTER, Origin.MEMO):
         resources.recorder.count("hash_optimizations")
     if found.fingerprint.method is HashMethod.FOOTER:

@@ -72,7 +72,7 @@ def open_resources(chosen: Settings, *, role: str) -> Resources:
         coordination=coordination,
         hints=Hints(link),
         broker=Broker(chosen),
-        recorder=Recorder(coordination),
+        recorder=Recorder(coordination, timed=chosen.performance_tracking),
     )
 
 

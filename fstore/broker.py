@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +10,9 @@ from celery import Celery
 from kombu import Queue
 from kombu.exceptions import OperationalError
 
+from fstore import deadline
 from fstore.errors import BrokerUnavailable, ConfigurationError
+from fstore.forks import forget_in_children
 from fstore.messages import ComputeRequest, PublishRequest, short_repr
 from fstore.settings import Settings
 
@@ -39,6 +40,7 @@ ROUTES = {
 }
 KEY_PREFIX = "fstore:"
 SOCKET_TIMEOUT_S = 5
+SEND_WITHIN_S = 4 * SOCKET_TIMEOUT_S  # the longest a publish to a frozen Redis was seen to take, doubled
 
 
 def celery_config(settings: Settings) -> dict[str, Any]:
@@ -111,9 +113,15 @@ class Broker:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._guard = threading.Lock()
         self._app: Celery | None = None
-        self._pid = os.getpid()
+        self._parents_app: Celery | None = None
+        self._guard = threading.Lock()
+        forget_in_children(self)
+
+    def forget_after_fork(self) -> None:
+        """Leave the parent's connections alone; the next message opens new ones."""
+        self._guard = threading.Lock()
+        self._app, self._parents_app = None, self._app  # kept: its sockets are not this process's to close
 
     def send_compute(self, request: ComputeRequest) -> None:
         """Ask a worker to compute; raises ``BrokerUnavailable``."""
@@ -139,11 +147,11 @@ class Broker:
         """Close the connections."""
         with self._guard:
             app, self._app = self._app, None
-        if app is not None and self._pid == os.getpid():
+        if app is not None:
             app.close()
 
     def _send(self, task: str, request: Mapping[str, Any], shown: str) -> None:
-        try:
+        def send() -> None:
             self._client().send_task(
                 task,
                 kwargs={"request": dict(request)},
@@ -153,13 +161,22 @@ class Broker:
                 retry=False,
                 expires=self._settings.visibility_timeout_s,
             )
+
+        # Celery's own timeouts add up; a call that is nearly due keeps half of its time to do without a worker.
+        seconds = deadline.remaining(4 * SEND_WITHIN_S) / 2
+        try:
+            if seconds < SEND_WITHIN_S:
+                deadline.bounded(send, seconds)
+            else:
+                send()
+        except deadline.Overdue as error:
+            raise BrokerUnavailable(f"sending {task}", f"no answer within {seconds:.1f} s") from error
         except (OperationalError, OSError, RuntimeError) as error:  # the backend raises a bare RuntimeError
             raise BrokerUnavailable(f"sending {task}", str(error) or type(error).__name__) from error
 
     def _client(self) -> Celery:
         with self._guard:
-            if self._app is None or self._pid != os.getpid():
-                self._pid = os.getpid()
+            if self._app is None:
                 self._app = Celery("fstore-client", set_as_current=False)
                 self._app.conf.update(celery_config(self._settings))
                 self._app.conf.update(task_ignore_result=True, task_publish_retry=False, worker_send_task_events=False)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import TypeVar
 
 from fstore.errors import BrokerUnavailable, StorageUnavailable, UpkeepRefused
-from fstore.eviction import Eviction
+from fstore.eviction import Candidate, Eviction
 from fstore.garbage import Doomed, GarbagePlan, GarbageRules, ShardRow, Stray, Why, grace_fault
 from fstore.garbage_report import GarbageReport, Phase
 from fstore.integrity import FoundFile, key_of, looks_wrong
 from fstore.inventory import Inventory
 from fstore.ledger import Ledger
-from fstore.reconcile import move_notes
+from fstore.reconcile import move_notes_in_turn
 from fstore.resources import Resources
 from fstore.settings import Settings
-from fstore.survey import Progress, make_plan, silent, unneeded
+from fstore.survey import Progress, make_plan, silent, unneeded, usage_fault
 from fstore.upkeep_run import Skipped, Turn, run_alone
 
 log = logging.getLogger("fstore.collect")
@@ -67,11 +67,12 @@ def collect_garbage(
     def work(turn: Turn) -> GarbageReport:
         report = GarbageReport(dry_run=dry_run, forced=force, run_id=turn.run_id, started_at=turn.started_at)
         with report.timed("plan"):
-            _note_usage(resources)
-            report.plan = make_plan(resources, chosen, progress=progress)
-        refuse_if_suspicious(report.plan, force=force)
+            fault = _note_usage(resources)
+            plan = make_plan(resources, chosen, progress=progress)
+            report.plan = plan = replace(plan, evictions=(), postponed=fault) if fault else plan
+        refuse_if_suspicious(plan, force=force)
         if not dry_run:
-            _Collector(resources, chosen, report, turn, progress).carry_out(report.plan)
+            _Collector(resources, chosen, report, turn, progress).carry_out(plan)
             resources.recorder.count("gc_runs")
             resources.recorder.count("files_cleaned", report.files_deleted)
             resources.recorder.count("bytes_freed", report.bytes_freed)
@@ -101,9 +102,12 @@ def refuse_if_suspicious(plan: GarbagePlan, *, force: bool) -> None:
         )
 
 
-def _note_usage(resources: Resources) -> None:
-    with suppress(BrokerUnavailable):  # then the plan says that nothing may be condemned
-        move_notes(resources)
+def _note_usage(resources: Resources) -> str | None:
+    """Bring the use of entries up to date; return why that failed, and nothing may be condemned."""
+    try:
+        return None if move_notes_in_turn(resources) else "nothing is condemned: another flush of usage does not end"
+    except BrokerUnavailable as error:
+        return f"nothing is condemned while the notes of usage cannot be read: {error}"
 
 
 class _Collector:
@@ -127,6 +131,10 @@ class _Collector:
         with self._report.timed("condemn") as phase:
             for evictions in self._batches("hiding", plan.evictions, BATCH):
                 self._condemn(evictions, phase)
+        if not self._rules.grace:  # somebody asked for space now and forced it: see the runbook on full disks
+            with self._report.timed("reap") as phase:
+                for evictions in self._batches("deleting", plan.evictions, REAP_BATCH):
+                    self._reap([e.candidate for e in evictions], phase)
         with self._report.timed("lost") as phase:
             for lost in self._batches("hiding lost entries", plan.lost, BATCH):
                 self._hide_lost(lost, phase)
@@ -143,12 +151,16 @@ class _Collector:
             self._turn.check()
             yield items[start : start + size]
 
-    def _reap(self, doomed: Sequence[Doomed], phase: Phase) -> None:
+    def _reap(self, doomed: Sequence[Doomed | Candidate], phase: Phase) -> None:
         for gone in self._ledger.reap([d.key for d in doomed], grace=self._rules.grace):
             self._unlink(gone, phase)
 
     def _condemn(self, evictions: Sequence[Eviction], phase: Phase) -> None:
-        _note_usage(self._resources)  # what was used since the plan was made stays
+        # What was used since the plan was made stays; if Redis went away or was emptied meanwhile, so does everything.
+        fault = _note_usage(self._resources) or usage_fault(self._resources, self._rules)
+        if fault:
+            self._tell(phase, fault)
+            return
         chosen = [e.candidate for e in evictions]
         hidden = self._ledger.condemn_unused([(c.key, c.path, c.last_used_at) for c in chosen])
         phase.count += len(hidden)
@@ -191,11 +203,14 @@ class _Collector:
             else:
                 gone = self._inventory.remove(file.path)
         except StorageUnavailable as error:
-            phase.failed += 1
-            if len(self._report.faults) < MOST_FAULTS:
-                self._report.faults.append(str(error))
-            log.warning("cannot remove: %s", error)
+            self._tell(phase, str(error))
             return
         if gone:
             phase.count += 1
             phase.bytes += file.size_bytes
+
+    def _tell(self, phase: Phase, fault: str) -> None:
+        phase.failed += 1
+        if len(self._report.faults) < MOST_FAULTS:
+            self._report.faults.append(fault)
+        log.warning("garbage collection: %s", fault)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fstore import errors, features, fingerprint, keys, rawdata
+from fstore import errors, features, fingerprint, keys, logs, rawdata
 from fstore.errors import EntryCorrupt, FeatureStoreError, InvalidRequest, VersionMismatch
 from fstore.failures import error_of, note_of, verdict
 from fstore.features import Feature
@@ -65,6 +65,7 @@ def get_or_compute(resources: Resources, request: ComputeRequest, *, phase: Phas
     except FeatureStoreError as error:
         _refuse(resources, request, error)
         raise
+    logs.bind(key=work.key)  # a plain Celery client does not know it
     found = resources.manifest.find_live(work.key) or _revived(resources, work.key)
     if found is not None:
         resources.jobs.settle([work.key])
@@ -72,6 +73,8 @@ def get_or_compute(resources: Resources, request: ComputeRequest, *, phase: Phas
     claim = resources.jobs.claim(work.key, work.request.wire())
     if claim is None:
         return _why_not(resources, work.key, began)
+    if claim.starts > 1:  # an earlier start did not end: its worker died, froze or was stopped
+        resources.recorder.count("takeovers")
     found = perform(resources, work, claim, phase=phase, publish=publish_here)
     return Outcome(work.key, Status.COMPUTED, found, time.monotonic() - began)
 
@@ -156,6 +159,7 @@ def perform(
             began = time.monotonic()
             result = work.feature.func(raw, keys.restore_config(work.parts.config))
             seconds = time.monotonic() - began
+            resources.recorder.took("compute_seconds", seconds)
             del raw
             phase("WRITING")
             return publish(resources, work, claim, result, seconds)

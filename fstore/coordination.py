@@ -135,15 +135,21 @@ class Coordination:
 
     def pending_counters(self) -> dict[str, int]:
         """Return the counters that Postgres does not have yet."""
+        waiting, moving = self.noted_counters()
+        return {name: waiting.get(name, 0) + moving.get(name, 0) for name in waiting | moving}
 
-        def read(client: Any) -> dict[str, int]:
-            total: dict[str, int] = {}
+    def noted_counters(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Return the counters that wait for the next flush, and those that a flush is moving to Postgres just now."""
+
+        def read(client: Any) -> list[dict[str, str]]:
+            pipe = client.pipeline(transaction=True)
             for name in (COUNTERS, COUNTERS.replace(PREFIX, FLUSHING + ":")):
-                for counter, n in client.hgetall(name).items():
-                    total[counter] = total.get(counter, 0) + int(n)
-            return total
+                pipe.hgetall(name)
+            found: list[dict[str, str]] = pipe.execute()
+            return found
 
-        return self._link.call("reading counters", read)
+        waiting, moving = self._link.call("reading counters", read)
+        return {name: int(n) for name, n in waiting.items()}, {name: int(n) for name, n in moving.items()}
 
     def usage_known_for(self, now: float) -> float:
         """Return for how many seconds usage notes have been kept without a loss.

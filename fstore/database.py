@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 import select
+import threading
 import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +24,6 @@ from typing import Any, cast
 import psycopg2
 import psycopg2.extensions as pg
 import tenacity
-from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
 from fstore import deadline
@@ -45,6 +45,8 @@ SESSION_OPTIONS = " ".join(
 )
 STATEMENT_DEADLINE_S = 12.0  # just above statement_timeout: the server's own word is the better one
 IDLE_PING_S = 30.0
+OVERFLOW = 10
+SLOT_WAIT_S = 5.0
 PAUSE_AFTER_FAILURE_S = 1.0  # after a failed connect others fail at once: nobody queues for a dead server
 
 _BUSY = {"55P03", "40P01", "40001", "57014"}  # lock timeout, deadlock, serialisation, our statement timeout
@@ -78,7 +80,11 @@ class Database:
         self._connect_timeout_s = connect_timeout_s
         self._last_used: weakref.WeakKeyDictionary[pg.connection, float] = weakref.WeakKeyDictionary()
         self._down_until = 0.0
-        self._pool = QueuePool(cast(Any, self._connect), pool_size=pool_size, max_overflow=10, timeout=5, reset_on_return=None)
+        self._most = pool_size + OVERFLOW
+        self._slots = threading.BoundedSemaphore(self._most)  # waits as long as the call may; the pool itself cannot
+        self._pool = QueuePool(
+            cast(Any, self._connect), pool_size=pool_size, max_overflow=OVERFLOW, reset_on_return=None
+        )
         _alive.add(self)
 
     def query(self, sql: str, params: Mapping[str, Any] | Sequence[Any] | None = None) -> list[Row]:
@@ -110,9 +116,11 @@ class Database:
             stop=tenacity.stop_after_attempt(tries) | tenacity.stop_after_delay(total_s),
             wait=tenacity.wait_random_exponential(multiplier=0.05, max=2),
             retry=tenacity.retry_if_exception(
-                lambda error: isinstance(error, ManifestUnavailable)
-                and not isinstance(error, NotPermitted)
-                and not deadline.is_due()
+                lambda error: (
+                    isinstance(error, ManifestUnavailable)
+                    and not isinstance(error, NotPermitted)
+                    and not deadline.is_due()
+                )
             ),
             reraise=True,
         )
@@ -133,6 +141,7 @@ class Database:
         self._last_used = weakref.WeakKeyDictionary()
         _orphaned.append(self._pool)  # its sockets belong to the parent: never collected, never closed here
         self._pool = self._pool.recreate()
+        self._slots = threading.BoundedSemaphore(self._most)
 
     def _run(self, sql: str, params: Mapping[str, Any] | Sequence[Any] | None) -> list[Row]:
         with self._lent() as connection:
@@ -140,10 +149,19 @@ class Database:
 
     @contextmanager
     def _lent(self) -> Iterator[pg.connection]:
+        slots = self._slots
+        if not slots.acquire(timeout=deadline.remaining(SLOT_WAIT_S)):
+            raise ManifestUnavailable("waiting for a free connection", "all pooled connections are busy")
         try:
-            lent: PoolProxiedConnection = self._pool.connect()
-        except PoolExhausted as error:
-            raise ManifestUnavailable("waiting for a free connection", "all pooled connections are busy") from error
+            with self._checked_out() as connection:
+                yield connection
+        finally:
+            slots.release()
+
+    @contextmanager
+    def _checked_out(self) -> Iterator[pg.connection]:
+        try:
+            lent = self._alive()
         except psycopg2.Error as error:
             raise _translated(error, "connecting") from error
         connection: pg.connection = lent.dbapi_connection  # type: ignore[assignment]
@@ -163,13 +181,25 @@ class Database:
                 lent.invalidate()
             lent.close()
 
+    def _alive(self) -> PoolProxiedConnection:
+        """Take a connection the server has not closed: after a restart all idle ones of the pool are dead at once."""
+        while True:
+            lent: PoolProxiedConnection = self._pool.connect()
+            connection = cast(pg.connection, lent.dbapi_connection)
+            if connection not in self._last_used or not _has_news(connection):
+                return lent
+            lent.invalidate()
+            lent.close()
+
     def _connect(self) -> pg.connection:
         if time.monotonic() < self._down_until:
             raise ManifestUnavailable("connecting", "did not answer a moment ago")
+        seconds = deadline.remaining(self._connect_timeout_s)
         try:
-            return self._connect_now(deadline.remaining(self._connect_timeout_s))
+            return self._connect_now(seconds)
         except (psycopg2.OperationalError, ManifestUnavailable):
-            self._down_until = time.monotonic() + PAUSE_AFTER_FAILURE_S
+            if seconds >= self._connect_timeout_s:  # a caller in a hurry says nothing about the server
+                self._down_until = time.monotonic() + PAUSE_AFTER_FAILURE_S
             raise
 
     def _connect_now(self, seconds: float) -> pg.connection:
@@ -225,6 +255,13 @@ def _execute(
         return rows
     except psycopg2.Error as error:
         raise _translated(error, "running a statement") from error
+
+
+def _has_news(connection: pg.connection) -> bool:
+    """Tell whether an idle connection has something to read: the server's last word, or the end of the stream."""
+    poller = select.poll()
+    poller.register(connection.fileno(), select.POLLIN)
+    return bool(poller.poll(0))
 
 
 def _wait(connection: pg.connection, seconds: float, action: str) -> None:

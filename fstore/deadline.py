@@ -7,10 +7,14 @@ and whoever waits below asks how much of it is left.
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TypeVar
+
+T = TypeVar("T")
 
 _ends_at: ContextVar[float | None] = ContextVar("fstore_deadline", default=None)
 
@@ -28,6 +32,50 @@ def within(seconds: float | None) -> Iterator[None]:
         yield
     finally:
         _ends_at.reset(token)
+
+
+class Overdue(Exception):
+    """An act took longer than it was given; it goes on unseen."""
+
+
+def bounded(act: Callable[[], T], seconds: float) -> T:
+    """Run ``act`` in a thread and return or raise what it does; ``Overdue`` when ``seconds`` have passed.
+
+    For what cannot be told how long it may wait, such as a driver with timeouts and
+    retries of its own.
+    """
+    outcome: list[T] = []
+    failure: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            outcome.append(act())
+        except BaseException as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=run, name="fstore-bounded", daemon=True)
+    thread.start()
+    thread.join(max(0.0, seconds))
+    if failure:
+        raise failure[0]
+    if outcome:
+        return outcome[0]
+    raise Overdue
+
+
+def each_within(items: Iterator[T], seconds: float) -> Iterator[T]:
+    """Pass ``items`` on, with every wait for the next one bounded by ``seconds`` from now.
+
+    A ``with`` around the loop would bound what the consumer does between two items as well.
+    """
+    ends_at = time.monotonic() + seconds
+    while True:
+        with within(ends_at - time.monotonic()):
+            try:
+                item = next(items)
+            except StopIteration:
+                return
+        yield item
 
 
 def remaining(most: float) -> float:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar, get_args, overload
 
-from fstore.code_digest import SourceUnavailable, definition_count, source_digest
 from fstore.errors import ConfigurationError, FeatureNotRegistered
-from fstore.feature_names import (
+from fstore.registry.code_digest import SourceUnavailable, definition_count, source_digest
+from fstore.registry.feature_names import (
     MAIN_NAMES,
     claim_script,
     describe,

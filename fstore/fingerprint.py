@@ -1,8 +1,8 @@
 """Identity of raw data: the content digest, and the ways to obtain it.
 
-The digest is the BLAKE3 root of the footer (``fstore.footer``), which holds a digest
-of every (column, block of rows) over canonical value streams (``fstore.canonical``)
-and a description of the schema (``fstore.description``). What is hashed is what a
+The digest is the BLAKE3 root of the footer (``fstore.content.footer``), which holds a digest
+of every (column, block of rows) over canonical value streams (``fstore.content.canonical``)
+and a description of the schema (``fstore.content.description``). What is hashed is what a
 feature function will see, so:
 
 - A frame, the table ``to_table`` makes of it and the Parquet file ``ingest`` makes of
@@ -33,17 +33,17 @@ from typing import Literal, Protocol
 import pandas as pd
 import pyarrow as pa
 
-from fstore import parquet_source as sources
-from fstore.dtypes import restore
+from fstore.content import parquet_source as sources
+from fstore.content.dtypes import restore
+from fstore.content.footer import footer_of, table_footer
+from fstore.content.frame_schema import schema_of
+from fstore.content.pandas_frames import columns_of, table_of
+from fstore.content.parquet_source import SourceStamp, read_table
+from fstore.content.seal import read_seal
+from fstore.content.streaming import ContentHasher
+from fstore.content.tail import frame_tail, source_tail, table_tail
 from fstore.errors import SourceChanged, UnhashableInput
-from fstore.footer import footer_of, table_footer
-from fstore.frame_schema import schema_of
 from fstore.model import Fingerprint, HashMethod, ParquetSource
-from fstore.pandas_frames import columns_of, table_of
-from fstore.parquet_source import SourceStamp, read_table
-from fstore.seal import sealed
-from fstore.streaming import ContentHasher
-from fstore.tail import frame_tail, source_tail, table_tail
 
 __all__ = [
     "ContentHasher",
@@ -140,6 +140,13 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
 
 
 def _scan(raw: object, progress: Progress | None) -> tuple[str, int]:
+    try:
+        return _digest_and_size(raw, progress)
+    except (pa.ArrowException, NotImplementedError) as exc:
+        raise UnhashableInput("raw_data", f"Arrow cannot read all of it ({exc}); convert it to plain columns") from exc
+
+
+def _digest_and_size(raw: object, progress: Progress | None) -> tuple[str, int]:
     if isinstance(raw, pd.DataFrame):
         schema = schema_of(raw)
         columns = columns_of(raw, schema)
@@ -171,14 +178,17 @@ def _reader(raw: object) -> pa.RecordBatchReader:
             "raw_data",
             f"{type(raw).__name__} is neither a DataFrame, an Arrow table, an Arrow stream nor a ParquetSource",
         )
-    return pa.RecordBatchReader.from_stream(raw)
+    try:
+        return pa.RecordBatchReader.from_stream(raw)
+    except (pa.ArrowException, TypeError, ValueError) as exc:
+        raise UnhashableInput("raw_data", f"{type(raw).__name__} is no table ({exc}); pass a frame or a table") from exc
 
 
 def _identify_source(
     source: ParquetSource, threshold_bytes: int, memo: SourceMemo | None, progress: Progress | None
 ) -> Identified:
     files = sources.files_of(source)
-    if len(files) == 1 and (found := sealed(files[0])):
+    if len(files) == 1 and (found := read_seal(files[0])):
         return _identified(found.root, Origin.FOOTER, found.data_bytes, threshold_bytes)
     started_ns = sources.now_ns()
     before = sources.stamp(source)

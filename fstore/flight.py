@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from fstore import local_compute, rawdata
+from fstore import deadline, local_compute, rawdata
 from fstore.asking import Question, warn_if_source_changed
 from fstore.errors import (
     BrokerUnavailable,
@@ -36,6 +36,7 @@ from fstore.resources import Resources
 FIRST_WAIT_S = 0.05
 LONGEST_WAIT_S = 1.0
 NUDGE_EVERY_S = 2.0
+START_WITHIN_S = 5.0  # who does not wait for the result does not wait long for a server either
 OUTAGE_PATIENCE_S = 5.0  # a restart of Postgres must not make every waiter compute for itself
 
 
@@ -65,9 +66,19 @@ class Flight:
         self._states: dict[str, str] = {}
 
     def start(self) -> None:
-        """Register what nobody has registered yet, and return without waiting."""
-        for answer in self._round():
-            del self._open[answer.asked.key]
+        """Register what nobody has registered yet, and return without waiting or computing.
+
+        What cannot be registered now is left to whoever waits for it; with
+        ``on_unavailable="raise"`` it is an error.
+        """
+        try:
+            with deadline.within(min(START_WITHIN_S, self._seconds)):
+                views = self._resources.jobs.look(list(self._open))
+                for asked in [self._open[key] for key, view in views.items() if view.entry is None and _is_free(view)]:
+                    self._register_if_first(asked)
+        except (BrokerUnavailable, ManifestUnavailable, StorageUnavailable):
+            if not self._may_compute:
+                raise
 
     def answers(self) -> Iterator[Answer]:
         """Yield every question's answer as it comes; each exactly once."""
@@ -123,14 +134,8 @@ class Flight:
             try:
                 if isinstance(asked.feature, LocalFeature):
                     yield from self._compute_here(asked, local_compute.CALLER_ONLY, by_worker=True)
-                    continue
-                lead = self._resources.coordination.lead(str(asked.taken), asked.key)
-                if lead is None:
-                    continue
-                # Staging may outlast the lock, which is kept alive meanwhile; a source of the user's needs no staging.
-                staging = not isinstance(asked.raw, ParquetSource)
-                with self._resources.coordination.holding(lead, renewed=staging):
-                    self._register(asked)
+                else:
+                    self._register_if_first(asked)
             except BrokerUnavailable as error:
                 yield from self._without_redis(asked, error)
             except StorageUnavailable as error:
@@ -138,6 +143,17 @@ class Flight:
             except ManifestUnavailable as error:
                 yield from self._without_postgres(error)
                 return
+
+    def _register_if_first(self, asked: Question) -> None:
+        lead = self._resources.coordination.lead(str(asked.taken), asked.key)
+        if lead is None:
+            return
+        # Staging may outlast the lock, which is kept alive meanwhile; a source of the user's needs no staging.
+        staging = not isinstance(asked.raw, ParquetSource)
+        led_at = time.monotonic()
+        with self._resources.coordination.holding(lead, renewed=staging):
+            self._register(asked)
+        self._resources.recorder.took("dedup_hold_seconds", time.monotonic() - led_at)
 
     def _register(self, asked: Question) -> None:
         warn_if_source_changed(self._resources, asked)

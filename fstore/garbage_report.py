@@ -46,7 +46,7 @@ class GarbageReport:
         try:
             yield self.phases[name]
         finally:
-            self.phases[name].seconds = round(time.monotonic() - began, 6)
+            self.phases[name].seconds = round(self.phases[name].seconds + time.monotonic() - began, 6)
 
     @property
     def files_deleted(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import threading
 import time
@@ -41,7 +42,8 @@ def heartbeat(name: str, period_s: float, act: Callable[[], bool]) -> Iterator[P
             except FeatureStoreError as error:
                 log.warning("%s: %s", name, error)
 
-    thread = threading.Thread(target=beat, name=name, daemon=True)
+    # With the context of whoever starts it, so that its log lines say whose lease it was.
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(beat,), name=name, daemon=True)
     thread.start()
     try:
         yield pulse

@@ -6,7 +6,6 @@ answer arrive a few milliseconds after the commit instead of up to a second.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from contextlib import contextmanager, suppress
 
 from fstore.coordination import hint_channel
 from fstore.errors import BrokerUnavailable
+from fstore.forks import forget_in_children
 from fstore.redis_link import RedisLink, Subscriber
 
 IDLE_CHANNEL = hint_channel("-")  # keeps the connection subscribed while nobody waits
@@ -25,12 +25,16 @@ class Hints:
 
     def __init__(self, link: RedisLink) -> None:
         self._link = link
+        self._closed = False
+        self.forget_after_fork()
+        forget_in_children(self)
+
+    def forget_after_fork(self) -> None:
+        """Begin without a thread and without waiters: a forked child has neither the thread nor a right to the socket."""
         self._guard = threading.Lock()
         self._waiting: dict[str, list[threading.Event]] = defaultdict(list)
         self._subscriber: Subscriber | None = None
-        self._pid = os.getpid()
         self._running = False
-        self._closed = False
 
     @contextmanager
     def watch(self, keys: Sequence[str]) -> Iterator[threading.Event]:
@@ -38,13 +42,12 @@ class Hints:
         event = threading.Event()
         channels = [hint_channel(key) for key in keys]
         with self._guard:
-            self._adopt()
             fresh = [channel for channel in channels if channel not in self._waiting]
             for channel in channels:
                 self._waiting[channel].append(event)
             self._start()
             subscriber = self._subscriber
-        if subscriber is not None and fresh:
+        if subscriber is not None and subscriber.is_open and fresh:
             with suppress(BrokerUnavailable):
                 subscriber.subscribe(*fresh)
         try:
@@ -57,14 +60,9 @@ class Hints:
         self._closed = True
         with self._guard:
             subscriber, self._subscriber = self._subscriber, None
-        if subscriber is not None:
+        if subscriber is not None and subscriber.is_open:
             with suppress(BrokerUnavailable):
                 subscriber.subscribe(IDLE_CHANNEL + "close")  # wakes the reader, which then sees that it is closed
-
-    def _adopt(self) -> None:
-        if self._pid != os.getpid():  # a forked child has neither the thread nor a right to the socket
-            self._pid, self._running, self._subscriber = os.getpid(), False, None
-            self._waiting = defaultdict(list)
 
     def _start(self) -> None:
         if not self._running and not self._closed:
@@ -83,7 +81,7 @@ class Hints:
                         del self._waiting[channel]
                         stale.append(channel)
             subscriber = self._subscriber
-        if subscriber is not None and stale:
+        if subscriber is not None and subscriber.is_open and stale:
             with suppress(BrokerUnavailable):
                 subscriber.unsubscribe(*stale)
 
@@ -94,11 +92,17 @@ class Hints:
                 with self._guard:
                     channels = [IDLE_CHANNEL, *self._waiting]
                 subscriber.subscribe(*channels)
+                subscriber.is_open = True
+                with self._guard:
+                    missed = [channel for channel in self._waiting if channel not in channels]
+                if missed:
+                    subscriber.subscribe(*missed)
                 while not self._closed:
                     heard = subscriber.next(timeout_s=1.0)
                     if heard is not None:
                         self._wake(heard[1])
             except BrokerUnavailable:
+                subscriber.is_open = False
                 self._wake_all()
                 pause.wait(RECONNECT_AFTER_S)
                 subscriber.close()

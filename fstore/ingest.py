@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from fstore.content.footer import Progress
+from fstore.content.sealed_writer import SealedWriter
 from fstore.errors import InvalidRequest
-from fstore.footer import Progress
-from fstore.ingest_input import Input, expected_bytes, open_input
-from fstore.ingest_symbols import split_by_symbol
-from fstore.ingest_times import TimeIndex
+from fstore.ingesting.inputs import Input, expected_bytes, open_input
+from fstore.ingesting.symbols import split_by_symbol
+from fstore.ingesting.times import TimeIndex
 from fstore.model import ParquetSource
-from fstore.sealed_writer import SealedWriter
 
 __all__ = ["expected_bytes", "ingest"]
 

@@ -1,6 +1,6 @@
 """Built-in intraday features: VWAP with bands, realised volatility, order-flow imbalance, log returns.
 
-All take ticks, quotes, bars or order events (see ``fstore.bars`` for how columns
+All take ticks, quotes, bars or order events (see ``fstore.marketdata.bars`` for how columns
 are found) in time order, and return float64 columns on the index of the rows
 they are about. Nothing but ``log_return_forward_*`` looks ahead. Rows with equal
 timestamps count in the order given. An empty frame with the right columns
@@ -10,7 +10,7 @@ logarithm is taken, not positive make NaN, never an infinity.
 
 Options all share: ``columns`` (role to column name), ``trade_actions`` (what
 counts as a trade in an order-by-order stream). Change a version below whenever
-results change, also through ``fstore.bars``, ``fstore.windows`` or ``fstore.orderflow``.
+results change, also through ``fstore.marketdata.bars``, ``fstore.marketdata.windows`` or ``fstore.marketdata.orderflow``.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fstore.bars import Floats, check_options, find_column, need_column, only_trades, prices, sizes, times
 from fstore.features import feature
-from fstore.orderflow import choose_method, event_flow, quote_flow, trade_flow
-from fstore.windows import Windows, make_windows, need_times, positive_int, session_numbers, span_ns
+from fstore.marketdata.bars import Floats, check_options, find_column, need_column, only_trades, prices, sizes, times
+from fstore.marketdata.orderflow import choose_method, event_flow, quote_flow, trade_flow
+from fstore.marketdata.windows import Windows, make_windows, need_times, positive_int, session_numbers, span_ns
 
 SHARED_OPTIONS = frozenset({"columns", "trade_actions", "session_start", "session_tz"})
 

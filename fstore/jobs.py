@@ -56,7 +56,7 @@ class Jobs:
         owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex}"
         wanted = {**self._rules, "key": key, "owner": owner, "request": json.dumps(request)}
         rows = self._database.query(self._sql["claim"], wanted)
-        return Claim(key, attempt=rows[0][0], owner=owner) if rows else None
+        return Claim(key, attempt=rows[0][0], owner=owner, starts=rows[0][1]) if rows else None
 
     def renew(self, claim: Claim) -> bool:
         """Prolong the lease; False means the claim is lost and its result can no longer be published."""

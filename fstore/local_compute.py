@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from fstore import compute, keys, rawdata, results
+from fstore import compute, deadline, keys, rawdata, results
 from fstore.asking import Question
 from fstore.compute import Work
 from fstore.errors import (
@@ -78,7 +77,9 @@ def compute_only(asked: Question, *, seconds: float) -> object:
 
     def call() -> object:
         try:
-            return asked.feature.func(_raw(asked), keys.restore_config(asked.parts.config))
+            result = asked.feature.func(_raw(asked), keys.restore_config(asked.parts.config))
+            results.check_faithful(result, results.encode(result))  # what could not be stored is no result here either
+            return result
         except Exception as error:
             raise error_of(asked.key, note_of(error)) from error
 
@@ -87,24 +88,11 @@ def compute_only(asked: Question, *, seconds: float) -> object:
 
 def bounded(work: Callable[[], T], key: str, seconds: float) -> T:
     """Run ``work`` in a thread and wait at most ``seconds``; past that it goes on, and the caller gets ``ComputeTimeout``."""
-    outcome: list[T] = []
-    failure: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            outcome.append(work())
-        except BaseException as error:
-            failure.append(error)
-
     began = time.monotonic()
-    thread = threading.Thread(target=run, name=f"fstore-compute-{key[:8]}", daemon=True)
-    thread.start()
-    thread.join(max(0.0, seconds))
-    if failure:
-        raise failure[0]
-    if outcome:
-        return outcome[0]
-    raise ComputeTimeout(key, time.monotonic() - began, "running in this process")
+    try:
+        return deadline.bounded(work, seconds)
+    except deadline.Overdue:
+        raise ComputeTimeout(key, time.monotonic() - began, "running in this process") from None
 
 
 def _raw(asked: Question) -> object:

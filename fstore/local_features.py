@@ -11,8 +11,8 @@ from typing import Any
 from blake3 import blake3
 
 from fstore.errors import FeatureNotRegistered
-from fstore.feature_names import describe, plain_function, signature_fault
 from fstore.features import Feature, InputKind, checked_input, checked_version, digest_of
+from fstore.registry.feature_names import describe, plain_function, signature_fault
 
 PREFIX = "local:"
 _PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None), type(...)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -24,12 +24,15 @@ class Published:
     """What became of a published file.
 
     ``fenced`` says that the claim was no longer the current one; ``live_path`` is
-    the file that answers for the key now, perhaps another than the one offered.
+    the file that answers for the key now, perhaps another than the one offered. The
+    lock's times are the whole transaction's, shared by all files in it.
     """
 
     key: str
     fenced: bool
     live_path: str | None
+    lock_wait_s: float = field(default=0.0, compare=False)
+    lock_hold_s: float = field(default=0.0, compare=False)
 
 
 class Manifest:
@@ -90,7 +93,10 @@ class Manifest:
         """
         rows = [_offer(entry, claim) for entry, claim in offers]
         outcome = self._database.transact(self._sql["publish"], {"entries": json.dumps(rows)})
-        return {key: Published(key, fenced=not held, live_path=path) for key, held, path in outcome}
+        return {
+            key: Published(key, fenced=not held, live_path=path, lock_wait_s=wait_s, lock_hold_s=hold_s)
+            for key, held, path, wait_s, hold_s in outcome
+        }
 
     def quarantine(self, key: str, path: str) -> bool:
         """Hide an entry because its file is wrong; return whether this call did it.

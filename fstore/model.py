@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -160,12 +160,14 @@ class Claim:
     """The right to compute one key now.
 
     ``attempt`` is the fencing number, ``owner`` a token no other claim ever
-    shares; a publisher must still hold both when it publishes.
+    shares; a publisher must still hold both when it publishes. ``starts`` counts the
+    claims since the job was queued.
     """
 
     key: str
     attempt: int
     owner: str
+    starts: int = field(default=1, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

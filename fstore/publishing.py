@@ -52,6 +52,8 @@ def insert(
     except NotPermitted:  # a trainer's role reads only: nothing can have been committed
         resources.files.discard(stored.path)
         raise
+    resources.recorder.took("lock_wait_seconds", outcome.lock_wait_s)
+    resources.recorder.took("lock_hold_seconds", outcome.lock_hold_s)
     if outcome.live_path != stored.path:
         log.info("superseded: key=%s attempt=%s live=%s", entry.key[:12], claim.attempt, outcome.live_path)
         resources.files.discard(stored.path)

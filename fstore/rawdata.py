@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from fstore import fingerprint, results
+from fstore.content.parquet_source import files_of, schema_of_source
 from fstore.errors import SourceChanged, SourceNotAllowed, StorageUnavailable
 from fstore.files import Files
 from fstore.messages import RawReference
 from fstore.model import Fingerprint, HashMethod, ParquetSource
-from fstore.parquet_source import files_of
 from fstore.settings import Settings
 
 
@@ -89,7 +89,8 @@ def _check(path: str, raw: object, expected: Fingerprint) -> None:
 
 
 def _dataset(source: ParquetSource) -> ds.Dataset:
-    return ds.dataset([str(path) for path in files_of(source)], format="parquet")
+    # The schema is the one the fingerprint was taken under: Parquet alone forgets some types.
+    return ds.dataset([str(path) for path in files_of(source)], format="parquet", schema=schema_of_source(source))
 
 
 def _as_wanted(table: pa.Table, wanted: str) -> Any:

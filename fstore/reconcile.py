@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,6 +15,8 @@ from fstore.resources import Resources
 from fstore.upkeep_run import Skipped, run_alone
 
 log = logging.getLogger("fstore.reconcile")
+
+FLUSH_PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ def flush_usage(resources: Resources, *, unless_within_s: float = 0) -> FlushRep
 
 
 def move_notes(resources: Resources) -> FlushReport:
-    """Write down what Redis noted, then drop it there.
+    """Write down what Redis noted, then drop it there; only under the lock of flushes.
 
     A crash in between counts some hits twice, which no decision depends on: an entry
     is at worst kept for as long as it would have been after one more use.
@@ -63,6 +66,22 @@ def move_notes(resources: Resources) -> FlushReport:
         resources.coordination.drop_notes()
     resources.coordination.usage_known_for(ledger.now().timestamp())  # sets the mark again soon after Redis lost it
     return FlushReport(len(notes.hits), sum(notes.hits.values()), sum(notes.counters.values()))
+
+
+def move_notes_in_turn(resources: Resources) -> bool:
+    """Write down what Redis noted, after whoever does so right now; False when that takes too long.
+
+    Two at once would drop notes that only one of them has written.
+    """
+    ends_at = time.monotonic() + FLUSH_PATIENCE_S
+    while True:
+        with Ledger(resources.database).alone("flush") as session:
+            if session is not None:
+                move_notes(resources)
+                return True
+        if time.monotonic() > ends_at:
+            return False
+        time.sleep(0.05)
 
 
 def reconcile_jobs(resources: Resources, *, unless_within_s: float = 0) -> ReconcileReport | Skipped:

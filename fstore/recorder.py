@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 import threading
 import time
 from collections import Counter
@@ -12,6 +11,8 @@ from collections.abc import Mapping
 
 from fstore.coordination import Coordination
 from fstore.errors import BrokerUnavailable
+from fstore.forks import forget_in_children
+from fstore.timings import counters_of
 
 log = logging.getLogger("fstore.recorder")
 
@@ -23,22 +24,25 @@ WARN_EVERY_S = 60.0
 class Recorder:
     """Best effort by design: a killed process loses at most the last half second of its notes."""
 
-    def __init__(self, coordination: Coordination) -> None:
+    def __init__(self, coordination: Coordination, *, timed: bool = True) -> None:
         self._coordination = coordination
-        self._pid = os.getpid()
+        self._timed = timed
+        self._warned: dict[str, float] = {}
+        self.forget_after_fork()
+        forget_in_children(self)
+        atexit.register(self.flush)
+
+    def forget_after_fork(self) -> None:
+        """Begin with no notes and no thread: a child notes for itself, the parent still has what it noted."""
         self._guard = threading.Lock()
-        self._pending = threading.Event()
-        self._closed = threading.Event()
+        self._pending, self._closed = threading.Event(), threading.Event()
         self._hits: Counter[str] = Counter()
         self._counters: Counter[str] = Counter()
-        self._warned: dict[str, float] = {}
         self._thread: threading.Thread | None = None
-        atexit.register(self.flush)
 
     def used(self, key: str) -> None:
         """Note that an entry was read."""
         with self._guard:
-            self._adopt()
             if len(self._hits) < KEEP_AT_MOST or key in self._hits:
                 self._hits[key] += 1
         self._wake()
@@ -46,8 +50,16 @@ class Recorder:
     def count(self, name: str, n: int = 1) -> None:
         """Add to a counter."""
         with self._guard:
-            self._adopt()
             self._counters[name] += n
+        self._wake()
+
+    def took(self, what: str, seconds: float) -> None:
+        """Add a duration to one of ``timings.TIMINGS``; about a microsecond, nothing when timings are switched off."""
+        if not self._timed:
+            return
+        with self._guard:
+            for name, n in counters_of(what, seconds):
+                self._counters[name] += n
         self._wake()
 
     def degraded(self, mode: str, reason: str) -> None:
@@ -65,13 +77,11 @@ class Recorder:
     def pending(self) -> Mapping[str, int]:
         """Return the counters that Redis does not have yet."""
         with self._guard:
-            self._adopt()
             return dict(self._counters)
 
     def flush(self) -> bool:
         """Hand over what was noted, and return whether Redis took it; what it did not take is kept."""
         with self._guard:
-            self._adopt()
             hits, counters = self._hits, self._counters
             self._hits, self._counters = Counter(), Counter()
         if not hits and not counters:
@@ -91,12 +101,6 @@ class Recorder:
         self.flush()
         self._closed.set()
         self._pending.set()
-
-    def _adopt(self) -> None:
-        if self._pid != os.getpid():  # a forked child notes for itself; the parent still has what it noted
-            self._pid = os.getpid()
-            self._hits, self._counters, self._thread = Counter(), Counter(), None
-            self._pending, self._closed = threading.Event(), threading.Event()
 
     def _wake(self) -> None:
         if self._thread is None:

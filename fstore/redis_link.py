@@ -21,6 +21,7 @@ from fstore import deadline
 from fstore.errors import BrokerUnavailable
 
 PAUSE_AFTER_FAILURE_S = 1.0
+MEANINGFUL_WAIT_S = 0.5  # a caller in a greater hurry says nothing about the server
 
 T = TypeVar("T")
 
@@ -38,10 +39,16 @@ class RedisLink:
         """Run ``command`` on a client; raises ``BrokerUnavailable`` when Redis does not answer in time."""
         if time.monotonic() < self._down_until:
             raise BrokerUnavailable(action, "did not answer a moment ago")
-        if deadline.remaining(self._timeout_s) < min(0.5, self._timeout_s):
-            raise BrokerUnavailable(action, "no time left in this call")
+        # A call that is nearly due keeps half of its time to do without Redis.
+        seconds = deadline.remaining(4 * self._timeout_s) / 2
         try:
+            if seconds < 2 * self._timeout_s:  # a timeout and a retry over a stale connection would take too long
+                return deadline.bounded(lambda: command(self._client), seconds)
             return command(self._client)
+        except deadline.Overdue as error:
+            if seconds >= MEANINGFUL_WAIT_S:
+                self._down_until = time.monotonic() + PAUSE_AFTER_FAILURE_S
+            raise BrokerUnavailable(action, f"no answer within {seconds:.1f} s") from error
         except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
             self._down_until = time.monotonic() + PAUSE_AFTER_FAILURE_S
             raise BrokerUnavailable(action, str(error) or type(error).__name__) from error
@@ -100,6 +107,7 @@ class Subscriber:
     """One pub/sub connection, used by a single reading thread; other threads may add and drop channels."""
 
     def __init__(self, client: redis.Redis) -> None:
+        self.is_open = False  # set by the reading thread, which alone connects: that may take as long as a timeout
         self._client = client
         self._pubsub = client.pubsub(ignore_subscribe_messages=False)  # type: ignore[no-untyped-call]
         self._guard = threading.Lock()

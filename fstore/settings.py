@@ -14,8 +14,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from fstore.errors import ConfigurationError
-from fstore.settings_layers import (
+from fstore.configuration.layers import (
     CONFIG_VARIABLE,
     PREFIX,
     Layer,
@@ -24,8 +23,8 @@ from fstore.settings_layers import (
     from_mapping,
     merge,
 )
-from fstore.settings_rules import broken_rules
-from fstore.settings_values import (
+from fstore.configuration.rules import broken_rules
+from fstore.configuration.values import (
     Folder,
     Folders,
     LogLevel,
@@ -41,6 +40,7 @@ from fstore.settings_values import (
     shown,
     written,
 )
+from fstore.errors import ConfigurationError
 
 _GIB = 1024**3
 _DEFAULT = "default"

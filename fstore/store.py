@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, Literal
 import pandas as pd
 import pyarrow as pa
 
-from fstore import accounts, bootstrap, results, upkeep
+from fstore import accounts, bootstrap, deadline, results, upkeep
 from fstore.answering import Returns, deliver, deliver_many
 from fstore.asking import Question, ask, identify, question
 from fstore.errors import EntryCorrupt, FeatureStoreError, InvalidRequest
@@ -96,8 +97,10 @@ class FeatureStore:
         ``on_unavailable="raise"`` also ``BrokerUnavailable``, ``ManifestUnavailable``
         and ``StorageFull``.
         """
-        asked = self._ask(symbol, raw_data, config, compute_func)
-        return deliver(self._resources, asked, seconds=self._seconds(timeout)).value(_checked(returns))
+        form, seconds, began = _checked(returns), self._seconds(timeout), time.monotonic()
+        with deadline.within(seconds):
+            asked = self._ask(symbol, raw_data, config, compute_func)
+            return deliver(self._resources, asked, seconds=seconds - (time.monotonic() - began)).value(form)
 
     def get_or_compute_many(
         self,
@@ -114,28 +117,30 @@ class FeatureStore:
         ``errors="return"`` a failed request yields its error in place of the frame;
         with ``"raise"`` the first failure is raised. ``progress`` shows a bar.
         """
-        _checked(returns)
+        form, seconds, began = _checked(returns), self._seconds(timeout), time.monotonic()
         taken: dict[int, Identified] = {}
         asked_by: dict[int, Request] = {}
         questions = []
-        for request in requests:
-            identity = id(request.raw_data)  # the request keeps the object alive, so the id stays its own
-            if identity not in taken:
-                taken[identity] = identify(self._resources, request.raw_data)
-            canonical = canonical_config(request.config)
-            asked = question(
-                check_symbol(request.symbol), request.raw_data, canonical, resolve(request.feature), taken[identity]
-            )
+        for request in list(requests):  # held, so that the id of a frame stays its own
+            try:
+                with deadline.within(seconds - (time.monotonic() - began)):
+                    asked = self._ask_sharing(taken, request)
+            except FeatureStoreError as error:
+                if errors == "raise":
+                    raise
+                yield request, error
+                continue
             asked_by[id(asked)] = request
             questions.append(asked)
-        deliveries = deliver_many(self._resources, questions, seconds=self._seconds(timeout))
+        left = seconds - (time.monotonic() - began)
+        deliveries = deadline.each_within(deliver_many(self._resources, questions, seconds=left), left)
         if progress:
             from rich.progress import track  # noqa: PLC0415 a terminal library is no business of a trainer that shows no bar
 
             deliveries = iter(track(deliveries, description="features", total=len(questions)))
         for delivery in deliveries:
             try:
-                yield asked_by[id(delivery.asked)], delivery.value(returns)
+                yield asked_by[id(delivery.asked)], delivery.value(form)
             except FeatureStoreError as error:
                 if errors == "raise":
                     raise
@@ -211,6 +216,17 @@ class FeatureStore:
 
     def _ask(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> Question:
         return ask(self._resources, symbol, raw_data, config, compute_func)
+
+    def _ask_sharing(self, taken: dict[int, Identified], request: Request) -> Question:
+        symbol, feature, canonical = (
+            check_symbol(request.symbol),
+            resolve(request.feature),
+            canonical_config(request.config),
+        )
+        identity = id(request.raw_data)
+        if identity not in taken:
+            taken[identity] = identify(self._resources, request.raw_data)
+        return question(symbol, request.raw_data, canonical, feature, taken[identity])
 
     def _seconds(self, timeout: float | None) -> float:
         return self.settings.request_timeout_s if timeout is None else timeout

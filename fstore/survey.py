@@ -32,7 +32,7 @@ def make_plan(resources: Resources, rules: GarbageRules, *, progress: Progress =
     made; whoever carries it out checks each step once more.
     """
     ledger = Ledger(resources.database)
-    postponed = _postponed(resources, rules)
+    postponed = usage_fault(resources, rules)
     survey = _Survey(Inventory(resources.files.root), ledger, rules, ledger.now())
     live_bytes = resources.manifest.count_by_state().get(EntryState.LIVE, (0, 0))[1]
     evictions = plan_eviction(survey.shards(progress), rules.eviction(), now=survey.now, total_bytes=live_bytes)
@@ -49,7 +49,7 @@ def make_plan(resources: Resources, rules: GarbageRules, *, progress: Progress =
     )
 
 
-def _postponed(resources: Resources, rules: GarbageRules) -> str | None:
+def usage_fault(resources: Resources, rules: GarbageRules) -> str | None:
     """Return why nothing may be condemned by last use now, or None.
 
     Redis holds the notes of the last minute. When it lost them, an entry that

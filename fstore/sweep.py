@@ -17,7 +17,7 @@ from fstore.reading import hide
 from fstore.recompute import SourceIssue, ask_again, check_sources
 from fstore.resources import Resources
 from fstore.survey import Progress, silent
-from fstore.upkeep_run import Skipped, Turn, run_alone
+from fstore.upkeep_run import Skipped, Turn, run_alone, run_beside
 from fstore.verifying import Pace, check_file
 
 log = logging.getLogger("fstore.sweep")
@@ -72,7 +72,8 @@ def sweep_integrity(
     """Read live entries, the longest unverified first, until ``byte_budget`` is used up; None means all of them.
 
     With ``repair`` a wrong entry is quarantined, row first, then file, and computed
-    again where its raw data are unchanged; without it faults are only reported.
+    again where its raw data are unchanged; without it faults are only reported, also
+    while another sweep is going on.
     ``sources`` also reads the raw data that lie in files of users. Raises
     ``StoreMismatch`` for another store's folder, and ``UpkeepRefused`` when so many
     files are missing that the folder rather than the files is at fault, unless
@@ -92,6 +93,8 @@ def sweep_integrity(
         report.seconds = time.monotonic() - began
         return report
 
+    if not repair:
+        return run_beside(resources, "sweep", work)
     return run_alone(resources, "sweep", work, unless_within_s=unless_within_s)
 
 

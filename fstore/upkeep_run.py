@@ -32,14 +32,15 @@ class Skipped:
     reason: str
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the report as JSON."""
-        return {"kind": self.kind, "skipped": self.reason}
+        """Return the report as JSON, with the totals that every reader of a collection's report looks for."""
+        nothing = {"summary": {"total_files_deleted": 0, "total_bytes_freed": 0}} if self.kind == "gc" else {}
+        return {"kind": self.kind, "skipped": self.reason, **nothing}
 
 
 class Turn:
-    """The exclusive right to do one kind of upkeep, for as long as the run lasts."""
+    """The right to do one kind of upkeep for as long as the run lasts; without a session, beside others of the kind."""
 
-    def __init__(self, ledger: Ledger, session: Session, kind: Kind, run_id: int, started_at: datetime) -> None:
+    def __init__(self, ledger: Ledger, session: Session | None, kind: Kind, run_id: int, started_at: datetime) -> None:
         self._ledger, self._session, self._kind = ledger, session, kind
         self.run_id, self.started_at = run_id, started_at
 
@@ -48,7 +49,7 @@ class Turn:
 
         Raises ``ManifestUnavailable`` when the lock's connection is gone, and the lock with it.
         """
-        if not self._ledger.still_alone(self._session, self._kind):
+        if self._session is not None and not self._ledger.still_alone(self._session, self._kind):
             raise UpkeepRefused("the lock of this run was lost", "nothing was harmed; the next run goes on from here")
 
 
@@ -67,11 +68,20 @@ def run_alone(
             return Skipped(kind, "another run is going on")
         if unless_within_s > 0 and ledger.ran_within(kind, unless_within_s):
             return Skipped(kind, f"a run ended less than {unless_within_s:g} s ago")
-        run_id, started_at = ledger.begin_run(kind)
-        try:
-            report = work(Turn(ledger, session, kind, run_id, started_at))
-        except Exception as error:
-            ledger.finish_run(run_id, {"kind": kind, "error": type(error).__name__, "message": str(error)})
-            raise
-        ledger.finish_run(run_id, report.as_dict())
-        return report
+        return _recorded(ledger, session, kind, work)
+
+
+def run_beside(resources: Resources, kind: Kind, work: Callable[[Turn], R]) -> R:
+    """Do and record a run that changes nothing others could be in the way of."""
+    return _recorded(Ledger(resources.database), None, kind, work)
+
+
+def _recorded(ledger: Ledger, session: Session | None, kind: Kind, work: Callable[[Turn], R]) -> R:
+    run_id, started_at = ledger.begin_run(kind)
+    try:
+        report = work(Turn(ledger, session, kind, run_id, started_at))
+    except Exception as error:
+        ledger.finish_run(run_id, {"kind": kind, "error": type(error).__name__, "message": str(error)})
+        raise
+    ledger.finish_run(run_id, report.as_dict())
+    return report

@@ -8,18 +8,21 @@ from celery import Celery
 from celery.signals import (
     heartbeat_sent,
     setup_logging,
+    task_postrun,
+    task_prerun,
     worker_init,
     worker_process_init,
     worker_process_shutdown,
     worker_ready,
 )
 
+from fstore import logs
 from fstore.bootstrap import load_settings
 from fstore.broker import celery_config
 from fstore.errors import ConfigurationError
 from fstore.logs import configure_logging
 from workers import process
-from workers.task import FstoreTask
+from workers.task import FstoreTask, request_of
 
 settings = load_settings()
 app = Celery("fstore", task_cls=FstoreTask, include=["workers.tasks"])
@@ -61,3 +64,17 @@ def _ready(**_: Any) -> None:
 @heartbeat_sent.connect
 def _beat(**_: Any) -> None:
     process.touch_heartbeat(settings)
+
+
+@task_prerun.connect
+def _name_the_work(task_id: str, task: Any, args: Any = None, kwargs: Any = None, **_: Any) -> None:
+    """Let every line that is logged during a task say what it is about."""
+    request = request_of(args, kwargs) or {}
+    about = {name: str(request.get(name) or "") for name in ("symbol", "feature", "key")}
+    logs.unbind()
+    logs.bind(task=task.name, task_id=task_id, **about)
+
+
+@task_postrun.connect
+def _forget_the_work(**_: Any) -> None:
+    logs.unbind()

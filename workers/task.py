@@ -15,7 +15,7 @@ class FstoreTask(Task):  # type: ignore[type-arg]
 
     def apply_async(self, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> Any:
         """Send the task with the short form of its request in its events."""
-        request = _request_of(args, kwargs)
+        request = request_of(args, kwargs)
         if request is not None:
             shown = short_repr(*(str(request.get(name) or "") for name in ("symbol", "feature", "key")))
             options = {"argsrepr": "()", "kwargsrepr": shown, **options}
@@ -26,6 +26,7 @@ class FstoreTask(Task):  # type: ignore[type-arg]
         self.send_event(f"task-{name.lower()}")
 
 
-def _request_of(args: Any, kwargs: Any) -> Mapping[str, Any] | None:
+def request_of(args: Any, kwargs: Any) -> Mapping[str, Any] | None:
+    """Return the request among a task's arguments, as it came over the wire."""
     found = (kwargs or {}).get("request") or (args[0] if args else None)
     return found if isinstance(found, Mapping) else None

@@ -7,16 +7,17 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import metadata
+from pathlib import Path
 
 import click
 
-from fstore.cli import change, demo, doctor, errors, look, output, settings, stack, upkeep
+from fstore.cli import change, demo, doctor, errors, look, metrics, output, settings, stack, upkeep
 from fstore.cli.call import Call, common
 from fstore.errors import FeatureStoreError
 
 FAMILIES: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Start here", (demo.demo, stack.up, stack.down, stack.status, doctor.doctor, settings.config)),
-    ("Look", (look.ls, look.show, look.explain, look.stats, look.overview)),
+    ("Look", (look.ls, look.show, look.explain, look.stats, look.overview, metrics.metrics)),
     ("Change", (change.ingest, change.invalidate, change.migrate)),
     ("Upkeep", (upkeep.gc, upkeep.verify)),
 )
@@ -63,6 +64,10 @@ for _, members in FAMILIES:
 def run(arguments: Sequence[str]) -> int:
     """Run a command and return its exit code; every error becomes a message, in JSON if that was asked for."""
     as_json = "--json" in arguments
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(
+            str(Path.cwd())
+        )  # feature modules are found here, as in the user's own programs; last, so that nothing is hidden
     code: object = errors.OK
     try:
         code = app.main(list(arguments), prog_name="fstore", standalone_mode=False, obj=Call())

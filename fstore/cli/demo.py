@@ -10,7 +10,7 @@ from typing import Any
 import click
 from rich.console import RenderableType
 
-from fstore.cli import errors, output
+from fstore.cli import demo_run, demo_stage, errors, output
 from fstore.cli.call import Call, common, pass_call
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -53,19 +53,16 @@ def demo(call: Call, trainers: int, requests: int, files: tuple[Path, ...], keep
     the feature, collects garbage, verifies every byte, and cleans up. Other stores
     are not touched, whatever the settings say.
     """
-    # pandas, Postgres and the rest are needed from here on only.
-    from fstore.cli import demo_run  # noqa: PLC0415
-
-    wish = demo_run.Wish(trainers, requests, files, call.root, keep)
+    wish = demo_stage.Wish(trainers, requests, files, call.root, keep)
     messages = output.stderr()
-    with output.progress(quiet=call.as_json) as tell:
+    with output.progress(quiet=call.as_json, console=messages) as tell:
 
         def say(text: str) -> None:
             if not call.as_json:
                 messages.print(f"- {text}", style="dim", soft_wrap=True)
 
         outcome = demo_run.run(wish, say=say, watch=lambda done, total: tell("requests answered", done, total))
-    call.show(dict(outcome.report), *_tables(outcome.report))
+    call.show(dict(outcome.report), *_tables(outcome.report, keep=keep))
     for trouble in dict.fromkeys(outcome.troubles):
         messages.print(f"WRONG: {trouble}", style="red", soft_wrap=True)
     if not call.as_json:
@@ -73,7 +70,7 @@ def demo(call: Call, trainers: int, requests: int, files: tuple[Path, ...], keep
     return errors.WRONG if outcome.troubles else errors.OK
 
 
-def _tables(report: Mapping[str, Any]) -> tuple[RenderableType, ...]:
+def _tables(report: Mapping[str, Any], *, keep: bool) -> tuple[RenderableType, ...]:
     summary = report["gc"]["summary"] or {}
     integrity = report["integrity"]
     rows = (
@@ -86,6 +83,7 @@ def _tables(report: Mapping[str, Any]) -> tuple[RenderableType, ...]:
         ("garbage collection", f"{summary.get('total_files_deleted', 0)} files deleted, {output.size(summary.get('total_bytes_freed', 0))} freed"),
         ("integrity", f"{integrity['checked']} entries, {output.size(integrity['bytes_read'])} read: {'all right' if integrity['integrity_ok'] else integrity['issues']}"),
         ("time", f"{report['seconds']} s, servers included"),
+        *([("flower", report["flower_url"])] if keep else []),
     )  # fmt: skip
     return ("", output.facts(rows, title="The main job"), "")
 

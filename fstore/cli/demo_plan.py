@@ -107,23 +107,21 @@ def make_schedule(
     requests for what may or may not be there by then.
     """
     rng = random.Random(seed)  # noqa: S311 a workload, not a secret
-    crowds = max(1, trainers // CROWD)
-    fresh = itertools.count()
+    crowds = min(max(1, trainers // CROWD), len(cases))
     asked: list[list[int | None]] = [[None] * requests for _ in range(trainers)]
-    leads = [next(fresh) % len(cases) for _ in range(crowds)]
     for trainer, steps in enumerate(asked):
-        steps[0] = leads[trainer % crowds]
+        steps[0] = trainer % crowds
     half = requests // 2 if requests > 2 and crowds < len(cases) else None
+    meeting = crowds if half is not None else None
     if half is not None:
-        meeting = next(fresh)
         for steps in asked:
             steps[half] = meeting
     free = [(t, s) for t in range(trainers) for s in range(requests) if asked[t][s] is None]
     rng.shuffle(free)
-    firsts = range(next(fresh), len(cases))
-    seen = [*leads, *([meeting] if half is not None else []), *firsts]
-    for (trainer, step), case in zip(free, itertools.chain(firsts, iter(lambda: rng.choice(seen), None)), strict=False):
-        asked[trainer][step] = case
+    repeatable = [case for case in range(len(cases)) if case != meeting]
+    unasked = iter(range(crowds + (meeting is not None), len(cases)))
+    for trainer, step in free:
+        asked[trainer][step] = next(unasked, rng.choice(repeatable))
     gates = {0: START_GATE, **({half: STAMPEDE_GATE} if half is not None else {})}
     return tuple(
         tuple(

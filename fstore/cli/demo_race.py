@@ -22,6 +22,7 @@ class Tally:
     """What the trainers reported; requests nobody reported on count as failed."""
 
     requests: int
+    answered: int = 0
     succeeded: int = 0
     wrong: int = 0
     hits_ms: list[float] = field(default_factory=list)
@@ -35,6 +36,7 @@ class Tally:
 
     def add(self, report: Mapping[str, Any]) -> None:
         """Add the report on one request."""
+        self.answered += 1
         if "error" in report:
             self.troubles.append(report["error"])
             return

@@ -19,11 +19,12 @@ STYLES = {Level.OK: "green", Level.WARNING: "yellow", Level.FAULT: "red"}
 
 
 @click.command(epilog=errors.codes(errors.WRONG, wrong="at least one fault was found; warnings alone exit with 0"))
+@click.option("--before-start", is_flag=True, help="Leave out workers and Beat, which do not run yet.")
 @common()
 @pass_call
-def doctor(call: Call) -> int:
+def doctor(call: Call, before_start: bool) -> int:
     """Check settings, packages, folders, Postgres, Redis, workers and clocks; say what to do about each fault."""
-    findings = tuple(examine(call))
+    findings = tuple(examine(call, before_start=before_start))
     count = {level: sum(f.level is level for f in findings) for level in Level}
     made = output.table("", "check", "found", "what to do")
     for found in findings:
@@ -43,7 +44,7 @@ def doctor(call: Call) -> int:
     return errors.WRONG if count[Level.FAULT] else errors.OK
 
 
-def examine(call: Call) -> Iterator[Finding]:
+def examine(call: Call, *, before_start: bool = False) -> Iterator[Finding]:
     """Make every check that can be made; what is broken hides only what depends on it."""
     yield from doctor_checks.check_packages()
     try:
@@ -65,7 +66,8 @@ def examine(call: Call) -> Iterator[Finding]:
     try:
         yield from doctor_servers.check_postgres(resources)
         yield from doctor_servers.check_redis(resources)
-        yield from doctor_servers.check_workers(resources)
+        if not before_start:
+            yield from doctor_servers.check_workers(resources)
     finally:
         resources.close()
 

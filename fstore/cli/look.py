@@ -77,7 +77,10 @@ def show(call: Call, key: str) -> int:
         used = f"{usage[0]} hits, last {output.moment(usage[1])}" if usage else "not yet, or less than a minute ago"
         tables.append(output.facts([*_lines(shown), ("used", used)], title="entry"))
     if job is not None:
-        tables.append(output.facts(_lines(job_document(job)), title="job"))
+        shown = job_document(job)
+        note = shown.pop("failure")
+        failure = f"{note['type']}: {note['message']}\n{note['traceback']}".strip() if note else None
+        tables.append(output.facts([*_lines(shown), *([("failure", failure)] if failure else [])], title="job"))
     call.show(document, *tables)
     return errors.OK
 

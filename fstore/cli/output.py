@@ -75,9 +75,12 @@ def moment(ts: datetime | None) -> str:
 
 
 @contextmanager
-def progress(*, quiet: bool = False) -> Iterator[Tell]:
-    """Show a bar on stderr while the block runs, if that is a terminal; gives the function that moves it."""
-    console = stderr()
+def progress(*, quiet: bool = False, console: Console | None = None) -> Iterator[Tell]:
+    """Show a bar on stderr while the block runs, if that is a terminal; gives the function that moves it.
+
+    Whoever prints meanwhile has to do so on the same ``console``.
+    """
+    console = console or stderr()
     if quiet or not console.is_terminal:
         yield lambda what, done, total: None
         return

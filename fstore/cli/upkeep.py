@@ -15,8 +15,8 @@ from fstore.cli import errors, output
 from fstore.cli.call import Call, common, pass_call
 from fstore.cli.look import show_overview
 from fstore.collect import rules_of
+from fstore.configuration.values import parse_size
 from fstore.errors import InvalidRequest
-from fstore.settings_values import parse_size
 
 
 def _size(_: click.Context, __: click.Parameter, value: str | None) -> int | None:

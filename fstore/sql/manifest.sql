@@ -39,6 +39,7 @@ LIMIT 1
 -- Running it twice is harmless: the second time the fence holds nothing and the
 -- outcome tells by its path whether the first one was committed.
 LOCK TABLE manifest IN EXCLUSIVE MODE;
+SELECT set_config('fstore.locked_at', clock_timestamp()::text, true);
 WITH candidate AS (
     SELECT * FROM jsonb_to_recordset(%(entries)s::jsonb) AS c(
         key text, symbol text, feature text, feature_version text, source_digest text, config text,
@@ -67,7 +68,9 @@ WITH candidate AS (
     WHERE m.state <> 'live'
     RETURNING m.key, m.path
 )
-SELECT c.key, EXISTS (SELECT FROM fence f WHERE f.key = c.key), coalesce(i.path, m.path)
+SELECT c.key, EXISTS (SELECT FROM fence f WHERE f.key = c.key), coalesce(i.path, m.path),
+    extract(epoch FROM current_setting('fstore.locked_at')::timestamptz - transaction_timestamp())::float8,
+    extract(epoch FROM clock_timestamp() - current_setting('fstore.locked_at')::timestamptz)::float8
 FROM candidate c
 LEFT JOIN inserted i ON i.key = c.key
 LEFT JOIN manifest m ON m.key = c.key AND m.state = 'live'

@@ -114,7 +114,7 @@ class Child:
                 raise self.describe_failure(f"ended at once ({self.exit_text()})")
             if time.monotonic() >= deadline:
                 raise self.describe_failure(f"was not ready within {self.spec.ready_within:.0f} s")
-            time.sleep(0.02)
+            time.sleep(0.05)
         self.enter("running")
 
     def exit_text(self) -> str:

@@ -111,6 +111,16 @@ def settle(layout: Layout, choices: Choices) -> tuple[Places, Choices]:
     return Places(home / "postgres", redis_data, runtime, Path("/var/cache/fstore"), account), choices
 
 
+def remove_runtime(folder: Path) -> None:
+    """Remove the socket's folder after its server ended, with the files that a killed server leaves in it."""
+    try:
+        for name in (".s.PGSQL.5432", ".s.PGSQL.5432.lock"):
+            (folder / name).unlink(missing_ok=True)
+        folder.rmdir()
+    except OSError:
+        return
+
+
 def short_mark(layout: Layout) -> str:
     """Return twelve hex digits that stand for the root."""
     return hashlib.blake2b(str(layout.root).encode(errors="surrogateescape"), digest_size=6).hexdigest()

@@ -10,7 +10,7 @@ import psutil
 from fstore.stack import identity
 from fstore.stack.birth import is_same
 from fstore.stack.choices import load_choices
-from fstore.stack.layout import Layout
+from fstore.stack.layout import Layout, remove_runtime
 from fstore.stack.statefile import StackState, read_any_state
 
 
@@ -28,7 +28,8 @@ def sweep(layout: Layout) -> tuple[str, ...]:
         names = {child.pid: child.name for child in state.children}
         found += sorted({names.get(pid, "a child of a worker") for pid in strays})
         identity.end(strays.values(), gently=None, within=0)
-    home = Path(load_choices(layout.choices).servers_home or layout.stack)
+    choices = load_choices(layout.choices)
+    home = Path(choices.servers_home or layout.stack)
     for folder, program, gently in (
         ("postgres", ("postgres",), signal.SIGINT),
         ("redis", ("redis-server", "valkey-server"), signal.SIGTERM),
@@ -37,6 +38,8 @@ def sweep(layout: Layout) -> tuple[str, ...]:
         if servers:
             found.append(folder)
             identity.end(servers, gently=gently, within=5)
+    if choices.runtime:
+        remove_runtime(Path(choices.runtime))
     return tuple(dict.fromkeys(found))
 
 

@@ -20,7 +20,7 @@ from fstore.stack import postgres
 from fstore.stack.binaries import find_postgres, find_redis, reachable
 from fstore.stack.children import Child
 from fstore.stack.choices import Choices, load_choices, save_choices
-from fstore.stack.layout import Layout, Places, settle
+from fstore.stack.layout import Layout, Places, remove_runtime, settle
 from fstore.stack.ports import choose_port
 from fstore.stack.postgres import PostgresServer
 from fstore.stack.redis_server import RedisServer
@@ -198,7 +198,7 @@ class EmbeddedServers:
             if child.phase != "stopped":
                 child.finish(within=child.spec.stop_grace if within is None else within)
         if self._places is not None:
-            _remove_if_empty(self._places.runtime)
+            remove_runtime(self._places.runtime)
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -228,10 +228,3 @@ def temporary_servers(*, postgres_settings: Mapping[str, str] | None = None) -> 
             yield servers
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _remove_if_empty(folder: Path) -> None:
-    try:
-        folder.rmdir()
-    except OSError:
-        return

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from fstore import upkeep
 from fstore.collect import collect_garbage, rules_of
 from fstore.errors import StoreMismatch, UpkeepRefused
 from fstore.garbage_report import GarbageReport, details
@@ -64,6 +65,22 @@ def test_nothing_is_condemned_right_after_redis_lost_its_notes(shelf):
 
     assert shelf.state("maybe read") == "live"
     assert "usage is known for" in report.as_dict()["plan"]["postponed"]
+
+
+def test_nothing_is_condemned_while_use_cannot_be_brought_up_to_date(shelf, monkeypatch):
+    """While another flush hangs, or when Redis goes away after the plan was made, entries stay and the report says why."""
+    shelf.publish("maybe read", age=10 * WEEK)
+    monkeypatch.setattr("fstore.reconcile.FLUSH_PATIENCE_S", 0.1)
+    with Ledger(shelf.resources.database).alone("flush"):
+        assert "another flush" in str(collect(shelf).as_dict()["plan"]["postponed"])
+
+    notes = [True, False]
+    monkeypatch.setattr("fstore.collect.move_notes_in_turn", lambda _: notes.pop(0))
+    report = collect(shelf)
+
+    assert shelf.state("maybe read") == "live"
+    assert report.phases["condemn"].failed == 1
+    assert "does not end" in report.faults[0]
 
 
 def test_condemned_goes_after_the_grace_row_and_file(shelf):
@@ -256,6 +273,7 @@ def test_one_run_at_a_time(shelf):
     with Ledger(shelf.resources.database).alone("gc") as session:
         assert session is not None
         assert collect_garbage(shelf.resources, RULES) == Skipped("gc", "another run is going on")
+        assert upkeep.collect_garbage(shelf.resources)["summary"] == {"total_files_deleted": 0, "total_bytes_freed": 0}
     assert isinstance(collect_garbage(shelf.resources, RULES), GarbageReport)
 
 

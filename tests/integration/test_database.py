@@ -194,7 +194,7 @@ WAITS = [
     "VACUUM manifest",
     "CREATE INDEX again ON manifest (symbol)",
     "CREATE INDEX CONCURRENTLY again ON manifest (symbol)",
-    "LOCK TABLE manifest IN EXCLUSIVE MODE",
+    "BEGIN; LOCK TABLE manifest IN EXCLUSIVE MODE",
 ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import os
+import queue
 import shutil
 import signal
 import socket
@@ -24,6 +25,7 @@ from fstore.stack import EmbeddedServers, StackState, down, read_state, status, 
 from fstore.stack.birth import birth_of
 from tests.waiting import eventually
 
+HOME = str(Path(__file__).parent.parent.parent)
 FEATURE = '''
 import fstore
 
@@ -142,7 +144,7 @@ def test_features_of_the_callers_folder_are_computed(stack, home):
     )
     done = subprocess.run(
         [sys.executable, "-P", "-c", program, stack.root, stack.postgres_url, stack.redis_url],
-        env={**os.environ, "PYTHONPATH": f"{Path(__file__).parent.parent.parent}:{home}"},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([HOME, str(home), os.environ.get("PYTHONPATH", "")])},
         capture_output=True,
         text=True,
         timeout=120,
@@ -193,6 +195,28 @@ def test_two_starts_at_once_give_one_stack_and_down_ends_all_of_it(folder):
     assert not any(birth_of(pid) for pid in everything)
     assert not (folder / "root" / ".stack.json").exists()
     assert (down(folder / "root").was_running, down(folder / "root").stopped) == (False, ())
+
+
+def test_a_stack_in_the_foreground_runs_until_it_is_stopped(folder):
+    """``up`` tells when everything is ready, supervises, and returns once ``down`` was called from elsewhere."""
+    ready: queue.SimpleQueue[StackState] = queue.SimpleQueue()
+    said: list[str] = []
+
+    def run() -> None:
+        up(folder / "root", workers=1, flower=False, beat=False, on_ready=ready.put, say=said.append)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    state = ready.get(timeout=120)
+    children = {child.pid for child in state.children}
+    report = down(folder / "root")
+    thread.join(timeout=20)
+
+    assert state.pid == os.getpid()
+    assert report.was_running
+    assert not thread.is_alive()
+    assert not any(birth_of(pid) for pid in children)
+    assert said[-1] == "stopped"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="parent-death signals exist on Linux only")

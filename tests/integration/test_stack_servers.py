@@ -18,10 +18,10 @@ import pytest
 import redis
 
 from fstore.errors import ConfigurationError, StorageUnavailable
-from fstore.stack import EmbeddedServers, layout, temporary_servers
+from fstore.stack import EmbeddedServers, down, layout, temporary_servers
 from fstore.stack.accounts import Account, server_account
 from fstore.stack.binaries import find_postgres, find_redis, reachable
-from fstore.stack.choices import load_choices, save_choices
+from fstore.stack.choices import Choices, load_choices, save_choices
 from tests.waiting import eventually
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root lends accounts to servers")
@@ -34,6 +34,13 @@ def folder() -> Iterator[Path]:
     made.chmod(0o711)
     yield made
     shutil.rmtree(made)
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[EmbeddedServers]:
+    """Servers for the tests that leave them running."""
+    with temporary_servers(postgres_settings={"max_connections": "40"}) as servers:
+        yield servers
 
 
 def execute(url: str, statement: str) -> list[tuple[object, ...]]:
@@ -74,15 +81,15 @@ def test_nothing_runs_and_nothing_is_left_in_tmp_afterwards(folder):
     assert not runtime.exists()
 
 
-def test_servers_run_with_the_measured_settings(folder):
+def test_servers_run_with_the_measured_settings(shared):
     """Durability and lock settings are those the design relies on, checksums are on."""
-    with EmbeddedServers(folder, postgres_settings={"max_connections": "40"}) as servers:
-        shown = {
-            name: execute(servers.postgres_url, f"SHOW {name}")[0][0]
-            for name in ("fsync", "deadlock_timeout", "data_checksums", "listen_addresses", "max_connections")
-        }
-        with client(servers.redis_url) as connection:
-            policy = {**connection.config_get("maxmemory-policy"), **connection.config_get("appendonly")}
+    servers = shared
+    shown = {
+        name: execute(servers.postgres_url, f"SHOW {name}")[0][0]
+        for name in ("fsync", "deadlock_timeout", "data_checksums", "listen_addresses", "max_connections")
+    }
+    with client(servers.redis_url) as connection:
+        policy = {**connection.config_get("maxmemory-policy"), **connection.config_get("appendonly")}
 
     assert shown == {
         "fsync": "on",
@@ -97,46 +104,46 @@ def test_servers_run_with_the_measured_settings(folder):
     }
 
 
-def test_both_servers_ask_for_their_password(folder):
+def test_both_servers_ask_for_their_password(shared):
     """Whoever reaches socket or port without the password is refused, and the password stands in no argument list."""
-    with EmbeddedServers(folder) as servers:
-        password = servers.choices.postgres_password
-        with pytest.raises(psycopg2.OperationalError, match="password"):
-            psycopg2.connect(servers.postgres_url.replace(password, "wrong"))
-        with pytest.raises(redis.AuthenticationError), client("redis://" + servers.redis_url.partition("@")[2]) as one:
-            one.ping()
-        for child in (servers.postgres, servers.redis):
-            words = Path(f"/proc/{child.pid}/cmdline").read_bytes().decode()
-            assert password not in words
-            assert servers.choices.redis_password not in words
+    servers = shared
+    password = servers.choices.postgres_password
+    with pytest.raises(psycopg2.OperationalError, match="password"):
+        psycopg2.connect(servers.postgres_url.replace(password, "wrong"))
+    with pytest.raises(redis.AuthenticationError), client("redis://" + servers.redis_url.partition("@")[2]) as one:
+        one.ping()
+    for child in (servers.postgres, servers.redis):
+        words = Path(f"/proc/{child.pid}/cmdline").read_bytes().decode()
+        assert password not in words
+        assert servers.choices.redis_password not in words
 
 
-def test_killed_servers_come_back_with_their_data(folder):
+def test_killed_servers_come_back_with_their_data(shared):
     """kill -9 loses nothing that was committed, and the addresses stay."""
-    with EmbeddedServers(folder) as servers:
-        execute(servers.postgres_url, "CREATE TABLE kept AS SELECT 1 AS a")
+    servers = shared
+    execute(servers.postgres_url, "CREATE TABLE kept AS SELECT 1 AS a")
 
-        servers.kill_postgres()
-        servers.kill_redis()
-        servers.start_postgres()
-        servers.start_redis()
+    servers.kill_postgres()
+    servers.kill_redis()
+    servers.start_postgres()
+    servers.start_redis()
 
-        assert execute(servers.postgres_url, "SELECT a FROM kept") == [(1,)]
-        with client(servers.redis_url) as connection:
-            assert connection.ping()
+    assert execute(servers.postgres_url, "SELECT a FROM kept") == [(1,)]
+    with client(servers.redis_url) as connection:
+        assert connection.ping()
 
 
-def test_stopping_and_starting_again_is_allowed_in_any_order(folder):
+def test_stopping_and_starting_again_is_allowed_in_any_order(shared):
     """Stopping twice, starting twice: harmless."""
-    with EmbeddedServers(folder) as servers:
-        servers.stop_redis()
-        servers.stop_redis()
-        servers.start_redis()
-        servers.start_redis()
-        servers.stop_postgres()
-        servers.start_postgres()
+    servers = shared
+    servers.stop_redis()
+    servers.stop_redis()
+    servers.start_redis()
+    servers.start_redis()
+    servers.stop_postgres()
+    servers.start_postgres()
 
-        assert execute(servers.postgres_url, "SELECT 1") == [(1,)]
+    assert execute(servers.postgres_url, "SELECT 1") == [(1,)]
 
 
 def test_a_stale_pid_file_with_the_number_of_a_stranger_does_not_matter(folder):
@@ -193,13 +200,13 @@ def test_a_long_root_and_a_root_with_spaces_work():
         shutil.rmtree(made)
 
 
-def test_one_process_at_a_time_owns_a_folder(folder):
+def test_one_process_at_a_time_owns_a_folder(shared):
     """A second one is told who is in the way; the first goes on undisturbed."""
-    with EmbeddedServers(folder) as servers:
-        with pytest.raises(ConfigurationError, match="another process runs the servers"), EmbeddedServers(folder):
-            pass
+    other = EmbeddedServers(shared.layout.root)
+    with pytest.raises(ConfigurationError, match="another process runs the servers"), other:
+        pass
 
-        assert execute(servers.postgres_url, "SELECT 1") == [(1,)]
+    assert execute(shared.postgres_url, "SELECT 1") == [(1,)]
 
 
 def test_a_half_made_database_is_made_anew(folder):
@@ -214,17 +221,17 @@ def test_a_half_made_database_is_made_anew(folder):
     assert not fresh.exists()
 
 
-def test_a_child_started_from_a_thread_outlives_the_thread(folder):
+def test_a_child_started_from_a_thread_outlives_the_thread(shared):
     """The signal that ends orphans comes from the end of the process, not of the thread that asked."""
-    with EmbeddedServers(folder) as servers:
-        servers.stop_redis()
-        thread = threading.Thread(target=servers.start_redis)
-        thread.start()
-        thread.join()
+    servers = shared
+    servers.stop_redis()
+    thread = threading.Thread(target=servers.start_redis)
+    thread.start()
+    thread.join()
 
-        with client(servers.redis_url) as connection:
-            assert connection.ping()
-            assert not servers.redis.has_ended()
+    with client(servers.redis_url) as connection:
+        assert connection.ping()
+        assert not servers.redis.has_ended()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="parent-death signals exist on Linux only")
@@ -242,6 +249,8 @@ def test_servers_die_with_a_killed_owner(folder):
 
     assert len(pids) == 2
     eventually(lambda: not any(is_running(pid) for pid in pids), seconds=10, what="both servers to go")
+    down(folder)
+    assert not Path(load_choices(folder / "stack" / "choices.json").runtime or "/").exists()
 
 
 def is_running(pid: int) -> bool:
@@ -257,6 +266,26 @@ def test_temporary_servers_leave_no_folder():
         assert execute(servers.postgres_url, "SELECT 1") == [(1,)]
 
     assert not root.exists()
+
+
+def test_a_socket_folder_that_somebody_else_made_is_left_alone(folder):
+    """Anybody may write to /tmp: a link under our name is no reason to fail, and is not followed."""
+    place = layout.Layout(folder)
+    place.create()
+    expected = Path(tempfile.gettempdir()) / f"fstore-{layout.short_mark(place)}"
+    expected.symlink_to(folder)
+    try:
+        places, choices = layout.settle(place, Choices())
+        runtime = places.runtime
+        again, _ = layout.settle(place, choices)
+    finally:
+        expected.unlink()
+
+    assert runtime != expected
+    assert not runtime.is_symlink()
+    assert again.runtime == runtime
+    layout.remove_runtime(runtime)
+    assert not runtime.exists()
 
 
 def test_a_root_that_is_a_file_is_a_typed_error(folder):

@@ -10,7 +10,9 @@ import pytest
 
 from fstore import ParquetSource, upkeep
 from fstore.errors import StoreMismatch, UpkeepRefused
+from fstore.ledger import Ledger
 from fstore.sweep import IntegrityReport, sweep_integrity
+from fstore.upkeep_run import Skipped
 from fstore.verifying import Pace
 from tests.integration.shelf import HOUR, WEEK, Shelf, frame, key
 from tests.sample_features import scaled
@@ -208,6 +210,15 @@ def test_sources_are_read_when_asked(house, shelf, tmp_path, change):
     assert answer["source_issues"] == [{"path": str(ticks), "reason": change, "entries": 1}]
     assert answer["integrity_ok"]
     assert shelf.resources.manifest.find_live(entry.key) is not None
+
+
+def test_a_check_does_not_wait_for_a_sweep(shelf):
+    """While a sweep goes on, a second one is skipped, but a check that repairs nothing still answers."""
+    shelf.publish("e", age=WEEK)
+    with Ledger(shelf.resources.database).alone("sweep") as session:
+        assert session is not None
+        assert isinstance(sweep_integrity(shelf.resources), Skipped)
+        assert upkeep.validate(shelf.resources)["integrity_ok"] is True
 
 
 def test_reading_keeps_to_its_pace():

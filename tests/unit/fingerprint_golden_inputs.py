@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from fstore.canonical import BLOCK_ROWS
+from fstore.content.canonical import BLOCK_ROWS
 from fstore.fingerprint import content_digest, identify
 
 NAN = float("nan")

@@ -11,8 +11,8 @@ from types import FunctionType, ModuleType
 
 import pytest
 
-from fstore.code_digest import SourceUnavailable, source_digest
-from fstore.syntax_text import syntax_text
+from fstore.registry.code_digest import SourceUnavailable, source_digest
+from fstore.registry.syntax_text import syntax_text
 
 BASE = '''
 import numpy as np

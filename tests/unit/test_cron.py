@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fstore.cron import schedule_fault
+from fstore.configuration.cron import schedule_fault
 
 
 @pytest.mark.parametrize(

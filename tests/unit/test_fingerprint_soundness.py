@@ -16,12 +16,13 @@ import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fstore.canonical import BLOCK_ROWS
+from fstore.content.canonical import BLOCK_ROWS
 from fstore.fingerprint import content_digest, identify, to_frame, to_table
 from fstore.ingest import ingest
 from fstore.model import ParquetSource
 from tests.unit import fingerprint_cases as tables
 from tests.unit import fingerprint_frames as frames
+from tests.unit import fingerprint_layouts
 
 
 def test_every_edit_of_a_table_is_seen() -> None:
@@ -65,6 +66,8 @@ def test_every_edit_of_a_file_is_seen(tmp_path: Path) -> None:
         for _ in range(5):
             name, edited = tables.random_edit(rng, columns)
             for write, digest in kept.items():
+                if write is _foreign and "recast" in name:
+                    continue  # Parquet itself cannot tell seconds from milliseconds
                 if write(tables.table(edited), tmp_path / "edited.parquet") == digest:
                     unseen.append((name, write, columns, edited))
     assert not unseen, unseen[:3]
@@ -93,7 +96,9 @@ def test_the_layout_of_a_table_does_not_count() -> None:
         columns = tables.random_columns(rng)
         digest = content_digest(tables.table(columns))
         differing += [
-            (name, columns) for name, other in tables.layouts(rng, columns) if content_digest(other) != digest
+            (name, columns)
+            for name, other in fingerprint_layouts.layouts(rng, columns)
+            if content_digest(other) != digest
         ]
     assert not differing, differing[:3]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import gzip
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import pytest
 
 from fstore.errors import InvalidRequest, SourceChanged, StorageFull, UnhashableInput
 from fstore.fingerprint import Origin, content_digest, identify, read_table, to_frame
-from fstore.ingest import expected_bytes, ingest
+from fstore.ingest import ingest
 from fstore.model import ParquetSource
 
 CSV = "ts,symbol,price,size\n2024-01-02T09:30:00,AAPL,100,1\n2024-01-02T09:30:01,MSFT,200.5,\n2024-01-02T09:30:01.5,AAPL,101,3\n"
@@ -63,7 +62,7 @@ def test_a_frame_comes_back_as_it_was(tmp_path: Path, column: object, rows: int)
 
 def test_many_row_groups_hold_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The digest is taken while row groups are written; other tools read the same rows."""
-    monkeypatch.setattr("fstore.sealed_writer.ROW_GROUP_BYTES", 1 << 20)
+    monkeypatch.setattr("fstore.content.sealed_writer.ROW_GROUP_BYTES", 1 << 20)
     rows = 400_000
     frame = pd.DataFrame(
         {"price": np.random.default_rng(1).random(rows), "side": pd.Categorical(["buy", "sell"] * (rows // 2))}
@@ -74,55 +73,6 @@ def test_many_row_groups_hold_one_table(tmp_path: Path, monkeypatch: pytest.Monk
     assert identify(source, threshold_bytes=0).fingerprint.digest == content_digest(frame) == content_digest(source)
     assert pl.read_parquet(source.path)["price"].to_list() == frame["price"].tolist()
     pd.testing.assert_frame_equal(pd.read_parquet(source.path), frame)
-
-
-def test_csv_types_fit_every_row(tmp_path: Path) -> None:
-    """A type that only a later row shows is found, wherever it stands: here 200.5, an empty size and half a second."""
-    many = "ts,symbol,price,size\n" + "2024-01-02T09:30:00,AAPL,100,1\n" * 400_000 + CSV.split("\n", 1)[1]
-    frame = back(ingest(write(tmp_path / "x.csv", many), tmp_path / "x.parquet"))
-
-    assert frame.dtypes.astype(str).to_dict() == {
-        "ts": "datetime64[ns]",
-        "symbol": "str",
-        "price": "float64",
-        "size": "float64",
-    }
-    assert frame.iloc[-1].tolist() == [pd.Timestamp("2024-01-02T09:30:01.5"), "AAPL", 101.0, 3.0]
-    assert len(frame) == 400_003
-
-
-def test_a_folder_is_read_in_the_order_of_its_paths(tmp_path: Path) -> None:
-    """Compressed and tab-separated files are understood, and all files get the types that fit them together."""
-    write(tmp_path / "raw/b.csv", "x,y\n1.5,\n")
-    (tmp_path / "raw/a.csv.gz").write_bytes(gzip.compress(b"x,y\n1,\n"))
-    write(tmp_path / "raw/c/d.tsv", "x\ty\n3\tlate\n")
-    write(tmp_path / "raw/notes.txt", "no data")
-    frame = back(ingest(tmp_path / "raw", tmp_path / "x.parquet"))
-
-    assert frame["x"].tolist() == [1.0, 1.5, 3.0]
-    assert frame["y"].iloc[-1] == "late"
-
-
-@pytest.mark.parametrize("stream", [False, True])
-def test_arrow_ipc_files_and_streams_are_read(tmp_path: Path, stream: bool) -> None:
-    """Both Arrow formats give the table that was written, whatever the file is called."""
-    table = pa.table({"x": [1, None], "y": pa.array(["a", "b"]).dictionary_encode()})
-    opener = pa.ipc.new_stream if stream else pa.ipc.new_file
-    with pa.OSFile(str(tmp_path / "x.arrow"), "wb") as sink, opener(sink, table.schema) as writer:
-        writer.write_table(table)
-
-    assert content_digest(ingest(tmp_path / "x.arrow", tmp_path / "x.parquet")) == content_digest(table)
-
-
-def test_a_parquet_folder_becomes_one_file(tmp_path: Path) -> None:
-    """What was a folder of foreign files has the same fingerprint in one sealed file."""
-    frame = pd.DataFrame({"x": np.arange(10.0)}, index=pd.date_range("2024-01-02", periods=10, tz="UTC"))
-    (tmp_path / "raw").mkdir()
-    frame[:4].to_parquet(tmp_path / "raw/1.parquet")
-    frame[4:].to_parquet(tmp_path / "raw/2.parquet")
-    source = ingest(str(tmp_path / "raw"), tmp_path / "x.parquet")
-
-    assert content_digest(frame) == identify(source, threshold_bytes=0).fingerprint.digest
 
 
 def test_time_column_becomes_the_index(tmp_path: Path) -> None:
@@ -171,7 +121,7 @@ def test_times_out_of_order_or_missing_are_refused(tmp_path: Path, table: pa.Tab
 
 def test_symbol_column_makes_one_file_a_symbol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each symbol's rows, in their order, go to a sealed file of its own; nothing else is left in the folder."""
-    monkeypatch.setattr("fstore.ingest_symbols.SPILL_BYTES", 1)
+    monkeypatch.setattr("fstore.ingesting.symbols.SPILL_BYTES", 1)
     folder = ingest(write(tmp_path / "x.csv"), tmp_path / "out", symbol_column="symbol", time_column="ts").path
     apple = ParquetSource(folder / "AAPL.parquet")
 
@@ -192,40 +142,6 @@ def test_symbols_that_cannot_name_a_file_are_refused(tmp_path: Path, symbol: str
         ingest(table, tmp_path / "out", symbol_column="symbol")
 
     assert not list((tmp_path / "out").iterdir())
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "reason"),
-    [
-        ("x.csv", "a,b\n1,2\n3\n", "Expected 2 columns"),
-        ("x.csv", "", "not readable as CSV"),
-        ("x.arrow", "no arrow", "not readable as Arrow"),
-        ("x.xlsx", "PK", "ends in none of"),
-        ("x.parquet", "no parquet", "not a readable Parquet"),
-        ("missing/x.csv", None, "does not exist"),
-    ],
-)
-def test_input_that_cannot_be_read_gives_a_typed_error(
-    tmp_path: Path, name: str, content: str | None, reason: str
-) -> None:
-    """Bad input is named, and nothing is written."""
-    path = tmp_path / name
-    if content is not None:
-        write(path, content)
-
-    with pytest.raises((InvalidRequest, SourceChanged), match=reason):
-        ingest(path, tmp_path / "out.parquet")
-
-    assert {found.name for found in tmp_path.iterdir()} <= {path.name}
-
-
-def test_a_folder_of_mixed_formats_is_refused(tmp_path: Path) -> None:
-    """Which of them are the data cannot be guessed."""
-    write(tmp_path / "raw/a.csv")
-    pq.write_table(pa.table({"x": [1]}), tmp_path / "raw/b.parquet")
-
-    with pytest.raises(InvalidRequest, match="mixes formats"):
-        ingest(tmp_path / "raw", tmp_path / "x.parquet")
 
 
 def test_what_parquet_cannot_hold_is_refused(tmp_path: Path) -> None:
@@ -264,7 +180,7 @@ def test_a_full_disk_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("fstore.sealed_writer.os.fsync", full)
+    monkeypatch.setattr("fstore.content.sealed_writer.os.fsync", full)
     with pytest.raises(StorageFull, match="No space left"):
         ingest(pa.table({"x": [1]}), tmp_path / "x.parquet")
 
@@ -282,17 +198,6 @@ def test_every_page_carries_a_checksum(tmp_path: Path) -> None:
             assert content_digest(source) != digest
         except SourceChanged:
             continue
-
-
-def test_progress_and_its_total_agree(tmp_path: Path) -> None:
-    """The total for a progress bar is near what is reported as done."""
-    table = pa.table({"x": np.arange(300_000)})
-    done: list[int] = []
-    source = ingest(table, tmp_path / "x.parquet", progress=done.append)
-
-    assert sum(done) == expected_bytes(table) == table.nbytes
-    assert expected_bytes(source) > 0 < expected_bytes(str(source.path))
-    assert expected_bytes(write(tmp_path / "x.csv")) == len(CSV)
 
 
 def test_destination_must_fit_the_kind_of_result(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""How settings are written, gathered and checked; ``fstore.settings`` is the face."""

@@ -1,0 +1,142 @@
+"""What a schema says about the data: the part of a footer that is known before any value is read.
+
+It names the Arrow types and what pandas makes of them, because both are what a feature
+function sees. Layout, other schema metadata and library versions are left out.
+"""
+
+from __future__ import annotations
+
+import json
+import operator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from fstore.content.canonical_types import type_name
+from fstore.content.dtypes import NOTES_KEY, dtype_name, index_and_column_fields, notes_of, restore
+from fstore.errors import UnhashableInput
+
+FRAME_METADATA = (b"pandas", NOTES_KEY)
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """``order`` lists the field positions, columns first and then ``levels`` index levels; ``text`` is canonical JSON."""
+
+    order: tuple[int, ...]
+    levels: int
+    text: str
+
+
+def describe(schema: pa.Schema) -> Description:
+    """Describe a schema, or raise ``UnhashableInput`` naming the column that has no digest."""
+    metadata = {key: value for key, value in (schema.metadata or {}).items() if key in FRAME_METADATA}
+    plain = pa.schema([pa.field(f.name, f.type) for f in schema], metadata=_without_range(metadata))
+    return _describe(plain.serialize().to_pybytes())
+
+
+def range_index(schema: pa.Schema, rows: int) -> dict[str, Any] | None:
+    """Find the RangeIndex of the frame this schema stands for; None if the index is made of columns.
+
+    As in pandas, metadata whose range does not have ``rows`` steps (a slice, a
+    concatenation) are ignored in favour of the default.
+    """
+    described = schema.pandas_metadata or {}
+    if index_and_column_fields(schema)[1]:
+        return None
+    for entry in described.get("index_columns", []):
+        if isinstance(entry, dict) and entry.get("kind") == "range":
+            start, step = int(entry["start"]), int(entry["step"])
+            if len(range(start, int(entry["stop"]), step)) == rows:
+                return {"start": start, "step": step, "name": label(entry["name"], "index name")}
+    return {"start": 0, "step": 1, "name": label(None, "index name")}
+
+
+def label(value: Any, where: str) -> list[Any]:
+    """Encode a column label or index name so that equal texts of different types stay apart."""
+    if value is None:
+        return ["none"]
+    if isinstance(value, str):
+        return ["str", str(value)]
+    if isinstance(value, tuple):
+        return ["tuple", [label(part, where) for part in value]]
+    try:
+        if not isinstance(value, bool):
+            return ["int", operator.index(value)]
+    except TypeError:
+        pass
+    raise UnhashableInput(f"{where} {value!r}", "labels may be str, int or tuples of them; rename it to a string")
+
+
+def describe_frame(frame: pd.DataFrame) -> dict[str, Any]:
+    """List what a frame shows besides values, range and categories."""
+    labels = frame.columns
+    label_levels = [labels.get_level_values(i) for i in range(labels.nlevels)]
+    levels = (
+        []
+        if isinstance(frame.index, pd.RangeIndex)
+        else [frame.index.get_level_values(i) for i in range(frame.index.nlevels)]
+    )
+    return {
+        "labels": [label(name, "column") for name in labels],
+        "label_dtypes": [dtype_name(level.dtype) for level in label_levels],
+        "label_names": [label(name, "columns' name") for name in labels.names],
+        "dtypes": [dtype_name(dtype) for dtype in frame.dtypes],
+        "index": [[label(level.name, "index name"), dtype_name(level.dtype)] for level in levels],
+        "attrs": frame.attrs,
+    }
+
+
+def canonical_json(value: Any) -> str:
+    """Write JSON in the one form that is hashed: sorted keys, no blanks, ASCII."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def _without_range(metadata: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    """Drop what is not part of a description, so that equal schemas are described once and then remembered."""
+    if b"pandas" not in metadata:
+        return metadata
+    try:
+        described = json.loads(metadata[b"pandas"])
+        described["index_columns"] = [name for name in described["index_columns"] if isinstance(name, str)]
+    except (ValueError, KeyError, TypeError) as exc:
+        raise _bad_metadata(exc) from exc
+    described.pop("creator", None)
+    described.pop("pandas_version", None)
+    return {**metadata, b"pandas": json.dumps(described).encode()}
+
+
+@lru_cache(maxsize=512)
+def _describe(serialized: bytes) -> Description:
+    schema = pa.ipc.read_schema(pa.py_buffer(serialized))
+    if len(set(schema.names)) < len(schema):
+        twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
+        raise UnhashableInput(twice[0], "two columns carry this name; rename one of them")
+    kinds = [type_name(field.type, field.name) for field in schema]
+    try:
+        columns, index = index_and_column_fields(schema)
+        restored = restore(schema.empty_table())
+    except (pa.ArrowException, ValueError, KeyError, TypeError, AttributeError, IndexError, NotImplementedError) as exc:
+        raise _bad_metadata(exc) from exc
+    if len(restored.columns) != len(columns) or (index and restored.index.nlevels != len(index)):
+        raise _bad_metadata("they do not match the columns")
+    order = (*columns, *index)
+    shown = describe_frame(restored if index else restored.reset_index(drop=True))
+    shown["notes"] = notes_of(schema)
+    fields = [[schema.field(i).name, kinds[i]] for i in order]
+    try:
+        text = canonical_json({"fields": fields, "frame": shown})
+    except (TypeError, ValueError) as exc:
+        raise UnhashableInput(
+            "attrs", f"only JSON values have a digest ({exc}); clear them with frame.attrs = {{}}"
+        ) from exc
+    return Description(order, len(index), text)
+
+
+def _bad_metadata(detail: object) -> UnhashableInput:
+    return UnhashableInput(
+        "pandas metadata", f"they cannot be applied ({detail}); drop them with table.replace_schema_metadata(None)"
+    )

@@ -1,0 +1,159 @@
+"""The Arrow schema from which a frame comes back as it was, or the reason why there is none."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from fstore.content.columns import missing_marker
+from fstore.content.description import canonical_json, describe_frame
+from fstore.content.dtypes import NOTES_KEY, dtype_name, note_for, restore
+from fstore.content.frame_parts import Level, Part, parts_of
+from fstore.errors import UnhashableInput
+
+MEMO_ENTRIES = 512
+_memo: dict[str, pa.Schema] = {}
+
+
+def schema_of(frame: pd.DataFrame) -> pa.Schema:
+    """Find the schema of the table that restores this frame, notes included.
+
+    Raises ``UnhashableInput`` when there is none, so that nothing is ever computed
+    from data that differ from what the caller holds.
+    """
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise UnhashableInput(repr(twice), "two columns carry this label; rename one of them")
+    parts = parts_of(frame)
+    shown = describe_frame(frame)
+    missing = [
+        missing_marker(np.asarray(part.array(0, len(frame))), part.name) if part.dtype == np.dtype(object) else None
+        for part in parts
+    ]
+    known = _memo_key(frame, parts, shown, missing)
+    schema = _memo.get(known) if known else None
+    if schema is None:
+        schema = _find_schema(frame, parts, shown, missing)
+        if known and len(_memo) < MEMO_ENTRIES:
+            _memo[known] = schema
+    return _with_range(schema, frame.index) if isinstance(frame.index, pd.RangeIndex) else schema
+
+
+def _memo_key(
+    frame: pd.DataFrame, parts: list[Part | Level], shown: dict[str, Any], missing: list[str | None]
+) -> str | None:
+    """Frames of one shape have one schema; categories and attrs are left to be looked at each time."""
+    if frame.attrs or any(isinstance(part.dtype, pd.CategoricalDtype) for part in parts):
+        return None
+    return canonical_json([shown, missing, _is_range(frame)])
+
+
+def _find_schema(
+    frame: pd.DataFrame, parts: list[Part | Level], shown: dict[str, Any], missing: list[str | None]
+) -> pa.Schema:
+    schema = _arrow_schema(frame, parts)
+    notes = _notes(frame, restore(schema.empty_table()), missing)
+    if notes:
+        schema = schema.with_metadata({**schema.metadata, NOTES_KEY: json.dumps(notes).encode()})
+    _check_categories(parts)
+    restored = restore(schema.empty_table())
+    _check_restored(shown, describe_frame(restored.reset_index(drop=True) if _is_range(frame) else restored))
+    return schema
+
+
+def _is_range(frame: pd.DataFrame) -> bool:
+    return isinstance(frame.index, pd.RangeIndex)
+
+
+def _with_range(schema: pa.Schema, index: pd.RangeIndex) -> pa.Schema:
+    described = json.loads(schema.metadata[b"pandas"])
+    described["index_columns"] = [
+        {"kind": "range", "name": index.name, "start": index.start, "stop": index.stop, "step": index.step}
+    ]
+    return schema.with_metadata({**schema.metadata, b"pandas": json.dumps(described).encode()})
+
+
+def _arrow_schema(frame: pd.DataFrame, parts: list[Part | Level]) -> pa.Schema:
+    """Ask Arrow for the types of an empty slice; object columns are known to hold strings."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            schema = pa.Table.from_pandas(frame.iloc[:0]).schema
+        except (pa.ArrowException, TypeError, ValueError, NotImplementedError) as exc:
+            raise UnhashableInput(
+                _culprit(parts), f"pandas cannot pass this dtype to Arrow ({exc}); convert it first"
+            ) from exc
+    for i, part in enumerate(parts):
+        if part.dtype == np.dtype(object):
+            schema = schema.set(i, pa.field(schema.field(i).name, pa.large_string()))
+    described = json.loads(schema.metadata[b"pandas"])
+    for entry, part in zip(described["columns"], parts, strict=True):
+        if isinstance(part.dtype, pd.ArrowDtype):
+            # pandas cannot parse the names of nested types; the note "arrow" brings these dtypes back instead.
+            entry["numpy_type"] = "object"
+    return schema.with_metadata({**schema.metadata, b"pandas": json.dumps(described).encode()})
+
+
+def _culprit(parts: list[Part | Level]) -> str:
+    for part in parts:
+        try:
+            pa.array(part.array(0, 0))
+        except (pa.ArrowException, TypeError, ValueError, NotImplementedError):
+            return part.name
+    return "frame"
+
+
+def _notes(frame: pd.DataFrame, restored: pd.DataFrame, missing: list[str | None]) -> dict[str, Any]:
+    notes: dict[str, Any] = {}
+    for i, dtype in enumerate(frame.dtypes):
+        if dtype_name(dtype) != dtype_name(restored.dtypes.iloc[i]) or _has_object_categories(dtype):
+            notes.setdefault("columns", {})[str(i)] = note_for(dtype, missing[i])
+    if not _is_range(frame):
+        for i in range(frame.index.nlevels):
+            dtype = frame.index.get_level_values(i)[:0].dtype
+            if dtype_name(dtype) != dtype_name(restored.index.get_level_values(i).dtype) or _has_object_categories(
+                dtype
+            ):
+                notes.setdefault("index", {})[str(i)] = note_for(dtype, missing[len(frame.columns) + i])
+    if frame.columns.dtype != restored.columns.dtype and frame.columns.nlevels == 1 and frame.columns.dtype == object:
+        notes["labels"] = "object"
+    return notes
+
+
+def _has_object_categories(dtype: Any) -> bool:
+    return isinstance(dtype, pd.CategoricalDtype) and dtype.categories.dtype == object and len(dtype.categories) > 0
+
+
+def _check_categories(parts: list[Part | Level]) -> None:
+    for part in parts:
+        if not isinstance(part.dtype, pd.CategoricalDtype) or _has_object_categories(part.dtype):
+            continue
+        categories = part.dtype.categories[:1]
+        try:
+            values = pa.DictionaryArray.from_arrays(pa.nulls(1, pa.int8()), pa.array(categories))
+            back = values.to_pandas().dtype.categories.dtype
+        except (pa.ArrowException, TypeError, ValueError, NotImplementedError):
+            back = None
+        if len(categories) and back != categories.dtype:
+            raise UnhashableInput(
+                part.name, f"categories of {categories.dtype} do not survive a passage through Arrow; make them strings"
+            )
+
+
+def _check_restored(shown: dict[str, Any], restored: dict[str, Any]) -> None:
+    for aspect, wanted in shown.items():
+        if wanted == restored[aspect]:
+            continue
+        where = aspect
+        if aspect in ("labels", "dtypes") and len(wanted) == len(restored[aspect]):
+            at = next(i for i, (a, b) in enumerate(zip(wanted, restored[aspect], strict=True)) if a != b)
+            where = f"column {shown['labels'][at][-1]!r}"
+        raise UnhashableInput(
+            where,
+            f"{wanted} would come back from Arrow as {restored[aspect]}; convert it to a dtype that Arrow restores",
+        )

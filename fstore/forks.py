@@ -1,0 +1,36 @@
+"""Objects that must begin anew in a forked child.
+
+A lock that another thread of the parent held at the moment of the fork stays
+held in the child for ever: nobody is there to give it back. Whoever keeps a lock
+registers here, and makes a new one before the child's first step.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from typing import Protocol
+
+
+class Forgetful(Protocol):
+    """Something that shares nothing with the parent once this was called."""
+
+    def forget_after_fork(self) -> None:
+        """Leave the parent's locks, threads and sockets alone and start empty; called in a forked child."""
+        ...
+
+
+_alive: weakref.WeakSet[Forgetful] = weakref.WeakSet()
+
+
+def forget_in_children(thing: Forgetful) -> None:
+    """Have ``thing.forget_after_fork()`` called in every child forked from now on, for as long as the thing lives."""
+    _alive.add(thing)
+
+
+def _after_fork_in_child() -> None:
+    for thing in list(_alive):
+        thing.forget_after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,1 @@
+"""Ticks, quotes, orders and bars as the built-in features read them."""

@@ -1,0 +1,91 @@
+"""Beat, worker and Flower as people start them: upkeep runs on schedule, once, and can be seen."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from fstore import broker, upkeep
+from fstore.stack.ports import choose_port
+from tests.conftest import REPOSITORY, build_house, stop_group
+from tests.waiting import eventually
+
+KINDS = {
+    "gc": broker.COLLECT_GARBAGE,
+    "sweep": broker.SWEEP_INTEGRITY,
+    "reconcile": broker.RECONCILE_JOBS,
+    "flush": broker.FLUSH_USAGE,
+}
+EVERY_MINUTE = "* * * * *"
+
+
+def start_celery(stack: ExitStack, environment: dict[str, str], folder: Path, name: str, *arguments: str) -> None:
+    """Start a Celery process in a group of its own; it is killed when the test ends."""
+    inherited = {
+        key: value for key, value in os.environ.items() if not key.startswith(("FEATURE_STORE_", "CELERY_", "FLOWER_"))
+    }
+    with (folder / f"{name}.log").open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "celery", *arguments],
+            env={**inherited, **environment, "PYTHONPATH": str(REPOSITORY)}, cwd=folder, stdout=out, stderr=out, start_new_session=True,
+        )  # fmt: skip
+    stack.callback(stop_group, process)
+
+
+@pytest.mark.timeout(170)
+def test_beat_runs_all_upkeep_once_and_flower_shows_it(servers, tmp_path):
+    """Two Beats, one of them with a corrupt schedule file: each kind of upkeep runs, collections once a minute, all seen in Flower."""
+    with ExitStack() as stack:
+        house = build_house(
+            servers, tmp_path, stack,
+            gc_schedule=EVERY_MINUTE, integrity_schedule=EVERY_MINUTE, reconcile_period_s="2", flush_period_s="2",
+        )  # fmt: skip
+        port, login = choose_port("beat test"), "fstore:a-password-of-some-length"
+        flower = {**house.environment, "FLOWER_BASIC_AUTH": login, "FLOWER_READ_ONLY": "true"}
+        start_celery(
+            stack, flower, tmp_path, "flower", "-A", "workers.app", "flower", "--address=127.0.0.1", f"--port={port}"
+        )
+        house.start(concurrency=1, queues=broker.UPKEEP_QUEUE)
+        (tmp_path / "two.schedule").write_bytes(b"\x00garbage" * 100)
+        for name in ("one", "two"):
+            start_celery(
+                stack,
+                house.environment,
+                tmp_path,
+                name,
+                "-A",
+                "beat.app",
+                "beat",
+                "-s",
+                f"{name}.schedule",
+                "--pidfile=",
+            )
+
+        def runs(kind: str) -> list[dict[str, object]]:
+            return [run for run in upkeep.history(house.store.resources, kind, limit=100) if run["finished_ts"]]  # type: ignore[arg-type]
+
+        eventually(
+            lambda: len(runs("gc")) >= 1 and all(runs(kind) for kind in KINDS), seconds=100, what="every kind of upkeep"
+        )
+
+        for kind in KINDS:
+            assert not [run for run in runs(kind) if "error" in run["report"]], runs(kind)
+        by_minute = Counter(str(run["started_ts"])[:16] for run in runs("gc"))
+        assert set(by_minute.values()) == {1}
+
+        def seen() -> set[str]:
+            request = urllib.request.Request(f"http://127.0.0.1:{port}/api/tasks?limit=500")
+            request.add_header("Authorization", "Basic " + base64.b64encode(login.encode()).decode())
+            with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 a literal http address
+                return {task["name"] for task in json.load(answer).values() if task["state"] == "SUCCESS"}
+
+        eventually(lambda: set(KINDS.values()) <= seen(), seconds=20, what="Flower to show every kind of upkeep")

@@ -1,0 +1,197 @@
+"""What Prometheus is told, against what happened."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import redis
+import yaml
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from fstore import bootstrap, upkeep
+from fstore.metrics import COUNTERS, MODES, StoreCollector
+from fstore.resources import Resources
+from fstore.tally import tally
+from fstore.timings import TIMINGS
+from tests.conftest import REPOSITORY, House
+
+OPS = REPOSITORY / "ops"
+SCALED = "tests.sample_features:scaled"
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+@pytest.fixture
+def exporter(house: House) -> Iterator[Resources]:
+    """The adapters of an exporter process."""
+    opened = bootstrap.open_resources(house.settings, role="metrics")
+    yield opened
+    opened.close()
+
+
+def scrape(collector: StoreCollector) -> Samples:
+    """Read the metrics as Prometheus would: as text."""
+    registry = CollectorRegistry()
+    registry.register(collector)
+    families = text_string_to_metric_families(generate_latest(registry).decode())
+    return {(s.name, tuple(sorted(s.labels.items()))): s.value for family in families for s in family.samples}
+
+
+def ticks(n: int = 200) -> pd.DataFrame:
+    """Make a small frame."""
+    return pd.DataFrame({"price": np.arange(float(n))}, index=pd.date_range("2026-01-02", periods=n, freq="s"))
+
+
+def test_exporter_equals_the_counters_under_load(house: House, exporter: Resources) -> None:
+    """While trainers ask and flushes move counters, no scrape ever falls, and in the end each equals what was asked."""
+    house.start(concurrency=2, queues="fstore.compute")
+    collector = StoreCollector(exporter, slow_every_s=0)
+    raw = ticks()
+    done = threading.Event()
+    seen: list[Samples] = []
+    flushes: list[dict[str, object]] = []
+
+    def ask(trainer: int) -> None:
+        with house.open() as store:
+            for i in range(30):
+                store.get_or_compute("AAPL", raw, {"factor": (trainer + i) % 10}, SCALED, timeout=60)
+
+    def watch() -> None:
+        while not done.is_set():
+            seen.append(scrape(collector))
+
+    def flush() -> None:
+        while not done.is_set():
+            flushes.append(upkeep.flush_usage(house.store.resources))
+
+    with ThreadPoolExecutor(6) as pool:
+        helpers = [pool.submit(watch), pool.submit(flush)]
+        trainers = [pool.submit(ask, n) for n in range(4)]
+        for trainer in trainers:
+            trainer.result(timeout=120)
+        done.set()
+        for helper in helpers:
+            helper.result(timeout=30)
+    last = scrape(collector)
+
+    counted = [key for key in last if key[0].endswith(("_total", "_bucket", "_count"))]
+    for earlier, later in zip(seen, [*seen[1:], last], strict=True):
+        assert all(earlier[key] <= later[key] for key in counted if key in earlier)
+    assert len(seen) > 3
+    assert sum(1 for report in flushes if report.get("counters")) > 3
+    stats = house.store.get_cache_stats()
+    assert {name: last[f"fstore_{name}_total", ()] for name in COUNTERS} == {n: stats.get(n, 0) for n in COUNTERS}
+    assert stats["cache_hits"] + stats["cache_misses"] == 4 * 30
+    assert stats["computed"] == 10
+    assert last["fstore_hit_seconds_count", ()] == stats["cache_hits"]
+    assert last["fstore_miss_seconds_count", ()] == stats["cache_misses"]
+    assert last["fstore_fingerprint_seconds_count", ()] == 4 * 30
+    assert last["fstore_compute_seconds_count", ()] == 10
+    assert last["fstore_lock_hold_seconds_count", ()] == last["fstore_lock_wait_seconds_count", ()] == 10
+    assert 0 < last["fstore_hit_seconds_sum", ()] / stats["cache_hits"] < 5
+    assert last["fstore_entries", (("state", "live"),)] == 10
+    assert last["fstore_feature_entries", (("feature", SCALED),)] == 10
+    assert last["fstore_upkeep_last_failed", (("kind", "flush"),)] == 0
+
+
+def test_no_label_names_a_symbol_or_a_key(house: House, exporter: Resources) -> None:
+    """Label values are bounded: of requests, only features and known modes appear, and strangers' counters do not."""
+    with house.open(redis_url="redis://127.0.0.1:1/0", connect_timeout_s=1) as trainer:
+        trainer.get_or_compute("SYMB", ticks(), {}, SCALED, timeout=60)
+        key = trainer.peek("SYMB", ticks(), {}, SCALED)
+    house.store.resources.recorder.count("degraded:SYMB")
+    house.store.resources.recorder.count("degraded")
+    house.store.resources.recorder.count("degraded:redis")
+    house.store.resources.recorder.count("degraded")
+    house.store.resources.recorder.count("SYMB_le:1")
+    house.store.resources.recorder.flush()
+
+    samples = scrape(StoreCollector(exporter))
+
+    assert key is not None
+    values = {value for _, labels in samples for _, value in labels}
+    assert not {value for value in values if "SYMB" in value or key.key[:8] in value}
+    modes = {dict(labels)["mode"]: n for (name, labels), n in samples.items() if name == "fstore_degraded_total"}
+    assert modes == {**dict.fromkeys(MODES, 0), "redis": 1, "other": 1}
+
+
+def test_a_counter_never_falls_when_redis_forgets(house: House, exporter: Resources) -> None:
+    """Counters that Redis lost stay where they were, so that Prometheus does not count everything again."""
+    collector = StoreCollector(exporter)
+    house.store.resources.recorder.count("cache_hits", 5)
+    house.store.resources.recorder.flush()
+    assert scrape(collector)["fstore_cache_hits_total", ()] == 5
+
+    redis.Redis.from_url(house.environment["FEATURE_STORE_REDIS_URL"]).flushall()
+
+    assert scrape(collector)["fstore_cache_hits_total", ()] == 5
+    assert tally(exporter).get("cache_hits", 0) == 0
+
+
+def test_exporter_outlives_its_servers(house: House) -> None:
+    """With Redis away the exporter says so, serves what Postgres knows, and is not healthy."""
+    chosen = bootstrap.load_settings({**house.settings.model_dump(), "redis_url": "redis://127.0.0.1:1/0"})
+    opened = bootstrap.open_resources(chosen, role="metrics")
+    try:
+        collector = StoreCollector(opened)
+        samples = scrape(collector)
+    finally:
+        opened.close()
+
+    assert samples["fstore_up", (("server", "postgres"),)] == 1
+    assert samples["fstore_up", (("server", "redis"),)] == 0
+    assert samples["fstore_jobs", (("state", "queued"),)] == 0
+    assert ("fstore_cache_hits_total", ()) not in samples
+    assert not collector.is_healthy
+
+
+def expressions() -> Iterator[tuple[str, str]]:
+    """Give every query of the dashboard and the alerts with its place."""
+    dashboard = json.loads((OPS / "grafana" / "dashboards" / "fstore.json").read_text())
+    for panel in dashboard["panels"]:
+        for target in panel["targets"]:
+            yield f"panel {panel['title']}", target["expr"]
+    for rule in alerts():
+        yield f"alert {rule['alert']}", rule["expr"]
+
+
+def alerts() -> list[dict[str, str]]:
+    """Read the alert rules."""
+    rules = yaml.safe_load((OPS / "prometheus" / "alerts.yml").read_text())
+    return [rule for group in rules["groups"] for rule in group["rules"]]
+
+
+def test_dashboard_and_alerts_name_existing_metrics(house: House, exporter: Resources) -> None:
+    """Every metric that a panel or an alert asks for is served, and every family that is served is shown somewhere."""
+    for kind in ("flush_usage", "reconcile_jobs", "collect_garbage", "sweep_integrity"):
+        getattr(upkeep, kind)(house.store.resources)
+    served = {name for name, _ in scrape(StoreCollector(exporter))}
+    asked = {(place, name) for place, text in expressions() for name in re.findall(r"\bfstore_\w+", text)}
+
+    # Families by feature have no sample in an empty store.
+    served |= {"fstore_feature_bytes", "fstore_feature_entries"}
+    assert {(place, name) for place, name in asked if name not in served} == set()
+    timed = {f"fstore_{name}_bucket" for name in TIMINGS}
+    assert timed <= {name for _, name in asked}
+
+
+def test_every_alert_has_a_page_and_every_page_an_alert() -> None:
+    """Alerts name runbook pages that exist; pages link only to pages that exist."""
+    pages = {path.name for path in (OPS / "runbooks").glob("*.md")}
+    named = {Path(rule["annotations"]["runbook"]).name for rule in alerts()}  # type: ignore[index]
+    linked = {
+        link for path in (OPS / "runbooks").glob("*.md") for link in re.findall(r"\]\(([\w-]+\.md)\)", path.read_text())
+    }
+
+    assert named <= pages
+    assert linked <= pages
+    assert pages == named | linked
