@@ -14,6 +14,7 @@ from fstore import deadline, local_compute, results
 from fstore.asking import Question
 from fstore.errors import EntryCorrupt, FeatureStoreError, ManifestUnavailable, StorageUnavailable
 from fstore.flight import Answer, Flight
+from fstore.local_tier import Mapped
 from fstore.model import Status
 from fstore.reading import read_entry
 from fstore.resources import Resources
@@ -35,6 +36,8 @@ class Delivery:
         """Return the frame in the wanted form, or raise the error."""
         if self.error is not None:
             raise self.error
+        if isinstance(self.result, Mapped):
+            return self.result.table if returns == "arrow" else self.result.frame()
         if returns == "arrow":
             return results.encode(self.result)
         return self.result if isinstance(self.result, pd.DataFrame) else results.decode(results.encode(self.result))
@@ -116,7 +119,7 @@ def _read(resources: Resources, answer: Answer) -> Delivery | None:
     if answer.locator is None:
         return Delivery(answer.asked, answer.status, answer.result)
     try:
-        table: pa.Table | None = read_entry(resources, answer.locator)
+        table: pa.Table | Mapped | None = read_entry(resources, answer.locator)
     except (ManifestUnavailable, StorageUnavailable) as error:
         return _computed_here(resources, answer.asked, error)
     if table is None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fstore import features, schema, settings
+from fstore import features, settings
 from fstore.broker import Broker
 from fstore.coordination import Coordination
 from fstore.database import Database
@@ -15,13 +15,14 @@ from fstore.errors import ConfigurationError
 from fstore.files import Files
 from fstore.hints import Hints
 from fstore.jobs import Jobs
+from fstore.local_tier import LocalTier
 from fstore.manifest import Manifest
 from fstore.recorder import Recorder
 from fstore.redis_link import RedisLink
 from fstore.resources import Resources
 from fstore.settings import Settings
 from fstore.source_memo import PostgresSourceMemo
-from fstore.stackfile import running_stack
+from fstore.stackstate.running import running_stack
 
 log = logging.getLogger("fstore.bootstrap")
 
@@ -73,6 +74,9 @@ def open_resources(chosen: Settings, *, role: str) -> Resources:
         hints=Hints(link),
         broker=Broker(chosen),
         recorder=Recorder(coordination, timed=chosen.performance_tracking),
+        local_tier=LocalTier(chosen.local_cache, max_bytes=chosen.local_cache_max_bytes)
+        if chosen.local_cache
+        else None,
     )
 
 
@@ -85,6 +89,8 @@ def prepare(chosen: Settings) -> tuple[str | None, str | None]:
     if chosen.postgres_url is None:
         raise ConfigurationError(["FEATURE_STORE_POSTGRES_URL is not set; there is nothing to migrate"])
     url = chosen.postgres_url.get_secret_value()
+    from fstore import schema  # noqa: PLC0415 a third of a second that no trainer should pay
+
     before, after = schema.migrate(url)
     database = Database(url, application_name="fstore/migrate", connect_timeout_s=chosen.connect_timeout_s, pool_size=1)
     try:

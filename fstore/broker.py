@@ -6,6 +6,9 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+# Celery and kombu load these at the first send, for a third of a second: not while a dedup lock is held.
+import celery.app.amqp  # noqa: F401
+import kombu.transport.redis  # noqa: F401
 from celery import Celery
 from kombu import Queue
 from kombu.exceptions import OperationalError

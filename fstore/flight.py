@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from fstore import deadline, local_compute, rawdata
 from fstore.asking import Question, warn_if_source_changed
+from fstore.broker import COMPUTE_QUEUE
 from fstore.errors import (
     BrokerUnavailable,
     ComputeTimeout,
@@ -182,7 +183,7 @@ class Flight:
         keys = [asked.key for asked in stale]
         try:
             self._resources.jobs.bury(keys)
-            for key, request in self._resources.jobs.take_stale(keys):
+            for key, request in self._resources.jobs.take_stale(keys, idle=self._queue_is_empty()):
                 try:
                     self._resources.broker.send_compute(parse_compute(request))
                 except BrokerUnavailable as error:
@@ -192,6 +193,11 @@ class Flight:
                     yield from self._compute_here(asked, local_compute.CALLER_ONLY, by_worker=True)
         except ManifestUnavailable as error:
             yield from self._without_postgres(error)
+
+    def _queue_is_empty(self) -> bool:
+        with suppress(BrokerUnavailable):
+            return self._resources.coordination.queue_length(COMPUTE_QUEUE) == 0
+        return False
 
     def _without_redis(self, asked: Question, error: BrokerUnavailable) -> Iterator[Answer]:
         if not self._may_compute:

@@ -16,15 +16,20 @@ SHORTEST_GRACE = timedelta(hours=1)
 
 
 class ShardRow(NamedTuple):
-    """An entry as garbage collection sees it; ``state`` is an ``EntryState``, ``last_used_at`` is never before ``created_at``."""
+    """An entry as garbage collection sees it; ``state`` is an ``EntryState``, ``used_at`` None if it was not used since it was made."""
 
     key: str
     path: str
     size_bytes: int
     state: str
     created_at: datetime
-    last_used_at: datetime
+    used_at: datetime | None
     condemned_at: datetime | None
+
+    @property
+    def last_used_at(self) -> datetime:
+        """When it was used or, if never, made."""
+        return self.used_at or self.created_at
 
 
 class Why(StrEnum):
@@ -134,17 +139,21 @@ def judge_shard(
     """
     shard = Shard()
     unused_since = now - rules.retention
+    is_over_budget_possible = rules.max_bytes is not None
+    live_entries = live_bytes = 0
     for row in rows:
         if row.state == EntryState.LIVE:
-            totals.live_entries += 1
-            totals.live_bytes += row.size_bytes
-            if rules.max_bytes is not None or row.last_used_at < unused_since:
+            live_entries += 1
+            live_bytes += row.size_bytes
+            if is_over_budget_possible or row.last_used_at < unused_since:
                 shard.candidates.append(Candidate(row.key, row.path, row.size_bytes, row.created_at, row.last_used_at))
         elif row.condemned_at is not None:
             if row.state == EntryState.CONDEMNED and row.last_used_at > row.condemned_at:
                 shard.revive.append(row.key)
             elif now - row.condemned_at > rules.grace:
                 shard.reap.append(Doomed(row.key, row.path, row.size_bytes))
+    totals.live_entries += live_entries
+    totals.live_bytes += live_bytes
     totals.rows += compared.rows
     totals.files += compared.files
     shard.lost.extend(row for row in compared.lost if row.state == EntryState.LIVE)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from sqlalchemy import Connection, text
 
 TRAINER, WORKER, UPKEEP, MONITOR = ROLES = ("fstore_trainer", "fstore_worker", "fstore_upkeep", "fstore_monitor")
-TABLES = ("manifest", "usage", "jobs", "sources", "counters", "upkeep_runs", "store", "alembic_version")
+TABLES = ("manifest", "usage", "jobs", "sources", "counters", "activity", "upkeep_runs", "store", "alembic_version")
 FUNCTIONS = ("fstore_quarantine(text, text)", "fstore_condemn(text, text, text)")
 
 _READ_ALL: Mapping[str, str] = dict.fromkeys(TABLES, "SELECT")
@@ -34,6 +34,7 @@ VERBS: Mapping[str, Mapping[str, str]] = {
         "usage": "SELECT, INSERT, UPDATE, DELETE",
         "sources": "SELECT, INSERT, DELETE",
         "counters": "SELECT, INSERT, UPDATE",
+        "activity": "SELECT, INSERT, UPDATE, DELETE",
         "upkeep_runs": "SELECT, INSERT, UPDATE, DELETE",
     },
     MONITOR: _READ_ALL,

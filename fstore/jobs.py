@@ -75,9 +75,15 @@ class Jobs:
         wanted = {**self._rules, "keys": None if keys is None else list(keys)}
         return [key for (key,) in self._database.transact(self._sql["bury"], wanted)]
 
-    def take_stale(self, keys: Sequence[str] | None = None, *, limit: int = 500) -> list[tuple[str, Mapping[str, Any]]]:
-        """Return jobs (key, request) whose message or worker was lost, each to one caller only: send them again."""
-        wanted = {**self._rules, "keys": None if keys is None else list(keys), "limit": limit}
+    def take_stale(
+        self, keys: Sequence[str] | None = None, *, idle: bool = False, limit: int = 500
+    ) -> list[tuple[str, Mapping[str, Any]]]:
+        """Return jobs (key, request) whose message or worker was lost, each to one caller only: send them again.
+
+        ``idle`` says that the workers' queue is empty, so that a job still queued has
+        no message in it.
+        """
+        wanted = {**self._rules, "keys": None if keys is None else list(keys), "idle": idle, "limit": limit}
         return [(key, request) for key, request in self._database.transact(self._sql["take_stale"], wanted)]
 
     def settle(self, keys: Sequence[str] | None = None) -> int:

@@ -120,6 +120,7 @@ class Ledger:
         """Drop the usage of entries that are gone, and memos of sources nobody asked for in half a year."""
         self._database.transact(self._sql["forget_usage"], {"older_s": older_than.total_seconds()})
         self._database.transact(self._sql["forget_sources"])
+        self._database.transact(self._sql["forget_activity"])
 
     def longest_unverified(
         self, *, before: datetime, after: tuple[datetime, str] | None, limit: int

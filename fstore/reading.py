@@ -8,18 +8,23 @@ from contextlib import suppress
 import pyarrow as pa
 
 from fstore.errors import EntryCorrupt, ManifestUnavailable
+from fstore.local_tier import Mapped
 from fstore.model import Locator
 from fstore.resources import Resources
 
 log = logging.getLogger("fstore.reading")
 
 
-def read_entry(resources: Resources, found: Locator) -> pa.Table | None:
-    """Return an entry's table, or None when its file is gone or wrong: ask again, it is a miss by then.
+def read_entry(resources: Resources, found: Locator) -> pa.Table | Mapped | None:
+    """Return an entry's table, mapped where this host keeps a local tier, or None when its file is gone or wrong: ask again, it is a miss by then.
 
     A reader that lost the race against upkeep (row seen, file gone, another row or
     none by now) has found nothing wrong; any other fault is quarantined and counted.
     """
+    tier = resources.local_tier
+    if tier is not None and (mapped := tier.find(found)) is not None:
+        resources.recorder.used(found.key)
+        return mapped
     try:
         table = resources.files.read(found)
     except EntryCorrupt as error:
@@ -28,7 +33,7 @@ def read_entry(resources: Resources, found: Locator) -> pa.Table | None:
             hide(resources, error)
         return None
     resources.recorder.used(found.key)
-    return table
+    return (tier.promote(found, table) if tier is not None else None) or table
 
 
 def hide(resources: Resources, error: EntryCorrupt) -> bool:

@@ -10,6 +10,7 @@ from fstore.database import Database
 from fstore.files import Files
 from fstore.hints import Hints
 from fstore.jobs import Jobs
+from fstore.local_tier import LocalTier
 from fstore.manifest import Manifest
 from fstore.recorder import Recorder
 from fstore.settings import Settings
@@ -30,6 +31,7 @@ class Resources:
     hints: Hints
     broker: Broker
     recorder: Recorder
+    local_tier: LocalTier | None = None
 
     def close(self) -> None:
         """Hand over what was noted and close every connection."""

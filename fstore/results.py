@@ -49,9 +49,12 @@ def encode(result: object) -> pa.Table:
     return table
 
 
-def decode(table: pa.Table) -> pd.DataFrame:
-    """Return the frame a table was made of: values, dtypes, column order, index with its name, freq and time zone."""
-    frame = fingerprint.to_frame(table)
+def decode(table: pa.Table, *, shared: bool = False) -> pd.DataFrame:
+    """Return the frame a table was made of: values, dtypes, column order, index with its name, freq and time zone.
+
+    A ``shared`` frame lies over the table's memory where types allow: read-only.
+    """
+    frame = fingerprint.to_frame(table, shared=shared)
     if frequency := (table.schema.metadata or {}).get(_FREQUENCY):
         frame.index = pd.DatetimeIndex(frame.index, freq=frequency.decode())
     return frame

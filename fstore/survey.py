@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TypeVar
 
@@ -10,7 +11,7 @@ from fstore.errors import BrokerUnavailable
 from fstore.eviction import Candidate, plan_eviction
 from fstore.garbage import Doomed, GarbagePlan, GarbageRules, ShardRow, Stray, Totals, Why, is_older, judge_shard
 from fstore.integrity import FoundFile, compare, key_of
-from fstore.inventory import SHARDS, Inventory
+from fstore.inventory import SHARDS, Inventory, Listing
 from fstore.ledger import Ledger
 from fstore.model import EntryState
 from fstore.resources import Resources
@@ -80,10 +81,8 @@ class _Survey:
 
     def shards(self, progress: Progress) -> Iterator[Candidate]:
         """Look at one shard after the other, and give the live entries that may go on to the eviction policy."""
-        for done, name in enumerate(SHARDS):
+        for done, (listing, rows) in enumerate(self._look()):
             progress("looking", done, len(SHARDS))
-            listing = self.inventory.shard(name)
-            rows = self.ledger.shard_rows(name)  # after the listing: a row inserted in between explains its file
             compared = compare(rows, listing.files)
             stale = [key_of(file.path) for file in compared.orphans if self._is_stale(file)]
             shard = judge_shard(
@@ -106,6 +105,23 @@ class _Survey:
             self._take(Stray(file, Why.UNFINISHED) for file in listing.temporary if self._is_stale(file))
             yield from shard.candidates
         progress("looking", len(SHARDS), len(SHARDS))
+
+    def _look(self) -> Iterator[tuple[Listing, list[ShardRow]]]:
+        """Give each shard's files and rows; while Postgres is asked for one, the next is listed.
+
+        Rows are always asked for after the files of their shard were listed: a row
+        inserted in between explains its file, the other way round it would not.
+        """
+        with ThreadPoolExecutor(1, thread_name_prefix="fstore-survey") as postgres:
+            listing = self.inventory.shard(SHARDS[0])
+            asked = postgres.submit(self.ledger.shard_rows, SHARDS[0])
+            for name in SHARDS[1:]:
+                following = self.inventory.shard(name)
+                rows = asked.result()
+                asked = postgres.submit(self.ledger.shard_rows, name)
+                yield listing, rows
+                listing = following
+            yield listing, asked.result()
 
     def look_at_staging(self) -> None:
         """Find staged and unfinished files that no job needs, and what lay in quarantine for long enough."""

@@ -6,11 +6,11 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import (
+    celeryd_init,
     heartbeat_sent,
     setup_logging,
     task_postrun,
     task_prerun,
-    worker_init,
     worker_process_init,
     worker_process_shutdown,
     worker_ready,
@@ -35,15 +35,18 @@ def _set_up_logging(**_: Any) -> None:
     configure_logging(settings)
 
 
-@worker_init.connect
+@celeryd_init.connect
 def _refuse_code_on_the_wire(**_: Any) -> None:
-    """Start only if nothing but JSON would be accepted: pickle or yaml on the wire is code execution."""
+    """Start only if nothing but JSON would be accepted: pickle or yaml on the wire is code execution.
+
+    Celery logs what a signal handler raises and goes on; only the end of the process
+    is a refusal.
+    """
     dangerous = {"pickle", "yaml", "application/x-python-serialize", "application/x-yaml"}
     accepted = {str(kind) for name in ("accept_content", "result_accept_content") for kind in app.conf[name] or ()}
     if dangerous & accepted or accepted - {"json", "application/json"}:
-        raise ConfigurationError(
-            [f"workers accept JSON only, but Celery is set to accept {sorted(accepted)}; unset CELERY_* variables"]
-        )
+        fault = f"workers accept JSON only, but Celery is set to accept {sorted(accepted)}; unset CELERY_* variables"
+        raise SystemExit(str(ConfigurationError([fault])))
 
 
 @worker_process_init.connect

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from fstore import broker, compute, upkeep
 from fstore.errors import FeatureStoreError
 from fstore.messages import parse_compute, parse_publish
+from fstore.model import Status
 from workers import policy, process
 from workers.app import app
 from workers.task import FstoreTask
@@ -32,6 +34,8 @@ def get_or_compute(self: FstoreTask, request: dict[str, Any]) -> dict[str, Any]:
         raise policy.try_again(self, error) from error
     if outcome.locator is None and asked.waits:
         raise policy.look_again(self, outcome.key)
+    if outcome.status is Status.HIT and self.request.retries:
+        outcome = replace(outcome, status=Status.COALESCED)  # it waited for what another request had computed
     return outcome.as_dict()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -11,13 +12,13 @@ from pathlib import Path
 
 import click
 
-from fstore.cli import change, demo, doctor, errors, look, metrics, output, settings, stack, upkeep
+from fstore.cli import change, demo, doctor, errors, look, metrics, output, report, settings, stack, upkeep
 from fstore.cli.call import Call, common
 from fstore.errors import FeatureStoreError
 
 FAMILIES: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Start here", (demo.demo, stack.up, stack.down, stack.status, doctor.doctor, settings.config)),
-    ("Look", (look.ls, look.show, look.explain, look.stats, look.overview, metrics.metrics)),
+    ("Look", (look.ls, look.show, look.explain, look.stats, look.overview, report.report, metrics.metrics)),
     ("Change", (change.ingest, change.invalidate, change.migrate)),
     ("Upkeep", (upkeep.gc, upkeep.verify)),
 )
@@ -68,6 +69,8 @@ def run(arguments: Sequence[str]) -> int:
         sys.path.append(
             str(Path.cwd())
         )  # feature modules are found here, as in the user's own programs; last, so that nothing is hidden
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a symbol the terminal cannot show is no reason to fail
     code: object = errors.OK
     try:
         code = app.main(list(arguments), prog_name="fstore", standalone_mode=False, obj=Call())

@@ -60,6 +60,7 @@ def demo(call: Call, trainers: int, requests: int, files: tuple[Path, ...], keep
         def say(text: str) -> None:
             if not call.as_json:
                 messages.print(f"- {text}", style="dim", soft_wrap=True)
+            tell("working", 0, 0)
 
         outcome = demo_run.run(wish, say=say, watch=lambda done, total: tell("requests answered", done, total))
     call.show(dict(outcome.report), *_tables(outcome.report, keep=keep))

@@ -17,7 +17,6 @@ from types import FrameType
 from fstore import settings
 from fstore import stack as embedded
 from fstore.errors import ConfigurationError, StorageUnavailable
-from fstore.stack.environment import daemon_environment
 
 INHERITED = ("pg_bindir", "redis_server", "worker_start_method", "log_level")
 
@@ -94,6 +93,8 @@ def own_environment(root: Path, files: Sequence[Path]) -> dict[str, str]:
     inherited = {name: getattr(mine, name) for name in INHERITED if mine.origins[name] != "default"}
     roots = tuple(dict.fromkeys(str(file.expanduser().resolve().parent) for file in files))
     chosen = settings.load({"path": root, "data_roots": roots or None, **inherited}, environ={})
+    from fstore.stack.environment import daemon_environment  # noqa: PLC0415 servers run the commands without the embedded extra
+
     return daemon_environment(chosen, cwd=Path.cwd())
 
 

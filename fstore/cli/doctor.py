@@ -26,14 +26,11 @@ def doctor(call: Call, before_start: bool) -> int:
     """Check settings, packages, folders, Postgres, Redis, workers and clocks; say what to do about each fault."""
     findings = tuple(examine(call, before_start=before_start))
     count = {level: sum(f.level is level for f in findings) for level in Level}
-    made = output.table("", "check", "found", "what to do")
+    made = output.table("", "check", "found")
     for found in findings:
+        text = f"{found.detail}\n-> {found.advice}" if found.advice else found.detail
         made.add_row(
-            str(found.level),
-            found.check,
-            found.detail,
-            found.advice,
-            style=None if found.level is Level.OK else STYLES[found.level],
+            str(found.level), found.check, text, style=None if found.level is Level.OK else STYLES[found.level]
         )
     document = {
         "healthy": not count[Level.FAULT],

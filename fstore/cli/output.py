@@ -18,7 +18,7 @@ from rich.text import Text
 WIDTH_OF_A_PIPE = 160  # nobody folds lines for a file
 
 Tell = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
+"""Called with what is being done, how much of it is done, and how much there is; 0 when nobody knows."""
 
 
 def stdout() -> Console:
@@ -93,8 +93,8 @@ def progress(*, quiet: bool = False, console: Console | None = None) -> Iterator
                 for earlier in shown.values():
                     bars.remove_task(earlier)
                 shown.clear()
-                shown[what] = bars.add_task(what, total=total)
-            bars.update(shown[what], completed=done, total=total)
+                shown[what] = bars.add_task(what, total=total or None)
+            bars.update(shown[what], completed=done, total=total or None)
 
         yield tell
 

@@ -54,11 +54,14 @@ def notes_of(schema: pa.Schema) -> dict[str, dict[str, str]]:
     return found
 
 
-def restore(table: pa.Table) -> pd.DataFrame:
-    """Convert to the frame the table stands for: what ``to_pandas`` gives, with the notes applied."""
+def restore(table: pa.Table, *, shared: bool = False) -> pd.DataFrame:
+    """Convert to the frame the table stands for: what ``to_pandas`` gives, with the notes applied.
+
+    ``shared`` leaves each column over the table's own memory where types allow, read-only, instead of copying it.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        frame: pd.DataFrame = table.to_pandas()
+        frame: pd.DataFrame = table.to_pandas(split_blocks=shared)
     notes = notes_of(table.schema)
     if not notes:
         return frame

@@ -37,7 +37,7 @@ SELECT now()
 -- name: shard_rows
 -- One shard of the manifest in the order of the primary key; keys are hex, so "g" follows every digit.
 SELECT m.key, m.path, m.file_size_bytes, m.state, m.created_ts,
-    greatest(m.created_ts, u.last_accessed_ts), m.condemned_ts
+    CASE WHEN u.last_accessed_ts > m.created_ts THEN u.last_accessed_ts END, m.condemned_ts
 FROM manifest m LEFT JOIN usage u ON u.key = m.key
 WHERE m.key >= %(shard)s AND m.key < %(shard)s || 'g'
 
@@ -92,6 +92,9 @@ RETURNING m.key
 DELETE FROM usage u
 WHERE u.last_accessed_ts < now() - make_interval(secs => %(older_s)s) AND NOT EXISTS (SELECT FROM manifest m WHERE m.key = u.key)
 
+-- name: forget_activity
+DELETE FROM activity WHERE hour < now() - interval '400 days'
+
 -- name: forget_sources
 DELETE FROM sources WHERE recorded_ts < now() - interval '180 days'
 
@@ -118,6 +121,12 @@ WITH hit AS (
     INSERT INTO counters AS c (name, value)
     SELECT name, n FROM unnest(%(names)s::text[], %(values)s::bigint[]) AS v(name, n) ORDER BY name
     ON CONFLICT (name) DO UPDATE SET value = c.value + EXCLUDED.value
+), happened AS (
+    -- The buckets of timings would be a hundred rows an hour, and nobody looks at them by the hour.
+    INSERT INTO activity AS a (hour, name, value)
+    SELECT date_trunc('hour', now()), name, n FROM unnest(%(names)s::text[], %(values)s::bigint[]) AS v(name, n)
+    WHERE name !~ '_le:|_sum_us$' ORDER BY name
+    ON CONFLICT (hour, name) DO UPDATE SET value = a.value + EXCLUDED.value
 )
 SELECT 1
 

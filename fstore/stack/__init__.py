@@ -11,20 +11,20 @@ if TYPE_CHECKING:
     from fstore.stack.commands import DownReport, down, up
     from fstore.stack.report import ChildStatus, StackStatus, status
     from fstore.stack.servers import EmbeddedServers, temporary_servers
-    from fstore.stack.statefile import ChildState, StackState, read_state
+    from fstore.stackstate.statefile import ChildState, StackState, read_state
 
 _HOMES = {
-    "up": "commands",
-    "down": "commands",
-    "DownReport": "commands",
-    "status": "report",
-    "StackStatus": "report",
-    "ChildStatus": "report",
-    "read_state": "statefile",
-    "StackState": "statefile",
-    "ChildState": "statefile",
-    "EmbeddedServers": "servers",
-    "temporary_servers": "servers",
+    "up": "fstore.stack.commands",
+    "down": "fstore.stack.commands",
+    "DownReport": "fstore.stack.commands",
+    "status": "fstore.stack.report",
+    "StackStatus": "fstore.stack.report",
+    "ChildStatus": "fstore.stack.report",
+    "read_state": "fstore.stackstate.statefile",
+    "StackState": "fstore.stackstate.statefile",
+    "ChildState": "fstore.stackstate.statefile",
+    "EmbeddedServers": "fstore.stack.servers",
+    "temporary_servers": "fstore.stack.servers",
 }
 
 __all__ = [
@@ -47,7 +47,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+        value = getattr(importlib.import_module(_HOMES[name]), name)
     except ModuleNotFoundError as exc:
         if exc.name not in ("psutil", "filelock"):
             raise

@@ -14,10 +14,11 @@ from pathlib import Path
 import psutil
 
 from fstore.errors import ConfigurationError
-from fstore.stack import birth, identity, logs
+from fstore.stack import identity, logs
 from fstore.stack.accounts import Account
 from fstore.stack.spawn import Order, spawn
-from fstore.stack.statefile import ChildState
+from fstore.stackstate import birth
+from fstore.stackstate.statefile import ChildState
 
 
 @dataclass(frozen=True, slots=True)

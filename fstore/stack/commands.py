@@ -14,13 +14,14 @@ import filelock
 
 from fstore import bootstrap, settings
 from fstore.errors import ConfigurationError
-from fstore.stack import daemon, leftovers, statefile
+from fstore.stack import daemon, leftovers
 from fstore.stack.identity import wait_gone
 from fstore.stack.layout import Layout
 from fstore.stack.roster import Plan
 from fstore.stack.servers import FolderTaken
-from fstore.stack.statefile import StackState, is_alive, read_any_state
 from fstore.stack.supervisor import Supervisor
+from fstore.stackstate import statefile
+from fstore.stackstate.statefile import StackState, is_alive, read_any_state
 
 OTHER_START_WITHIN_SECONDS = 240.0
 STOP_WITHIN_SECONDS = 15.0

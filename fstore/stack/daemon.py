@@ -20,8 +20,8 @@ from fstore.stack.environment import daemon_environment
 from fstore.stack.layout import Layout
 from fstore.stack.roster import Plan
 from fstore.stack.servers import FolderTaken
-from fstore.stack.statefile import StackState, read_state
 from fstore.stack.supervisor import Supervisor
+from fstore.stackstate.statefile import StackState, read_state
 
 READY_WITHIN_SECONDS = 240.0
 _DETACH = Path(__file__).with_name("detach.py")

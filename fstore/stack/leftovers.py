@@ -8,10 +8,10 @@ from pathlib import Path
 import psutil
 
 from fstore.stack import identity
-from fstore.stack.birth import is_same
 from fstore.stack.choices import load_choices
 from fstore.stack.layout import Layout, remove_runtime
-from fstore.stack.statefile import StackState, read_any_state
+from fstore.stackstate.birth import is_same
+from fstore.stackstate.statefile import StackState, read_any_state
 
 
 def sweep(layout: Layout) -> tuple[str, ...]:

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fstore.stack.birth import is_same
-from fstore.stack.statefile import StackState, is_alive, read_any_state
+from fstore.stackstate.birth import is_same
+from fstore.stackstate.statefile import StackState, is_alive, read_any_state
 
 _PASSWORD = re.compile(r"(?<=:)[^:@/]+(?=@)")
 

@@ -16,15 +16,16 @@ from typing import Any
 from fstore import settings
 from fstore.errors import ConfigurationError
 from fstore.settings import Settings
-from fstore.stack import environment, leftovers, logs, roster, statefile
-from fstore.stack.birth import birth_of
+from fstore.stack import environment, leftovers, logs, roster
 from fstore.stack.children import Cancelled, Child, ChildSpec
 from fstore.stack.choices import save_choices
 from fstore.stack.modules import check_modules
 from fstore.stack.roster import Flower, Plan
 from fstore.stack.servers import EmbeddedServers
-from fstore.stack.statefile import READY, STARTING, STOPPING, StackState
 from fstore.stack.watch import Watch
+from fstore.stackstate import statefile
+from fstore.stackstate.birth import birth_of
+from fstore.stackstate.statefile import READY, STARTING, STOPPING, StackState
 
 TICK_SECONDS = 0.1
 LOGS_EVERY_SECONDS = 10.0

@@ -15,8 +15,8 @@ from fstore.stack import identity, restarts
 from fstore.stack.children import ChildSpec
 from fstore.stack.layout import Layout
 from fstore.stack.roster import Plan
-from fstore.stack.statefile import StackState
 from fstore.stack.supervisor import Supervisor
+from fstore.stackstate.statefile import StackState
 
 WAIT = "import time\nwhile True: time.sleep(1)\n"
 BEHAVIOURS = {

@@ -54,6 +54,7 @@ def client(house: House, *requests: dict[str, object], code: str = CLIENT) -> li
         capture_output=True,
         text=True,
         timeout=90,
+        check=False,
     )
     assert run.returncode == 0, run.stderr[-3000:]
     return json.loads(run.stdout.splitlines()[-1])
@@ -173,7 +174,7 @@ def push(link: redis.Redis, body: bytes, kind: str) -> None:
     link.lpush("fstore:fstore.compute", json.dumps(message))
 
 
-@pytest.mark.parametrize("kind", ["pickle", "yaml", "application/x-python-serialize"])
+@pytest.mark.parametrize("kind", ["pickle", "application/x-yaml"])
 def test_a_worker_that_would_accept_code_refuses_to_start(staffed, kind):
     """A setting that opens the door is refused, whoever made it."""
     code = (
@@ -188,7 +189,8 @@ def test_a_worker_that_would_accept_code_refuses_to_start(staffed, kind):
         cwd=staffed.root.parent,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=30,
+        check=False,
     )
     assert run.returncode != 0
     assert "JSON only" in run.stdout + run.stderr

@@ -25,9 +25,9 @@ import pytest
 import fstore
 from fstore.stack import down
 from fstore.stack.accounts import Account
-from fstore.stack.birth import birth_of
 from fstore.stack.report import status
-from fstore.stack.statefile import read_any_state, read_state
+from fstore.stackstate.birth import birth_of
+from fstore.stackstate.statefile import read_any_state, read_state
 from tests.waiting import eventually
 
 HOME = str(Path(fstore.__file__).parent.parent)

@@ -69,6 +69,7 @@ def test_json_lines_carry_extra_fields_and_tracebacks(capsys: pytest.CaptureFixt
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
+        logging.captureWarnings(capture=False)
 
     first, second = (json.loads(line) for line in capsys.readouterr().err.splitlines())
     assert (first["event"], first["rows"], first["symbol"]) == ("it failed", 3, "AAPL")

@@ -12,13 +12,13 @@ import pytest
 
 from fstore.errors import ConfigurationError
 from fstore.stack import logs
-from fstore.stack.birth import birth_of, is_same
 from fstore.stack.choices import Choices, load_choices, save_choices
 from fstore.stack.environment import python_path
 from fstore.stack.ports import FIRST, LAST, choose_port
 from fstore.stack.report import mask, status
 from fstore.stack.roster import Plan
-from fstore.stack.statefile import READY, STARTING, ChildState, StackState, read_any_state, read_state, write_state
+from fstore.stackstate.birth import birth_of, is_same
+from fstore.stackstate.statefile import READY, STARTING, ChildState, StackState, read_any_state, read_state, write_state
 
 
 def make_state(root: Path, **changes: object) -> StackState:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fstore.stack.birth import is_same
+from fstore.stackstate.birth import is_same
 
 FILE_NAME = ".stack.json"
 STARTING, READY, STOPPING = "starting", "ready", "stopping"

@@ -1,0 +1,197 @@
+"""The local tier: entries decoded once a host, then mapped by every process on it.
+
+An entry's first use writes it as an uncompressed Arrow file below
+``FEATURE_STORE_LOCAL_CACHE``; later hits map that file read-only, so that a hit costs
+no decoding and twenty trainers share one copy of the pages. Files are named like the
+entry they come from (a name that is never used again), written under another name and
+renamed, never changed, never truncated. Everything here is disposable: what is missing,
+damaged or does not fit is read from the store.
+
+A file ends in a trailer that names the entry's digest and the BLAKE3 of the file's own
+bytes. A process checks both when it first maps a file, and again whenever the file's
+inode, size or time of change is not what it was.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+from blake3 import blake3
+
+from fstore import results
+from fstore.model import Locator
+
+_MAGIC = b"fstoreL1"
+_TRAILER = len(_MAGIC) + 64
+TEMPORARY = ".tmp-"
+PAUSE_AFTER_FAILURE_S = 30.0
+LOW_WATERMARK = 0.9
+STALE_TEMPORARY_S = 600.0
+TOUCH_EVERY_S = 60.0
+
+Identity = tuple[int, int, int]
+
+
+@dataclass(slots=True)
+class Mapped:
+    """An entry in mapped memory: the table as it is, and frames over the same pages.
+
+    ``base`` is never handed out itself. Under copy-on-write every frame that is
+    handed out shares its pages and copies before it writes, as long as ``base`` lives;
+    without it a write would meet read-only memory.
+    """
+
+    table: pa.Table
+    identity: Identity
+    touched_at: float
+    base: pd.DataFrame | None = field(default=None)
+
+    def frame(self) -> pd.DataFrame:
+        """Return a frame over the mapped pages; changing it copies what is changed."""
+        if self.base is None:
+            self.base = results.decode(self.table, shared=True)
+        return self.base.copy(deep=False)
+
+
+class LocalTier:
+    """One folder of decoded entries on this host, bounded by ``max_bytes``; safe between processes and threads."""
+
+    def __init__(self, folder: Path, *, max_bytes: int) -> None:
+        self._folder = folder
+        self._max_bytes = max_bytes
+        self._guard = threading.Lock()
+        self._mapped: dict[str, Mapped] = {}
+        self._mapped_bytes = 0
+        self._paused_until = 0.0
+        self._written_since_look = max_bytes  # the first promotion looks at what is there
+
+    def find(self, locator: Locator) -> Mapped | None:
+        """Return an entry that lies here, or None; never raises for what is wrong here."""
+        path = self._path(locator)
+        try:
+            identity = _identity(path)
+        except OSError:
+            self._forget(path.name)
+            return None
+        with self._guard:
+            known = self._mapped.get(path.name)
+        if known is not None and known.identity == identity:
+            self._touch(path, known)
+            return known
+        self._forget(path.name)
+        table = _map(path, locator)
+        if table is None:
+            with suppress(OSError):
+                path.unlink()
+            return None
+        return self._keep(path, identity, table)
+
+    def promote(self, locator: Locator, table: pa.Table) -> Mapped | None:
+        """Write an entry that was read and verified, and return it mapped; None when this host has no room for it."""
+        if time.monotonic() < self._paused_until or table.nbytes > self._max_bytes // 2:
+            return None
+        path = self._path(locator)
+        temporary = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:16]}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write(temporary, table, locator.content_digest)
+            temporary.rename(path)
+        except OSError:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            self._paused_until = time.monotonic() + PAUSE_AFTER_FAILURE_S
+            return None
+        self._written_since_look += table.nbytes
+        if self._written_since_look > self._max_bytes // 20:
+            self._written_since_look = 0
+            self.shrink()
+        return self.find(locator)
+
+    def shrink(self) -> int:
+        """Unlink what was longest not used until the folder is at 90 % of its bound, and return the bytes freed."""
+        found = []
+        for path in self._folder.glob("*/*"):
+            with suppress(OSError):
+                stats = path.stat()
+                if path.name.startswith(TEMPORARY):
+                    if time.time() - stats.st_mtime > STALE_TEMPORARY_S:
+                        path.unlink()
+                    continue
+                found.append((max(stats.st_atime, stats.st_mtime), stats.st_size, path))
+        total = sum(size for _, size, _ in found)
+        freed = 0
+        if total <= self._max_bytes:
+            return 0
+        for _, size, path in sorted(found):
+            if total - freed <= self._max_bytes * LOW_WATERMARK:
+                break
+            with suppress(OSError):
+                path.unlink()  # whoever has it mapped keeps its pages
+                freed += size
+        return freed
+
+    def _path(self, locator: Locator) -> Path:
+        return self._folder / locator.key[:2] / f"{Path(locator.path).stem}.arrow"
+
+    def _keep(self, path: Path, identity: Identity, table: pa.Table) -> Mapped:
+        mapped = Mapped(table, identity, time.monotonic())
+        with self._guard:
+            # Frames over mapped pages need their base for as long as they live, which nobody can tell:
+            # a base is never dropped, and once there is no room for more, frames are copies of their own.
+            if self._mapped_bytes + table.nbytes <= self._max_bytes:
+                self._mapped[path.name] = mapped
+                self._mapped_bytes += table.nbytes
+        return mapped
+
+    def _forget(self, name: str) -> None:
+        with self._guard:
+            self._mapped.pop(name, None)
+
+    def _touch(self, path: Path, known: Mapped) -> None:
+        now = time.monotonic()
+        if now - known.touched_at > TOUCH_EVERY_S:
+            known.touched_at = now
+            with suppress(OSError):
+                stats = path.stat()
+                os.utime(path, ns=(time.time_ns(), stats.st_mtime_ns))
+
+
+def _identity(path: Path) -> Identity:
+    stats = path.stat()
+    return stats.st_ino, stats.st_size, stats.st_mtime_ns
+
+
+def _write(path: Path, table: pa.Table, content_digest: str) -> None:
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table.combine_chunks())  # one chunk a column: what maps to one array without a copy
+    with pa.memory_map(str(path)) as written:
+        digest = _digest(written.read_buffer())
+    with path.open("ab") as file:
+        file.write(_MAGIC + bytes.fromhex(content_digest) + digest)
+    path.chmod(0o440)
+
+
+def _map(path: Path, locator: Locator) -> pa.Table | None:
+    try:
+        with pa.memory_map(str(path)) as mapped:
+            whole = mapped.read_buffer()
+        body, trailer = whole.slice(0, whole.size - _TRAILER), whole.slice(whole.size - _TRAILER).to_pybytes()
+        expected = _MAGIC + bytes.fromhex(locator.content_digest) + _digest(body)
+        if trailer != expected:
+            return None
+        table = pa.ipc.open_file(pa.BufferReader(body)).read_all()
+    except (OSError, ValueError, pa.ArrowException):
+        return None
+    return table if table.num_rows == locator.rows else None
+
+
+def _digest(buffer: pa.Buffer) -> bytes:
+    return blake3(max_threads=blake3.AUTO).update(memoryview(buffer)).digest()
