@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from fstore.database import statements
 from fstore.errors import BrokerUnavailable
 from fstore.model import EntryState
+from fstore.named_sql import statements
 from fstore.resources import Resources
 from fstore.timings import is_timing
 

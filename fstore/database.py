@@ -10,15 +10,12 @@ how a publish takes a single round trip.
 from __future__ import annotations
 
 import os
-import re
 import select
 import threading
 import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
-from importlib import resources
 from typing import Any, cast
 
 import psycopg2
@@ -27,7 +24,8 @@ import tenacity
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
 from fstore import deadline
-from fstore.errors import ConfigurationError, FeatureStoreError, ManifestBusy, ManifestUnavailable, NotPermitted
+from fstore.database_errors import translated
+from fstore.errors import FeatureStoreError, ManifestBusy, ManifestUnavailable, NotPermitted
 
 Row = tuple[Any, ...]
 
@@ -49,22 +47,7 @@ OVERFLOW = 10
 SLOT_WAIT_S = 5.0
 PAUSE_AFTER_FAILURE_S = 1.0  # after a failed connect others fail at once: nobody queues for a dead server
 
-_BUSY = {"55P03", "40P01", "40001", "57014"}  # lock timeout, deadlock, serialisation, our statement timeout
-_GONE = {"57P01", "57P02", "57P03", "53300"}  # terminated, crashed, starting up, too many connections
-_NO_SCHEMA = {"42P01", "42703", "42883", "3F000"}
-_DENIED = "42501"
 _ANSWERED = (ManifestBusy, NotPermitted)  # the server's own word, so the connection is fine
-
-
-@cache
-def statements(name: str) -> Mapping[str, str]:
-    """Return the named statements of ``fstore/sql/<name>.sql``; each starts with ``-- name: <statement>``."""
-    text = resources.files("fstore").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
-    parts = re.split(r"^-- name: (\w+)\s*$", text, flags=re.MULTILINE)[1:]
-    return {
-        key: "\n".join(line for line in body.splitlines() if not line.lstrip().startswith("--")).strip()
-        for key, body in zip(parts[::2], parts[1::2], strict=True)
-    }
 
 
 class Database:
@@ -163,7 +146,7 @@ class Database:
         try:
             lent = self._alive()
         except psycopg2.Error as error:
-            raise _translated(error, "connecting") from error
+            raise translated(error, "connecting") from error
         connection: pg.connection = lent.dbapi_connection  # type: ignore[assignment]
         healthy = False
         try:
@@ -254,7 +237,7 @@ def _execute(
         cursor.close()
         return rows
     except psycopg2.Error as error:
-        raise _translated(error, "running a statement") from error
+        raise translated(error, "running a statement") from error
 
 
 def _has_news(connection: pg.connection) -> bool:
@@ -276,24 +259,6 @@ def _wait(connection: pg.connection, seconds: float, action: str) -> None:
         if left <= 0 or not poller.poll(left * 1000):
             raise ManifestUnavailable(action, f"no answer within {seconds:.1f} s")
         poller.unregister(connection.fileno())
-
-
-def _translated(error: psycopg2.Error, action: str) -> FeatureStoreError:
-    code = error.pgcode
-    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if code in _BUSY:
-        return ManifestBusy(action, text)
-    if code == _DENIED:
-        return NotPermitted(action, text)
-    if code in _NO_SCHEMA:
-        return ConfigurationError([f"the database has no fstore tables of this version ({text}); run 'fstore migrate'"])
-    if code in _GONE or (
-        code is None and isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError | psycopg2.DatabaseError)
-    ):
-        return ManifestUnavailable(action, text)
-    if isinstance(error, psycopg2.OperationalError):
-        return ManifestUnavailable(action, text)
-    return FeatureStoreError(f"Postgres refused a statement: {text} (SQLSTATE {code})")
 
 
 _alive: weakref.WeakSet[Database] = weakref.WeakSet()

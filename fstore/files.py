@@ -19,8 +19,7 @@ import errno
 import os
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,14 +27,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from blake3 import blake3
 
-from fstore.errors import EntryCorrupt, InvalidRequest, SourceChanged, StorageFull, StorageUnavailable, StoreMismatch
+from fstore.durable import seal, sync_folder, translated, write_durably, write_parquet
+from fstore.errors import EntryCorrupt, InvalidRequest, SourceChanged, StorageUnavailable, StoreMismatch
 from fstore.model import Locator
 
 STORE_ID = "STORE_ID"
 TEMPORARY = ".tmp-"
-_CHUNK = 4 << 20
 _PARALLEL_FROM = 1 << 20  # below, BLAKE3's threads cost more than they bring
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 # Over NFS a fresh file may be unknown to this host for a moment, and a handle may go stale.
 _NOT_YET_VISIBLE_WAITS_S = (0.02, 0.2, 0.8)
 
@@ -57,13 +55,13 @@ class Files:
 
     def create(self, store_id: str) -> None:
         """Make the folders and write ``STORE_ID``, unless they are there; raises ``StoreMismatch`` for another store's folder."""
-        with _translated(self.root):
+        with translated(self.root):
             for folder in ("entries", "staging/raw", "staging/results", "quarantine"):
                 (self.root / folder).mkdir(parents=True, exist_ok=True)
             marker = self.root / STORE_ID
             if not marker.exists():
                 mine = marker.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
-                _write_durably(mine, store_id.encode())
+                write_durably(mine, store_id.encode())
                 with suppress(FileExistsError):  # two that start at once: the first one's word counts
                     os.link(mine, marker)
                 mine.unlink()
@@ -95,16 +93,16 @@ class Files:
         folder = self.root / "entries" / key[:2]
         temporary = folder / f"{TEMPORARY}{token}"
         final = folder / f"{key}.{token}.parquet"
-        with _translated(folder):
+        with translated(folder):
             folder.mkdir(parents=True, exist_ok=True)
             try:
                 write_parquet(table, temporary)
-                digest, size = _seal(temporary)
+                digest, size = seal(temporary)
                 temporary.rename(final)
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
-            _sync_folder(folder)
+            sync_folder(folder)
         return Stored(str(final.relative_to(self.root)), size, digest)
 
     def read(self, locator: Locator) -> pa.Table:
@@ -152,7 +150,7 @@ class Files:
         A file that is there already is marked as used now, so that upkeep leaves it alone.
         """
         final = self.root / "staging" / "raw" / digest[:2] / f"{digest}.arrow"
-        with _translated(final.parent):
+        with translated(final.parent):
             with suppress(OSError):
                 os.utime(final)
                 return str(final.relative_to(self.root))
@@ -184,7 +182,7 @@ class Files:
         """Leave a result where a worker finds it to publish it, and return the path relative to the root."""
         final = self.root / "staging" / "results" / f"{key}.{uuid.uuid4().hex[:16]}.parquet"
         temporary = final.with_name(f"{TEMPORARY}{final.name}")
-        with _translated(final.parent):
+        with translated(final.parent):
             final.parent.mkdir(parents=True, exist_ok=True)
             try:
                 write_parquet(table, temporary)
@@ -234,66 +232,3 @@ class Files:
         except OSError as error:
             raise StorageUnavailable(str(self.root), str(error)) from error
         return stats.f_bavail * stats.f_frsize
-
-
-def write_parquet(table: pa.Table, path: Path) -> None:
-    """Write a table as every file of the store is written: zstd, page checksums, the Arrow schema kept."""
-    texts = [field.name for field in table.schema if _repeats(field.type)]
-    pq.write_table(
-        table,
-        str(path),
-        compression="zstd",
-        compression_level=1,
-        use_dictionary=texts,
-        write_page_checksum=True,
-        store_schema=True,
-    )
-
-
-def _repeats(kind: pa.DataType) -> bool:
-    # Dictionary pages pay for text; on prices they only make writing and reading slower.
-    tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_dictionary, pa.types.is_boolean)
-    return any(test(kind) for test in tests)
-
-
-def _seal(path: Path) -> tuple[str, int]:
-    """Make a file durable and read-only, and return digest and size of what lies on disk."""
-    hasher = blake3(max_threads=blake3.AUTO)
-    size = 0
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        while chunk := os.read(descriptor, _CHUNK):
-            hasher.update(chunk)
-            size += len(chunk)
-        os.fchmod(descriptor, 0o440)
-        os.fsync(descriptor)  # an error here is final: the kernel forgets the pages, a second fsync would lie
-    finally:
-        os.close(descriptor)
-    return hasher.hexdigest(), size
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o440)
-    try:
-        os.write(descriptor, data)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        kind = StorageFull if error.errno in _FULL else StorageUnavailable
-        raise kind(str(path), error.strerror or str(error)) from error

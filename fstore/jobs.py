@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fstore.database import Database, Row, statements
+from fstore.database import Database, Row
 from fstore.model import Claim, EntryState, FailureNote, Job, JobState, Locator
+from fstore.named_sql import statements
 
 _COLUMNS = (
     "j.state, j.attempt, j.starts, j.owner, coalesce(j.lease_until < now(), false), "

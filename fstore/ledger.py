@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from fstore.database import Database, Session, statements
+from fstore.database import Database, Session
 from fstore.errors import ManifestBusy, ManifestUnavailable
 from fstore.garbage import Doomed, ShardRow
 from fstore.model import Locator
+from fstore.named_sql import statements
 
 Kind = Literal["gc", "sweep", "reconcile", "flush"]
 

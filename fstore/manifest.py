@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from fstore.database import Database, Row, statements
+from fstore.database import Database, Row
 from fstore.model import Claim, Entry, EntryState, HashMethod, KeyParts, Locator, NewEntry
+from fstore.named_sql import statements
 
 _COLUMNS = (
     "key, symbol, feature, feature_version, config::text, fingerprint, hash_method, source_digest, path, rows, "

@@ -19,9 +19,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from fstore.broker import QUEUES
-from fstore.database import Row, statements
+from fstore.database import Row
 from fstore.errors import FeatureStoreError
 from fstore.model import EntryState, JobState
+from fstore.named_sql import statements
 from fstore.publishing import library_versions
 from fstore.resources import Resources
 from fstore.tally import tally

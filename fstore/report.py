@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 
-from fstore.database import statements
 from fstore.errors import BrokerUnavailable
 from fstore.model import EntryState
+from fstore.named_sql import statements
 from fstore.resources import Resources
 from fstore.tally import tally
 from fstore.timings import Histogram, histogram

@@ -120,7 +120,6 @@ def _ratio(report: Report) -> Chart | None:
         axes.plot([at for at, _ in points], [100 * r for _, r in points], color=COLOURS["hit"], lw=2, marker="o", ms=4)
         axes.set_ylim(0, 104)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f} %"))
-        axes.set_xlim(report.spans[0].start, report.made)
         _timed(axes, report)
 
     return _chart("Hit ratio", "The share of requests that an entry answered at once.", paint, 2.2)
@@ -169,7 +168,6 @@ def _upkeep(report: Report) -> Chart | None:
         axes.scatter([r.started for r in runs], [r.bytes_freed for r in runs], color=COLOURS["bar"], s=18, zorder=3)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: size_text(value)))
         axes.set_ylim(bottom=0)
-        axes.set_xlim(report.since, report.made + HOUR)
         _timed(axes, report)
 
     return _chart("Freed by garbage collection", "Bytes that each run freed.", paint, 2.2)
@@ -203,6 +201,7 @@ def _timed(axes: Axes, report: Report) -> None:
     axes.set_axisbelow(True)
     axes.tick_params(length=0)
     axes.tick_params(axis="x", pad=8)
+    axes.set_xlim(report.spans[0].start - 0.1 * report.span, report.spans[-1].start + 1.1 * report.span)
     locator = AutoDateLocator(minticks=2, maxticks=8 if axes.figure.get_figwidth() > 6 else 4, tz=report.made.tzinfo)
     axes.xaxis.set_major_locator(locator)
     form = "%-d %b %H:%M" if report.span == HOUR else "%-d %b"
@@ -211,7 +210,7 @@ def _timed(axes: Axes, report: Report) -> None:
 
 def _listed(axes: Axes, names: Sequence[str]) -> None:
     axes.set_yticks(range(len(names)), names)
-    axes.invert_yaxis()
+    axes.set_ylim(max(len(names), 2) - 0.5, -0.5)  # the first on top, and a single bar no fatter than others
     axes.set_xticks([])
     axes.margins(x=0.22 if axes.figure.get_figwidth() < 6 else 0.1)
     axes.tick_params(length=0)

@@ -6,10 +6,11 @@ import json
 import logging
 from dataclasses import asdict
 
-from fstore.database import Database, statements
+from fstore.database import Database
 from fstore.errors import ManifestUnavailable
 from fstore.fingerprint import SourceStamp
 from fstore.model import Fingerprint
+from fstore.named_sql import statements
 
 log = logging.getLogger("fstore.source_memo")
 

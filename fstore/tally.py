@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 
-from fstore.database import statements
+from fstore.named_sql import statements
 from fstore.resources import Resources
 
 TRIES = 6

@@ -33,7 +33,8 @@ cookie_secret = _secret("FLOWER_COOKIE") or None  # without one, everybody is lo
 read_only = True  # a dashboard shows; whoever must act uses the command line
 port = int(os.environ.get("FLOWER_PORT", "5555"))
 
-tasks_columns = "name,state,kwargs,result,received,runtime,worker"
+# The uuid comes last: it is the way to a task's own page, where the traceback stands.
+tasks_columns = "name,state,kwargs,result,received,runtime,worker,uuid"
 natural_time = False
 inspect_timeout = 3000.0  # ms: a worker of one process answers between two tasks
 

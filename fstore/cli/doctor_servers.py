@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from fstore import schema
 from fstore.broker import QUEUES
 from fstore.cli.doctor_checks import Finding, fault, ok, warning
-from fstore.database import statements
 from fstore.errors import BrokerUnavailable, FeatureStoreError, ManifestUnavailable, StoreMismatch
 from fstore.ledger import Ledger
 from fstore.model import JobState
+from fstore.named_sql import statements
 from fstore.resources import Resources
 
 OLDEST_POSTGRES = 140000

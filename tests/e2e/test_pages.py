@@ -19,6 +19,7 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
 from fstore import upkeep
 from fstore.stack.ports import choose_port
@@ -110,15 +111,17 @@ def rows(browser: webdriver.Chrome) -> list[str]:
     return found
 
 
-def search(browser: webdriver.Chrome, place: str, words: str) -> list[str]:
-    """Search Flower's tasks and return the rows that remain."""
+def search(browser: webdriver.Chrome, place: str, words: str, *, shown: str) -> list[str]:
+    """Search Flower's tasks until every row that remains shows a text, and return the rows."""
     browser.get(f"http://{AUTH}@{place}/tasks")
     box = eventually(lambda: browser.find_elements(By.CSS_SELECTOR, "input[type=search]"), seconds=10, what="the box")
+    box[0].send_keys(Keys.CONTROL, "a")  # Flower remembers the last search
     box[0].send_keys(words)
-    eventually(
-        lambda: not any("get_or_compute" not in row for row in rows(browser)) and rows(browser), seconds=15, what=words
+    return eventually(
+        lambda: found if (found := rows(browser)) and all(shown in row for row in found) else [],
+        seconds=15,
+        what=f"tasks that are found by {words}",
     )
-    return rows(browser)
 
 
 @needs_browser
@@ -139,21 +142,21 @@ def test_flower_shows_who_works_on_what(house: House, flower: str, browser: webd
     assert len(worker) == 1
     picture(browser, "flower-workers")
 
-    found = search(browser, flower, "kwargs:symbol=MSFT")
+    found = search(browser, flower, "kwargs:symbol=MSFT", shown="MSFT")
     assert len(found) == 1
     assert "SUCCESS" in found[0]
     assert "'symbol': 'MSFT'" in found[0]
     assert "'status': 'computed'" in found[0]
     picture(browser, "flower-found-by-symbol")
 
-    browser.get(f"http://{AUTH}@{flower}/tasks"); import time; time.sleep(3); print("ROWS", rows(browser)); picture(browser, "dbg")
-    at_work = search(browser, flower, "state:COMPUTING")
+    at_work = search(browser, flower, "state:COMPUTING", shown="COMPUTING")
     assert len(at_work) == 1
     assert "'symbol': 'TSLA'" in at_work[0]
     picture(browser, "flower-phase")
 
-    browser.find_element(By.CSS_SELECTOR, "table tbody tr a").click()
-    eventually(lambda: "COMPUTING" in browser.page_source, seconds=10, what="the task's page")
+    browser.get(browser.find_element(By.CSS_SELECTOR, "table tbody tr a[href*='/task/']").get_attribute("href") or "")
+    eventually(lambda: "TSLA" in browser.page_source, seconds=10, what="the task's page")
+    assert "COMPUTING" in browser.page_source
     picture(browser, "flower-task")
 
 

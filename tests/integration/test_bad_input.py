@@ -17,7 +17,6 @@ from fstore import (
     FeatureStoreError,
     InvalidRequest,
     ParquetSource,
-    Request,
     SourceChanged,
     SourceNotAllowed,
     StorageUnavailable,

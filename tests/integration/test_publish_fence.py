@@ -11,6 +11,7 @@ from fstore.errors import EntryCorrupt, ManifestUnavailable
 from fstore.files import Stored
 from fstore.manifest import Published
 from fstore.model import Claim, EntryState, HashMethod, JobState, KeyParts, NewEntry
+from fstore.named_sql import statements
 from fstore.publishing import insert
 from tests.integration.shelf import Shelf, key
 from tests.waiting import eventually
@@ -221,6 +222,20 @@ def test_several_results_are_published_in_one_transaction(shelf):
     assert not outcome[key("a")].fenced
     assert outcome[key("b")] == Published(key("b"), fenced=True, live_path=None)
     assert [row[0] for row in rows(shelf)] == [key("a")]
+
+
+def test_publishing_takes_the_whole_table_first(shelf):
+    """A publisher waits for every other writer before it touches a row: whoever locks rows there holds it up."""
+    claim, written = shelf.claim("a"), shelf.write("a")
+    with shelf.resources.database.session() as session:
+        session.query("BEGIN")
+        session.query("LOCK TABLE manifest IN ROW SHARE MODE")
+        with deadline.within(0.5), pytest.raises(ManifestUnavailable):
+            offer(shelf, "a", written, claim)
+        assert rows(shelf) == []
+        assert shelf.resources.jobs.renew(claim)
+        session.query("ROLLBACK")
+    assert statements("manifest")["publish"].startswith("LOCK TABLE manifest IN EXCLUSIVE MODE;")
 
 
 def test_an_unknown_outcome_never_removes_the_file(shelf):

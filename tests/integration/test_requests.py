@@ -85,7 +85,7 @@ def test_errors_can_be_answers(staffed):
         Request("MANY", RAW, {}, "nowhere:nothing"),
     ]
 
-    answers = dict((id(request), answer) for request, answer in many(staffed, requests, errors="return"))
+    answers = {id(request): answer for request, answer in many(staffed, requests, errors="return")}
 
     kinds = [type(answers[id(request)]) for request in requests]
     assert kinds == [

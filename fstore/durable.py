@@ -1,0 +1,81 @@
+"""Writing so that what is written stays: the one way every file of the store comes into being."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from blake3 import blake3
+
+from fstore.errors import StorageFull, StorageUnavailable
+
+_CHUNK = 4 << 20
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
+
+
+def write_parquet(table: pa.Table, path: Path) -> None:
+    """Write a table as every file of the store is written: zstd, page checksums, the Arrow schema kept."""
+    texts = [field.name for field in table.schema if _repeats(field.type)]
+    pq.write_table(
+        table,
+        str(path),
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=texts,
+        write_page_checksum=True,
+        store_schema=True,
+    )
+
+
+def _repeats(kind: pa.DataType) -> bool:
+    # Dictionary pages pay for text; on prices they only make writing and reading slower.
+    tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_dictionary, pa.types.is_boolean)
+    return any(test(kind) for test in tests)
+
+
+def seal(path: Path) -> tuple[str, int]:
+    """Make a file durable and read-only, and return digest and size of what lies on disk."""
+    hasher = blake3(max_threads=blake3.AUTO)
+    size = 0
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        while chunk := os.read(descriptor, _CHUNK):
+            hasher.update(chunk)
+            size += len(chunk)
+        os.fchmod(descriptor, 0o440)
+        os.fsync(descriptor)  # an error here is final: the kernel forgets the pages, a second fsync would lie
+    finally:
+        os.close(descriptor)
+    return hasher.hexdigest(), size
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o440)
+    try:
+        os.write(descriptor, data)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        kind = StorageFull if error.errno in _FULL else StorageUnavailable
+        raise kind(str(path), error.strerror or str(error)) from error
