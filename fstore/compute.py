@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -165,6 +166,12 @@ def perform(
             return publish(resources, work, claim, result, seconds)
         except errors.ManifestUnavailable:
             raise  # no note can be written either; the lease lapses and the job is taken over
+        except (SystemExit, KeyboardInterrupt):
+            with suppress(errors.ManifestUnavailable):
+                resources.jobs.release(
+                    claim
+                )  # this process is told to stop: another worker need not wait for the lease
+            raise
         except Exception as error:
             note = note_of(error)
             resources.jobs.fail(claim, note)
@@ -193,6 +200,8 @@ def _why_not(resources: Resources, key: str, began: float) -> Outcome:
 
 def _revived(resources: Resources, key: str) -> Locator | None:
     """Take a condemned entry back instead of computing it again, if its file is still right."""
+    if not resources.jobs.look([key])[key].condemned:
+        return None  # looked at first: an UPDATE of the manifest, even of no row, waits for whoever publishes
     found = resources.manifest.revive(key, youngest_s=resources.settings.gc_grace_hours * 3600 / 2)
     if found is None:
         return None

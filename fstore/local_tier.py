@@ -27,6 +27,7 @@ import pyarrow as pa
 from blake3 import blake3
 
 from fstore import results
+from fstore.forks import forget_in_children
 from fstore.model import Locator
 
 _MAGIC = b"fstoreL1"
@@ -44,21 +45,25 @@ Identity = tuple[int, int, int]
 class Mapped:
     """An entry in mapped memory: the table as it is, and frames over the same pages.
 
-    ``base`` is never handed out itself. Under copy-on-write every frame that is
-    handed out shares its pages and copies before it writes, as long as ``base`` lives;
-    without it a write would meet read-only memory.
+    A base is never handed out itself. Under copy-on-write every frame that is
+    handed out shares its pages and copies before it writes, as long as the base lives;
+    without it a write would meet read-only memory. So only what the tier keeps for
+    good (``kept``) has one.
     """
 
     table: pa.Table
     identity: Identity
     touched_at: float
-    base: pd.DataFrame | None = field(default=None)
+    kept: bool = False
+    bases: list[pd.DataFrame] = field(default_factory=list)
 
     def frame(self) -> pd.DataFrame:
         """Return a frame over the mapped pages; changing it copies what is changed."""
-        if self.base is None:
-            self.base = results.decode(self.table, shared=True)
-        return self.base.copy(deep=False)
+        if not self.kept:
+            return results.decode(self.table)
+        if not self.bases:
+            self.bases.append(results.decode(self.table, shared=True))  # two threads at once: both are kept
+        return self.bases[0].copy(deep=False)
 
 
 class LocalTier:
@@ -67,11 +72,17 @@ class LocalTier:
     def __init__(self, folder: Path, *, max_bytes: int) -> None:
         self._folder = folder
         self._max_bytes = max_bytes
-        self._guard = threading.Lock()
+        self.forget_after_fork()
+        forget_in_children(self)
         self._mapped: dict[str, Mapped] = {}
+        self._retired: list[Mapped] = []
         self._mapped_bytes = 0
         self._paused_until = 0.0
         self._written_since_look = max_bytes  # the first promotion looks at what is there
+
+    def forget_after_fork(self) -> None:
+        """Make a new lock; what the parent mapped is mapped in the child too."""
+        self._guard = threading.Lock()
 
     def find(self, locator: Locator) -> Mapped | None:
         """Return an entry that lies here, or None; never raises for what is wrong here."""
@@ -146,14 +157,19 @@ class LocalTier:
         with self._guard:
             # Frames over mapped pages need their base for as long as they live, which nobody can tell:
             # a base is never dropped, and once there is no room for more, frames are copies of their own.
-            if self._mapped_bytes + table.nbytes <= self._max_bytes:
+            mapped.kept = self._mapped_bytes + table.nbytes <= self._max_bytes
+            if mapped.kept:
+                if path.name in self._mapped:
+                    self._retired.append(self._mapped[path.name])
                 self._mapped[path.name] = mapped
                 self._mapped_bytes += table.nbytes
         return mapped
 
     def _forget(self, name: str) -> None:
         with self._guard:
-            self._mapped.pop(name, None)
+            gone = self._mapped.pop(name, None)
+            if gone is not None:
+                self._retired.append(gone)  # frames over its pages may still be in use
 
     def _touch(self, path: Path, known: Mapped) -> None:
         now = time.monotonic()

@@ -57,9 +57,10 @@ class Recorder:
         """Add a duration to one of ``timings.TIMINGS``; about a microsecond, nothing when timings are switched off."""
         if not self._timed:
             return
+        (bucket, one), (total, microseconds) = counters_of(what, seconds)
         with self._guard:
-            for name, n in counters_of(what, seconds):
-                self._counters[name] += n
+            self._counters[bucket] += one
+            self._counters[total] += microseconds
         self._wake()
 
     def degraded(self, mode: str, reason: str) -> None:

@@ -24,7 +24,7 @@ p.about { color: var(--soft); margin: .2rem 0 1.2rem; overflow-wrap: anywhere; }
 section { background: var(--card); border: 1px solid var(--faint); border-radius: .6rem; padding: 1rem; margin: 0 0 1rem; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: .7rem; margin: 0 0 1rem; }
 .tile { background: var(--card); border: 1px solid var(--faint); border-radius: .6rem; padding: .7rem .9rem; }
-.tile b { display: block; font-size: 1.5rem; font-weight: 600; font-variant-numeric: tabular-nums; }
+.tile b { display: block; white-space: nowrap; font-size: 1.4rem; font-weight: 600; font-variant-numeric: tabular-nums; }
 .tile span { color: var(--soft); font-size: .85rem; } .bad b, td.bad { color: var(--bad); } .good b { color: var(--good); }
 figure { margin: 0; } figure svg { display: block; width: 100%; height: auto; } .narrow { display: none; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums; }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TypeVar
 
@@ -107,21 +106,14 @@ class _Survey:
         progress("looking", len(SHARDS), len(SHARDS))
 
     def _look(self) -> Iterator[tuple[Listing, list[ShardRow]]]:
-        """Give each shard's files and rows; while Postgres is asked for one, the next is listed.
+        """Give each shard's files and rows.
 
-        Rows are always asked for after the files of their shard were listed: a row
-        inserted in between explains its file, the other way round it would not.
+        Rows are asked for after the files were listed: a row inserted in between
+        explains its file, the other way round it would not.
         """
-        with ThreadPoolExecutor(1, thread_name_prefix="fstore-survey") as postgres:
-            listing = self.inventory.shard(SHARDS[0])
-            asked = postgres.submit(self.ledger.shard_rows, SHARDS[0])
-            for name in SHARDS[1:]:
-                following = self.inventory.shard(name)
-                rows = asked.result()
-                asked = postgres.submit(self.ledger.shard_rows, name)
-                yield listing, rows
-                listing = following
-            yield listing, asked.result()
+        for name in SHARDS:
+            listing = self.inventory.shard(name)
+            yield listing, self.ledger.shard_rows(name)
 
     def look_at_staging(self) -> None:
         """Find staged and unfinished files that no job needs, and what lay in quarantine for long enough."""

@@ -75,7 +75,9 @@ KINDS: Mapping[str, Callable[[], pd.DataFrame]] = {
     "no columns": lambda: pd.DataFrame(index=_TIMES),
     "nothing at all": pd.DataFrame,
     "one row": lambda: _columns(a=[1]),
-    "odd column names": lambda: _columns(**{"": [1], "a.b": [2], "__index_level_0__": [3], "ü 'x\"": [4], "a" * 500: [5]}),
+    "odd column names": lambda: _columns(
+        **{"": [1], "a.b": [2], "__index_level_0__": [3], "ü 'x\"": [4], "a" * 500: [5]}
+    ),
     "numbers as column names": lambda: pd.DataFrame([[1, 2], [3, 4]], columns=[10, 20]),
     "named columns": lambda: pd.DataFrame([[1, 2]], columns=pd.Index(["a", "b"], name="field")),
     "range of column names": lambda: pd.DataFrame(np.eye(3)),

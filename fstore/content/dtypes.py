@@ -18,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 
 NOTES_KEY = b"fstore.dtypes"
+_PARALLEL_FROM = 4 << 20  # below, starting threads costs more than they bring
 
 
 def dtype_name(dtype: Any) -> str:
@@ -61,7 +62,7 @@ def restore(table: pa.Table, *, shared: bool = False) -> pd.DataFrame:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        frame: pd.DataFrame = table.to_pandas(split_blocks=shared)
+        frame: pd.DataFrame = table.to_pandas(split_blocks=shared, use_threads=table.nbytes > _PARALLEL_FROM)
     notes = notes_of(table.schema)
     if not notes:
         return frame

@@ -15,14 +15,17 @@ RETURNING j.key
 -- name: claim
 -- Compare and set: a queued job, one whose lease ran out, or one that nobody has
 -- registered yet. The attempt grows with every claim, the owner is a fresh token:
--- together they are the fence that a publisher must still hold.
+-- together they are the fence that a publisher must still hold. Repeated by the same
+-- owner, whose answer was lost, it is the same claim.
 INSERT INTO jobs AS j (key, state, attempt, starts, owner, lease_until, request, requested_ts, started_ts)
 SELECT %(key)s, 'running', 1, 1, %(owner)s, now() + make_interval(secs => %(lease_s)s), %(request)s::json, now(), now()
 WHERE NOT EXISTS (SELECT FROM manifest m WHERE m.key = %(key)s AND m.state = 'live')
-ON CONFLICT (key) DO UPDATE SET state = 'running', attempt = j.attempt + 1,
-    starts = CASE WHEN j.state = 'failed' THEN 1 ELSE j.starts + 1 END,
+ON CONFLICT (key) DO UPDATE SET state = 'running',
+    attempt = CASE WHEN j.owner = EXCLUDED.owner THEN j.attempt ELSE j.attempt + 1 END,
+    starts = CASE WHEN j.owner = EXCLUDED.owner THEN j.starts WHEN j.state = 'failed' THEN 1 ELSE j.starts + 1 END,
     owner = EXCLUDED.owner, lease_until = EXCLUDED.lease_until, started_ts = now(), finished_ts = NULL, error = NULL
-WHERE (j.state = 'queued' AND j.starts < %(max_starts)s)
+WHERE (j.state = 'running' AND j.owner = EXCLUDED.owner)
+   OR (j.state = 'queued' AND j.starts < %(max_starts)s)
    OR (j.state = 'running' AND j.lease_until < now() AND j.starts < %(max_starts)s)
    OR (j.state = 'failed' AND j.finished_ts < now() - make_interval(secs => %(memory_s)s))
 RETURNING j.attempt, j.starts

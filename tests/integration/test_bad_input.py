@@ -40,7 +40,9 @@ def never_registered(raw, config):
     return raw
 
 
-@pytest.mark.parametrize("function", [never_registered, lambda raw, config: raw, "os:system", "nowhere:nothing", 17, None])
+@pytest.mark.parametrize(
+    "function", [never_registered, lambda raw, config: raw, "os:system", "nowhere:nothing", 17, None]
+)
 def test_an_unknown_function_is_named_with_the_line_that_fixes_it(staffed, function):
     """Only registered functions run; the error shows how to register one."""
     with pytest.raises(FeatureNotRegistered, match=r"@fstore\.feature|fstore\.local\(") as caught:
@@ -125,7 +127,8 @@ def test_a_symbol_outside_the_limits_is_refused(staffed, symbol):
 
 
 @pytest.mark.parametrize(
-    "symbol", ["../../x", "/etc/passwd", "%2e%2e%2f", "'; DROP TABLE manifest; --", "%(key)s", "{}", "A" * 256, "日経", "a b"]
+    "symbol",
+    ["../../x", "/etc/passwd", "%2e%2e%2f", "'; DROP TABLE manifest; --", "%(key)s", "{}", "A" * 256, "日経", "a b"],
 )
 def test_an_odd_symbol_is_only_a_name(staffed, symbol):
     """It becomes part of no path and of no statement; the answer is right and stays inside the store."""
@@ -139,7 +142,8 @@ def test_an_odd_symbol_is_only_a_name(staffed, symbol):
 
 
 @pytest.mark.parametrize(
-    "config", [{"x": float("nan")}, {"x": {1, 2}}, {"x": np.zeros(3)}, {1: 2}, {"x": object()}, {"x": "y" * 100_000}, None, [1]]
+    "config",
+    [{"x": float("nan")}, {"x": {1, 2}}, {"x": np.zeros(3)}, {1: 2}, {"x": object()}, {"x": "y" * 100_000}, None, [1]],
 )
 def test_a_config_without_a_faithful_form_is_refused(staffed, config):
     """Nothing in a config is guessed or dropped."""
@@ -180,7 +184,9 @@ def test_a_function_the_workers_do_not_know_is_an_error_not_a_wait(staffed):
     """A trainer with a newer or another set of features than the workers is told so at once."""
     known_here = Feature("tests.elsewhere:unknown", never_registered, "1", "digest", True, "pandas")
     asked = staffed.store._ask("BAD", RAW, {}, sample_features.scaled)
-    asked = fstore.asking.question("BAD", RAW, asked.parts.config, known_here, fstore.asking.identify(staffed.store.resources, RAW))
+    asked = fstore.asking.question(
+        "BAD", RAW, asked.parts.config, known_here, fstore.asking.identify(staffed.store.resources, RAW)
+    )
 
     (answer,) = Flight(staffed.store.resources, [asked], seconds=20).answers()
 

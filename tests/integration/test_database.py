@@ -89,10 +89,14 @@ def test_statements_that_compete_for_locks_survive_a_lost_connection_too(databas
 def test_a_connection_lost_in_the_middle_is_an_error_within_the_deadline(database, url):
     """The statement fails with a typed error or is repeated; it never hangs."""
     results = []
-    thread = threading.Thread(target=lambda: results.append(in_threads(lambda: database.query("SELECT pg_sleep(1)"), 1)))
+    thread = threading.Thread(
+        target=lambda: results.append(in_threads(lambda: database.query("SELECT pg_sleep(1)"), 1))
+    )
     thread.start()
     eventually(
-        lambda: run_sql(url, "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(1)%' AND state = 'active'"),
+        lambda: run_sql(
+            url, "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(1)%' AND state = 'active'"
+        ),
         seconds=5,
         what="the statement to run",
     )

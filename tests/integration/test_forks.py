@@ -66,7 +66,9 @@ def test_children_hit_and_compute(staffed):
 
     def ask():
         hit = staffed.store.get_or_compute("FORK", RAW, {}, sample_features.scaled, timeout=20)
-        computed = staffed.store.get_or_compute("FORK", RAW, {"factor": os.getpid()}, sample_features.scaled, timeout=20)
+        computed = staffed.store.get_or_compute(
+            "FORK", RAW, {"factor": os.getpid()}, sample_features.scaled, timeout=20
+        )
         return hit.equals(RAW * 2) and computed.equals(RAW * os.getpid())
 
     assert in_children(ask, 6, seconds=40) == ["True"] * 6

@@ -73,7 +73,7 @@ def test_a_message_that_died_with_a_frozen_worker_is_sent_again(house, link, tmp
     doomed = house.start(concurrency=1)
     os.killpg(doomed.pid, signal.SIGSTOP)
     thread = ask(house, {"seconds": 0.1, "marks": str(tmp_path / "marks")}, answers)
-    eventually(lambda: house.store.resources.jobs.count_by_state(), seconds=10, what="the job to be registered")
+    eventually(house.store.resources.jobs.count_by_state, seconds=10, what="the job to be registered")
 
     os.killpg(doomed.pid, signal.SIGKILL)
     doomed.wait(10)

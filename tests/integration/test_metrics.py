@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psycopg2
 import pytest
 import redis
 import yaml
@@ -21,9 +29,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from fstore import bootstrap, upkeep
 from fstore.metrics import COUNTERS, MODES, StoreCollector
 from fstore.resources import Resources
+from fstore.stack.ports import choose_port
 from fstore.tally import tally
 from fstore.timings import TIMINGS
-from tests.conftest import REPOSITORY, House
+from tests.conftest import REPOSITORY, House, run_sql, stop_group
+from tests.waiting import eventually
 
 OPS = REPOSITORY / "ops"
 SCALED = "tests.sample_features:scaled"
@@ -195,3 +205,83 @@ def test_every_alert_has_a_page_and_every_page_an_alert() -> None:
     assert named <= pages
     assert linked <= pages
     assert pages == named | linked
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="Prometheus is not installed here")
+def test_prometheus_takes_the_queries(tmp_path: Path) -> None:
+    """Prometheus' own checker finds no fault in the alert rules, nor in any query of the dashboard."""
+    queries = [text.replace("$__rate_interval", "5m") for place, text in expressions() if place.startswith("panel")]
+    rules = [{"record": f"query_{n}", "expr": text} for n, text in enumerate(queries)]
+    (tmp_path / "queries.yml").write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
+    done = subprocess.run(
+        ["promtool", "check", "rules", str(OPS / "prometheus" / "alerts.yml"), str(tmp_path / "queries.yml")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_takeover_is_counted(house: House, exporter: Resources) -> None:
+    """A computation whose worker died is counted once when another worker starts it again."""
+    ticket = house.store.submit("AAPL", ticks(), {}, SCALED)
+    run_sql(
+        house.environment["FEATURE_STORE_POSTGRES_URL"],
+        "UPDATE jobs SET state = 'running', attempt = 1, starts = 1, owner = 'dead', lease_until = now() - interval '1 s'",
+    )
+    house.start(concurrency=1, queues="fstore.compute")
+    ticket.result(timeout=60)
+
+    eventually(lambda: tally(exporter).get("takeovers"), seconds=10, what="the counter")
+    assert scrape(StoreCollector(exporter))["fstore_takeovers_total", ()] == 1
+
+
+def test_waiting_for_the_manifest_is_timed(house: House, exporter: Resources) -> None:
+    """A publisher that had to wait for the table's lock adds that time to the wait, not to the hold."""
+    url = house.environment["FEATURE_STORE_POSTGRES_URL"]
+    waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'manifest'::regclass AND NOT granted"
+    since = "SELECT extract(epoch FROM now() - min(query_start)) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    house.start(concurrency=1, queues="fstore.compute")
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE manifest IN EXCLUSIVE MODE")
+        ticket = house.store.submit("AAPL", ticks(), {}, SCALED)
+        eventually(lambda: run_sql(url, waiting)[0][0], seconds=30, what="a publisher that waits")
+        held_s = eventually(lambda: run_sql(url, since)[0][0], seconds=5, what="its time")
+        connection.rollback()
+    ticket.result(timeout=60)
+
+    eventually(lambda: tally(exporter).get("lock_wait_seconds_sum_us"), seconds=10, what="the counter")
+    samples = scrape(StoreCollector(exporter))
+    assert samples["fstore_lock_wait_seconds_sum", ()] >= float(str(held_s))
+    assert samples["fstore_lock_hold_seconds_sum", ()] < 1
+
+
+def test_command_serves_metrics_and_health(house: House) -> None:
+    """``fstore metrics`` answers Prometheus, and its health check fails once the counters cannot be read."""
+    port = choose_port(f"{house.root}metrics")
+    environment = {**os.environ, **house.environment, "PYTHONPATH": str(REPOSITORY)}
+    away = {**environment, "FEATURE_STORE_REDIS_URL": "redis://127.0.0.1:1/0"}
+    for given, health in ((environment, 200), (away, 503)):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fstore.cli", "metrics", "--port", str(port)], env=given, start_new_session=True,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            text = eventually(lambda: answer(port, "metrics")[1], seconds=30, what="the exporter")
+            assert answer(port, "healthz")[0] == health
+            assert answer(port, "secrets")[0] == 404
+        finally:
+            stop_group(process)
+        assert f'fstore_up{{server="redis"}} {float(health == 200)}' in text
+
+
+def answer(port: int, path: str) -> tuple[int, str]:
+    """Return the status and the text of a page; 0 when nobody answers."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=10) as page:
+            return page.status, page.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, ""
+    except OSError:
+        return 0, ""

@@ -119,7 +119,7 @@ def test_only_those_who_read_entries_may_hide_them(granted: House, role: str) ->
     """Trainers, workers and upkeep may call the hiding functions; dashboards may not."""
     url = as_role(granted, role)
     for call in ("fstore_quarantine('a', 'b')", "fstore_condemn('a', NULL, NULL)"):
-        assert is_allowed(url, f"SELECT * FROM {call}") is (role != "monitor")  # noqa: S608 fixed text
+        assert is_allowed(url, f"SELECT * FROM {call}") is (role != "monitor")
 
 
 def test_hiding_functions_cannot_be_led_astray(granted: House) -> None:

@@ -252,6 +252,25 @@ def test_an_unknown_outcome_never_removes_the_file(shelf):
     assert shelf.resources.files.read(written).num_rows == written.rows
 
 
+def test_claiming_again_after_a_lost_answer_is_the_same_claim(shelf, monkeypatch):
+    """A worker whose connection broke after the commit does not lock itself out, and no start is counted twice."""
+    query = shelf.resources.database.query
+
+    def twice(sql, params=None):
+        query(sql, params)
+        return query(sql, params)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(shelf.resources.database, "query", twice)
+        first = shelf.claim("a")
+        lapse(shelf)
+        second = shelf.claim("a")
+
+    job = shelf.resources.jobs.find(key("a"))
+    assert (first.attempt, second.attempt) == (1, 2)
+    assert (job.attempt, job.starts, job.owner) == (2, 2, second.owner)
+
+
 def test_the_third_start_without_an_end_is_the_last(shelf):
     """Claims are given three times; then the job is dead, for workers and for upkeep alike."""
     claims = []

@@ -29,7 +29,9 @@ def test_a_hundred_callers_share_one_computation(staffed, tmp_path):
     config = {"seconds": 2.0, "rows": 7, "marks": str(tmp_path)}
     before = staffed.store.get_cache_stats()
 
-    outcomes = crowd(staffed.environment, partial(ask, function=sample_features.slow, config=config), processes=20, threads=5)
+    outcomes = crowd(
+        staffed.environment, partial(ask, function=sample_features.slow, config=config), processes=20, threads=5
+    )
 
     assert Counter(type(outcome.error) for outcome in outcomes) == {type(None): 100}
     assert all(outcome.value.equals(RAW.head(7)) for outcome in outcomes)

@@ -195,6 +195,28 @@ def test_a_frozen_worker_is_fenced_off(hasty, workers, tmp_path):
     assert_settled(hasty, config)
 
 
+def test_a_worker_told_to_stop_gives_its_job_back(hasty, workers, tmp_path):
+    """A cold shutdown in the middle of a computation delays its waiters by less than the lease."""
+    config = {"seconds": 3.0, "marks": str(tmp_path)}
+    stopped = hasty.start(concurrency=1, queues="fstore.compute", FEATURE_STORE_LEASE_SECONDS="60")
+    resources = hasty.store.resources
+    for worker in workers:
+        os.killpg(worker.pid, signal.SIGSTOP)
+    try:
+        asking = Asking(hasty.store, config)
+        worker_at_work([stopped], tmp_path)
+        stopped.send_signal(signal.SIGQUIT)
+        key = asking.store._ask("DEAD", RAW, config, sample_features.slow).key
+        eventually(
+            lambda: (job := resources.jobs.find(key)) and job.state is JobState.QUEUED, seconds=15, what="the job back"
+        )
+    finally:
+        for worker in workers:
+            os.killpg(worker.pid, signal.SIGCONT)
+    assert asking.answered().equals(RAW.head(3))
+    assert_settled(hasty, config)
+
+
 def test_a_killed_worker_is_replaced_by_another(hasty, workers, tmp_path):
     """The whole worker is killed: the message died with it, and another worker takes the job over."""
     config = {"seconds": 2.0, "marks": str(tmp_path)}

@@ -1,0 +1,228 @@
+"""What trainers and workers tell each other through Redis: locks, hints, notes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fstore import deadline
+from fstore.coordination import Coordination, Lead, hint_channel
+from fstore.errors import BrokerUnavailable
+from fstore.hints import Hints
+from fstore.recorder import Recorder
+from fstore.redis_link import RedisLink
+from tests.waiting import eventually
+
+NOWHERE = "redis://127.0.0.1:1/0"
+
+
+@pytest.fixture
+def client(servers):
+    opened = redis.Redis.from_url(servers.redis_url, decode_responses=True)
+    opened.flushall()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def link(servers, client):
+    opened = RedisLink(servers.redis_url)
+    yield opened
+    opened.close()
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["lead", "renew", "release", "lapse"]), st.integers(0, 2)), min_size=1, max_size=25
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS)
+def test_nobody_touches_a_lock_that_is_not_theirs(link, client, steps):
+    """Whatever three trainers do in whatever order, with locks that lapse in between: only the holder's acts count."""
+    client.delete("fstore:dedup:f:k")
+    trainers = [Coordination(link, lock_s=30) for _ in range(3)]
+    held: dict[int, Lead] = {}  # what each believes to hold
+    holder: int | None = None
+    for act, who in steps:
+        if act == "lapse":
+            client.delete("fstore:dedup:f:k")
+            holder = None
+        elif act == "lead":
+            lead = trainers[who].lead("f", "k")
+            assert (lead is not None) == (holder is None)
+            if lead is not None:
+                held[who], holder = lead, who
+        elif who in held and act == "renew":
+            client.pexpire("fstore:dedup:f:k", 20_000)
+            assert trainers[who].renew(held[who]) == (holder == who)
+            if holder is not None:
+                assert (client.pttl("fstore:dedup:f:k") > 20_000) == (holder == who)
+        elif who in held and act == "release":
+            trainers[who].release(held.pop(who))
+            holder = None if holder == who else holder
+        assert client.get("fstore:dedup:f:k") == (held[holder].token if holder is not None else None)
+
+
+def test_a_lock_is_kept_alive_while_it_is_held(link, client):
+    """A leader that stages for longer than the lock lasts keeps it, and gives it back at the end."""
+    coordination = Coordination(link, lock_s=0.6)
+    lead = coordination.lead("f", "k")
+
+    with coordination.holding(lead):
+        ends_at = time.monotonic() + 1.5
+        while time.monotonic() < ends_at:
+            assert coordination.lead("f", "k") is None
+            time.sleep(0.05)
+
+    assert client.get(lead.name) is None
+
+
+def test_a_lock_whose_holder_died_lapses(link, client):
+    """It has an end of its own."""
+    coordination = Coordination(link, lock_s=0.2)
+    assert coordination.lead("f", "k")
+    assert eventually(lambda: coordination.lead("f", "k"), seconds=2, what="the lock to lapse")
+
+
+def test_a_leader_that_lost_its_lock_releases_nobody_elses(link, client):
+    """The next holder's lock stays when the first one's block ends."""
+    coordination = Coordination(link, lock_s=30)
+    first = coordination.lead("f", "k")
+    with coordination.holding(first):
+        client.delete(first.name)
+        second = coordination.lead("f", "k")
+    assert client.get(second.name) == second.token
+
+
+def test_an_announcement_wakes_whoever_waits(link, client):
+    """Within a moment of the announcement, in every thread that watches the key."""
+    hints, coordination, woken = Hints(link), Coordination(link, lock_s=30), []
+
+    def wait():
+        with hints.watch(["k"]) as hint:
+            eventually(lambda: client.pubsub_numsub(hint_channel("k"))[0][1] == 1, seconds=5, what="the subscription")
+            hint.wait(0.3)
+            hint.clear()  # the confirmed subscription wakes too
+            ready.wait(5)
+            woken.append(hint.wait(5))
+
+    ready = threading.Barrier(4)
+    threads = [threading.Thread(target=wait) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    ready.wait(10)
+    began = time.monotonic()
+    coordination.announce(["k"], {"computed": 1})
+    for thread in threads:
+        thread.join(10)
+
+    assert woken == [True] * 3
+    assert time.monotonic() - began < 2
+    eventually(lambda: not client.pubsub_channels(hint_channel("k")), seconds=5, what="the channel to be given up")
+    assert coordination.pending_counters() == {"computed": 1}
+    hints.close()
+
+
+def test_a_lost_subscription_is_taken_up_again(link, client):
+    """Cut off by the server, the listener comes back for every key that is still waited for, and wakes its waiters to look."""
+    hints = Hints(link)
+    with hints.watch(["a"]) as hint, hints.watch(["b"]):
+        eventually(lambda: len(client.pubsub_channels("fstore:done:[ab]")) == 2, seconds=5, what="the subscription")
+        hint.clear()
+        client.client_kill_filter(_type="pubsub")
+        assert hint.wait(5)
+        eventually(lambda: len(client.pubsub_channels("fstore:done:[ab]")) == 2, seconds=10, what="a new subscription")
+        hint.clear()
+        client.publish(hint_channel("a"), "settled")
+        assert hint.wait(5)
+    hints.close()
+
+
+def test_watching_without_redis_takes_no_time(caplog):
+    """Hints are courtesy: the clock wakes the waiter as well."""
+    hints = Hints(RedisLink(NOWHERE))
+    began = time.monotonic()
+    for _ in range(10):
+        with hints.watch(["k"]) as hint:
+            hint.wait(0.01)
+    assert time.monotonic() - began < 2
+    hints.close()
+
+
+def test_a_failure_is_followed_by_a_pause_not_by_a_queue(link):
+    """After one failed call the next ones fail at once for a second."""
+    down = RedisLink(NOWHERE)
+    for _ in range(200):
+        with pytest.raises(BrokerUnavailable):
+            down.call("asking", lambda client: client.ping())
+    assert not down.is_up()
+    assert link.is_up()
+
+
+def test_a_call_that_is_nearly_due_waits_no_longer(servers, link):
+    """Whatever the client's own timeouts and retries: half of what is left, at most."""
+    other = redis.Redis.from_url(servers.redis_url)
+    link.call("warming up", lambda client: client.ping())
+    other.client_pause(1500)
+    began = time.monotonic()
+    with deadline.within(0.8), pytest.raises(BrokerUnavailable):
+        link.call("asking", lambda client: client.set("x", 1))
+    assert time.monotonic() - began < 0.8
+    other.close()
+
+
+def test_notes_outlive_an_outage(link, client):
+    """What Redis did not take is kept and handed over later."""
+
+    class Moody:
+        down = True
+
+        def note(self, hits, counters):
+            if self.down:
+                raise BrokerUnavailable("noting", "down")
+            Coordination(link, lock_s=30).note(hits, counters)
+
+    moody = Moody()
+    recorder = Recorder(moody)
+    recorder.used("k")
+    recorder.count("cache_hits", 2)
+    assert not recorder.flush()
+    recorder.count("cache_hits")
+    assert recorder.pending() == {"cache_hits": 3}
+
+    moody.down = False
+    assert eventually(recorder.flush, seconds=5, what="the notes to be taken")
+
+    eventually(lambda: client.hget("fstore:counters", "cache_hits") == "3", seconds=5, what="the counters to arrive")
+    assert client.hget("fstore:usage", "k") == "1"
+    recorder.close()
+
+
+def test_degraded_requests_are_counted_all_and_logged_once_a_minute(link, client, caplog):
+    """A line for each of a thousand requests would hide what matters."""
+    recorder = Recorder(Coordination(link, lock_s=30))
+    with caplog.at_level(logging.WARNING):
+        for n in range(50):
+            recorder.degraded("redis", f"reason {n}")
+        recorder.degraded("postgres", "another")
+    assert [record.getMessage() for record in caplog.records] == [
+        "degraded: redis: reason 0",
+        "degraded: postgres: another",
+    ]
+    recorder.close()
+    assert client.hgetall("fstore:counters") == {"degraded": "51", "degraded:redis": "50", "degraded:postgres": "1"}
+
+
+def test_notes_are_handed_over_without_being_asked(link, client):
+    """Half a second later they are in Redis."""
+    recorder = Recorder(Coordination(link, lock_s=30))
+    recorder.used("k")
+    eventually(lambda: client.hget("fstore:usage", "k") == "1", seconds=5, what="the note to arrive")
+    recorder.close()

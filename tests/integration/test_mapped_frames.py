@@ -1,0 +1,93 @@
+"""Frames from a host's local tier behave like any other frame, whatever becomes of the file below them."""
+
+from __future__ import annotations
+
+import gc
+
+import numpy as np
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+
+from fstore import results
+from fstore.local_tier import LocalTier
+from fstore.model import Locator
+from tests import sample_features, sample_frames
+
+RAW = pd.DataFrame({"price": np.arange(1000.0)})
+TABLE = results.encode(RAW)
+
+
+def locator(n: int) -> Locator:
+    key = f"{n:02x}" * 32
+    return Locator(key, f"entries/{key[:2]}/{key}.{n:016x}.parquet", len(RAW), 1, "ab" * 32)
+
+
+def kept(tier: LocalTier) -> pd.DataFrame:
+    return tier.promote(locator(1), TABLE).frame()
+
+
+def beyond_the_bound(tier: LocalTier) -> pd.DataFrame:
+    for n in range(1, 5):
+        mapped = tier.promote(locator(n), TABLE)
+    return mapped.frame()
+
+
+def unlinked_by_another_process(tier: LocalTier) -> pd.DataFrame:
+    frame = tier.promote(locator(1), TABLE).frame()
+    tier._path(locator(1)).unlink()
+    assert tier.find(locator(1)) is None
+    return frame
+
+
+def replaced_by_another_process(tier: LocalTier) -> pd.DataFrame:
+    frame = tier.promote(locator(1), TABLE).frame()
+    LocalTier(tier._folder, max_bytes=10**6).promote(locator(1), TABLE)
+    assert tier.find(locator(1)) is not None
+    return frame
+
+
+@pytest.mark.parametrize("history", [kept, beyond_the_bound, unlinked_by_another_process, replaced_by_another_process])
+def test_a_frame_can_be_changed_whatever_became_of_its_file(tmp_path, history):
+    """Writing copies what is changed; nobody else sees it, and it never meets read-only memory."""
+    tier = LocalTier(tmp_path, max_bytes=20_000 if history is beyond_the_bound else 10**6)
+    frame = history(tier)
+    gc.collect()
+
+    frame.iloc[0, 0] = -1.0
+    frame["price"] += 1
+    frame.loc[5, "price"] = 3.0
+
+    assert frame["price"].iloc[[0, 1, 5]].tolist() == [0.0, 2.0, 3.0]
+    again = tier.find(locator(1))
+    assert again is None or again.frame().equals(RAW)
+
+
+@pytest.mark.parametrize(
+    "kind", ["zoned index", "nullable", "categories", "several levels", "text", "no columns", "no rows"]
+)
+def test_mapped_frames_equal_what_was_returned(staffed, tmp_path, kind):
+    """The first hit writes the local file, the second maps it: both give the very frame."""
+    wanted = sample_frames.KINDS[kind]()
+    with staffed.open(local_cache=str(tmp_path / "local")) as store:
+        for _ in range(3):
+            found = store.get_or_compute("MAP", RAW.head(2), {"kind": kind}, sample_features.sample, timeout=30)
+            assert_frame_equal(found, wanted, check_exact=True, check_column_type="equiv", check_freq=True)
+            assert list(found.dtypes) == list(wanted.dtypes)
+        assert list((tmp_path / "local").glob("*/*.arrow"))
+        assert store.get_or_compute(
+            "MAP", RAW.head(2), {"kind": kind}, sample_features.sample, returns="arrow", timeout=30
+        ).num_rows == len(wanted)
+
+
+def test_an_entry_that_was_given_up_is_not_served_from_the_local_tier(staffed, tmp_path):
+    """The row decides: a local copy without a live row is nothing."""
+    config = {"case": "given up"}
+    with staffed.open(local_cache=str(tmp_path / "local")) as store:
+        for _ in range(2):
+            store.get_or_compute("MAP", RAW, config, sample_features.scaled, timeout=30)
+        entry = store.peek("MAP", RAW, config, sample_features.scaled)
+        store.resources.manifest.quarantine(entry.key, entry.path)
+
+        assert store.get_or_compute("MAP", RAW, config, sample_features.scaled, timeout=30).equals(RAW * 2)
+        assert store.peek("MAP", RAW, config, sample_features.scaled).path != entry.path
