@@ -14,7 +14,7 @@ import select
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -222,6 +222,16 @@ class Session:
         """Run a statement on this connection and return its rows."""
         return _execute(self._connection, sql, params, seconds)
 
+    def ask(
+        self,
+        sql: str,
+        params: Mapping[str, Any] | Sequence[Any] | None = None,
+        *,
+        seconds: float = STATEMENT_DEADLINE_S,
+    ) -> Callable[[], list[Row]]:
+        """Send a statement and return at once; call the result for the rows, before anything else is sent here."""
+        return _send(self._connection, sql, params, seconds)
+
 
 def _execute(
     connection: pg.connection,
@@ -229,15 +239,28 @@ def _execute(
     params: Mapping[str, Any] | Sequence[Any] | None,
     seconds: float = STATEMENT_DEADLINE_S,
 ) -> list[Row]:
+    return _send(connection, sql, params, seconds)()
+
+
+def _send(
+    connection: pg.connection, sql: str, params: Mapping[str, Any] | Sequence[Any] | None, seconds: float
+) -> Callable[[], list[Row]]:
     try:
         cursor = connection.cursor()
         cursor.execute(sql, params)
-        _wait(connection, deadline.remaining(seconds), "waiting for an answer")
-        rows: list[Row] = cursor.fetchall() if cursor.description is not None else []
-        cursor.close()
-        return rows
     except psycopg2.Error as error:
         raise translated(error, "running a statement") from error
+
+    def receive() -> list[Row]:
+        try:
+            _wait(connection, deadline.remaining(seconds), "waiting for an answer")
+            rows: list[Row] = cursor.fetchall() if cursor.description is not None else []
+            cursor.close()
+            return rows
+        except psycopg2.Error as error:
+            raise translated(error, "running a statement") from error
+
+    return receive
 
 
 def _has_news(connection: pg.connection) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -80,10 +80,19 @@ class Ledger:
         moment: datetime = self._database.query(self._sql["now"])[0][0]
         return moment
 
-    def shard_rows(self, shard: str) -> list[ShardRow]:
-        """Return all rows whose key starts with ``shard``."""
-        rows = self._database.query(self._sql["shard_rows"], {"shard": shard})
-        return list(map(ShardRow._make, rows))
+    @contextmanager
+    def shard_reader(self) -> Iterator[Callable[[str], Callable[[], list[ShardRow]]]]:
+        """Lend a connection to ask for the rows of one shard after the other: the answer is fetched by calling the result.
+
+        Postgres works on the answer while the caller does something else.
+        """
+        with self._database.session() as session:
+
+            def ask(shard: str) -> Callable[[], list[ShardRow]]:
+                receive = session.ask(self._sql["shard_rows"], {"shard": shard})
+                return lambda: list(map(ShardRow._make, receive()))
+
+            yield ask
 
     def paths_of(self, keys: Sequence[str]) -> dict[str, str]:
         """Return the path that the row of each key names now, for keys that have a row."""

@@ -166,7 +166,7 @@ class FeatureStore:
         return explain(self._resources, self._ask(symbol, raw_data, config, compute_func))
 
     def invalidate(self, *, key: str | None = None, symbol: str | None = None, feature: object = None) -> int:
-        """Condemn entries: hidden now, deleted after the grace period. Returns how many.
+        """Condemn entries: hidden now, deleted after the grace period, computed anew when asked for. Returns how many.
 
         Conditions given together must all hold. A failed or dead job of ``key`` may
         start anew.

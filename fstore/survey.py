@@ -106,14 +106,21 @@ class _Survey:
         progress("looking", len(SHARDS), len(SHARDS))
 
     def _look(self) -> Iterator[tuple[Listing, list[ShardRow]]]:
-        """Give each shard's files and rows.
+        """Give each shard's files and rows; while Postgres answers for one shard, the next one is listed.
 
-        Rows are asked for after the files were listed: a row inserted in between
-        explains its file, the other way round it would not.
+        Rows are asked for after the files of their shard were listed: a row inserted
+        in between explains its file, the other way round it would not.
         """
-        for name in SHARDS:
-            listing = self.inventory.shard(name)
-            yield listing, self.ledger.shard_rows(name)
+        with self.ledger.shard_reader() as ask:
+            listing = self.inventory.shard(SHARDS[0])
+            answer = ask(SHARDS[0])
+            for name in SHARDS[1:]:
+                following = self.inventory.shard(name)
+                rows = answer()
+                answer = ask(name)
+                yield listing, rows
+                listing = following
+            yield listing, answer()
 
     def look_at_staging(self) -> None:
         """Find staged and unfinished files that no job needs, and what lay in quarantine for long enough."""

@@ -62,7 +62,7 @@ WITH candidate AS (
         source_digest = EXCLUDED.source_digest, hash_method = EXCLUDED.hash_method, source = EXCLUDED.source,
         path = EXCLUDED.path, start_ts = EXCLUDED.start_ts, end_ts = EXCLUDED.end_ts, rows = EXCLUDED.rows,
         file_size_bytes = EXCLUDED.file_size_bytes, content_digest = EXCLUDED.content_digest, state = 'live',
-        created_ts = EXCLUDED.created_ts, condemned_ts = NULL, verified_ts = EXCLUDED.verified_ts,
+        created_ts = EXCLUDED.created_ts, condemned_ts = NULL, withdrawn = false, verified_ts = EXCLUDED.verified_ts,
         compute_seconds = EXCLUDED.compute_seconds, attempt = EXCLUDED.attempt,
         library_versions = EXCLUDED.library_versions
     WHERE m.state <> 'live'
@@ -86,8 +86,9 @@ SELECT * FROM fstore_condemn(%(key)s, %(symbol)s, %(feature)s)
 
 -- name: revive
 -- A request for a condemned entry takes it back, as long as it has not been reaped.
+-- One that somebody invalidated is computed anew: its numbers are not wanted.
 UPDATE manifest SET state = 'live', condemned_ts = NULL
-WHERE key = %(key)s AND state = 'condemned' AND condemned_ts > now() - make_interval(secs => %(youngest_s)s)
+WHERE key = %(key)s AND state = 'condemned' AND NOT withdrawn AND condemned_ts > now() - make_interval(secs => %(youngest_s)s)
 RETURNING key, path, rows, file_size_bytes, content_digest
 
 -- name: count_by_state

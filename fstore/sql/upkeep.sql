@@ -37,7 +37,7 @@ SELECT now()
 -- name: shard_rows
 -- One shard of the manifest in the order of the primary key; keys are hex, so "g" follows every digit.
 SELECT m.key, m.path, m.file_size_bytes, m.state, m.created_ts,
-    CASE WHEN u.last_accessed_ts > m.created_ts THEN u.last_accessed_ts END, m.condemned_ts
+    CASE WHEN NOT m.withdrawn AND u.last_accessed_ts > m.created_ts THEN u.last_accessed_ts END, m.condemned_ts
 FROM manifest m LEFT JOIN usage u ON u.key = m.key
 WHERE m.key >= %(shard)s AND m.key < %(shard)s || 'g'
 
@@ -64,7 +64,8 @@ RETURNING m.key
 -- Condemned, then used before it was reaped: somebody still needs it.
 UPDATE manifest m SET state = 'live', condemned_ts = NULL
 FROM usage u
-WHERE m.key = ANY(%(keys)s) AND m.state = 'condemned' AND u.key = m.key AND u.last_accessed_ts > m.condemned_ts
+WHERE m.key = ANY(%(keys)s) AND m.state = 'condemned' AND NOT m.withdrawn AND u.key = m.key
+    AND u.last_accessed_ts > m.condemned_ts
 RETURNING m.key
 
 -- name: reap
@@ -74,7 +75,8 @@ WITH gone AS (
     DELETE FROM manifest m
     WHERE m.key = ANY(%(keys)s) AND m.state <> 'live' AND m.condemned_ts < now() - make_interval(secs => %(grace_s)s)
         AND NOT EXISTS (
-            SELECT FROM usage u WHERE m.state = 'condemned' AND u.key = m.key AND u.last_accessed_ts > m.condemned_ts)
+            SELECT FROM usage u WHERE m.state = 'condemned' AND NOT m.withdrawn AND u.key = m.key
+                AND u.last_accessed_ts > m.condemned_ts)
     RETURNING m.key, m.path, m.file_size_bytes
 ), unused AS (
     DELETE FROM usage u USING gone WHERE u.key = gone.key

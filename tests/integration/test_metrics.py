@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -14,14 +11,12 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import psycopg2
 import pytest
 import redis
-import yaml
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -31,7 +26,6 @@ from fstore.metrics import COUNTERS, MODES, StoreCollector
 from fstore.resources import Resources
 from fstore.stack.ports import choose_port
 from fstore.tally import tally
-from fstore.timings import TIMINGS
 from tests.conftest import REPOSITORY, House, run_sql, stop_group
 from tests.waiting import eventually
 
@@ -162,64 +156,6 @@ def test_exporter_outlives_its_servers(house: House) -> None:
     assert samples["fstore_jobs", (("state", "queued"),)] == 0
     assert ("fstore_cache_hits_total", ()) not in samples
     assert not collector.is_healthy
-
-
-def expressions() -> Iterator[tuple[str, str]]:
-    """Give every query of the dashboard and the alerts with its place."""
-    dashboard = json.loads((OPS / "grafana" / "dashboards" / "fstore.json").read_text())
-    for panel in dashboard["panels"]:
-        for target in panel["targets"]:
-            yield f"panel {panel['title']}", target["expr"]
-    for rule in alerts():
-        yield f"alert {rule['alert']}", rule["expr"]
-
-
-def alerts() -> list[dict[str, str]]:
-    """Read the alert rules."""
-    rules = yaml.safe_load((OPS / "prometheus" / "alerts.yml").read_text())
-    return [rule for group in rules["groups"] for rule in group["rules"]]
-
-
-def test_dashboard_and_alerts_name_existing_metrics(house: House, exporter: Resources) -> None:
-    """Every metric that a panel or an alert asks for is served, and every family that is served is shown somewhere."""
-    for kind in ("flush_usage", "reconcile_jobs", "collect_garbage", "sweep_integrity"):
-        getattr(upkeep, kind)(house.store.resources)
-    served = {name for name, _ in scrape(StoreCollector(exporter))}
-    asked = {(place, name) for place, text in expressions() for name in re.findall(r"\bfstore_\w+", text)}
-
-    # Families by feature have no sample in an empty store.
-    served |= {"fstore_feature_bytes", "fstore_feature_entries"}
-    assert {(place, name) for place, name in asked if name not in served} == set()
-    timed = {f"fstore_{name}_bucket" for name in TIMINGS}
-    assert timed <= {name for _, name in asked}
-
-
-def test_every_alert_has_a_page_and_every_page_an_alert() -> None:
-    """Alerts name runbook pages that exist; pages link only to pages that exist."""
-    pages = {path.name for path in (OPS / "runbooks").glob("*.md")}
-    named = {Path(rule["annotations"]["runbook"]).name for rule in alerts()}  # type: ignore[index]
-    linked = {
-        link for path in (OPS / "runbooks").glob("*.md") for link in re.findall(r"\]\(([\w-]+\.md)\)", path.read_text())
-    }
-
-    assert named <= pages
-    assert linked <= pages
-    assert pages == named | linked
-
-
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="Prometheus is not installed here")
-def test_prometheus_takes_the_queries(tmp_path: Path) -> None:
-    """Prometheus' own checker finds no fault in the alert rules, nor in any query of the dashboard."""
-    queries = [text.replace("$__rate_interval", "5m") for place, text in expressions() if place.startswith("panel")]
-    rules = [{"record": f"query_{n}", "expr": text} for n, text in enumerate(queries)]
-    (tmp_path / "queries.yml").write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
-    done = subprocess.run(
-        ["promtool", "check", "rules", str(OPS / "prometheus" / "alerts.yml"), str(tmp_path / "queries.yml")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
 
 
 def test_a_takeover_is_counted(house: House, exporter: Resources) -> None:

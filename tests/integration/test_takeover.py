@@ -197,7 +197,7 @@ def test_a_frozen_worker_is_fenced_off(hasty, workers, tmp_path):
 
 def test_a_worker_told_to_stop_gives_its_job_back(hasty, workers, tmp_path):
     """A cold shutdown in the middle of a computation delays its waiters by less than the lease."""
-    config = {"seconds": 3.0, "marks": str(tmp_path)}
+    config = {"seconds": 5.0, "marks": str(tmp_path)}
     stopped = hasty.start(concurrency=1, queues="fstore.compute", FEATURE_STORE_LEASE_SECONDS="60")
     resources = hasty.store.resources
     for worker in workers:
@@ -205,7 +205,9 @@ def test_a_worker_told_to_stop_gives_its_job_back(hasty, workers, tmp_path):
     try:
         asking = Asking(hasty.store, config)
         worker_at_work([stopped], tmp_path)
-        stopped.send_signal(signal.SIGQUIT)
+        stopped.send_signal(signal.SIGQUIT)  # finish what runs, for half a minute
+        time.sleep(1.0)
+        stopped.send_signal(signal.SIGQUIT)  # now
         key = asking.store._ask("DEAD", RAW, config, sample_features.slow).key
         eventually(
             lambda: (job := resources.jobs.find(key)) and job.state is JobState.QUEUED, seconds=15, what="the job back"

@@ -85,14 +85,14 @@ def refusal(action: Callable[[], object]) -> str:
     """Run what must be refused and return the text of the refusal."""
     with pytest.raises(FeatureNotRegistered) as caught:
         action()
-    assert pickle.loads(pickle.dumps(caught.value)).args == caught.value.args  # noqa: S301 our own bytes
+    assert pickle.loads(pickle.dumps(caught.value)).args == caught.value.args
     return str(caught.value)
 
 
 def test_function_stays_what_it_was():
     """A registered function is the same object: callable, picklable, with its signature."""
     assert explicit("raw", {}) == "raw"
-    assert pickle.loads(pickle.dumps(explicit)) is explicit  # noqa: S301 our own bytes
+    assert pickle.loads(pickle.dumps(explicit)) is explicit
     assert explicit.__name__ == "explicit"
     assert list(explicit.__annotations__) == ["raw", "config", "return"]
 
@@ -107,7 +107,7 @@ def test_function_and_name_resolve_to_one_record():
     assert len(found.source_digest) == 64
     assert resolve(found) is found
     assert registered()[found.name] is found
-    assert pickle.loads(pickle.dumps(found)) == found  # noqa: S301 our own bytes
+    assert pickle.loads(pickle.dumps(found)) == found
 
 
 def test_version_is_the_source_when_none_is_declared():

@@ -300,7 +300,7 @@ def test_settings_are_frozen_and_survive_pickling():
 
     with pytest.raises(ValueError, match="frozen"):
         s.path = Path("/y")
-    copy = pickle.loads(pickle.dumps(s))  # noqa: S301 our own bytes
+    copy = pickle.loads(pickle.dumps(s))
     assert copy == s
     assert hash(copy) == hash(s)
     assert copy.origins["log_level"] == "argument log_level"

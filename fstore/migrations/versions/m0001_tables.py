@@ -33,12 +33,14 @@ CREATE TABLE manifest (
     state text NOT NULL CHECK (state IN ('live', 'condemned', 'quarantined')),
     created_ts timestamptz NOT NULL,
     condemned_ts timestamptz,
+    withdrawn boolean NOT NULL DEFAULT false,
     verified_ts timestamptz,
     compute_seconds double precision NOT NULL,
     attempt integer NOT NULL,
     library_versions jsonb NOT NULL
 );
 COMMENT ON COLUMN manifest.config IS 'json, not jsonb: keeps the canonical text to the letter, so that a key can be derived again';
+COMMENT ON COLUMN manifest.withdrawn IS 'condemned because somebody invalidated it: use does not bring it back';
 CREATE INDEX manifest_feature_symbol ON manifest (feature, symbol, created_ts);
 CREATE INDEX manifest_unverified ON manifest (verified_ts) WHERE state = 'live';
 CREATE INDEX manifest_hidden ON manifest (condemned_ts) WHERE state <> 'live';

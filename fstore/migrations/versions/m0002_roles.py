@@ -28,14 +28,14 @@ COMMENT ON FUNCTION fstore_quarantine IS 'hides an entry whose file is wrong: on
 
 CREATE FUNCTION fstore_condemn(wanted_key text, wanted_symbol text, wanted_feature text) RETURNS SETOF text
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    UPDATE {schema}.manifest SET state = 'condemned', condemned_ts = now()
-    WHERE state = 'live' AND num_nonnulls(wanted_key, wanted_symbol, wanted_feature) > 0
+    UPDATE {schema}.manifest SET state = 'condemned', condemned_ts = now(), withdrawn = true
+    WHERE (state = 'live' OR (state = 'condemned' AND NOT withdrawn)) AND num_nonnulls(wanted_key, wanted_symbol, wanted_feature) > 0
       AND (wanted_key IS NULL OR key = wanted_key)
       AND (wanted_symbol IS NULL OR symbol = wanted_symbol)
       AND (wanted_feature IS NULL OR feature = wanted_feature)
     RETURNING key
 $$;
-COMMENT ON FUNCTION fstore_condemn IS 'hides live entries that fit every condition given; none of them given hides none';
+COMMENT ON FUNCTION fstore_condemn IS 'hides entries that fit every condition given, for good; none of them given hides none';
 
 REVOKE ALL ON FUNCTION fstore_quarantine(text, text), fstore_condemn(text, text, text) FROM PUBLIC;
 """
