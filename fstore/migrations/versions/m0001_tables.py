@@ -33,11 +33,11 @@ CREATE TABLE manifest (
     state text NOT NULL CHECK (state IN ('live', 'condemned', 'quarantined')),
     created_ts timestamptz NOT NULL,
     condemned_ts timestamptz,
-    withdrawn boolean NOT NULL DEFAULT false,
     verified_ts timestamptz,
     compute_seconds double precision NOT NULL,
     attempt integer NOT NULL,
-    library_versions jsonb NOT NULL
+    library_versions jsonb NOT NULL,
+    withdrawn boolean NOT NULL DEFAULT false
 );
 COMMENT ON COLUMN manifest.config IS 'json, not jsonb: keeps the canonical text to the letter, so that a key can be derived again';
 COMMENT ON COLUMN manifest.withdrawn IS 'condemned because somebody invalidated it: use does not bring it back';
