@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -78,6 +78,22 @@ def get_or_compute(resources: Resources, request: ComputeRequest, *, phase: Phas
         resources.recorder.count("takeovers")
     found = perform(resources, work, claim, phase=phase, publish=publish_here)
     return Outcome(work.key, Status.COMPUTED, found, time.monotonic() - began)
+
+
+def get_or_compute_many(
+    resources: Resources, requests: Sequence[ComputeRequest], *, phase: Phase
+) -> list[dict[str, Any]]:
+    """Answer several requests one after the other; each has its own answer, or its own ``error``, in their order."""
+    answers = []
+    for request in requests:
+        try:
+            answers.append(get_or_compute(resources, request, phase=phase).as_dict())
+        except FeatureStoreError as error:
+            note = note_of(error)
+            answers.append(
+                {"status": "failed", "key": request.key, "error": {"type": note.error_type, "message": note.detail}}
+            )
+    return answers
 
 
 def publish_here(resources: Resources, work: Work, claim: Claim, result: object, seconds: float) -> Locator | None:
@@ -168,9 +184,9 @@ def perform(
             raise  # no note can be written either; the lease lapses and the job is taken over
         except (SystemExit, KeyboardInterrupt):
             with suppress(errors.ManifestUnavailable):
-                resources.jobs.release(
-                    claim
-                )  # this process is told to stop: another worker need not wait for the lease
+                # This process is told to stop: another worker need not wait for the lease. The start stays
+                # counted, for a feature that calls sys.exit() looks the same.
+                resources.jobs.release(claim)
             raise
         except Exception as error:
             note = note_of(error)

@@ -93,7 +93,8 @@ class Manifest:
         is committed, any reader on any host may open them. Safe to repeat.
         """
         rows = [_offer(entry, claim) for entry, claim in offers]
-        outcome = self._database.transact(self._sql["publish"], {"entries": json.dumps(rows)})
+        # A restart of Postgres, or somebody who holds the table for long, must not cost a finished computation.
+        outcome = self._database.transact(self._sql["publish"], {"entries": json.dumps(rows)}, tries=25, total_s=45)
         return {
             key: Published(key, fenced=not held, live_path=path, lock_wait_s=wait_s, lock_hold_s=hold_s)
             for key, held, path, wait_s, hold_s in outcome

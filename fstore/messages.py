@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fstore.errors import InvalidRequest
 
 MAX_BYTES = 256 * 1024
+MAX_REQUESTS = 1000
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -85,6 +86,19 @@ def parse_compute(message: object) -> ComputeRequest:
     if isinstance(message, Mapping) and isinstance(message.get("raw_data"), str):
         message = {**message, "raw_data": {"kind": "parquet", "path": message["raw_data"]}}
     return _parse(ComputeRequest, message)
+
+
+def parse_compute_many(messages: object) -> list[ComputeRequest]:
+    """Check a list of compute messages, at most 1,000; raises ``InvalidRequest`` that names place and field."""
+    if not isinstance(messages, list) or not 1 <= len(messages) <= MAX_REQUESTS:
+        raise InvalidRequest("requests", f"expected a list of 1 to {MAX_REQUESTS} requests")
+    parsed = []
+    for position, message in enumerate(messages):
+        try:
+            parsed.append(parse_compute(message))
+        except InvalidRequest as error:
+            raise InvalidRequest(f"requests.{position}.{error.field}", error.reason) from error
+    return parsed
 
 
 def parse_publish(message: object) -> PublishRequest:

@@ -16,7 +16,7 @@ from celery.signals import (
     worker_ready,
 )
 
-from fstore import logs
+from fstore import features, logs
 from fstore.bootstrap import load_settings
 from fstore.broker import celery_config
 from fstore.errors import ConfigurationError
@@ -47,6 +47,15 @@ def _refuse_code_on_the_wire(**_: Any) -> None:
     if dangerous & accepted or accepted - {"json", "application/json"}:
         fault = f"workers accept JSON only, but Celery is set to accept {sorted(accepted)}; unset CELERY_* variables"
         raise SystemExit(str(ConfigurationError([fault])))
+
+
+@celeryd_init.connect
+def _refuse_missing_features(**_: Any) -> None:
+    """Start only with every feature module imported: a worker without one would refuse each request for it."""
+    try:
+        features.load_modules(settings.feature_modules)
+    except ConfigurationError as error:
+        raise SystemExit(str(error)) from error
 
 
 @worker_process_init.connect

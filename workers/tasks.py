@@ -7,7 +7,7 @@ from typing import Any
 
 from fstore import broker, compute, upkeep
 from fstore.errors import FeatureStoreError
-from fstore.messages import parse_compute, parse_publish
+from fstore.messages import parse_compute, parse_compute_many, parse_publish
 from fstore.model import Status
 from workers import policy, process
 from workers.app import app
@@ -37,6 +37,19 @@ def get_or_compute(self: FstoreTask, request: dict[str, Any]) -> dict[str, Any]:
     if outcome.status is Status.HIT and self.request.retries:
         outcome = replace(outcome, status=Status.COALESCED)  # it waited for what another request had computed
     return outcome.as_dict()
+
+
+@app.task(name=broker.GET_OR_COMPUTE_MANY, bind=True, **_lost)
+def get_or_compute_many(self: FstoreTask, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Answer several requests in one task, each with its own dict; see ``fstore.compute.get_or_compute_many``.
+
+    A key that another worker computes is answered ``coalesced`` without a path: ask
+    for it again.
+    """
+    try:
+        return compute.get_or_compute_many(process.resources(), parse_compute_many(requests), phase=self.phase)
+    except policy.TRANSIENT as error:
+        raise policy.try_again(self, error) from error
 
 
 @app.task(name=broker.PUBLISH, bind=True, **_lost)

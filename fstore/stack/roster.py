@@ -21,7 +21,7 @@ from fstore.stack.layout import Layout
 from fstore.stack.ports import choose_port, is_free
 
 QUEUES = ("compute", "write", "upkeep")
-FLOWER_COLUMNS = "name,state,kwargs,result,received,runtime,worker"
+FLOWER_COLUMNS = "name,uuid,state,kwargs,result,received,runtime,worker"
 _READY_LINE = re.compile(r"\bready\.")
 _BEAT_LINE = re.compile(r"\bbeat: Starting")
 

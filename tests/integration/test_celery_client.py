@@ -102,6 +102,31 @@ def test_requests_for_a_key_that_is_being_computed_share_it(staffed, raw_file, t
     assert other["status"] == "computed"
 
 
+def test_one_task_answers_many_requests_each_for_itself(staffed, raw_file):
+    """``fstore.get_or_compute_many`` gives every request its own answer or error, in their order."""
+    code = """
+import json, sys
+from workers.tasks import get_or_compute_many
+
+print(json.dumps(get_or_compute_many.delay(json.loads(sys.argv[1])).get(timeout=40)))
+"""
+    tag = uuid.uuid4().hex
+    good = [wanted(raw_file, config={"factor": n, "tag": tag}) for n in (2, 3)]
+    bad = wanted(raw_file, feature="tests.sample_features:unknown")
+
+    first, failed, second, again = client(staffed, good[0], bad, good[1], good[0], code=code)
+
+    assert [first["status"], failed["status"], second["status"], again["status"]] == [
+        "computed",
+        "failed",
+        "computed",
+        "hit",
+    ]
+    assert failed["error"]["type"] == "FeatureNotRegistered"
+    assert again["path"] == first["path"]
+    pd.testing.assert_frame_equal(staffed.store.load(second), RAW * 3)
+
+
 def test_errors_reach_a_plain_client_by_name(staffed, raw_file, tmp_path):
     """The function's own error as ``ComputeFailed``, a bad request as what is wrong with it; nobody waits for a timeout."""
     outside = tmp_path / "outside.parquet"

@@ -133,6 +133,18 @@ def test_a_killed_leader_is_replaced(hasty, workers, tmp_path, leader):
     assert_settled(hasty, config)
 
 
+def test_a_long_computation_is_left_alone_while_its_worker_lives(hasty, workers, tmp_path):
+    """The lease is renewed for as long as it takes: one start, however many wait and nudge."""
+    config = {"seconds": 5.0, "marks": str(tmp_path)}
+    waiters = [Asking(hasty.store, config) for _ in range(3)]
+
+    for waiter in waiters:
+        assert waiter.answered().equals(RAW.head(3))
+
+    assert len(starts(tmp_path)) == 1
+    assert_settled(hasty, config)
+
+
 def test_a_killed_worker_process_is_replaced(hasty, workers, tmp_path):
     """kill -9 in the middle of a computation, as when memory runs out: it is started again, and answers everybody."""
     config = {"seconds": 2.0, "marks": str(tmp_path)}
