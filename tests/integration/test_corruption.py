@@ -136,13 +136,22 @@ def fetch(store, raw, config):
     return store.get_or_compute("ROT", raw, config, sample_features.slow, timeout=60)
 
 
+def condemn_unused(house, entry) -> None:
+    """Hide an entry as a collection hides one that nobody used."""
+    (hidden,) = house.store.resources.database.query(
+        "UPDATE manifest SET state = 'condemned', condemned_ts = now() WHERE key = %(key)s RETURNING key",
+        {"key": entry.key},
+    )
+    assert hidden == (entry.key,)
+
+
 def test_a_condemned_entry_is_taken_back_instead_of_computed_again(staffed, tmp_path):
     """Asked for within the grace period, the file that is still there answers, and no job is left behind."""
     raw = raw_of(20)
     config = {"rows": 5, "seconds": 0, "marks": str(tmp_path / "marks")}
     fetch(staffed.store, raw, config)
     entry = staffed.store.peek("ROT", raw, config, sample_features.slow)
-    assert staffed.store.invalidate(key=entry.key) == 1
+    condemn_unused(staffed, entry)
     assert staffed.store.peek("ROT", raw, config, sample_features.slow) is None
 
     found = fetch(staffed.store, raw, config)
@@ -153,13 +162,29 @@ def test_a_condemned_entry_is_taken_back_instead_of_computed_again(staffed, tmp_
     assert staffed.store.resources.jobs.find(entry.key) is None
 
 
+def test_an_invalidated_entry_is_computed_anew(staffed, tmp_path):
+    """Whoever invalidates does not want the old numbers back, however right their bytes are."""
+    raw = raw_of(22)
+    config = {"rows": 5, "seconds": 0, "marks": str(tmp_path / "marks")}
+    fetch(staffed.store, raw, config)
+    entry = staffed.store.peek("ROT", raw, config, sample_features.slow)
+    assert staffed.store.invalidate(key=entry.key) == 1
+    assert staffed.store.invalidate(key=entry.key) == 0
+    assert staffed.store.peek("ROT", raw, config, sample_features.slow) is None
+
+    assert fetch(staffed.store, raw, config).equals(raw.head(5))
+
+    assert staffed.store.peek("ROT", raw, config, sample_features.slow).path != entry.path
+    assert len(list((tmp_path / "marks").iterdir())) == 2
+
+
 def test_a_condemned_entry_with_a_rotten_file_is_computed_again(staffed, tmp_path):
     """Taking back verifies every byte."""
     raw = raw_of(21)
     config = {"rows": 5, "seconds": 0, "marks": str(tmp_path / "marks")}
     fetch(staffed.store, raw, config)
     entry = staffed.store.peek("ROT", raw, config, sample_features.slow)
-    staffed.store.invalidate(key=entry.key)
+    condemn_unused(staffed, entry)
     rewrite(staffed.root / entry.path, flipped(0.5))
 
     assert fetch(staffed.store, raw, config).equals(raw.head(5))
