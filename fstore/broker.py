@@ -120,6 +120,10 @@ class Broker:
         self._parents_app: Celery | None = None
         self._guard = threading.Lock()
         forget_in_children(self)
+        if settings.redis_url is not None:
+            # Built now rather than at the first send, which happens while others wait for its dedup lock.
+            app = self._client()
+            _ = app.amqp.producer_pool, app.amqp.router, app.backend
 
     def forget_after_fork(self) -> None:
         """Leave the parent's connections alone; the next message opens new ones."""
@@ -183,4 +187,5 @@ class Broker:
                 self._app = Celery("fstore-client", set_as_current=False)
                 self._app.conf.update(celery_config(self._settings))
                 self._app.conf.update(task_ignore_result=True, task_publish_retry=False, worker_send_task_events=False)
+                self._app.conf.update(result_backend="disabled://")  # nobody here waits on a Celery result
             return self._app

@@ -34,7 +34,7 @@ from fstore.messages import RawReference, parse_compute
 from fstore.model import JobState, Locator, ParquetSource, Status
 from fstore.resources import Resources
 
-FIRST_WAIT_S = 0.05
+FIRST_WAIT_S = 0.1  # a hint is quicker; polling more often only takes time from the one who leads
 LONGEST_WAIT_S = 1.0
 NUDGE_EVERY_S = 2.0
 START_WITHIN_S = 5.0  # who does not wait for the result does not wait long for a server either
@@ -97,7 +97,7 @@ class Flight:
                 if left <= 0:
                     yield from self._give_up()
                     return
-                wait_s = FIRST_WAIT_S if progress else min(wait_s * 1.5, LONGEST_WAIT_S)
+                wait_s = FIRST_WAIT_S if progress else min(wait_s * 2, LONGEST_WAIT_S)
                 hint.wait(min(left, wait_s * random.uniform(0.5, 1.5)))  # noqa: S311 jitter
                 hint.clear()
 

@@ -27,6 +27,7 @@ from fstore.model import Entry, EntryState, Locator, ParquetSource, Request
 from fstore.resources import Resources
 from fstore.settings import Settings
 from fstore.ticket import Ticket
+from fstore.warming import warm_up
 
 
 class FeatureStore:
@@ -34,8 +35,8 @@ class FeatureStore:
 
     Give settings by name (``root`` is ``FEATURE_STORE_PATH``); what is not given
     comes from the environment, a YAML file, or a local stack running on ``root``.
-    Safe to share between threads and across forks. Nothing is connected before the
-    first request.
+    Safe to share between threads and across forks. Connections are opened in the
+    background; servers that are away are not an error before the first request.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class FeatureStore:
         given = {**settings, **({"path": root} if root is not None else {})}
         chosen = bootstrap.load_settings(given, config_file=Path(config_file) if config_file is not None else None)
         self._resources = bootstrap.open_resources(chosen, role="trainer")
+        warm_up(self._resources)
 
     @classmethod
     def over(cls, resources: Resources) -> FeatureStore:
