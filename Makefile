@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 TEST_WORKERS ?= 2
 
-.PHONY: help demo test check lint types contracts faults bench clean
+.PHONY: help demo test slow check lint types contracts faults bench clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -15,6 +15,9 @@ demo: $(VENV)/.run ## twenty trainers share one cache on an embedded stack
 
 test: $(VENV)/.dev ## run the test suite, real servers included
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) --cov --cov-branch --cov-fail-under=85
+
+slow: $(VENV)/.dev ## the tests that wait or install for minutes
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) -m slow
 
 check: lint types contracts test ## what CI runs: lint, types, import contracts, tests
 

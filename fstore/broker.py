@@ -141,7 +141,10 @@ class Broker:
     def workers_by_queue(self, *, timeout_s: float = 2.0) -> dict[str, list[str]]:
         """Ask all workers which queues they serve, and return those that answer in time, by queue; raises ``BrokerUnavailable``."""
         try:
-            answers = self._client().control.inspect(timeout=timeout_s).active_queues() or {}
+            # Nobody at all is more often a busy host than a dead one: asked once more, with patience.
+            control = self._client().control
+            patience = (timeout_s, 3 * timeout_s)
+            answers = next(filter(None, (control.inspect(timeout=s).active_queues() for s in patience)), {})
         except (OperationalError, OSError, RuntimeError) as error:
             raise BrokerUnavailable("asking for workers", str(error) or type(error).__name__) from error
         found: dict[str, list[str]] = {queue: [] for queue in QUEUES}

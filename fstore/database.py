@@ -80,6 +80,9 @@ class Database:
         except ManifestUnavailable as error:
             if isinstance(error, _ANSWERED) or deadline.is_due():
                 raise
+            # Where one pooled connection is dead the others are too, though their sockets may not say so yet.
+            stale, self._pool = self._pool, self._pool.recreate()
+            stale.dispose()
             return self._run(sql, params)
 
     def transact(

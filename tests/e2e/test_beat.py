@@ -41,6 +41,7 @@ def start_celery(stack: ExitStack, environment: dict[str, str], folder: Path, na
     stack.callback(stop_group, process)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(170)
 def test_beat_runs_all_upkeep_once_and_flower_shows_it(servers, tmp_path):
     """Two Beats, one of them with a corrupt schedule file: each kind of upkeep runs, collections once a minute, all seen in Flower."""

@@ -106,6 +106,7 @@ def test_the_main_job_on_made_up_data(room: Path) -> None:
     assert_nothing_left(room)
 
 
+@pytest.mark.slow
 def test_a_demo_that_is_kept_can_be_looked_at(room: Path) -> None:
     """With --keep the stack stays, on real data if there are any: every look finds what the demo left, down stops it."""
     root = room / "kept here"

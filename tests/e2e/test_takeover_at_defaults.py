@@ -6,6 +6,7 @@ import threading
 import time
 
 import pandas as pd
+import pytest
 
 from tests import sample_features
 from tests.conftest import stop_group
@@ -14,6 +15,7 @@ from tests.waiting import eventually
 RAW = pd.DataFrame({"price": [1.0, 2.0, 3.0]})
 
 
+@pytest.mark.slow
 def test_a_killed_worker_delays_its_waiters_by_at_most_45_seconds(house, tmp_path):
     """Killed in the middle of a computation with all its processes; another worker takes over when the lease is out."""
     config = {"seconds": 1.0, "marks": str(tmp_path / "marks")}

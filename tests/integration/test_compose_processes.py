@@ -130,6 +130,7 @@ def test_a_worker_stops_within_its_grace(site: Site) -> None:
     site.start("worker-write")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_dockerfile_installs_in_a_clean_environment(tmp_path: Path) -> None:
     """The image's own install steps, with nothing but the files it copies, give an environment whose commands run."""

@@ -163,6 +163,7 @@ def test_nobody_enters_without_a_password(guarded: Guarded) -> None:
         client.ping()
 
 
+@pytest.mark.slow
 def test_every_user_can_do_its_work(guarded: Guarded, servers: Servers, tmp_path: Path) -> None:
     """Trainers, workers, upkeep, Beat's ping and Flower's questions all pass, and the server's log shows no denial."""
     raw = pd.DataFrame({"p": np.arange(100.0)})
