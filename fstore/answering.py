@@ -36,11 +36,16 @@ class Delivery:
         """Return the frame in the wanted form, or raise the error."""
         if self.error is not None:
             raise self.error
-        if isinstance(self.result, Mapped):
-            return self.result.table if returns == "arrow" else self.result.frame()
-        if returns == "arrow":
-            return results.encode(self.result)
-        return self.result if isinstance(self.result, pd.DataFrame) else results.decode(results.encode(self.result))
+        return in_form(self.result, returns)
+
+
+def in_form(result: Any, returns: Returns) -> Any:
+    """Return a table, a mapped entry or a bare result as the frame or table that is wanted."""
+    if isinstance(result, Mapped):
+        return result.table if returns == "arrow" else result.frame()
+    if returns == "arrow":
+        return results.encode(result)
+    return result if isinstance(result, pd.DataFrame) else results.decode(results.encode(result))
 
 
 def deliver(resources: Resources, asked: Question, *, seconds: float) -> Delivery:

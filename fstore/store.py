@@ -10,11 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-import pandas as pd
-import pyarrow as pa
-
-from fstore import accounts, bootstrap, deadline, results, upkeep
-from fstore.answering import Returns, deliver, deliver_many
+from fstore import accounts, bootstrap, deadline, upkeep
+from fstore.answering import Returns, deliver, deliver_many, in_form
 from fstore.asking import Question, ask, identify, question
 from fstore.errors import EntryCorrupt, FeatureStoreError, InvalidRequest
 from fstore.explaining import Explanation, explain
@@ -23,7 +20,8 @@ from fstore.fingerprint import Identified
 from fstore.flight import Flight
 from fstore.keys import canonical_config, check_symbol
 from fstore.local_features import LocalFeature
-from fstore.model import Entry, EntryState, Locator, ParquetSource, Request
+from fstore.model import Entry, EntryState, ParquetSource, Request
+from fstore.reading import read_entry
 from fstore.resources import Resources
 from fstore.settings import Settings
 from fstore.ticket import Ticket
@@ -187,7 +185,10 @@ class FeatureStore:
             raise EntryCorrupt(
                 str(answer["key"]), str(answer.get("path")), "is no longer in the manifest; ask for it again"
             )
-        return self._load(found, _checked(returns))
+        result = read_entry(self._resources, found)
+        if result is None:
+            raise EntryCorrupt(found.key, found.path, "was found wrong and is hidden now; ask for it again")
+        return in_form(result, _checked(returns))
 
     def ingest(self, frame_or_table: object, path: str | Path) -> ParquetSource:
         """Write raw data as Parquet whose footer carries the fingerprint, so that nobody has to scan it again."""
@@ -232,11 +233,6 @@ class FeatureStore:
 
     def _seconds(self, timeout: float | None) -> float:
         return self.settings.request_timeout_s if timeout is None else timeout
-
-    def _load(self, found: Locator, returns: Returns) -> pd.DataFrame | pa.Table:
-        table = self._resources.files.read(found)
-        self._resources.recorder.used(found.key)
-        return table if returns == "arrow" else results.decode(table)
 
 
 def connect(root: str | Path | None = None, **settings: Any) -> FeatureStore:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fstore.errors import EntryCorrupt
 from fstore.model import EntryState
 from tests import sample_features
 from tests.conftest import House
@@ -134,6 +135,21 @@ def test_many_callers_of_a_rotten_entry_compute_it_once(staffed, tmp_path):
 
 def fetch(store, raw, config):
     return store.get_or_compute("ROT", raw, config, sample_features.slow, timeout=60)
+
+
+def test_loading_an_answer_whose_file_rotted_hides_the_entry(staffed, tmp_path):
+    """``load`` verifies like every read: a typed error, and the next request computes anew."""
+    raw = raw_of(23)
+    config = {"rows": 5, "seconds": 0}
+    fetch(staffed.store, raw, config)
+    entry = staffed.store.peek("ROT", raw, config, sample_features.slow)
+    rewrite(staffed.root / entry.path, flipped(0.5))
+
+    with pytest.raises(EntryCorrupt, match="ask for it again"):
+        staffed.store.load({"key": entry.key})
+
+    assert staffed.store.peek("ROT", raw, config, sample_features.slow) is None
+    assert fetch(staffed.store, raw, config).equals(raw.head(5))
 
 
 def condemn_unused(house, entry) -> None:
