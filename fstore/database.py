@@ -62,7 +62,7 @@ class Database:
         self._application_name = application_name
         self._connect_timeout_s = connect_timeout_s
         self._last_used: weakref.WeakKeyDictionary[pg.connection, float] = weakref.WeakKeyDictionary()
-        self._down_until = 0.0
+        self._down_until, self._down_why = 0.0, ""
         self._most = pool_size + OVERFLOW
         self._slots = threading.BoundedSemaphore(self._most)  # waits as long as the call may; the pool itself cannot
         self._pool = QueuePool(
@@ -179,12 +179,13 @@ class Database:
 
     def _connect(self) -> pg.connection:
         if time.monotonic() < self._down_until:
-            raise ManifestUnavailable("connecting", "did not answer a moment ago")
+            raise ManifestUnavailable("connecting", self._down_why)
         seconds = deadline.remaining(self._connect_timeout_s)
         try:
             return self._connect_now(seconds)
-        except (psycopg2.OperationalError, ManifestUnavailable):
+        except (psycopg2.OperationalError, ManifestUnavailable) as error:
             if seconds >= self._connect_timeout_s:  # a caller in a hurry says nothing about the server
+                self._down_why = " ".join(map(str, error.args[-1:])).strip().partition("\n")[0]
                 self._down_until = time.monotonic() + PAUSE_AFTER_FAILURE_S
             raise
 

@@ -67,6 +67,11 @@ class Settings(BaseSettings):
     redis_url: RedisUrl | None = Field(None, description="Redis for locks, usage and Celery's messages")
     feature_modules: ModuleNames = Field(("fstore.intraday",), description="modules whose features may be computed")
     data_roots: Folders = Field((), description="folders raw data may be read from, besides the store")
+    raw_max_rows: Whole = Field(10**10, ge=0, description="rows that a raw Parquet file may have")
+    raw_max_columns: Whole = Field(20_000, ge=1, description="columns that a raw Parquet file may have")
+    raw_max_row_groups: Whole = Field(100_000, ge=1, description="row groups that a raw Parquet file may have")
+    raw_max_footer_bytes: Size = Field(64 * 1024**2, ge=1024, description="size that its footer may have")
+    raw_max_expansion: Whole = Field(1000, ge=1, description="decoded bytes for each byte of it, from 1 GiB on")
 
     tick_data_threshold_mb: Real = Field(100, ge=0, description="raw data above this size get a footer fingerprint")
     hash_policy: Literal["full", "tail"] = Field("full", description="'tail' hashes the last rows only: unsafe")
@@ -101,12 +106,18 @@ class Settings(BaseSettings):
     worker_start_method: Literal["fork", "spawn"] = Field("fork", description="how a worker makes its children")
     worker_max_tasks_per_child: Whole = Field(100, ge=1, description="tasks after which a child is replaced")
     worker_max_memory_mb: Whole = Field(1500, ge=64, description="memory above which a child is replaced")
+    worker_memory_limit_mb: Whole | None = Field(
+        None, ge=256, description="memory a child may have; all there is if unset"
+    )
 
     log_format: Literal["auto", "json", "text"] = Field("auto", description="'auto' is text on a terminal, else JSON")
     log_level: LogLevel = Field("INFO", description="lowest level that is logged")
+    trace_exporter: str | None = Field(None, description="OpenTelemetry exporter of the workers' spans, by its name")
     enable_metrics: bool = Field(True, description="offer Prometheus metrics")
     performance_tracking: bool = Field(True, description="keep timings of hits and computations")
-    signing_key: SigningKey | None = Field(None, description="secret that signs task messages")
+    signing_key: SigningKey | None = Field(
+        None, description="secret that signs messages; several, with commas between: the first signs"
+    )
 
     pg_bindir: Folder | None = Field(None, description="Postgres binaries for the local stack")
     redis_server: Folder | None = Field(None, description="Redis binary for the local stack")
@@ -185,7 +196,8 @@ def load(
 def celery_overrides(environ: Mapping[str, str] | None = None) -> Mapping[str, str]:
     """Find variables by which Celery would replace fstore's broker without a word; values are masked."""
     environ = os.environ if environ is None else environ
-    names = ("CELERY_BROKER_URL", "CELERY_RESULT_BACKEND", "CELERY_CONFIG_MODULE")
+    urls = ("CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL", "CELERY_RESULT_BACKEND")
+    names = (*urls, "CELERY_CONFIG_MODULE", "CELERY_LOADER", "CELERY_CUSTOM_WORKER_POOL")
     return {name: masked(environ[name]) for name in names if environ.get(name)}
 
 

@@ -62,7 +62,9 @@ def run(wish: Wish, *, say: Say, watch: Watch) -> Outcome:
 
         state = ready()
         chosen = settings.load(
-            {"path": root, "postgres_url": state.postgres_url, "redis_url": state.redis_url}, environ={}
+            {"path": root, "postgres_url": state.postgres_url, "redis_url": state.redis_url},
+            environ={},
+            stack={"signing_key": state.settings.get("FEATURE_STORE_SIGNING_KEY")},
         )
         with FeatureStore.over(bootstrap.open_resources(chosen, role="demo")) as store:
             _refuse_unless_empty(store.resources)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from fstore import features
+from fstore import features, tracing
 from fstore import settings as settings_
 from fstore.errors import ConfigurationError, StorageUnavailable
 from fstore.inventory import Inventory
@@ -72,12 +72,24 @@ def check_settings(chosen: Settings) -> Iterator[Finding]:
         )
     else:
         yield ok("visibility timeout", f"{visibility:g} s, twice the compute limit of {limit:g} s")
+    if chosen.trace_exporter is not None:
+        yield from _check_exporter(chosen.trace_exporter)
     if chosen.hash_policy == "tail":
         yield warning(
             "hash policy",
             "'tail' does not see a correction inside the data",
             "set FEATURE_STORE_HASH_POLICY=full unless you know why not",
         )
+
+
+def _check_exporter(name: str) -> Iterator[Finding]:
+    try:
+        tracing.find_exporter(name)
+    except ConfigurationError as error:
+        for text in error.faults:
+            yield fault("trace exporter", text, "a worker refuses to start without it")
+    else:
+        yield ok("trace exporter", name)
 
 
 def check_packages() -> Iterator[Finding]:

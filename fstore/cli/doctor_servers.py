@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from fstore import schema
 from fstore.broker import QUEUES
@@ -57,7 +58,7 @@ def check_postgres(resources: Resources) -> Iterator[Finding]:
 
 
 def check_redis(resources: Resources) -> Iterator[Finding]:
-    """Ask Redis for its version, its eviction policy and its clock."""
+    """Ask Redis for its version, its eviction policy, its persistence and its clock."""
     try:
         began = time.time()
         about, now = resources.coordination.server()
@@ -75,15 +76,8 @@ def check_redis(resources: Resources) -> Iterator[Finding]:
         yield fault("redis", f"version {version}", "6.2 or newer is needed")
     else:
         yield ok("redis", f"version {version} answers in {1000 * (ended - began):.1f} ms")
-    policy, most = about.get("maxmemory_policy", "unknown"), int(about.get("maxmemory", 0))
-    if policy == "noeviction" or not most:
-        yield ok("redis memory", f"maxmemory {most or 'unlimited'}, policy {policy}: no task message is ever evicted")
-    else:
-        yield warning(
-            "redis memory",
-            f"policy {policy} may evict task messages, which costs time",
-            "set maxmemory-policy noeviction",
-        )
+    yield _eviction(about)
+    yield _persistence(about)
     yield _skew("Redis", (began + ended) / 2, now)
 
 
@@ -157,6 +151,33 @@ def _check_upkeep(resources: Resources) -> Iterator[Finding]:
         )
     else:
         yield ok("beat", f"jobs were reconciled {age_s:.0f} s ago")
+
+
+def _eviction(about: Mapping[str, Any]) -> Finding:
+    """Judge the policy even while memory is unlimited: it acts on the day that somebody sets a limit."""
+    policy, most = about.get("maxmemory_policy", "unknown"), int(about.get("maxmemory", 0))
+    text = f"maxmemory {most or 'unlimited'}, policy {policy}"
+    if policy == "noeviction":
+        return ok("redis memory", f"{text}: neither a lock nor a task message is ever evicted")
+    return fault(
+        "redis memory", f"{text}: locks and task messages may be evicted", "CONFIG SET maxmemory-policy noeviction"
+    )
+
+
+def _persistence(about: Mapping[str, Any]) -> Finding:
+    """Redis may lose everything without harm to results, but not without loss of time; one that cannot save refuses writes."""
+    failing = [name for name in ("rdb_last_bgsave_status", "aof_last_write_status") if about.get(name, "ok") != "ok"]
+    if failing:
+        return fault(
+            "redis persistence", f"{', '.join(failing)} is not ok: Redis refuses writes", "see its log; free its disk"
+        )
+    if int(about.get("aof_enabled", 0)):
+        return ok("redis persistence", "appendonly yes: a restart loses a second of messages at most")
+    return warning(
+        "redis persistence",
+        "appendonly no: a restart loses messages and usage notes; jobs are sent again later",
+        "set appendonly yes, unless a delay after its restarts is no matter",
+    )
 
 
 def _skew(server: str, here: float, there: float) -> Finding:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
 
-import redis
-
-from tests.conftest import House, run_sql
+from tests.conftest import REPOSITORY, House
 from tests.integration.commands import Said, fstore
 
 
@@ -31,7 +32,8 @@ def test_a_healthy_store_has_no_faults(house: House) -> None:
     assert set.union(*found.values()) == {"ok"}
     assert set(found) >= {
         "settings", "celery variables", "visibility timeout", "packages", "feature modules", "store folder", "free space",
-        "data roots", "postgres", "lock timeout", "clock", "tables", "store id", "jobs", "redis", "redis memory", "workers",
+        "data roots", "postgres", "lock timeout", "clock", "tables", "store id", "jobs", "redis", "redis memory",
+        "redis persistence", "workers",
     }  # fmt: skip
     assert "0 faults" in fstore(house, "doctor").out
 
@@ -67,36 +69,6 @@ def test_servers_that_are_away_are_faults(house: House, tmp_path: Path) -> None:
     assert all(f["advice"] for f in said.json["findings"] if f["level"] != "ok")
 
 
-def test_folder_and_database_of_different_stores_are_a_fault(house: House) -> None:
-    """A folder that carries another store's id is found before it does harm."""
-    (house.root / "STORE_ID").write_text("0" * 32)
-
-    assert "fault" in levels(fstore(house, "doctor", "--json"))["store id"]
-
-
-def test_missing_tables_are_a_fault(house: House) -> None:
-    """A database without this version's tables names the command that makes them."""
-    run_sql(house.environment["FEATURE_STORE_POSTGRES_URL"], "DROP TABLE alembic_version")
-
-    (finding,) = [f for f in fstore(house, "doctor", "--json").json["findings"] if f["check"] == "tables"]
-
-    assert finding["level"] == "fault"
-    assert "fstore migrate" in finding["advice"]
-
-
-def test_an_eviction_policy_that_costs_time_is_a_warning(house: House) -> None:
-    """A Redis that may drop task messages is no fault, as Postgres is the truth, but worth a line."""
-    client: Any = redis.Redis.from_url(house.environment["FEATURE_STORE_REDIS_URL"])
-    client.config_set("maxmemory", "100mb")
-    client.config_set("maxmemory-policy", "allkeys-lru")
-    try:
-        assert levels(fstore(house, "doctor", "--json"))["redis memory"] == {"warning"}
-    finally:
-        client.config_set("maxmemory-policy", "noeviction")
-        client.config_set("maxmemory", "0")
-        client.close()
-
-
 def test_a_folder_that_is_not_there_is_a_fault(house: House, tmp_path: Path) -> None:
     """A store folder that does not exist, and settings that contradict each other, are told one by one."""
     missing = fstore(house, "doctor", "--json", "--root", tmp_path / "none")
@@ -106,6 +78,25 @@ def test_a_folder_that_is_not_there_is_a_fault(house: House, tmp_path: Path) -> 
     faults = [f for f in wrong.json["findings"] if f["check"] == "settings"]
     assert wrong.code == 1
     assert len(faults) >= 2
+
+
+def test_a_package_of_a_stranger_is_found(house: House, tmp_path: Path) -> None:
+    """A folder called ``workers`` that would be imported in place of ours is named with where it lies."""
+    (tmp_path / "elsewhere" / "workers").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "workers" / "__init__.py").touch()
+    path = os.pathsep.join([str(tmp_path / "elsewhere"), str(REPOSITORY)])
+
+    done = subprocess.run(
+        [sys.executable, "-m", "fstore.cli", "doctor", "--before-start", "--json"],
+        env={**os.environ, **house.environment, "PYTHONPATH": path}, cwd=tmp_path,
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+    found = [f for f in json.loads(done.stdout)["findings"] if f["check"] == "packages"]
+    assert done.returncode == 1
+    assert [f["level"] for f in found] == ["ok", "ok", "ok", "fault"]
+    assert any(str(tmp_path / "elsewhere" / "workers") in f["detail"] for f in found)
+    assert "PYTHONPATH" in found[-1]["advice"]
 
 
 def test_config_shows_values_and_origins_and_masks_secrets(house: House, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import http.client
+import json
 import os
 import queue
 import shutil
@@ -152,6 +153,24 @@ def test_features_of_the_callers_folder_are_computed(stack, home):
     )
 
     assert done.stdout.strip() == "[2.0, 5.0]", done.stderr
+
+
+def test_the_doctor_finds_no_fault(stack, home):
+    """On a stack just started every check passes or, for what needs a minute to show, warns; the exit code is 0."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "fstore.cli", "doctor", "--json", "--root", stack.root],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([HOME, os.environ.get("PYTHONPATH", "")])},
+        cwd=home,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    report = json.loads(done.stdout)
+    assert [found for found in report["findings"] if found["level"] == "fault"] == []
+    assert (done.returncode, report["healthy"]) == (0, True)
+    assert {found["check"] for found in report["findings"] if found["level"] == "warning"} <= {"beat", "free space"}
 
 
 def test_a_killed_worker_comes_back_with_new_children(stack, home):

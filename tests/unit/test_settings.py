@@ -341,6 +341,10 @@ def test_variables_that_redirect_celery_are_found():
 
     assert found == {"CELERY_BROKER_URL": "redis://:********@h/1"}
     assert settings.celery_overrides({"CELERY_CONFIG_MODULE": "mine"}) == {"CELERY_CONFIG_MODULE": "********"}
+    assert set(settings.celery_overrides({"CELERY_BROKER_READ_URL": "redis://h/1", "CELERY_LOADER": "mine"})) == {
+        "CELERY_BROKER_READ_URL",
+        "CELERY_LOADER",
+    }
 
 
 def test_every_setting_explains_itself():
