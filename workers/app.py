@@ -15,18 +15,22 @@ from celery.signals import (
     worker_process_shutdown,
     worker_ready,
 )
+from celery.states import FAILURE
 
-from fstore import features, logs
+from fstore import features, logs, tracing
 from fstore.bootstrap import load_settings
 from fstore.broker import celery_config
 from fstore.errors import ConfigurationError
 from fstore.logs import configure_logging
-from workers import process
+from workers import process, refusals
+from workers.last_resort import LastResort
+from workers.phases import board
 from workers.task import FstoreTask, request_of
 
 settings = load_settings()
 app = Celery("fstore", task_cls=FstoreTask, include=["workers.tasks"])
-app.conf.update(celery_config(settings))
+app.conf.update(celery_config(settings, refused=refusals.note))
+app.steps["worker"].add(LastResort)
 celery_app = app
 
 
@@ -50,10 +54,12 @@ def _refuse_code_on_the_wire(**_: Any) -> None:
 
 
 @celeryd_init.connect
-def _refuse_missing_features(**_: Any) -> None:
-    """Start only with every feature module imported: a worker without one would refuse each request for it."""
+def _refuse_what_is_missing(**_: Any) -> None:
+    """Start only with every feature module imported: a worker without one would refuse each request for it; so with exporters."""
     try:
         features.load_modules(settings.feature_modules)
+        if settings.trace_exporter is not None:
+            tracing.find_exporter(settings.trace_exporter)
     except ConfigurationError as error:
         raise SystemExit(str(error)) from error
 
@@ -84,9 +90,15 @@ def _name_the_work(task_id: str, task: Any, args: Any = None, kwargs: Any = None
     request = request_of(args, kwargs) or {}
     about = {name: str(request.get(name) or "") for name in ("symbol", "feature", "key")}
     logs.unbind()
-    logs.bind(task=task.name, task_id=task_id, **about)
+    tracing.begin_task(task_id, task.name, task.request, **about)
+    logs.bind(task=task.name, task_id=task_id, trace_id=tracing.trace_id(), **about)
 
 
 @task_postrun.connect
-def _forget_the_work(**_: Any) -> None:
+def _forget_the_work(task_id: str, retval: Any = None, state: str | None = None, **_: Any) -> None:
+    board.clear()
+    error = retval if isinstance(retval, BaseException) and state == FAILURE else None
+    answer = retval if isinstance(retval, dict) else {}
+    came_to = {name: str(answer[name]) for name in ("key", "status") if name in answer}
+    tracing.end_task(task_id, error, **came_to)
     logs.unbind()

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from fstore import tracing
 from fstore.bootstrap import load_settings, open_resources
 from fstore.resources import Resources
 from fstore.settings import Settings
+from workers import memory
 
 _opened: tuple[int, Resources] | None = None
 _guard = threading.Lock()
@@ -30,7 +32,10 @@ def open_in_child() -> None:
     """Open the adapters when a child starts; one core a child is what the pool's size counts on."""
     pa.set_cpu_count(1)
     pa.set_io_thread_count(2)
-    resources()
+    memory.bound(resources().settings)
+    exporter = resources().settings.trace_exporter
+    if exporter is not None:
+        tracing.export(exporter)
 
 
 def close() -> None:
@@ -39,6 +44,7 @@ def close() -> None:
     if _opened is not None and _opened[0] == os.getpid():
         _opened[1].close()
     _opened = None
+    tracing.stop()
 
 
 def touch_heartbeat(settings: Settings) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from celery import Task
 
 from fstore.messages import short_repr
+from workers.phases import board
 
 
 class FstoreTask(Task):  # type: ignore[type-arg]
@@ -22,8 +23,8 @@ class FstoreTask(Task):  # type: ignore[type-arg]
         return super().apply_async(args, kwargs, *rest, **options)
 
     def phase(self, name: str) -> None:
-        """Show in Flower what this task is doing; ends with the task's own state."""
-        self.send_event(f"task-{name.lower()}")
+        """Show in Flower what this task is doing, if it does it for a while; ends with the task's own state."""
+        board.show(self, name)
 
 
 def request_of(args: Any, kwargs: Any) -> Mapping[str, Any] | None:

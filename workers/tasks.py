@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from fstore import broker, compute, upkeep
+from fstore import broker, compute, compute_many, upkeep
 from fstore.errors import FeatureStoreError
 from fstore.messages import parse_compute, parse_compute_many, parse_publish
 from fstore.model import Status
@@ -41,13 +41,13 @@ def get_or_compute(self: FstoreTask, request: dict[str, Any]) -> dict[str, Any]:
 
 @app.task(name=broker.GET_OR_COMPUTE_MANY, bind=True, **_lost)
 def get_or_compute_many(self: FstoreTask, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Answer several requests in one task, each with its own dict; see ``fstore.compute.get_or_compute_many``.
+    """Answer several requests in one task, each with its own dict; see ``fstore.compute_many``.
 
     A key that another worker computes is answered ``coalesced`` without a path: ask
     for it again.
     """
     try:
-        return compute.get_or_compute_many(process.resources(), parse_compute_many(requests), phase=self.phase)
+        return compute_many.get_or_compute_many(process.resources(), parse_compute_many(requests), phase=self.phase)
     except policy.TRANSIENT as error:
         raise policy.try_again(self, error) from error
 

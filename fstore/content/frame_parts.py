@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +11,12 @@ import pandas as pd
 
 from fstore.errors import UnhashableInput
 
+_SMALL_CELLS = 50_000
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A column or an index level; ``values`` can be sliced into pandas arrays without copying."""
+    """A column or an index level; ``values`` can be sliced into arrays without copying."""
 
     name: str
     dtype: Any
@@ -39,7 +42,7 @@ class Level:
 
 def parts_of(frame: pd.DataFrame) -> list[Part | Level]:
     """List the columns, then the index levels; a RangeIndex is no part, being three numbers."""
-    parts: list[Part | Level] = [Part(repr(name), column.dtype, column.array) for name, column in frame.items()]
+    parts: list[Part | Level] = [*_columns(frame)]
     index = frame.index
     if isinstance(index, pd.MultiIndex):
         for i, name in enumerate(index.names):
@@ -52,6 +55,25 @@ def parts_of(frame: pd.DataFrame) -> list[Part | Level]:
     elif not isinstance(index, pd.RangeIndex):
         parts.append(Part(f"index {index.name!r}", index.dtype, index))
     return parts
+
+
+def _columns(frame: pd.DataFrame) -> Iterator[Part]:
+    names = frame.columns.tolist()
+    dtypes = frame.dtypes.array
+    if 0 < frame.size <= _SMALL_CELLS and _is_plain_number(dtypes[0]) and all(dtype == dtypes[0] for dtype in dtypes):
+        # At once, and no series for each column: on small frames that is most of the time.
+        values = frame.to_numpy()
+        for position, name in enumerate(names):
+            yield Part(repr(name), dtypes[0], values[:, position])
+        return
+    # Under plain numbers as labels: pandas looks each label of an index of strings up at a high price.
+    numbered = frame.set_axis(range(len(names)), axis=1)
+    for name, (_, column) in zip(names, numbered.items(), strict=True):
+        yield Part(repr(name), column.dtype, column.array)
+
+
+def _is_plain_number(dtype: Any) -> bool:
+    return isinstance(dtype, np.dtype) and dtype.kind in "iuf"
 
 
 def _is_plain_integer(dtype: Any) -> bool:

@@ -20,8 +20,8 @@ MEMO_ENTRIES = 512
 _memo: dict[str, pa.Schema] = {}
 
 
-def schema_of(frame: pd.DataFrame) -> pa.Schema:
-    """Find the schema of the table that restores this frame, notes included.
+def schema_of(frame: pd.DataFrame, parts: list[Part | Level] | None = None) -> pa.Schema:
+    """Find the schema of the table that restores this frame, notes included; ``parts`` spares a caller that has them a second look.
 
     Raises ``UnhashableInput`` when there is none, so that nothing is ever computed
     from data that differ from what the caller holds.
@@ -29,7 +29,7 @@ def schema_of(frame: pd.DataFrame) -> pa.Schema:
     if not frame.columns.is_unique:
         twice = frame.columns[frame.columns.duplicated()][0]
         raise UnhashableInput(repr(twice), "two columns carry this label; rename one of them")
-    parts = parts_of(frame)
+    parts = parts_of(frame) if parts is None else parts
     shown = describe_frame(frame)
     missing = [
         missing_marker(np.asarray(part.array(0, len(frame))), part.name) if part.dtype == np.dtype(object) else None

@@ -17,10 +17,11 @@ from fstore.content.frame_schema import schema_of
 _NUMPY_KINDS = "biuf"
 
 
-def columns_of(frame: pd.DataFrame, schema: pa.Schema) -> list[Column]:
-    """List the columns, then the index levels, in the order of ``schema``'s fields."""
+def columns_of(frame: pd.DataFrame, schema: pa.Schema | None = None) -> tuple[pa.Schema, list[Column]]:
+    """Return the schema, found here unless it is given, and the columns, then the index levels, in the order of its fields."""
     parts = parts_of(frame)
-    return [_column(part, field.type, len(frame)) for part, field in zip(parts, schema, strict=True)]
+    schema = schema_of(frame, parts) if schema is None else schema
+    return schema, [_column(part, field.type, len(frame)) for part, field in zip(parts, schema, strict=True)]
 
 
 def batches_of(frame: pd.DataFrame, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -38,8 +39,9 @@ def table_of(frame: pd.DataFrame) -> pa.Table:
 
     Unlike ``pa.Table.from_pandas`` this keeps NaN apart from null and keeps NaN bits.
     """
-    schema = schema_of(frame)
-    arrays = [_arrow(part, field.type, len(frame)) for part, field in zip(parts_of(frame), schema, strict=True)]
+    parts = parts_of(frame)
+    schema = schema_of(frame, parts)
+    arrays = [_arrow(part, field.type, len(frame)) for part, field in zip(parts, schema, strict=True)]
     if not arrays:
         return pa.Table.from_pandas(frame)
     return pa.Table.from_arrays(arrays, schema=schema)
@@ -51,7 +53,7 @@ def _column(part: Part | Level, kind: pa.DataType, rows: int) -> Column:
     if isinstance(part, Part):
         whole = part.array(0, rows)
         if isinstance(dtype, np.dtype) and dtype.kind in _NUMPY_KINDS:
-            return NumpyColumn(whole.to_numpy())
+            return NumpyColumn(np.asarray(whole))
         if isinstance(dtype, (pd.DatetimeTZDtype, pd.PeriodDtype)) or (
             isinstance(dtype, np.dtype) and dtype.kind in "mM"
         ):

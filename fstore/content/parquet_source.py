@@ -18,6 +18,7 @@ from blake3 import blake3
 
 from fstore.content.canonical import BLOCK_ROWS
 from fstore.content.description import FRAME_METADATA, describe
+from fstore.content.parquet_limits import check_tail, open_bounded, out_of_memory
 from fstore.content.parquet_types import INTENT_KEY, Intention
 from fstore.content.seal import find_footer, read_seal
 from fstore.errors import SourceChanged
@@ -91,7 +92,7 @@ def now_ns() -> int:
 def schema_of_source(source: ParquetSource) -> pa.Schema:
     """Read the schema of the table the source stands for, which is that of its first file."""
     first = files_of(source)[0]
-    return _plain(_intention(first, open_parquet(first)).schema)
+    return _plain(_intention(first, open_bounded(first)).schema)
 
 
 def batches(source: ParquetSource, *, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
@@ -99,7 +100,7 @@ def batches(source: ParquetSource, *, columns: list[str] | None = None) -> Itera
     files = files_of(source)
     schema = schema_of_source(source)
     for file in files:
-        opened = open_parquet(file)
+        opened = open_bounded(file)
         _check_agreement(source, schema, file, opened)
         yield from _file_batches(file, opened, schema, range(opened.num_row_groups), columns)
 
@@ -111,7 +112,7 @@ def read_table(source: ParquetSource) -> pa.Table:
 
 def read_rows(file: Path, schema: pa.Schema, *, first: int = 0, last: int = 0) -> pa.Table:
     """Read the first or the last rows of a file, and no row group that holds none of them."""
-    opened = open_parquet(file)
+    opened = open_bounded(file)
     groups = list(range(opened.num_row_groups))
     chosen: list[int] = []
     rows = 0
@@ -127,19 +128,9 @@ def estimated_bytes(source: ParquetSource) -> int:
     """Add up what the footers say about the uncompressed size of the data."""
     total = 0
     for file in files_of(source):
-        metadata = open_parquet(file).metadata
+        metadata = open_bounded(file).metadata
         total += sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
     return total
-
-
-def open_parquet(path: Path) -> pq.ParquetFile:
-    """Open a file for streaming with bounded memory, or raise ``SourceChanged``."""
-    try:
-        return pq.ParquetFile(str(path), pre_buffer=False, buffer_size=1 << 20, page_checksum_verification=True)
-    except FileNotFoundError as exc:
-        raise SourceChanged(str(path), "there is no such file; check the path") from exc
-    except (pa.ArrowException, OSError) as exc:
-        raise SourceChanged(str(path), f"is not a readable Parquet file ({exc})") from exc
 
 
 def _file_batches(
@@ -153,6 +144,8 @@ def _file_batches(
             count += 1
         if not count:
             yield _as(schema, own.no_rows(columns or schema.names))
+    except MemoryError as exc:
+        raise out_of_memory(file) from exc
     except (pa.ArrowException, OSError) as exc:
         raise SourceChanged(str(file), f"cannot be read to the end ({exc}); restore it") from exc
 
@@ -186,8 +179,9 @@ def _check_agreement(source: ParquetSource, schema: pa.Schema, file: Path, opene
 
 def _file_stamp(path: Path) -> SourceStamp:
     try:
+        size = check_tail(path)
         with path.open("rb") as file:
-            _, parquet_footer = find_footer(file)
+            _, parquet_footer = find_footer(file, most=size)
             found = os.fstat(file.fileno())
     except FileNotFoundError as exc:
         raise SourceChanged(str(path), "there is no such file; check the path") from exc

@@ -73,13 +73,13 @@ def read_seal(path: Path) -> Seal | None:
     return Seal(head[8:40].hex(), struct.unpack("<Q", head[40:])[0])
 
 
-def find_footer(file: BinaryIO) -> tuple[int, bytes]:
-    """Find where the raw Parquet footer begins, and read it; raises ``ValueError`` for what is no Parquet file."""
+def find_footer(file: BinaryIO, *, most: int = MAX_FOOTER_BYTES) -> tuple[int, bytes]:
+    """Find where the raw Parquet footer begins, and read it; raises ``ValueError`` for what is no Parquet file, or has ``most`` exceeded."""
     size = file.seek(0, 2)
     file.seek(max(size - 8, 0))
     end = file.read(8)
     length = int.from_bytes(end[:4], "little")
-    if len(end) < 8 or end[4:] != _PARQUET_MAGIC or length > min(size - 8, MAX_FOOTER_BYTES):
+    if len(end) < 8 or end[4:] != _PARQUET_MAGIC or length > min(size - 8, most):
         raise ValueError("no Parquet footer")
     file.seek(size - 8 - length)
     return size - 8 - length, file.read(length)

@@ -18,7 +18,8 @@ from fstore.content.columns import ArrowColumn, Column
 from fstore.content.description import canonical_json, describe, label, range_index
 from fstore.content.frame_schema import schema_of
 from fstore.content.pandas_frames import columns_of
-from fstore.content.parquet_source import files_of, open_parquet, read_rows, schema_of_source
+from fstore.content.parquet_limits import open_bounded
+from fstore.content.parquet_source import files_of, read_rows, schema_of_source
 from fstore.model import Fingerprint, ParquetSource
 
 TAIL_ROWS = 1000
@@ -34,7 +35,7 @@ def frame_tail(frame: pd.DataFrame) -> str:
     if isinstance(index, pd.RangeIndex):
         span = {"start": index.start, "step": index.step, "name": label(index.name, "index name")}
     return _digest(
-        schema, rows, span, columns_of(frame.iloc[:1], schema), columns_of(last, schema), tail_rows=len(last)
+        schema, rows, span, columns_of(frame.iloc[:1], schema)[1], columns_of(last, schema)[1], tail_rows=len(last)
     )
 
 
@@ -51,7 +52,7 @@ def source_tail(source: ParquetSource) -> str:
     """Digest the tail of a Parquet source; reads its footers and the row groups that hold the first and the last rows."""
     schema = schema_of_source(source)
     files = files_of(source)
-    rows = sum(open_parquet(file).metadata.num_rows for file in files)
+    rows = sum(open_bounded(file).metadata.num_rows for file in files)
     last: list[pa.Table] = []
     for file in reversed(files):
         wanted = TAIL_ROWS - sum(part.num_rows for part in last)

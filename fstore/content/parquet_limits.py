@@ -1,0 +1,137 @@
+"""What a raw Parquet file may ask of the process that opens it, judged before its data are read.
+
+The footer's length stands in the last eight bytes and is judged before anything is
+parsed; how long its lists and texts may be is judged by the parser; rows, columns,
+row groups and the size of the decoded data are judged from the parsed footer. The
+limits hold for a whole process, like those of its memory and time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fstore.errors import InvalidRequest, SourceChanged
+
+GIB = 1 << 30
+_TAIL = 8
+_MAGIC = b"PAR1"
+_BYTES = {"BOOLEAN": 0.125, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8, "BYTE_ARRAY": 4}
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetLimits:
+    """The bounds of one file; ``expansion`` is decoded bytes for each byte of the file, and counts from 1 GiB on."""
+
+    rows: int = 10_000_000_000
+    columns: int = 20_000
+    row_groups: int = 100_000
+    footer_bytes: int = 64 * 1024 * 1024  # of one that ingest writes, a digest for each block of each column is a part
+    expansion: int = 1_000
+
+
+_in_force = ParquetLimits()
+
+
+def set_limits(limits: ParquetLimits) -> None:
+    """Make ``limits`` hold for every raw Parquet file that this process opens from now on."""
+    global _in_force  # noqa: PLW0603 limits of a process, see above
+    _in_force = limits
+
+
+def open_bounded(path: Path) -> pq.ParquetFile:
+    """Open a file for streaming with bounded memory, page checksums verified.
+
+    Raises ``InvalidRequest`` for a file beyond the limits, ``SourceChanged`` for what
+    is no readable Parquet file.
+    """
+    limits = _in_force
+    try:
+        size = check_tail(path)
+        opened = pq.ParquetFile(
+            str(path),
+            pre_buffer=False,
+            buffer_size=1 << 20,
+            page_checksum_verification=True,
+            thrift_string_size_limit=limits.footer_bytes,
+            thrift_container_size_limit=max(4 * limits.columns, limits.row_groups) + 1,
+        )
+    except FileNotFoundError as exc:
+        raise SourceChanged(str(path), "there is no such file; check the path") from exc
+    except MemoryError as exc:
+        raise out_of_memory(path) from exc
+    except (pa.ArrowException, OSError) as exc:
+        raise _unreadable(path, str(exc)) from exc
+    _check_contents(path, size, opened, limits)
+    return opened
+
+
+def out_of_memory(path: Path) -> InvalidRequest:
+    """Return the error for a file whose data do not fit into what this process may use."""
+    return _beyond(
+        path,
+        "needs more memory than this process may use: split it, ask for a feature with input='dataset', which streams, "
+        "or raise FEATURE_STORE_WORKER_MEMORY_LIMIT_MB",
+    )
+
+
+def check_tail(path: Path) -> int:
+    """Judge a file by its last eight bytes and return its size; raises what ``open_bounded`` raises, and ``OSError``."""
+    most = _in_force.footer_bytes
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(size - _TAIL, 0))
+        tail = file.read(_TAIL)
+    length = int.from_bytes(tail[:4], "little")
+    if tail[4:] != _MAGIC or length > size - _TAIL - len(_MAGIC):
+        raise SourceChanged(str(path), "is not a Parquet file, or is cut short")
+    if length > most:
+        raise _beyond(path, _more("a footer of", length, "bytes", most, "FOOTER_BYTES"))
+    return size
+
+
+def _check_contents(path: Path, size: int, opened: pq.ParquetFile, limits: ParquetLimits) -> None:
+    about = opened.metadata
+    if about.num_columns > limits.columns:
+        raise _beyond(path, _more("", about.num_columns, "columns", limits.columns, "COLUMNS"))
+    if about.num_row_groups > limits.row_groups:
+        raise _beyond(path, _more("", about.num_row_groups, "row groups", limits.row_groups, "ROW_GROUPS"))
+    groups = [about.row_group(n) for n in range(about.num_row_groups)]
+    counts = [about.num_rows, *(group.num_rows for group in groups)]
+    if min(counts) < 0 or counts[0] != sum(counts[1:]):
+        raise SourceChanged(str(path), "its footer contradicts itself about the number of rows")
+    if about.num_rows > limits.rows:
+        raise _beyond(path, _more("", about.num_rows, "rows", limits.rows, "ROWS"))
+    declared = sum(group.total_byte_size for group in groups)
+    decoded = max(declared, int(about.num_rows * sum(_width(about, n) for n in range(about.num_columns))))
+    if decoded > GIB and decoded > limits.expansion * size:
+        raise _beyond(
+            path,
+            f"expands {decoded // size} times, from {size} bytes to {decoded}, and at most {limits.expansion} times "
+            "is taken; if it is no decompression bomb, raise FEATURE_STORE_RAW_MAX_EXPANSION",
+        )
+
+
+def _width(about: pq.FileMetaData, column: int) -> float:
+    leaf = about.schema.column(column)
+    return leaf.length if leaf.physical_type == "FIXED_LEN_BYTE_ARRAY" else _BYTES.get(leaf.physical_type, 4)
+
+
+def _unreadable(path: Path, text: str) -> InvalidRequest | SourceChanged:
+    if "nested" in text and "limit" in text:
+        return _beyond(path, "nests its columns deeper than 100 levels; flatten it")
+    if "size limit" in text:
+        return _beyond(path, "has a longer schema or longer texts in its footer than FEATURE_STORE_RAW_MAX_* allow")
+    return SourceChanged(str(path), f"is not a readable Parquet file ({text.strip()})")
+
+
+def _more(what: str, found: int, unit: str, most: int, setting: str) -> str:
+    counted = f"{what} {found} {unit}".strip()
+    return f"has {counted}, and at most {most} are read; raise FEATURE_STORE_RAW_MAX_{setting} if it is meant to be so"
+
+
+def _beyond(path: Path, reason: str) -> InvalidRequest:
+    return InvalidRequest("raw_data", f"{path} {reason}")
