@@ -24,6 +24,7 @@ COUNTERS = (
     "bytes_freed",
     "corrupt_detected",
     "takeovers",
+    "messages_rejected",
     "degraded",
 )
 _MB = 1_000_000

@@ -13,7 +13,8 @@ import pyarrow as pa
 from fstore import deadline, local_compute, results
 from fstore.asking import Question
 from fstore.errors import EntryCorrupt, FeatureStoreError, ManifestUnavailable, StorageUnavailable
-from fstore.flight import Answer, Flight
+from fstore.fallback import Answer
+from fstore.flight import Flight
 from fstore.local_tier import Mapped
 from fstore.model import Status
 from fstore.reading import read_entry

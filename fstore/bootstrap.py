@@ -9,6 +9,7 @@ from typing import Any
 
 from fstore import features, settings
 from fstore.broker import Broker
+from fstore.content.parquet_limits import ParquetLimits, set_limits
 from fstore.coordination import Coordination
 from fstore.database import Database
 from fstore.errors import ConfigurationError
@@ -53,6 +54,15 @@ def open_resources(chosen: Settings, *, role: str) -> Resources:
         if role.startswith("worker"):
             raise  # a worker that lacks a feature would fail every request for it
         log.warning("%s", error)  # a trainer only needs what it asks for
+    set_limits(
+        ParquetLimits(
+            rows=chosen.raw_max_rows,
+            columns=chosen.raw_max_columns,
+            row_groups=chosen.raw_max_row_groups,
+            footer_bytes=chosen.raw_max_footer_bytes,
+            expansion=chosen.raw_max_expansion,
+        )
+    )
     database = Database(
         chosen.postgres_url.get_secret_value(),
         application_name=f"fstore/{role}",

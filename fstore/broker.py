@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 # Celery and kombu load these at the first send, for a third of a second: not while a dedup lock is held.
@@ -13,11 +13,13 @@ from celery import Celery
 from kombu import Queue
 from kombu.exceptions import OperationalError
 
-from fstore import deadline
+from fstore import deadline, tracing
 from fstore.errors import BrokerUnavailable, ConfigurationError
 from fstore.forks import forget_in_children
-from fstore.messages import ComputeRequest, PublishRequest, short_repr
+from fstore.messages import ComputeRequest, PublishRequest, short_repr, short_repr_many
 from fstore.settings import Settings
+from fstore.signing import KeyRing
+from fstore.wire import OPTION, Guard, transport_name
 
 GET_OR_COMPUTE = "fstore.get_or_compute"
 GET_OR_COMPUTE_MANY = "fstore.get_or_compute_many"
@@ -46,18 +48,21 @@ SOCKET_TIMEOUT_S = 5
 SEND_WITHIN_S = 4 * SOCKET_TIMEOUT_S  # the longest a publish to a frozen Redis was seen to take, doubled
 
 
-def celery_config(settings: Settings) -> dict[str, Any]:
+def celery_config(settings: Settings, *, refused: Callable[[], None] | None = None) -> dict[str, Any]:
     """Return the Celery settings that trainers, workers, Beat and Flower share.
 
     The values and their reasons are listed in docs/operations.md; those that guard
-    a promise are commented here.
+    a promise are commented here. ``refused`` is called for every message that is
+    dropped before Celery sees it (``fstore.envelope``).
     """
     if settings.redis_url is None:
         raise ConfigurationError(["FEATURE_STORE_REDIS_URL is not set and no local stack runs; 'fstore up' starts one"])
     url = settings.redis_url.get_secret_value()
+    ring = KeyRing.of(settings.signing_key.get_secret_value()) if settings.signing_key else None
     transport = {
         "visibility_timeout": settings.visibility_timeout_s,  # above the hard limit, or long tasks run twice
         "unacked_restore_interval": 10,
+        "unacked_restore_throttle": 1,  # by default only every tenth of these looks is one
         "socket_timeout": SOCKET_TIMEOUT_S,  # without one a publish to a frozen Redis waits for ever
         "socket_connect_timeout": SOCKET_TIMEOUT_S,
         "socket_keepalive": True,
@@ -66,14 +71,16 @@ def celery_config(settings: Settings) -> dict[str, Any]:
     }
     return {
         "broker_url": url,
+        "broker_transport": transport_name(url),
         "result_backend": url,
-        "broker_transport_options": transport,
+        "broker_transport_options": {**transport, OPTION: Guard(ring, refused, tls=url.partition("?")[2])},
         "result_backend_transport_options": {**transport, "retry_policy": {"timeout": 3.0, "max_retries": 1}},
         "visibility_timeout": settings.visibility_timeout_s,
         "redis_socket_timeout": SOCKET_TIMEOUT_S,
         "redis_socket_connect_timeout": SOCKET_TIMEOUT_S,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
+        "broker_channel_error_retry": True,  # or a Redis that is out of memory ends every worker
         "broker_pool_acquire_timeout": 5,
         # JSON only: whoever can write to Redis must not be able to run code.
         "task_serializer": "json",
@@ -132,11 +139,21 @@ class Broker:
 
     def send_compute(self, request: ComputeRequest) -> None:
         """Ask a worker to compute; raises ``BrokerUnavailable``."""
-        self._send(GET_OR_COMPUTE, request.wire(), short_repr(request.symbol, request.feature, request.key))
+        shown = short_repr(request.symbol, request.feature, request.key)
+        self._send(GET_OR_COMPUTE, {"request": request.wire()}, shown)
+
+    def send_compute_many(self, requests: Sequence[ComputeRequest]) -> None:
+        """Ask one worker to compute several, one after the other; raises ``BrokerUnavailable``."""
+        if len(requests) == 1:
+            self.send_compute(requests[0])
+            return
+        shown = short_repr_many([request.symbol for request in requests], requests[0].feature)
+        self._send(GET_OR_COMPUTE_MANY, {"requests": [request.wire() for request in requests]}, shown)
 
     def send_publish(self, request: PublishRequest) -> None:
         """Ask a worker to publish a staged result; raises ``BrokerUnavailable``."""
-        self._send(PUBLISH, request.model_dump(mode="json"), short_repr(request.symbol, request.feature, request.key))
+        shown = short_repr(request.symbol, request.feature, request.key)
+        self._send(PUBLISH, {"request": request.model_dump(mode="json")}, shown)
 
     def workers_by_queue(self, *, timeout_s: float = 2.0) -> dict[str, list[str]]:
         """Ask all workers which queues they serve, and return those that answer in time, by queue; raises ``BrokerUnavailable``."""
@@ -160,13 +177,16 @@ class Broker:
         if app is not None:
             app.close()
 
-    def _send(self, task: str, request: Mapping[str, Any], shown: str) -> None:
+    def _send(self, task: str, arguments: Mapping[str, Any], shown: str) -> None:
+        trace = tracing.headers()
+
         def send() -> None:
             self._client().send_task(
                 task,
-                kwargs={"request": dict(request)},
+                kwargs=dict(arguments),
                 kwargsrepr=shown,
                 argsrepr="()",
+                headers=trace,
                 ignore_result=True,
                 retry=False,
                 expires=self._settings.visibility_timeout_s,

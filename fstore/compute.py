@@ -1,35 +1,24 @@
-"""The worker's half: claim, run, stage, publish. One published result a key, whatever dies on the way."""
+"""The worker's half: claim, run, publish. One published result a key, whatever dies on the way."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from fstore import errors, features, fingerprint, keys, logs, rawdata
-from fstore.errors import EntryCorrupt, FeatureStoreError, InvalidRequest, VersionMismatch
+from fstore import errors, keys, logs, rawdata, tracing
+from fstore.errors import EntryCorrupt, FeatureStoreError, InvalidRequest
 from fstore.failures import error_of, note_of, verdict
-from fstore.features import Feature
 from fstore.lease import lease
 from fstore.messages import ComputeRequest, PublishRequest
-from fstore.model import Claim, Fingerprint, HashMethod, KeyParts, Locator, ParquetSource, Status
-from fstore.publishing import announce, insert, publish_result
+from fstore.model import Claim, KeyParts, Locator, Status
+from fstore.planning import Work, plan
+from fstore.publishing import Offer, announce, insert, new_entry, publish_result
 from fstore.resources import Resources
 
 Phase = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One key to compute: what the key commits to, the function, and the request as it stands in the job row."""
-
-    key: str
-    parts: KeyParts
-    feature: Feature
-    fingerprint: Fingerprint
-    request: ComputeRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,36 +53,20 @@ def get_or_compute(resources: Resources, request: ComputeRequest, *, phase: Phas
     try:
         work = plan(resources, request)
     except FeatureStoreError as error:
-        _refuse(resources, request, error)
+        refuse(resources, request, error)
         raise
     logs.bind(key=work.key)  # a plain Celery client does not know it
-    found = resources.manifest.find_live(work.key) or _revived(resources, work.key)
-    if found is not None:
-        resources.jobs.settle([work.key])
-        return Outcome(work.key, Status.HIT, found, time.monotonic() - began)
-    claim = resources.jobs.claim(work.key, work.request.wire())
+    claim = resources.jobs.claim(work.key, work.request.wire())  # first: a key that has a live entry cannot be claimed
     if claim is None:
         return _why_not(resources, work.key, began)
+    if claim.revivable and (found := _revived(resources, work.key)) is not None:
+        resources.jobs.finish(claim)
+        announce(resources, work.key)
+        return Outcome(work.key, Status.HIT, found, time.monotonic() - began)
     if claim.starts > 1:  # an earlier start did not end: its worker died, froze or was stopped
         resources.recorder.count("takeovers")
     found = perform(resources, work, claim, phase=phase, publish=publish_here)
     return Outcome(work.key, Status.COMPUTED, found, time.monotonic() - began)
-
-
-def get_or_compute_many(
-    resources: Resources, requests: Sequence[ComputeRequest], *, phase: Phase
-) -> list[dict[str, Any]]:
-    """Answer several requests one after the other; each has its own answer, or its own ``error``, in their order."""
-    answers = []
-    for request in requests:
-        try:
-            answers.append(get_or_compute(resources, request, phase=phase).as_dict())
-        except FeatureStoreError as error:
-            note = note_of(error)
-            answers.append(
-                {"status": "failed", "key": request.key, "error": {"type": note.error_type, "message": note.detail}}
-            )
-    return answers
 
 
 def publish_here(resources: Resources, work: Work, claim: Claim, result: object, seconds: float) -> Locator | None:
@@ -117,40 +90,10 @@ def publish_staged(resources: Resources, request: PublishRequest) -> Outcome:
         raise InvalidRequest("key", "is not the key of the other fields")
     table = resources.files.read_staged_result(request.staged_path)
     stored = resources.files.publish(request.key, table)
-    found = insert(resources, compute_request, request.source_digest, claim, table, stored, request.compute_seconds)
+    entry = new_entry(compute_request, request.source_digest, table, stored, request.compute_seconds)
+    found = insert(resources, [Offer(entry, claim)])[request.key]
     resources.files.discard(request.staged_path)
     return Outcome(request.key, Status.COMPUTED if found else Status.COALESCED, found, time.monotonic() - began)
-
-
-def plan(resources: Resources, request: ComputeRequest) -> Work:
-    """Derive the key from what this worker knows, and check whatever the caller claims to know.
-
-    Raises ``VersionMismatch`` when the worker would run other code than the caller's
-    key commits to.
-    """
-    feature = features.resolve(request.feature)
-    if request.feature_version is not None and request.feature_version != feature.version:
-        raise VersionMismatch(feature.name, request.feature_version, feature.version)
-    config = request.canonical_config if request.canonical_config is not None else keys.canonical_config(request.config)
-    keys.restore_config(config)  # refuses any text that is not in canonical form
-    taken = _claimed_fingerprint(request) or _taken_fingerprint(resources, request)
-    parts = KeyParts(keys.check_symbol(request.symbol), feature.name, feature.version, config, str(taken))
-    key = keys.key_of(parts)
-    if request.key is not None and request.key != key:
-        raise InvalidRequest(
-            "key", "is not the key of the other fields; trainer and worker run different versions of fstore"
-        )
-    known = request.model_copy(
-        update={
-            "key": key,
-            "feature_version": feature.version,
-            "canonical_config": config,
-            "config": {},
-            "fingerprint": str(taken),
-            "hash_method": taken.method.value,
-        }
-    )
-    return Work(key, parts, feature, taken, known)
 
 
 def perform(
@@ -168,18 +111,21 @@ def perform(
     nobody has published yet. Raises what the function raised as ``ComputeFailed``,
     and fstore's own errors as they are.
     """
-    with lease(resources.jobs, claim, every_s=resources.settings.renew_seconds):
+    with lease(resources.jobs, [claim], every_s=resources.settings.renew_seconds):
         try:
             phase("READING")
-            raw = read() if read is not None else _read(resources, work)
+            with tracing.span("fstore.read", symbol=work.parts.symbol, key=work.key):
+                raw = read() if read is not None else _read(resources, work)
             phase("COMPUTING")
             began = time.monotonic()
-            result = work.feature.func(raw, keys.restore_config(work.parts.config))
+            with tracing.span("fstore.compute", feature=work.feature.name, key=work.key):
+                result = work.feature.func(raw, keys.restore_config(work.parts.config))
             seconds = time.monotonic() - began
             resources.recorder.took("compute_seconds", seconds)
             del raw
             phase("WRITING")
-            return publish(resources, work, claim, result, seconds)
+            with tracing.span("fstore.publish", key=work.key):
+                return publish(resources, work, claim, result, seconds)
         except errors.ManifestUnavailable:
             raise  # no note can be written either; the lease lapses and the job is taken over
         except (SystemExit, KeyboardInterrupt):
@@ -195,7 +141,7 @@ def perform(
             raise error_of(work.key, note) from error
 
 
-def _refuse(resources: Resources, request: ComputeRequest, error: FeatureStoreError) -> None:
+def refuse(resources: Resources, request: ComputeRequest, error: FeatureStoreError) -> None:
     """Tell those who wait for a request that this worker cannot run it; without a note they would wait to their deadlines."""
     if request.key is None:
         return
@@ -206,6 +152,10 @@ def _refuse(resources: Resources, request: ComputeRequest, error: FeatureStoreEr
 
 
 def _why_not(resources: Resources, key: str, began: float) -> Outcome:
+    found = resources.manifest.find_live(key)
+    if found is not None:
+        resources.jobs.settle([key])
+        return Outcome(key, Status.HIT, found, time.monotonic() - began)
     resources.jobs.bury([key])
     view = resources.jobs.look([key])[key]
     error = verdict(view)
@@ -216,8 +166,6 @@ def _why_not(resources: Resources, key: str, began: float) -> Outcome:
 
 def _revived(resources: Resources, key: str) -> Locator | None:
     """Take a condemned entry back instead of computing it again, if its file is still right."""
-    if not resources.jobs.look([key])[key].condemned:
-        return None  # looked at first: an UPDATE of the manifest, even of no row, waits for whoever publishes
     found = resources.manifest.revive(key, youngest_s=resources.settings.gc_grace_hours * 3600 / 2)
     if found is None:
         return None
@@ -229,7 +177,6 @@ def _revived(resources: Resources, key: str) -> Locator | None:
         resources.recorder.count("corrupt_detected")
         return None
     resources.recorder.used(key)
-    announce(resources, key)
     return found
 
 
@@ -237,23 +184,3 @@ def _read(resources: Resources, work: Work) -> Any:
     return rawdata.read(
         work.request.raw_data, resources.files, resources.settings, work.fingerprint, wanted=work.feature.input
     )
-
-
-def _claimed_fingerprint(request: ComputeRequest) -> Fingerprint | None:
-    if request.fingerprint is None or request.hash_method is None:
-        return None
-    taken = Fingerprint(HashMethod(request.hash_method), request.fingerprint.rpartition(":")[2])
-    if str(taken) != request.fingerprint:
-        raise InvalidRequest("fingerprint", f"{request.fingerprint!r} is not of this version's form ({taken})")
-    return taken
-
-
-def _taken_fingerprint(resources: Resources, request: ComputeRequest) -> Fingerprint:
-    if request.raw_data.kind == "staged":
-        raise InvalidRequest("fingerprint", "staged raw data need the fingerprint they were staged under")
-    source = ParquetSource(rawdata.allowed_path(request.raw_data.path, resources.files, resources.settings))
-    chosen = resources.settings
-    taken = fingerprint.identify(
-        source, threshold_bytes=chosen.threshold_bytes, policy=chosen.hash_policy, memo=resources.memo
-    )
-    return taken.fingerprint

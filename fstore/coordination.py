@@ -29,6 +29,11 @@ def hint_channel(key: str) -> str:
     return f"{PREFIX}done:{key}"
 
 
+def key_of_channel(channel: str) -> str:
+    """Return the key that a hint's channel is about."""
+    return channel.rpartition(":")[2]
+
+
 @dataclass(frozen=True, slots=True)
 class Lead:
     """The dedup lock of one key, held under a token nobody else has."""
@@ -54,11 +59,23 @@ class Coordination:
 
     def lead(self, fingerprint: str, key: str) -> Lead | None:
         """Take the dedup lock of ``key``, or return None when somebody else leads."""
-        lead = Lead(lock_name(fingerprint, key), uuid.uuid4().hex)
-        won = self._link.call(
-            "taking a dedup lock", lambda client: client.set(lead.name, lead.token, nx=True, px=self._lock_ms)
-        )
-        return lead if won else None
+        return self.lead_many({key: fingerprint}).get(key)
+
+    def lead_many(self, fingerprint_by_key: Mapping[str, str]) -> dict[str, Lead]:
+        """Take the dedup locks of many keys in one round trip, and return those that were free."""
+        leads = {
+            key: Lead(lock_name(fingerprint, key), uuid.uuid4().hex) for key, fingerprint in fingerprint_by_key.items()
+        }
+
+        def take(client: Any) -> list[Any]:
+            pipe = client.pipeline(transaction=False)
+            for lead in leads.values():
+                pipe.set(lead.name, lead.token, nx=True, px=self._lock_ms)
+            taken: list[Any] = pipe.execute()
+            return taken
+
+        won = self._link.call("taking dedup locks", take)
+        return {key: lead for (key, lead), mine in zip(leads.items(), won, strict=True) if mine}
 
     def renew(self, lead: Lead) -> bool:
         """Prolong a lock that is still ours; False when it lapsed."""
@@ -68,25 +85,30 @@ class Coordination:
 
     def release(self, lead: Lead) -> None:
         """Give a lock up if it is still ours."""
-        self._link.call_if_held("releasing a dedup lock", lead.name, lead.token, lambda pipe: pipe.delete(lead.name))
+        self.release_many([lead])
+
+    def release_many(self, leads: Sequence[Lead]) -> None:
+        """Give up those locks that are still ours, in a few round trips; when somebody interferes, they are left to lapse."""
+        tokens = {lead.name: lead.token for lead in leads}
+        self._link.delete_if_held("releasing dedup locks", tokens)
 
     @contextlib.contextmanager
-    def holding(self, lead: Lead, *, renewed: bool = True) -> Iterator[None]:
-        """Release a lock when the block ends; ``renewed`` keeps it alive in a block that may outlast it.
+    def holding(self, leads: Sequence[Lead], *, renewed: bool = True) -> Iterator[None]:
+        """Release locks when the block ends; ``renewed`` keeps them alive in a block that may outlast them.
 
         A lock that cannot be renewed or released is left to lapse: it saves work, it
         protects nothing.
         """
         try:
             with (
-                heartbeat("fstore-dedup-lock", self._lock_ms / 3000, lambda: self.renew(lead))
+                heartbeat("fstore-dedup-lock", self._lock_ms / 3000, lambda: sum(map(self.renew, leads)) > 0)
                 if renewed
                 else contextlib.nullcontext()
             ):
                 yield
         finally:
             with contextlib.suppress(BrokerUnavailable):
-                self.release(lead)
+                self.release_many(leads)
 
     def announce(self, keys: Sequence[str], counters: Mapping[str, int]) -> None:
         """Count what was done and tell waiters that these keys are settled, in that order and one round trip."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ from blake3 import blake3
 from fstore.errors import StorageFull, StorageUnavailable
 
 _CHUNK = 4 << 20
+_PARALLEL_FROM = 1 << 20  # below, BLAKE3's threads cost more than they bring
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 
 
@@ -40,10 +41,11 @@ def _repeats(kind: pa.DataType) -> bool:
 
 def seal(path: Path) -> tuple[str, int]:
     """Make a file durable and read-only, and return digest and size of what lies on disk."""
-    hasher = blake3(max_threads=blake3.AUTO)
     size = 0
     descriptor = os.open(path, os.O_RDONLY)
     try:
+        large = os.fstat(descriptor).st_size > _PARALLEL_FROM
+        hasher = blake3(max_threads=blake3.AUTO) if large else blake3()
         while chunk := os.read(descriptor, _CHUNK):
             hasher.update(chunk)
             size += len(chunk)
@@ -62,6 +64,23 @@ def write_durably(path: Path, data: bytes) -> None:
     finally:
         os.close(descriptor)
     sync_folder(path.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder unless it is there, and those above it, each durable in its own folder before anything lies in it."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+    try:
+        sync_folder(folder.parent)
+    except OSError:
+        with suppress(OSError):
+            folder.rmdir()  # whoever finds it would rely on it
+        raise
 
 
 def sync_folder(folder: Path) -> None:

@@ -170,7 +170,8 @@ class BrokerUnavailable(FeatureStoreError):
         self.action, self.reason = action, reason
 
     def __str__(self) -> str:
-        return f"Redis is not available ({self.action}): {self.reason}; check FEATURE_STORE_REDIS_URL or run 'fstore doctor'"
+        advice = _mistrust(self.reason, "ssl_ca_certs") or "check FEATURE_STORE_REDIS_URL or run 'fstore doctor'"
+        return f"Redis is not available ({self.action}): {self.reason}; {advice}"
 
 
 class ManifestUnavailable(FeatureStoreError):
@@ -181,7 +182,8 @@ class ManifestUnavailable(FeatureStoreError):
         self.action, self.reason = action, reason
 
     def __str__(self) -> str:
-        return f"Postgres is not available ({self.action}): {self.reason}; check FEATURE_STORE_POSTGRES_URL or run 'fstore doctor'"
+        advice = _mistrust(self.reason, "sslrootcert") or "check FEATURE_STORE_POSTGRES_URL or run 'fstore doctor'"
+        return f"Postgres is not available ({self.action}): {self.reason}; {advice}"
 
 
 class ManifestBusy(ManifestUnavailable):
@@ -253,3 +255,13 @@ class UpkeepRefused(FeatureStoreError):
 
     def __str__(self) -> str:
         return f"refused: {self.reason}; {self.advice}"
+
+
+def _mistrust(reason: str, parameter: str) -> str | None:
+    """Say what to do when the reason is that a server could not prove who it is."""
+    if "certificate" not in reason.lower():
+        return None
+    return (
+        f"the server is not who the address says, or another authority vouches for it: give the right host and, "
+        f"as {parameter}=, the file of its authority (docs/security.md)"
+    )

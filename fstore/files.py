@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from blake3 import blake3
 
-from fstore.durable import seal, sync_folder, translated, write_durably, write_parquet
+from fstore.durable import make_folder, seal, sync_folder, translated, write_durably, write_parquet
 from fstore.errors import EntryCorrupt, InvalidRequest, SourceChanged, StorageUnavailable, StoreMismatch
 from fstore.model import Locator
 
@@ -57,7 +57,7 @@ class Files:
         """Make the folders and write ``STORE_ID``, unless they are there; raises ``StoreMismatch`` for another store's folder."""
         with translated(self.root):
             for folder in ("entries", "staging/raw", "staging/results", "quarantine"):
-                (self.root / folder).mkdir(parents=True, exist_ok=True)
+                make_folder(self.root / folder)
             marker = self.root / STORE_ID
             if not marker.exists():
                 mine = marker.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
@@ -65,6 +65,7 @@ class Files:
                 with suppress(FileExistsError):  # two that start at once: the first one's word counts
                     os.link(mine, marker)
                 mine.unlink()
+                sync_folder(self.root)
         self.check(store_id)
 
     def check(self, store_id: str) -> None:
@@ -94,7 +95,7 @@ class Files:
         temporary = folder / f"{TEMPORARY}{token}"
         final = folder / f"{key}.{token}.parquet"
         with translated(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             try:
                 write_parquet(table, temporary)
                 digest, size = seal(temporary)

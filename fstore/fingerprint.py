@@ -36,7 +36,6 @@ import pyarrow as pa
 from fstore.content import parquet_source as sources
 from fstore.content.dtypes import restore
 from fstore.content.footer import footer_of, table_footer
-from fstore.content.frame_schema import schema_of
 from fstore.content.pandas_frames import columns_of, table_of
 from fstore.content.parquet_source import SourceStamp, read_table
 from fstore.content.seal import read_seal
@@ -151,8 +150,7 @@ def _scan(raw: object, progress: Progress | None) -> tuple[str, int]:
 
 def _digest_and_size(raw: object, progress: Progress | None) -> tuple[str, int]:
     if isinstance(raw, pd.DataFrame):
-        schema = schema_of(raw)
-        columns = columns_of(raw, schema)
+        schema, columns = columns_of(raw)
         data_bytes = sum(column.data_bytes for column in columns)
         return footer_of(schema, columns, len(raw), progress).root, data_bytes
     if isinstance(raw, pa.RecordBatch):

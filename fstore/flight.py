@@ -1,22 +1,22 @@
 """Once for each key: lead or wait, share the result or the error, take over from the dead.
 
 The whole protocol of a miss. A caller looks at the manifest and the job in one
-query. Where neither exists it tries to lead: the Redis lock of the key lets one of
-many stage the raw data and register the job; from then on the job row speaks, and
-the lock is given back. Everybody waits for the row, woken by a hint or by the
-clock; whoever finds a job whose message or worker was lost sends it again.
+query. Where neither exists it tries to lead (``registering``); from then on the job
+row speaks. Everybody waits for the row, woken by a hint or by the clock; whoever
+finds a job whose message or worker was lost sends it again. Of many questions a
+bounded number is open at once, the next as answers come.
 """
 
 from __future__ import annotations
 
 import random
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
-from fstore import deadline, local_compute, rawdata
-from fstore.asking import Question, warn_if_source_changed
+from fstore import deadline, local_compute
+from fstore.asking import Question
 from fstore.broker import COMPUTE_QUEUE
 from fstore.errors import (
     BrokerUnavailable,
@@ -28,12 +28,17 @@ from fstore.errors import (
     StorageUnavailable,
 )
 from fstore.failures import verdict
+from fstore.fallback import Answer, Fallback
+from fstore.hints import Watch
 from fstore.jobs import View
 from fstore.local_features import LocalFeature
-from fstore.messages import RawReference, parse_compute
-from fstore.model import JobState, Locator, ParquetSource, Status
+from fstore.messages import parse_compute
+from fstore.model import JobState, ParquetSource, Status
+from fstore.registering import Registrar
 from fstore.resources import Resources
 
+MOST_OPEN = 512
+ADMITTED_AT_ONCE = 128  # the first answers of a batch should not wait until all of it is registered
 FIRST_WAIT_S = 0.1  # a hint is quicker; polling more often only takes time from the one who leads
 LONGEST_WAIT_S = 1.0
 NUDGE_EVERY_S = 2.0
@@ -41,23 +46,13 @@ START_WITHIN_S = 5.0  # who does not wait for the result does not wait long for 
 OUTAGE_PATIENCE_S = 5.0  # a restart of Postgres must not make every waiter compute for itself
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """How a question was answered: by an entry, by a result that could not be stored, or by an error."""
-
-    asked: Question
-    status: Status
-    locator: Locator | None = None
-    result: object = None
-    error: FeatureStoreError | None = None
-
-
 class Flight:
-    """The open questions of one call, until each has its answer or the deadline passes."""
+    """The questions of one call, until each has its answer or the deadline passes."""
 
     def __init__(self, resources: Resources, questions: Iterable[Question], *, seconds: float) -> None:
         self._resources = resources
-        self._open = {asked.key: asked for asked in questions}
+        self._waiting = deque(questions)
+        self._open: dict[str, Question] = {}
         self._led: set[str] = set()
         self._offered: set[str] = set()
         self._began = time.monotonic()
@@ -65,6 +60,8 @@ class Flight:
         self._nudged_at = self._began
         self._reached_at: float | None = None
         self._states: dict[str, str] = {}
+        self._registrar = Registrar(resources)
+        self._fallback = Fallback(resources, self._left)
 
     def start(self) -> None:
         """Register what nobody has registered yet, and return without waiting or computing.
@@ -74,36 +71,54 @@ class Flight:
         """
         try:
             with deadline.within(min(START_WITHIN_S, self._seconds)):
-                views = self._resources.jobs.look(list(self._open))
-                for asked in [self._open[key] for key, view in views.items() if view.entry is None and _is_free(view)]:
-                    self._register_if_first(asked)
+                while self._admit():
+                    views = self._resources.jobs.look(list(self._open))
+                    self._registrar.register([self._open.pop(key) for key, view in views.items() if _may_start(view)])
+                    self._open.clear()
         except (BrokerUnavailable, ManifestUnavailable, StorageUnavailable):
-            if not self._may_compute:
+            if not self._fallback.is_allowed:
                 raise
 
     def answers(self) -> Iterator[Answer]:
         """Yield every question's answer as it comes; each exactly once."""
-        wait_s = FIRST_WAIT_S
-        with self._resources.hints.watch(list(self._open)) as hint:
+        wait_s, looked_at = FIRST_WAIT_S, self._began
+        with self._resources.hints.watch() as watch:
+            due = self._admit(watch)
             while self._open:
-                progress = False
-                for answer in self._round():
-                    del self._open[answer.asked.key]
-                    progress = True
-                    yield answer
-                if not self._open:
-                    return
+                answered = []
+                for answer in self._round(due):
+                    if self._open.pop(answer.asked.key, None) is not None:
+                        answered.append(answer.asked.key)
+                        yield answer
+                watch.drop(answered)
+                due = self._admit(watch)
                 left = self._left()
                 if left <= 0:
                     yield from self._give_up()
                     return
-                wait_s = FIRST_WAIT_S if progress else min(wait_s * 2, LONGEST_WAIT_S)
-                hint.wait(min(left, wait_s * random.uniform(0.5, 1.5)))  # noqa: S311 jitter
-                hint.clear()
+                if due or not self._open:
+                    continue
+                wait_s = FIRST_WAIT_S if answered else min(wait_s * 2, LONGEST_WAIT_S)
+                heard = watch.wait(min(left, wait_s * random.uniform(0.5, 1.5)))  # noqa: S311 jitter
+                if not heard or time.monotonic() - looked_at > LONGEST_WAIT_S:  # hints of others hide no lost one
+                    heard, looked_at = set(self._open), time.monotonic()
+                due = list(heard)
 
-    def _round(self) -> Iterator[Answer]:
+    def _admit(self, watch: Watch | None = None) -> list[str]:
+        """Open more of the questions that wait their turn, and return their keys."""
+        room = min(MOST_OPEN - len(self._open), len(self._waiting), ADMITTED_AT_ONCE)
+        if room < min(ADMITTED_AT_ONCE, len(self._waiting)):
+            return []  # registered in numbers, not one by one as answers come
+        admitted = [self._waiting.popleft() for _ in range(room)]
+        self._open |= {asked.key: asked for asked in admitted}
+        keys = [asked.key for asked in admitted]
+        if watch is not None and keys:
+            watch.add(keys)
+        return keys
+
+    def _round(self, due: Sequence[str]) -> Iterator[Answer]:
         try:
-            views = self._resources.jobs.look(list(self._open))
+            views = self._resources.jobs.look(due)
             self._reached_at = time.monotonic()
         except ManifestUnavailable as error:
             yield from self._without_postgres(error)
@@ -118,7 +133,7 @@ class Flight:
             if view.entry is not None:
                 yield Answer(asked, Status.COMPUTED if key in self._led else Status.COALESCED, view.entry)
             elif isinstance(failure, StorageUnavailable):
-                yield self._not_stored(asked, "store folder", failure)
+                yield self._fallback.not_stored(asked, "store folder", failure)
             elif self._may_offer_own(asked, failure):
                 leaderless.append(asked)
             elif failure is not None:
@@ -131,37 +146,34 @@ class Flight:
         yield from self._nudge(stale)
 
     def _lead(self, leaderless: Sequence[Question]) -> Iterator[Answer]:
-        for asked in leaderless:
-            try:
-                if isinstance(asked.feature, LocalFeature):
-                    yield from self._compute_here(asked, local_compute.CALLER_ONLY, by_worker=True)
-                else:
-                    self._register_if_first(asked)
-            except BrokerUnavailable as error:
-                yield from self._without_redis(asked, error)
-            except StorageUnavailable as error:
-                yield self._not_stored(asked, "store folder", error)
-            except ManifestUnavailable as error:
-                yield from self._without_postgres(error)
-                return
-
-    def _register_if_first(self, asked: Question) -> None:
-        lead = self._resources.coordination.lead(str(asked.taken), asked.key)
-        if lead is None:
+        shared = [asked for asked in leaderless if not isinstance(asked.feature, LocalFeature)]
+        try:
+            if shared:
+                made, failures = self._registrar.register(shared)
+                self._led |= made
+                for key, full in failures.items():
+                    yield self._fallback.not_stored(self._open[key], "store folder", full)
+        except BrokerUnavailable as error:
+            yield from self._without_redis(shared, error)
+        except ManifestUnavailable as error:
+            yield from self._without_postgres(error)
             return
-        # Staging may outlast the lock, which is kept alive meanwhile; a source of the user's needs no staging.
-        staging = not isinstance(asked.raw, ParquetSource)
-        led_at = time.monotonic()
-        with self._resources.coordination.holding(lead, renewed=staging):
-            self._register(asked)
-        self._resources.recorder.took("dedup_hold_seconds", time.monotonic() - led_at)
+        yield from self._compute_own(leaderless)
 
-    def _register(self, asked: Question) -> None:
-        warn_if_source_changed(self._resources, asked)
-        request = asked.request(rawdata.stage(self._resources.files, asked.raw, asked.taken))
-        if self._resources.jobs.enqueue({asked.key: request.wire()}):
-            self._led.add(asked.key)
-            self._resources.broker.send_compute(request)
+    def _compute_own(self, questions: Sequence[Question]) -> Iterator[Answer]:
+        for asked in questions:
+            if isinstance(asked.feature, LocalFeature):
+                try:
+                    answer = self._fallback.compute_here(asked, local_compute.CALLER_ONLY, by_worker=True)
+                except BrokerUnavailable as error:
+                    answer = self._fallback.without_redis(asked, error)
+                except StorageUnavailable as error:
+                    answer = self._fallback.not_stored(asked, "store folder", error)
+                except ManifestUnavailable as error:
+                    yield from self._without_postgres(error)
+                    return
+                if answer is not None:
+                    yield answer
 
     def _may_offer_own(self, asked: Question, failure: FeatureStoreError | None) -> bool:
         """The data failed on their way, not the computation: a caller with a copy or path of its own offers that, once."""
@@ -183,14 +195,13 @@ class Flight:
         keys = [asked.key for asked in stale]
         try:
             self._resources.jobs.bury(keys)
-            for key, request in self._resources.jobs.take_stale(keys, idle=self._queue_is_empty()):
-                try:
+            lost = dict(self._resources.jobs.take_stale(keys, idle=self._queue_is_empty()))
+            try:
+                for request in lost.values():  # each by itself: one of them may have ended its worker
                     self._resources.broker.send_compute(parse_compute(request))
-                except BrokerUnavailable as error:
-                    yield from self._without_redis(self._open[key], error)
-            for asked in stale:
-                if isinstance(asked.feature, LocalFeature):
-                    yield from self._compute_here(asked, local_compute.CALLER_ONLY, by_worker=True)
+            except BrokerUnavailable as error:
+                yield from self._without_redis([self._open[key] for key in lost], error)
+            yield from self._compute_own(stale)
         except ManifestUnavailable as error:
             yield from self._without_postgres(error)
 
@@ -199,33 +210,15 @@ class Flight:
             return self._resources.coordination.queue_length(COMPUTE_QUEUE) == 0
         return False
 
-    def _without_redis(self, asked: Question, error: BrokerUnavailable) -> Iterator[Answer]:
-        if not self._may_compute:
-            yield Answer(asked, Status.COALESCED, error=error)
-            return
-        self._resources.recorder.degraded("redis", str(error))
-        try:
-            reference = rawdata.stage(self._resources.files, asked.raw, asked.taken)
-            yield from self._compute_here(asked, reference, by_worker=False)
-        except StorageUnavailable as full:
-            yield self._not_stored(asked, "store folder", full)
-
-    def _compute_here(self, asked: Question, reference: RawReference, *, by_worker: bool) -> Iterator[Answer]:
-        try:
-            local = local_compute.compute_and_publish(
-                self._resources, asked, reference, by_worker=by_worker, seconds=self._left()
-            )
-        except (ManifestUnavailable, StorageUnavailable, BrokerUnavailable):
-            raise
-        except FeatureStoreError as error:
-            yield Answer(asked, Status.COMPUTED, error=error)
-            return
-        if local is None:
-            return  # somebody else computes it under a claim of theirs
-        if local.why_not_stored is not None:
-            self._resources.recorder.degraded("not stored", str(local.why_not_stored))
-        if local.locator is not None or local.result is not None:
-            yield Answer(asked, Status.COMPUTED, local.locator, local.result)
+    def _without_redis(self, questions: Sequence[Question], error: BrokerUnavailable) -> Iterator[Answer]:
+        for asked in questions:
+            try:
+                answer = self._fallback.without_redis(asked, error)
+            except ManifestUnavailable as away:
+                yield from self._without_postgres(away)
+                return
+            if answer is not None:
+                yield answer
 
     def _without_postgres(self, error: ManifestUnavailable) -> Iterator[Answer]:
         if self._reached_at is not None and time.monotonic() - self._reached_at < min(
@@ -233,25 +226,13 @@ class Flight:
         ):
             return
         for asked in list(self._open.values()):
-            yield self._not_stored(asked, "postgres", error)
-
-    def _not_stored(self, asked: Question, mode: str, cause: FeatureStoreError) -> Answer:
-        if not self._may_compute:
-            return Answer(asked, Status.COALESCED, error=cause)
-        self._resources.recorder.degraded(mode, str(cause))
-        try:
-            return Answer(asked, Status.COMPUTED, result=local_compute.compute_only(asked, seconds=self._left()))
-        except FeatureStoreError as error:
-            return Answer(asked, Status.COMPUTED, error=error)
+            yield self._fallback.not_stored(asked, "postgres", error)
 
     def _give_up(self) -> Iterator[Answer]:
-        for key, asked in list(self._open.items()):
+        for asked in [*self._open.values(), *self._waiting]:
             spent = time.monotonic() - self._began
-            yield Answer(asked, Status.COALESCED, error=ComputeTimeout(key, spent, self._states.get(key, "unknown")))
-
-    @property
-    def _may_compute(self) -> bool:
-        return self._resources.settings.on_unavailable == "compute"
+            late = ComputeTimeout(asked.key, spent, self._states.get(asked.key, "unknown"))
+            yield Answer(asked, Status.COALESCED, error=late)
 
     def _left(self) -> float:
         return self._seconds - (time.monotonic() - self._began)
@@ -259,3 +240,7 @@ class Flight:
 
 def _is_free(view: View) -> bool:
     return view.job is None or (view.job.state is JobState.FAILED and not view.job.remembered)
+
+
+def _may_start(view: View) -> bool:
+    return view.entry is None and _is_free(view)

@@ -13,7 +13,18 @@ from collections.abc import Mapping
 from sqlalchemy import Connection, text
 
 TRAINER, WORKER, UPKEEP, MONITOR = ROLES = ("fstore_trainer", "fstore_worker", "fstore_upkeep", "fstore_monitor")
-TABLES = ("manifest", "usage", "jobs", "sources", "counters", "activity", "upkeep_runs", "store", "alembic_version")
+TABLES = (
+    "manifest",
+    "pending",
+    "usage",
+    "jobs",
+    "sources",
+    "counters",
+    "activity",
+    "upkeep_runs",
+    "store",
+    "alembic_version",
+)
 FUNCTIONS = ("fstore_quarantine(text, text)", "fstore_condemn(text, text, text)")
 
 _READ_ALL: Mapping[str, str] = dict.fromkeys(TABLES, "SELECT")
@@ -24,6 +35,7 @@ VERBS: Mapping[str, Mapping[str, str]] = {
     WORKER: {
         **_READ_ALL,
         "manifest": "SELECT, INSERT, UPDATE",
+        "pending": "SELECT, INSERT, DELETE",
         "jobs": "SELECT, INSERT, UPDATE, DELETE",
         "sources": "SELECT, INSERT",
     },

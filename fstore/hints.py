@@ -8,16 +8,57 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-from fstore.coordination import hint_channel
+from fstore.coordination import hint_channel, key_of_channel
 from fstore.errors import BrokerUnavailable
 from fstore.forks import forget_in_children
 from fstore.redis_link import RedisLink, Subscriber
 
 IDLE_CHANNEL = hint_channel("-")  # keeps the connection subscribed while nobody waits
 RECONNECT_AFTER_S = 1.0
+
+
+class Watch:
+    """What one waiter listens for; ``wait`` tells which keys it heard of."""
+
+    def __init__(self, hints: Hints) -> None:
+        self._hints = hints
+        self._event = threading.Event()
+        self._guard = threading.Lock()
+        self._heard: set[str] = set()
+        self._keys: set[str] = set()
+
+    def add(self, keys: Iterable[str]) -> None:
+        """Listen for more keys; subscribed on return, if Redis is up."""
+        fresh = set(keys) - self._keys
+        self._keys |= fresh
+        self._hints._listen_for(fresh, self)
+
+    def drop(self, keys: Iterable[str]) -> None:
+        """Listen for these no longer."""
+        stale = self._keys & set(keys)
+        self._keys -= stale
+        self._hints._forget(stale, self)
+
+    def wait(self, timeout_s: float) -> set[str]:
+        """Wait until one of the keys may be settled, at most ``timeout_s``; return those that may be, none when time is up."""
+        self._event.wait(timeout_s)
+        self._event.clear()
+        with self._guard:
+            heard, self._heard = self._heard, set()
+        return heard & self._keys
+
+    def close(self) -> None:
+        """Listen for nothing any more."""
+        self.drop(set(self._keys))
+
+    def hear(self, key: str) -> None:
+        """Note that ``key`` may be settled, and wake the waiter."""
+        with self._guard:
+            self._heard.add(key)
+        self._event.set()
 
 
 class Hints:
@@ -32,28 +73,19 @@ class Hints:
     def forget_after_fork(self) -> None:
         """Begin without a thread and without waiters: a forked child has neither the thread nor a right to the socket."""
         self._guard = threading.Lock()
-        self._waiting: dict[str, list[threading.Event]] = defaultdict(list)
+        self._waiting: dict[str, list[Watch]] = defaultdict(list)
         self._subscriber: Subscriber | None = None
         self._running = False
 
     @contextmanager
-    def watch(self, keys: Sequence[str]) -> Iterator[threading.Event]:
-        """Give an event that is set whenever one of ``keys`` may be settled; subscribed before the block starts, if Redis is up."""
-        event = threading.Event()
-        channels = [hint_channel(key) for key in keys]
-        with self._guard:
-            fresh = [channel for channel in channels if channel not in self._waiting]
-            for channel in channels:
-                self._waiting[channel].append(event)
-            self._start()
-            subscriber = self._subscriber
-        if subscriber is not None and subscriber.is_open and fresh:
-            with suppress(BrokerUnavailable):
-                subscriber.subscribe(*fresh)
+    def watch(self, keys: Iterable[str] = ()) -> Iterator[Watch]:
+        """Listen for ``keys``, and others added later, while the block runs."""
+        watch = Watch(self)
         try:
-            yield event
+            watch.add(keys)
+            yield watch
         finally:
-            self._forget(channels, event)
+            watch.close()
 
     def close(self) -> None:
         """Stop listening."""
@@ -70,16 +102,27 @@ class Hints:
             self._subscriber = self._link.subscriber()
             threading.Thread(target=self._listen, args=(self._subscriber,), name="fstore-hints", daemon=True).start()
 
-    def _forget(self, channels: Sequence[str], event: threading.Event) -> None:
+    def _listen_for(self, keys: Iterable[str], watch: Watch) -> None:
+        with self._guard:
+            fresh = [hint_channel(key) for key in keys if key not in self._waiting]
+            for key in keys:
+                self._waiting[key].append(watch)
+            self._start()
+            subscriber = self._subscriber
+        if subscriber is not None and subscriber.is_open and fresh:
+            with suppress(BrokerUnavailable):
+                subscriber.subscribe(*fresh)
+
+    def _forget(self, keys: Iterable[str], watch: Watch) -> None:
         with self._guard:
             stale = []
-            for channel in channels:
-                waiting = self._waiting.get(channel)
-                if waiting and event in waiting:
-                    waiting.remove(event)
+            for key in keys:
+                waiting = self._waiting.get(key)
+                if waiting and watch in waiting:
+                    waiting.remove(watch)
                     if not waiting:
-                        del self._waiting[channel]
-                        stale.append(channel)
+                        del self._waiting[key]
+                        stale.append(hint_channel(key))
             subscriber = self._subscriber
         if subscriber is not None and subscriber.is_open and stale:
             with suppress(BrokerUnavailable):
@@ -90,13 +133,13 @@ class Hints:
         while not self._closed:
             try:
                 with self._guard:
-                    channels = [IDLE_CHANNEL, *self._waiting]
-                subscriber.subscribe(*channels)
+                    known = set(self._waiting)
+                subscriber.subscribe(IDLE_CHANNEL, *map(hint_channel, known))
                 subscriber.is_open = True
                 with self._guard:
-                    missed = [channel for channel in self._waiting if channel not in channels]
+                    missed = self._waiting.keys() - known
                 if missed:
-                    subscriber.subscribe(*missed)
+                    subscriber.subscribe(*map(hint_channel, missed))
                 while not self._closed:
                     heard = subscriber.next(timeout_s=1.0)
                     if heard is not None:
@@ -113,12 +156,13 @@ class Hints:
 
     def _wake(self, channel: str) -> None:
         # A confirmed subscription wakes too: what happened before it may have been missed.
+        key = key_of_channel(channel)
         with self._guard:
-            for event in self._waiting.get(channel, ()):
-                event.set()
+            for watch in self._waiting.get(key, ()):
+                watch.hear(key)
 
     def _wake_all(self) -> None:
         with self._guard:
-            for waiting in self._waiting.values():
-                for event in waiting:
-                    event.set()
+            for key, waiting in self._waiting.items():
+                for watch in waiting:
+                    watch.hear(key)

@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -53,15 +53,32 @@ class Jobs:
         }
 
     def claim(self, key: str, request: Mapping[str, Any]) -> Claim | None:
-        """Take the right to compute ``key`` if it is free, or return None; ``look`` then tells why."""
-        owner = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex}"
+        """Take the right to compute ``key`` if it is free and has no live entry, or return None; ``look`` then tells why."""
+        owner = _new_owner()
         wanted = {**self._rules, "key": key, "owner": owner, "request": json.dumps(request)}
         rows = self._database.query(self._sql["claim"], wanted)
-        return Claim(key, attempt=rows[0][0], owner=owner, starts=rows[0][1]) if rows else None
+        return Claim(key, rows[0][0], owner, starts=rows[0][1], revivable=rows[0][2]) if rows else None
 
-    def renew(self, claim: Claim) -> bool:
-        """Prolong the lease; False means the claim is lost and its result can no longer be published."""
-        return bool(self._database.query(self._sql["renew"], {**self._rules, **asdict(claim)}))
+    def claim_many(self, requests: Mapping[str, Mapping[str, Any]]) -> dict[str, Claim]:
+        """Take the right to compute those of many keys that are free and were never started, in one round trip."""
+        owner = _new_owner()
+        rows = [{"key": key, "request": request} for key, request in requests.items()]
+        wanted = {**self._rules, "owner": owner, "requests": json.dumps(rows)}
+        return {
+            key: Claim(key, attempt, owner) for key, attempt in self._database.transact(self._sql["claim_many"], wanted)
+        }
+
+    def renew(self, claims: Iterable[Claim]) -> set[str]:
+        """Prolong leases, and return the keys still held; a result of any other can no longer be published."""
+        return {key for (key,) in self._database.query(self._sql["renew"], {**self._rules, **_columns_of(claims)})}
+
+    def hand_back(self, claims: Iterable[Claim]) -> set[str]:
+        """Give claims back that were not begun, and return their keys; the caller sends them again."""
+        return {key for (key,) in self._database.transact(self._sql["hand_back"], _columns_of(claims))}
+
+    def finish(self, claim: Claim) -> bool:
+        """End a job whose key needs no new result."""
+        return bool(self._database.transact(self._sql["finish"], asdict(claim)))
 
     def release(self, claim: Claim) -> bool:
         """Give the claim back unfinished, so that another worker takes over at once."""
@@ -157,3 +174,16 @@ def _job(key: str, row: Row) -> Job | None:
         failure=FailureNote(**error) if error else None,
         request=request[0] if request else None,
     )
+
+
+def _new_owner() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex}"
+
+
+def _columns_of(claims: Iterable[Claim]) -> dict[str, list[Any]]:
+    held = list(claims)
+    return {
+        "keys": [claim.key for claim in held],
+        "attempts": [claim.attempt for claim in held],
+        "owners": [claim.owner for claim in held],
+    }

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from fstore import compute, deadline, keys, rawdata, results
+from fstore import compute, deadline, keys, rawdata, results, tracing
 from fstore.asking import Question
-from fstore.compute import Work
 from fstore.errors import (
     BrokerUnavailable,
     ComputeTimeout,
@@ -20,6 +19,7 @@ from fstore.errors import (
 from fstore.failures import error_of, note_of
 from fstore.messages import ComputeRequest, PublishRequest, RawReference
 from fstore.model import Claim, Locator
+from fstore.planning import Work
 from fstore.publishing import publish_result
 from fstore.resources import Resources
 
@@ -90,7 +90,7 @@ def bounded(work: Callable[[], T], key: str, seconds: float) -> T:
     """Run ``work`` in a thread and wait at most ``seconds``; past that it goes on, and the caller gets ``ComputeTimeout``."""
     began = time.monotonic()
     try:
-        return deadline.bounded(work, seconds)
+        return deadline.bounded(tracing.carried(work), seconds)
     except deadline.Overdue:
         raise ComputeTimeout(key, time.monotonic() - began, "running in this process") from None
 
@@ -138,7 +138,6 @@ def _await_row(resources: Resources, key: str, claim: Claim) -> Locator | None:
             if view.job is None or view.job.owner != claim.owner:
                 return None
             hint.wait(0.2)
-            hint.clear()
     raise StorageUnavailable(
         key, "no worker published the staged result in time; check the workers of queue fstore.write"
     )

@@ -33,6 +33,7 @@ from fstore.model import Locator
 _MAGIC = b"fstoreL1"
 _TRAILER = len(_MAGIC) + 64
 TEMPORARY = ".tmp-"
+_PARALLEL_FROM = 1 << 20  # below, BLAKE3's threads cost more than they bring
 PAUSE_AFTER_FAILURE_S = 30.0
 LOW_WATERMARK = 0.9
 STALE_TEMPORARY_S = 600.0
@@ -150,7 +151,8 @@ class LocalTier:
         return freed
 
     def _path(self, locator: Locator) -> Path:
-        return self._folder / locator.key[:2] / f"{Path(locator.path).stem}.arrow"
+        name = locator.path.rpartition("/")[2].removesuffix(".parquet")
+        return Path(f"{self._folder}/{locator.key[:2]}/{name}.arrow")
 
     def _keep(self, path: Path, identity: Identity, table: pa.Table) -> Mapped:
         mapped = Mapped(table, identity, time.monotonic())
@@ -210,4 +212,5 @@ def _map(path: Path, locator: Locator) -> pa.Table | None:
 
 
 def _digest(buffer: pa.Buffer) -> bytes:
-    return blake3(max_threads=blake3.AUTO).update(memoryview(buffer)).digest()
+    hasher = blake3(max_threads=blake3.AUTO) if buffer.size > _PARALLEL_FROM else blake3()
+    return hasher.update(memoryview(buffer)).digest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,9 +25,10 @@ _GROUPS = {"symbol", "feature"}
 class Published:
     """What became of a published file.
 
-    ``fenced`` says that the claim was no longer the current one; ``live_path`` is
-    the file that answers for the key now, perhaps another than the one offered. The
-    lock's times are the whole transaction's, shared by all files in it.
+    ``fenced`` says that the file stayed out, because its claim was no longer the
+    current one or another file answers already; ``live_path`` is the file that
+    answers for the key now, if any. The lock's times are the whole transaction's,
+    shared by all files in it.
     """
 
     key: str
@@ -57,6 +59,11 @@ class Manifest:
         """Return the row of ``key`` in whatever state it is, or None."""
         rows = self._database.query(self._sql["find_entry"], {"key": key})
         return _entry(rows[0]) if rows else None
+
+    def find_live_entries(self, keys: Sequence[str]) -> dict[str, Entry]:
+        """Return the whole rows of the live entries among ``keys``, in one round trip."""
+        rows = self._database.query(self._sql["find_live_entries"], {"keys": list(keys)})
+        return {row[0]: _entry(row) for row in rows}
 
     def find_by_prefix(self, prefix: str, *, limit: int = 20) -> list[Entry]:
         """Return the rows whose key starts with ``prefix``, in the order of their keys."""
@@ -90,14 +97,22 @@ class Manifest:
         """Insert rows for files that are durable, if their claims still hold, and end their jobs, in one transaction.
 
         The files must be complete, fsynced and under their final names: once the row
-        is committed, any reader on any host may open them. Safe to repeat.
+        is committed, any reader on any host may open them. Safe to repeat. Publishers
+        that come at once share transactions: see migration 0004.
         """
         rows = [_offer(entry, claim) for entry, claim in offers]
+        wanted = {"offers": json.dumps(rows)}
         # A restart of Postgres, or somebody who holds the table for long, must not cost a finished computation.
-        outcome = self._database.transact(self._sql["publish"], {"entries": json.dumps(rows)}, tries=25, total_s=45)
+        outcome = self._database.transact(self._sql["publish"], wanted, tries=25, total_s=45)
+        waited_s = 0.0
+        if not outcome:
+            began = time.monotonic()
+            outcome = self._database.transact(self._sql["settle"], wanted, tries=25, total_s=45)
+            waited_s = time.monotonic() - began
+        offered = {row["key"]: row["path"] for row in rows}
         return {
-            key: Published(key, fenced=not held, live_path=path, lock_wait_s=wait_s, lock_hold_s=hold_s)
-            for key, held, path, wait_s, hold_s in outcome
+            key: Published(key, live_path != offered[key], live_path, max(0.0, waited_s - held_s), held_s)
+            for key, live_path, held_s in outcome
         }
 
     def quarantine(self, key: str, path: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -109,6 +109,13 @@ def parse_publish(message: object) -> PublishRequest:
 def short_repr(symbol: str, feature: str, key: str | None) -> str:
     """Return the literal dict that Flower shows and finds, for example by ``kwargs:symbol=AAPL``."""
     return repr({"symbol": symbol[:64], "feature": feature[:128], "key": (key or "")[:12]})
+
+
+def short_repr_many(symbols: Sequence[str], feature: str) -> str:
+    """Return the same for several requests in one task; ``key`` tells how many they are."""
+    shown = sorted(set(symbols))
+    some = ",".join(symbol[:64] for symbol in shown[:3]) + (",..." if len(shown) > 3 else "")
+    return repr({"symbol": some, "feature": feature[:128], "key": f"{len(symbols)} keys"})
 
 
 def _parse(kind: type[M], message: object) -> M:

@@ -161,13 +161,15 @@ class Claim:
 
     ``attempt`` is the fencing number, ``owner`` a token no other claim ever
     shares; a publisher must still hold both when it publishes. ``starts`` counts the
-    claims since the job was queued.
+    claims since the job was queued; ``revivable`` tells of a condemned entry that
+    could be taken back instead.
     """
 
     key: str
     attempt: int
     owner: str
     starts: int = field(default=1, compare=False)
+    revivable: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

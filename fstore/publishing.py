@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 
@@ -20,10 +21,32 @@ from fstore.resources import Resources
 log = logging.getLogger("fstore.publishing")
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A result whose file is complete and durable, and the claim under which it is to be published."""
+
+    entry: NewEntry
+    claim: Claim
+
+    @property
+    def locator(self) -> Locator:
+        """Where the entry will lie."""
+        entry = self.entry
+        return Locator(entry.key, entry.path, entry.rows, entry.file_size_bytes, entry.content_digest)
+
+
 def publish_result(
     resources: Resources, request: ComputeRequest, source_digest: str, claim: Claim, result: object, seconds: float
 ) -> Locator | None:
     """Write the result durably, read it back, and insert its row if the claim still holds."""
+    offer = write_result(resources, request, source_digest, claim, result, seconds)
+    return insert(resources, [offer])[offer.entry.key]
+
+
+def write_result(
+    resources: Resources, request: ComputeRequest, source_digest: str, claim: Claim, result: object, seconds: float
+) -> Offer:
+    """Write the result durably and read it back; raises ``UnstorableResult`` when it would come back changed."""
     key = request.known_key
     table = results.encode(result)
     stored = resources.files.publish(key, table)
@@ -33,38 +56,40 @@ def publish_result(
     except BaseException:
         resources.files.discard(stored.path)
         raise
-    return insert(resources, request, source_digest, claim, table, stored, seconds)
+    return Offer(new_entry(request, source_digest, table, stored, seconds), claim)
 
 
-def insert(
-    resources: Resources,
-    request: ComputeRequest,
-    source_digest: str,
-    claim: Claim,
-    table: pa.Table,
-    stored: Stored,
-    seconds: float,
-) -> Locator | None:
-    """Insert the row of a durable file and tell the waiters; a file that lost its claim is removed."""
-    entry = _new_entry(request, source_digest, table, stored, seconds)
+def insert(resources: Resources, offers: Sequence[Offer]) -> dict[str, Locator | None]:
+    """Insert the rows of durable files in one transaction and tell the waiters; return what answers for each key now.
+
+    A file that lost its claim is removed.
+    """
     try:
-        outcome = resources.manifest.publish([(entry, claim)])[entry.key]
+        outcomes = resources.manifest.publish((offer.entry, offer.claim) for offer in offers)
     except NotPermitted:  # a trainer's role reads only: nothing can have been committed
-        resources.files.discard(stored.path)
+        for offer in offers:
+            resources.files.discard(offer.entry.path)
         raise
-    resources.recorder.took("lock_wait_seconds", outcome.lock_wait_s)
-    resources.recorder.took("lock_hold_seconds", outcome.lock_hold_s)
-    if outcome.live_path != stored.path:
-        log.info("superseded: key=%s attempt=%s live=%s", entry.key[:12], claim.attempt, outcome.live_path)
-        resources.files.discard(stored.path)
-        return resources.manifest.find_live(entry.key)
-    announce(resources, entry.key, computed=1)
-    return Locator(entry.key, stored.path, entry.rows, stored.file_size_bytes, stored.content_digest)
+    shared = next(iter(outcomes.values()))
+    resources.recorder.took("lock_wait_seconds", shared.lock_wait_s)
+    resources.recorder.took("lock_hold_seconds", shared.lock_hold_s)
+    answering: dict[str, Locator | None] = {}
+    for offer in offers:
+        entry, outcome = offer.entry, outcomes[offer.entry.key]
+        if outcome.live_path == entry.path:
+            answering[entry.key] = offer.locator
+            continue
+        log.info("superseded: key=%s attempt=%s live=%s", entry.key[:12], offer.claim.attempt, outcome.live_path)
+        resources.files.discard(entry.path)
+        answering[entry.key] = resources.manifest.find_live(entry.key)
+    published = [offer.entry.key for offer in offers if answering[offer.entry.key] == offer.locator]
+    if published:
+        announce(resources, *published, computed=len(published))
+    return answering
 
 
-def _new_entry(
-    request: ComputeRequest, source_digest: str, table: pa.Table, stored: Stored, seconds: float
-) -> NewEntry:
+def new_entry(request: ComputeRequest, source_digest: str, table: pa.Table, stored: Stored, seconds: float) -> NewEntry:
+    """Describe a durable file as the row it is to become."""
     start, end = results.time_bounds(table)
     return NewEntry(
         key=request.known_key,
@@ -99,10 +124,10 @@ def library_versions() -> Mapping[str, str]:
     }
 
 
-def announce(resources: Resources, key: str, **counters: int) -> None:
-    """Count what was done and tell waiters that a key is settled, if Redis is there; they poll anyway."""
+def announce(resources: Resources, *keys: str, **counters: int) -> None:
+    """Count what was done and tell waiters that keys are settled, if Redis is there; they poll anyway."""
     try:
-        resources.coordination.announce([key], counters)
+        resources.coordination.announce(keys, counters)
     except BrokerUnavailable:
         for name, n in counters.items():
             resources.recorder.count(name, n)

@@ -33,18 +33,35 @@ def read(reference: RawReference, files: Files, settings: Settings, expected: Fi
     allowed folders. A staged copy that is damaged is removed, so that the next
     request stages it anew.
     """
-    if reference.kind == "staged":
-        table = _read_staged(reference, files, expected)
-        return _as_wanted(table, wanted)
-    source = ParquetSource(allowed_path(reference.path, files, settings))
-    if not source.path.exists():
-        raise SourceChanged(reference.path, "there is no such file or folder; check the path on the worker's host")
-    if wanted == "dataset":
+    if reference.kind != "staged" and wanted == "dataset":
+        source = _source(reference, files, settings)
         _check(reference.path, source, expected)
         return _dataset(source)
-    table = fingerprint.read_table(source)
-    _check(reference.path, table, expected)
-    return _as_wanted(table, wanted)
+    return _as_wanted(_read_table(reference, files, settings, expected), wanted)
+
+
+class Reader:
+    """Reads raw data for several computations in turn; what the next one wants too is read and checked once.
+
+    Only a table in memory is shared, from which every computation gets a frame of its
+    own: a file may change from one computation to the next.
+    """
+
+    def __init__(self, files: Files, settings: Settings) -> None:
+        self._files = files
+        self._settings = settings
+        self._known: tuple[RawReference, Fingerprint] | None = None
+        self._table: pa.Table | None = None
+
+    def read(self, reference: RawReference, expected: Fingerprint, *, wanted: str) -> Any:
+        """Do what ``rawdata.read`` does."""
+        if reference.kind != "staged" and wanted == "dataset":
+            return read(reference, self._files, self._settings, expected, wanted=wanted)
+        if self._table is None or self._known != (reference, expected):
+            self._table = None  # freed before the next is read
+            self._table = _read_table(reference, self._files, self._settings, expected)
+            self._known = (reference, expected)
+        return _as_wanted(self._table, wanted)
 
 
 def convert(raw: object, *, wanted: str) -> Any:
@@ -65,6 +82,21 @@ def allowed_path(path: str, files: Files, settings: Settings) -> Path:
     if not any(resolved.is_relative_to(Path(root).resolve()) for root in roots):
         raise SourceNotAllowed(path, [str(root) for root in roots])
     return resolved
+
+
+def _read_table(reference: RawReference, files: Files, settings: Settings, expected: Fingerprint) -> pa.Table:
+    if reference.kind == "staged":
+        return _read_staged(reference, files, expected)
+    table = fingerprint.read_table(_source(reference, files, settings))
+    _check(reference.path, table, expected)
+    return table
+
+
+def _source(reference: RawReference, files: Files, settings: Settings) -> ParquetSource:
+    source = ParquetSource(allowed_path(reference.path, files, settings))
+    if not source.path.exists():
+        raise SourceChanged(reference.path, "there is no such file or folder; check the path on the worker's host")
+    return source
 
 
 def _read_staged(reference: RawReference, files: Files, expected: Fingerprint) -> pa.Table:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import redis
@@ -21,6 +22,8 @@ from fstore import deadline
 from fstore.errors import BrokerUnavailable
 
 PAUSE_AFTER_FAILURE_S = 1.0
+TRIES_WHILE_CHANGED = 3
+CLOSED_MEANWHILE = (ValueError, AttributeError)  # what redis-py says when another thread closed the connection in use
 MEANINGFUL_WAIT_S = 0.5  # a caller in a greater hurry says nothing about the server
 
 T = TypeVar("T")
@@ -49,7 +52,7 @@ class RedisLink:
             if seconds >= MEANINGFUL_WAIT_S:
                 self._down_until = time.monotonic() + PAUSE_AFTER_FAILURE_S
             raise BrokerUnavailable(action, f"no answer within {seconds:.1f} s") from error
-        except (redis.ConnectionError, redis.TimeoutError, OSError) as error:
+        except (redis.ConnectionError, redis.TimeoutError, OSError, *CLOSED_MEANWHILE) as error:
             self._down_until = time.monotonic() + PAUSE_AFTER_FAILURE_S
             raise BrokerUnavailable(action, str(error) or type(error).__name__) from error
         except redis.RedisError as error:  # out of memory, no permission, loading, read-only replica
@@ -75,6 +78,25 @@ class RedisLink:
                     return False
 
         return self.call(action, attempt)
+
+    def delete_if_held(self, action: str, tokens: Mapping[str, str]) -> bool:
+        """Delete those of many keys that hold their token, atomically; False when somebody changed one meanwhile."""
+
+        def attempt(client: redis.Redis) -> bool:
+            names = list(tokens)
+            with client.pipeline(transaction=True) as pipe:
+                for _ in range(TRIES_WHILE_CHANGED):
+                    pipe.watch(*names)  # type: ignore[no-untyped-call]
+                    mine = [name for name, token in zip(names, pipe.mget(names), strict=True) if token == tokens[name]]
+                    pipe.multi()
+                    for name in mine:
+                        pipe.delete(name)
+                    with suppress(redis.WatchError):
+                        pipe.execute()
+                        return True
+                return False
+
+        return self.call(action, attempt) if tokens else True
 
     def subscriber(self) -> Subscriber:
         """Open a connection of its own for pub/sub."""
@@ -135,5 +157,5 @@ class Subscriber:
     def _translated(self, command: Callable[[], T]) -> T:
         try:
             return command()
-        except (redis.RedisError, OSError, ValueError, AttributeError) as error:  # the last two: closed meanwhile
+        except (redis.RedisError, OSError, *CLOSED_MEANWHILE) as error:
             raise BrokerUnavailable("listening for results", str(error) or type(error).__name__) from error

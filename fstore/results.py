@@ -90,9 +90,9 @@ def _table_of_anything(result: pd.DataFrame) -> pa.Table:
 def _difference(result: pd.DataFrame, again: pd.DataFrame) -> str | None:
     if not (result.columns.equals(again.columns) and result.columns.names == again.columns.names):
         return "the column labels"
-    for position, label in enumerate(result.columns):
-        if result.dtypes.iloc[position] != again.dtypes.iloc[position]:
-            return f"column {label!r} of dtype {result.dtypes.iloc[position]}"
+    for label, dtype, restored in zip(result.columns, result.dtypes.array, again.dtypes.array, strict=True):
+        if dtype != restored:
+            return f"column {label!r} of dtype {dtype}"
     if result.index.dtype != again.index.dtype or list(result.index.names) != list(again.index.names):
         return f"the index of dtype {result.index.dtype}"
     if not result.index.equals(again.index):

@@ -6,19 +6,18 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from fstore import accounts, bootstrap, deadline, upkeep
-from fstore.answering import Returns, deliver, deliver_many, in_form
-from fstore.asking import Question, ask, identify, question
-from fstore.errors import EntryCorrupt, FeatureStoreError, InvalidRequest
+from fstore import accounts, batches, bootstrap, deadline, tracing, upkeep
+from fstore.answering import Returns, deliver, in_form
+from fstore.asking import Question, ask
+from fstore.errors import EntryCorrupt, InvalidRequest
 from fstore.explaining import Explanation, explain
 from fstore.features import resolve
-from fstore.fingerprint import Identified
 from fstore.flight import Flight
-from fstore.keys import canonical_config, check_symbol
 from fstore.local_features import LocalFeature
 from fstore.model import Entry, EntryState, ParquetSource, Request
 from fstore.reading import read_entry
@@ -98,9 +97,12 @@ class FeatureStore:
         and ``StorageFull``.
         """
         form, seconds, began = _checked(returns), self._seconds(timeout), time.monotonic()
-        with deadline.within(seconds):
+        with deadline.within(seconds), tracing.span("fstore.get_or_compute", symbol=symbol):
             asked = self._ask(symbol, raw_data, config, compute_func)
-            return deliver(self._resources, asked, seconds=seconds - (time.monotonic() - began)).value(form)
+            tracing.note(feature=asked.feature.name, key=asked.key)
+            delivery = deliver(self._resources, asked, seconds=seconds - (time.monotonic() - began))
+            tracing.note(status=delivery.status)
+            return delivery.value(form)
 
     def get_or_compute_many(
         self,
@@ -117,49 +119,34 @@ class FeatureStore:
         ``errors="return"`` a failed request yields its error in place of the frame;
         with ``"raise"`` the first failure is raised. ``progress`` shows a bar.
         """
-        form, seconds, began = _checked(returns), self._seconds(timeout), time.monotonic()
-        taken: dict[int, Identified] = {}
-        asked_by: dict[int, Request] = {}
-        questions = []
-        for request in list(requests):  # held, so that the id of a frame stays its own
-            try:
-                with deadline.within(seconds - (time.monotonic() - began)):
-                    asked = self._ask_sharing(taken, request)
-            except FeatureStoreError as error:
-                if errors == "raise":
-                    raise
-                yield request, error
-                continue
-            asked_by[id(asked)] = request
-            questions.append(asked)
-        left = seconds - (time.monotonic() - began)
-        deliveries = deadline.each_within(deliver_many(self._resources, questions, seconds=left), left)
-        if progress:
-            from rich.progress import track  # noqa: PLC0415 a terminal library is no business of a trainer that shows no bar
-
-            deliveries = iter(track(deliveries, description="features", total=len(questions)))
-        for delivery in deliveries:
-            try:
-                yield asked_by[id(delivery.asked)], delivery.value(form)
-            except FeatureStoreError as error:
-                if errors == "raise":
-                    raise
-                yield asked_by[id(delivery.asked)], error
+        form, seconds = _checked(returns), self._seconds(timeout)
+        return batches.get_or_compute_many(
+            self._resources, requests, seconds=seconds, returns=form, progress=progress, errors=errors
+        )
 
     def submit(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> Ticket:
         """Ask for features without waiting; the ticket's ``result()`` waits."""
-        asked = self._ask(symbol, raw_data, config, compute_func)
-        ticket = Ticket(self._resources, asked)
-        if isinstance(asked.feature, LocalFeature):
-            threading.Thread(target=_quietly, args=(self._resources, asked, self._seconds(None)), daemon=True).start()
-        else:
-            Flight(self._resources, [asked], seconds=self._seconds(None)).start()
-        return ticket
+        with tracing.span("fstore.submit", symbol=symbol):
+            asked = self._ask(symbol, raw_data, config, compute_func)
+            tracing.note(feature=asked.feature.name, key=asked.key)
+            if isinstance(asked.feature, LocalFeature):
+                act = tracing.carried(partial(_quietly, self._resources, asked, self._seconds(None)))
+                threading.Thread(target=act, daemon=True).start()
+            else:
+                Flight(self._resources, [asked], seconds=self._seconds(None)).start()
+            return Ticket(self._resources, asked)
 
     def peek(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> Entry | None:
         """Return the live entry that would answer, or None; computes nothing."""
         entry = self._resources.manifest.find_entry(self._ask(symbol, raw_data, config, compute_func).key)
         return entry if entry is not None and entry.state is EntryState.LIVE else None
+
+    def peek_many(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Entry | None]]:
+        """Yield each request with the live entry that would answer it, or None, in their order; computes nothing.
+
+        Raw data that several requests share are fingerprinted once.
+        """
+        return batches.peek_many(self._resources, requests)
 
     def explain(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> Explanation:
         """Tell whether this hits, why not, which earlier entry is nearest, and who is computing it."""
@@ -219,17 +206,6 @@ class FeatureStore:
 
     def _ask(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> Question:
         return ask(self._resources, symbol, raw_data, config, compute_func)
-
-    def _ask_sharing(self, taken: dict[int, Identified], request: Request) -> Question:
-        symbol, feature, canonical = (
-            check_symbol(request.symbol),
-            resolve(request.feature),
-            canonical_config(request.config),
-        )
-        identity = id(request.raw_data)
-        if identity not in taken:
-            taken[identity] = identify(self._resources, request.raw_data)
-        return question(symbol, request.raw_data, canonical, feature, taken[identity])
 
     def _seconds(self, timeout: float | None) -> float:
         return self.settings.request_timeout_s if timeout is None else timeout

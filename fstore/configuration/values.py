@@ -11,6 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import BeforeValidator, SecretStr
 
 from fstore.configuration.cron import schedule_fault
+from fstore.signing import split_keys
 
 _UNITS = {
     "": 1,
@@ -107,7 +108,12 @@ def _postgres_url(value: Any) -> Any:
 
 
 def _redis_url(value: Any) -> Any:
-    return _with_scheme(value, ("redis", "rediss"), "redis://:password@host:6379/0")
+    checked = _with_scheme(value, ("redis", "rediss"), "redis://:password@host:6379/0")
+    text = checked.get_secret_value() if isinstance(checked, SecretStr) else checked
+    if isinstance(text, str) and text.startswith("rediss:") and "ssl_cert_reqs=" not in text:
+        # Celery takes no address without it, and clients differ in what its absence means.
+        return f"{text}{'&' if '?' in text else '?'}ssl_cert_reqs=required"
+    return checked
 
 
 def _upper(value: Any) -> Any:
@@ -116,8 +122,8 @@ def _upper(value: Any) -> Any:
 
 def _signing_key(value: Any) -> Any:
     text = value.get_secret_value() if isinstance(value, SecretStr) else value
-    if isinstance(text, str) and len(text) < 16:
-        raise ValueError("expected 16 characters or more; 'openssl rand -hex 32' makes one")
+    if isinstance(text, str) and min((len(key) for key in split_keys(text)), default=0) < 16:
+        raise ValueError("expected keys of 16 characters or more each; 'openssl rand -hex 32' makes one")
     return value
 
 

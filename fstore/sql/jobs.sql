@@ -28,10 +28,49 @@ WHERE (j.state = 'running' AND j.owner = EXCLUDED.owner)
    OR (j.state = 'queued' AND j.starts < %(max_starts)s)
    OR (j.state = 'running' AND j.lease_until < now() AND j.starts < %(max_starts)s)
    OR (j.state = 'failed' AND j.finished_ts < now() - make_interval(secs => %(memory_s)s))
-RETURNING j.attempt, j.starts
+RETURNING j.attempt, j.starts,
+    EXISTS (SELECT FROM manifest m WHERE m.key = j.key AND m.state = 'condemned' AND NOT m.withdrawn)
+
+-- name: claim_many
+-- Claims at once whatever was never started: a job that ended a worker before is
+-- claimed by itself, so that it cannot take others down with it again, and a
+-- condemned entry may be taken back first. In the order of the keys, as everybody
+-- who locks many jobs does.
+INSERT INTO jobs AS j (key, state, attempt, starts, owner, lease_until, request, requested_ts, started_ts)
+SELECT r.key, 'running', 1, 1, %(owner)s, now() + make_interval(secs => %(lease_s)s), r.request, now(), now()
+FROM jsonb_to_recordset(%(requests)s::jsonb) AS r(key text, request json)
+WHERE NOT EXISTS (SELECT FROM manifest m WHERE m.key = r.key AND (m.state = 'live' OR (m.state = 'condemned' AND NOT m.withdrawn)))
+ORDER BY r.key
+ON CONFLICT (key) DO UPDATE SET state = 'running',
+    attempt = CASE WHEN j.owner = EXCLUDED.owner THEN j.attempt ELSE j.attempt + 1 END,
+    starts = 1, owner = EXCLUDED.owner, lease_until = EXCLUDED.lease_until, started_ts = now(), finished_ts = NULL, error = NULL
+WHERE (j.state = 'running' AND j.owner = EXCLUDED.owner)
+   OR (j.state = 'queued' AND j.starts = 0)
+   OR (j.state = 'failed' AND j.finished_ts < now() - make_interval(secs => %(memory_s)s))
+RETURNING j.key, j.attempt
 
 -- name: renew
 UPDATE jobs SET lease_until = now() + make_interval(secs => %(lease_s)s)
+WHERE key IN (
+    SELECT j.key FROM jobs j
+    JOIN unnest(%(keys)s::text[], %(attempts)s::integer[], %(owners)s::text[]) AS c(key, attempt, owner)
+        ON j.key = c.key AND j.attempt = c.attempt AND j.owner = c.owner
+    WHERE j.state = 'running' ORDER BY j.key FOR UPDATE OF j)
+RETURNING key
+
+-- name: hand_back
+-- Gives claims back that were never begun: as if they had not been started, and sent again by whoever gives them back.
+UPDATE jobs SET state = 'queued', owner = '', lease_until = NULL, sent_ts = now(), requested_ts = now(), starts = 0
+WHERE key IN (
+    SELECT j.key FROM jobs j
+    JOIN unnest(%(keys)s::text[], %(attempts)s::integer[], %(owners)s::text[]) AS c(key, attempt, owner)
+        ON j.key = c.key AND j.attempt = c.attempt AND j.owner = c.owner
+    WHERE j.state = 'running' ORDER BY j.key FOR UPDATE OF j)
+RETURNING key
+
+-- name: finish
+-- Ends a job that needs no result of its own any more.
+DELETE FROM jobs
 WHERE key = %(key)s AND attempt = %(attempt)s AND owner = %(owner)s AND state = 'running'
 RETURNING key
 

@@ -7,6 +7,9 @@ FROM manifest WHERE key = %(key)s AND state = 'live'
 SELECT key, path, rows, file_size_bytes, content_digest
 FROM manifest WHERE key = ANY(%(keys)s) AND state = 'live'
 
+-- name: find_live_entries
+SELECT {columns} FROM manifest WHERE key = ANY(%(keys)s) AND state = 'live'
+
 -- name: find_entry
 SELECT {columns} FROM manifest WHERE key = %(key)s
 
@@ -32,48 +35,16 @@ WHERE feature = %(feature)s AND feature_version = %(feature_version)s AND source
 LIMIT 1
 
 -- name: publish
--- One string, one implicit transaction, one round trip. LOCK comes first (any other
--- order deadlocks). The fence: only rows whose job is still run by this very claim
--- are inserted, and the job ends with the insert. A live row is never replaced:
--- first publisher wins, its file is the answer.
+-- One statement, one transaction, one round trip (migration 0004). The lock comes first
+-- (any other order deadlocks) and is asked for without waiting: no row comes back when
+-- somebody else holds it, and the offers then lie in pending.
 -- Running it twice is harmless: the second time the fence holds nothing and the
 -- outcome tells by its path whether the first one was committed.
-LOCK TABLE manifest IN EXCLUSIVE MODE;
-SELECT set_config('fstore.locked_at', clock_timestamp()::text, true);
-WITH candidate AS (
-    SELECT * FROM jsonb_to_recordset(%(entries)s::jsonb) AS c(
-        key text, symbol text, feature text, feature_version text, source_digest text, config text,
-        fingerprint text, hash_method text, source json, path text, start_ts timestamptz, end_ts timestamptz,
-        rows bigint, file_size_bytes bigint, content_digest text, compute_seconds double precision,
-        library_versions jsonb, attempt integer, owner text)
-), fence AS (
-    DELETE FROM jobs USING candidate c
-    WHERE jobs.key = c.key AND jobs.attempt = c.attempt AND jobs.owner = c.owner AND jobs.state = 'running'
-    RETURNING jobs.key
-), inserted AS (
-    INSERT INTO manifest AS m (key, symbol, feature, feature_version, source_digest, config, fingerprint, hash_method,
-        source, path, start_ts, end_ts, rows, file_size_bytes, content_digest, state, created_ts, condemned_ts,
-        verified_ts, compute_seconds, attempt, library_versions)
-    SELECT c.key, c.symbol, c.feature, c.feature_version, c.source_digest, c.config::json, c.fingerprint, c.hash_method,
-        c.source, c.path, c.start_ts, c.end_ts, c.rows, c.file_size_bytes, c.content_digest, 'live', now(), NULL,
-        now(), c.compute_seconds, c.attempt, c.library_versions
-    FROM candidate c JOIN fence f ON f.key = c.key
-    ON CONFLICT (key) DO UPDATE SET
-        source_digest = EXCLUDED.source_digest, hash_method = EXCLUDED.hash_method, source = EXCLUDED.source,
-        path = EXCLUDED.path, start_ts = EXCLUDED.start_ts, end_ts = EXCLUDED.end_ts, rows = EXCLUDED.rows,
-        file_size_bytes = EXCLUDED.file_size_bytes, content_digest = EXCLUDED.content_digest, state = 'live',
-        created_ts = EXCLUDED.created_ts, condemned_ts = NULL, withdrawn = false, verified_ts = EXCLUDED.verified_ts,
-        compute_seconds = EXCLUDED.compute_seconds, attempt = EXCLUDED.attempt,
-        library_versions = EXCLUDED.library_versions
-    WHERE m.state <> 'live'
-    RETURNING m.key, m.path
-)
-SELECT c.key, EXISTS (SELECT FROM fence f WHERE f.key = c.key), coalesce(i.path, m.path),
-    extract(epoch FROM current_setting('fstore.locked_at')::timestamptz - transaction_timestamp())::float8,
-    extract(epoch FROM clock_timestamp() - current_setting('fstore.locked_at')::timestamptz)::float8
-FROM candidate c
-LEFT JOIN inserted i ON i.key = c.key
-LEFT JOIN manifest m ON m.key = c.key AND m.state = 'live'
+SELECT * FROM fstore_publish(%(offers)s::jsonb)
+
+-- name: settle
+-- Waits for the lock and moves what is pending, all of it, unless these offers were moved meanwhile.
+SELECT * FROM fstore_settle(%(offers)s::jsonb)
 
 -- name: quarantine
 -- Only the very file that was found wrong: a row that points to another one by now stays.

@@ -27,6 +27,7 @@ class Choices:
     redis_password: str = field(default_factory=_secret, repr=False)
     flower_password: str = field(default_factory=_secret, repr=False)
     flower_cookie: str = field(default_factory=_secret, repr=False)
+    signing_key: str = field(default_factory=_secret, repr=False)
     redis_port: int | None = None
     flower_port: int | None = None
     servers_home: str | None = None
@@ -36,7 +37,7 @@ class Choices:
 def load_choices(path: Path) -> Choices:
     """Read the choices of earlier starts; new ones when there is no file yet."""
     try:
-        raw = json.loads(path.read_text())
+        raw = {"signing_key": _secret(), **json.loads(path.read_text())}  # stacks of earlier versions have no such key
         return Choices(**{f.name: raw[f.name] for f in fields(Choices)})
     except FileNotFoundError:
         return Choices()

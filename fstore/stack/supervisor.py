@@ -119,7 +119,8 @@ class Supervisor:
             return
         servers, state = self._servers, self._state
         urls = {"postgres_url": servers.postgres_url, "redis_url": servers.redis_url}
-        chosen = settings.load({**self._arguments(), **urls})
+        own_key = {"signing_key": servers.choices.signing_key}
+        chosen = settings.load({**self._arguments(), **urls}, stack=own_key)
         given = environment.celery_environment(chosen, token=state.token, cwd=self.plan.cwd)
         flower = self._flower
         self._state = state = replace(

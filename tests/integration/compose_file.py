@@ -78,8 +78,13 @@ class Site:
         )
         for name in ("bin", "store", "raw", "features", "beat", "redis"):
             (folder / name).mkdir()
-        if shutil.which("redis-cli") is None:
-            self._tool("redis-cli", f"#!{sys.executable}\n{_REDIS_CLI}")
+        redis_cli = shutil.which("redis-cli")
+        self._tool(
+            "redis-cli",
+            f'#!/bin/sh\nexec {redis_cli} -p "$REDIS_PORT" "$@"\n'
+            if redis_cli
+            else f"#!{sys.executable}\n{_REDIS_CLI}",
+        )
         redis_server = find_redis(override=None)
         self._tool("redis-server", f'#!/bin/sh\nexec "{redis_server}" "$@"\n')
 

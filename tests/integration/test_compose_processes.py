@@ -57,6 +57,7 @@ def trainer(site: Site) -> fstore.FeatureStore:
         site.folder / "store",
         postgres_url=site.secret("postgres_trainer_url"),
         redis_url=site.secret("redis_trainer_url"),
+        signing_key=site.secret("signing_key"),
         data_roots=str(site.folder / "raw"),
     )
 

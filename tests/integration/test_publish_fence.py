@@ -8,11 +8,9 @@ import pytest
 
 from fstore import deadline
 from fstore.errors import EntryCorrupt, ManifestUnavailable
-from fstore.files import Stored
 from fstore.manifest import Published
 from fstore.model import Claim, EntryState, HashMethod, JobState, KeyParts, NewEntry
-from fstore.named_sql import statements
-from fstore.publishing import insert
+from fstore.publishing import Offer, insert
 from tests.integration.shelf import Shelf, key
 from tests.waiting import eventually
 
@@ -24,26 +22,7 @@ def shelf(house):
 
 def offer(shelf, name, locator, claim):
     """Offer a file that is durable for publication, as a worker does."""
-    return insert(
-        shelf.resources,
-        shelf.request(name).model_copy(
-            update={
-                "feature_version": "1",
-                "canonical_config": "{}",
-                "fingerprint": "b3m1:" + "0" * 64,
-                "hash_method": "full",
-            }
-        ),
-        "digest",
-        claim,
-        shelf.resources.files.read(locator),
-        _stored(locator),
-        0.1,
-    )
-
-
-def _stored(locator):
-    return Stored(locator.path, locator.file_size_bytes, locator.content_digest)
+    return insert(shelf.resources, [Offer(new_entry(name, locator), claim)])[key(name)]
 
 
 def new_entry(name, locator):
@@ -119,7 +98,7 @@ def test_the_owner_is_part_of_the_fence(shelf):
     assert offer(shelf, "a", shelf.write("a"), old) is None
 
     assert rows(shelf) == []
-    assert shelf.resources.jobs.renew(new)
+    assert shelf.resources.jobs.renew([new])
 
 
 @pytest.mark.parametrize("state", ["failed", "dead", "queued"])
@@ -233,9 +212,8 @@ def test_publishing_takes_the_whole_table_first(shelf):
         with deadline.within(0.5), pytest.raises(ManifestUnavailable):
             offer(shelf, "a", written, claim)
         assert rows(shelf) == []
-        assert shelf.resources.jobs.renew(claim)
+        assert shelf.resources.jobs.renew([claim])
         session.query("ROLLBACK")
-    assert statements("manifest")["publish"].startswith("LOCK TABLE manifest IN EXCLUSIVE MODE;")
 
 
 def test_an_unknown_outcome_never_removes_the_file(shelf):

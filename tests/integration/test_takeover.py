@@ -93,15 +93,15 @@ def assert_settled(house: House, config: dict[str, Any]) -> None:
 
 def stops_after_the_lock(store: FeatureStore, config: dict[str, Any], mark: str) -> None:
     """Ask, and stand still with the lock in hand."""
-    take = store.resources.coordination.lead
+    take = store.resources.coordination.lead_many
 
-    def take_and_stop(*arguments: str) -> Any:
+    def take_and_stop(*arguments: Any) -> Any:
         lead = take(*arguments)
         Path(mark).touch()
         time.sleep(600)
         return lead
 
-    store.resources.coordination.lead = take_and_stop  # type: ignore[method-assign]
+    store.resources.coordination.lead_many = take_and_stop  # type: ignore[method-assign]
     store.get_or_compute("DEAD", RAW, config, sample_features.slow, timeout=600)
 
 

@@ -85,7 +85,7 @@ def test_a_parquet_folder_becomes_one_file(tmp_path: Path) -> None:
         ("x.csv", "", "not readable as CSV"),
         ("x.arrow", "no arrow", "not readable as Arrow"),
         ("x.xlsx", "PK", "ends in none of"),
-        ("x.parquet", "no parquet", "not a readable Parquet"),
+        ("x.parquet", "no parquet", "is not a Parquet file"),
         ("missing/x.csv", None, "does not exist"),
     ],
 )

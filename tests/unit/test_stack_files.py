@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,17 @@ def test_choices_survive_and_stay_private(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert first.postgres_password not in repr(first)
     assert Choices().postgres_password != first.postgres_password
+
+
+def test_choices_of_a_stack_without_a_signing_key_get_one(tmp_path):
+    """A stack that an earlier version made goes on with its passwords, and with signed messages."""
+    path = tmp_path / "choices.json"
+    first = Choices()
+    save_choices(path, first)
+    path.write_text(path.read_text().replace("signing_key", "forgotten"))
+
+    assert replace(load_choices(path), signing_key=first.signing_key) == first
+    assert len(load_choices(path).signing_key) >= 16
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"redis_port": 1, "x'])

@@ -1,0 +1,158 @@
+"""Many computations in one task: claimed at once, run one after the other, published in groups.
+
+A chunk is bounded by time, not by trust: when it takes longer than it was meant to,
+what was not begun is given back and sent again in smaller chunks. A job that ended a
+worker before is never part of a chunk, so that one that kills its worker takes its
+neighbours down once at most, and without losing them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from fstore import keys, logs, rawdata, tracing
+from fstore.chunks import in_chunks
+from fstore.compute import Outcome, Phase, get_or_compute, refuse
+from fstore.errors import BrokerUnavailable, FeatureStoreError, ManifestUnavailable
+from fstore.failures import note_of
+from fstore.lease import Held, lease
+from fstore.messages import ComputeRequest
+from fstore.model import Claim, FailureNote, Locator, Status
+from fstore.planning import Work, plan
+from fstore.publishing import Offer, announce, insert, write_result
+from fstore.resources import Resources
+
+GROUP = 64  # results that share one transaction
+GROUP_S = 0.25  # how long a result waits for others at most, unless a computation takes longer
+CHUNK_S = 5.0  # after which what is left of a chunk is given back
+
+
+def get_or_compute_many(
+    resources: Resources, requests: Sequence[ComputeRequest], *, phase: Phase
+) -> list[dict[str, Any]]:
+    """Answer several requests in one task; each has its own answer, or its own ``error``, in their order.
+
+    A key that another worker computes, or that was given back to another task, is
+    answered ``coalesced`` without a path.
+    """
+    answers: dict[int, dict[str, Any]] = {}
+    works: dict[str, tuple[int, Work]] = {}
+    for position, request in enumerate(requests):
+        try:
+            work = plan(resources, request)
+        except FeatureStoreError as error:
+            refuse(resources, request, error)
+            answers[position] = _failed(request.key, note_of(error))
+            continue
+        works.setdefault(work.key, (position, work))
+    claims = resources.jobs.claim_many({key: work.request.wire() for key, (_, work) in works.items()})
+    with lease(resources.jobs, claims.values(), every_s=resources.settings.renew_seconds) as held:
+        batch = _Batch(resources, held, lambda key, answer: answers.update({works[key][0]: answer}))
+        phase("COMPUTING")
+        batch.run([(work, claims[key]) for key, (_, work) in works.items() if key in claims])
+    live = resources.manifest.find_live_many([key for key in works if key not in claims])
+    if live:
+        resources.jobs.settle(list(live))
+        answers |= {works[key][0]: Outcome(key, Status.HIT, found, 0.0).as_dict() for key, found in live.items()}
+    for position, request in enumerate(requests):
+        if position not in answers:  # computed elsewhere, started before, condemned, or asked for twice
+            answers[position] = _answer_alone(resources, request, phase)
+    return [answers[position] for position in range(len(requests))]
+
+
+class _Batch:
+    def __init__(self, resources: Resources, held: Held, answer: Callable[[str, dict[str, Any]], None]) -> None:
+        self._resources = resources
+        self._held = held
+        self._answer = answer
+        self._reader = rawdata.Reader(resources.files, resources.settings)
+        self._offers: list[Offer] = []
+        self._first_at = 0.0
+
+    def run(self, claimed: Sequence[tuple[Work, Claim]]) -> None:
+        began = time.monotonic()
+        ends_at = began + min(CHUNK_S, self._resources.settings.compute_time_limit_s / 4)
+        done = 0
+        try:
+            for work, claim in claimed:
+                if done and time.monotonic() > ends_at:
+                    break
+                done += 1
+                self._compute(work, claim)
+                if len(self._offers) >= GROUP or (self._offers and time.monotonic() - self._first_at > GROUP_S):
+                    self._publish()
+            self._publish()
+        except (SystemExit, KeyboardInterrupt):
+            with suppress(ManifestUnavailable):
+                self._publish()
+                if done:  # as for a single computation: this start stays counted
+                    self._resources.jobs.release(claimed[done - 1][1])
+                self._give_back(claimed[done:], per_item_s=CHUNK_S)
+            raise
+        self._give_back(claimed[done:], per_item_s=(time.monotonic() - began) / max(1, done))
+
+    def _compute(self, work: Work, claim: Claim) -> None:
+        logs.bind(key=work.key)
+        try:
+            with tracing.span("fstore.compute", feature=work.feature.name, key=work.key):
+                raw = self._reader.read(work.request.raw_data, work.fingerprint, wanted=work.feature.input)
+                began = time.monotonic()
+                result = work.feature.func(raw, keys.restore_config(work.parts.config))
+                seconds = time.monotonic() - began
+            self._resources.recorder.took("compute_seconds", seconds)
+            offer = write_result(self._resources, work.request, work.feature.source_digest, claim, result, seconds)
+        except ManifestUnavailable:
+            raise
+        except Exception as error:
+            note = note_of(error)
+            self._held.drop(work.key)
+            self._resources.jobs.fail(claim, note)
+            announce(self._resources, work.key, failed=1)
+            self._answer(work.key, _failed(work.key, note))
+            return
+        if not self._offers:
+            self._first_at = time.monotonic()
+        self._offers.append(offer)
+
+    def _publish(self) -> None:
+        if not self._offers:
+            return
+        with tracing.span("fstore.publish", entries=str(len(self._offers))):
+            answering = insert(self._resources, self._offers)
+        for offer in self._offers:
+            key = offer.entry.key
+            self._held.drop(key)
+            self._answer(key, _computed(key, answering[key], offer.entry.compute_seconds))
+        self._offers = []
+
+    def _give_back(self, claimed: Sequence[tuple[Work, Claim]], *, per_item_s: float) -> None:
+        if not claimed:
+            return
+        free = self._resources.jobs.hand_back([claim for _, claim in claimed])
+        for work, _ in claimed:
+            self._held.drop(work.key)
+            self._answer(work.key, Outcome(work.key, Status.COALESCED, None, 0.0).as_dict())
+        again = [work.request.model_copy(update={"waits": False}) for work, _ in claimed if work.key in free]
+        with suppress(BrokerUnavailable):  # whoever waits, or the reconciler, sends them again
+            for chunk in in_chunks(again, per_item_s=per_item_s):
+                self._resources.broker.send_compute_many(chunk)
+
+
+def _answer_alone(resources: Resources, request: ComputeRequest, phase: Phase) -> dict[str, Any]:
+    try:
+        return get_or_compute(resources, request, phase=phase).as_dict()
+    except ManifestUnavailable:
+        raise
+    except FeatureStoreError as error:
+        return _failed(request.key, note_of(error))
+
+
+def _computed(key: str, found: Locator | None, seconds: float) -> dict[str, Any]:
+    return Outcome(key, Status.COMPUTED if found else Status.COALESCED, found, seconds).as_dict()
+
+
+def _failed(key: str | None, note: FailureNote) -> dict[str, Any]:
+    return {"status": "failed", "key": key, "error": {"type": note.error_type, "message": note.detail}}

@@ -1,0 +1,206 @@
+"""Many requests at once: in chunks, each with its own result or error, none lost with its neighbours."""
+
+from __future__ import annotations
+
+import json
+import threading
+from contextlib import ExitStack
+
+import pandas as pd
+import pytest
+
+import fstore
+from fstore import asking, rawdata
+from fstore.chunks import MOST, in_chunks
+from fstore.compute_many import get_or_compute_many
+from fstore.errors import ComputeDead, ComputeFailed
+from fstore.manifest import _offer
+from fstore.messages import ComputeRequest, RawReference
+from fstore.model import Claim
+from tests import sample_features
+from tests.conftest import build_house
+from tests.integration.shelf import Shelf, key
+from tests.integration.test_publish_fence import new_entry
+from tests.waiting import eventually
+
+RAW = pd.DataFrame({"price": [float(i) for i in range(40)]})
+
+
+@pytest.fixture
+def shelf(house):
+    return Shelf(house.store.resources)
+
+
+def requests_for(function, configs):
+    return [fstore.Request("AAPL", RAW, config, function) for config in configs]
+
+
+def test_a_batch_answers_each_request_with_its_own_frame(staffed):
+    """Every request gets what a direct call returns, the equal ones too, and each key is computed once."""
+    asked = requests_for(sample_features.scaled, [{"factor": i % 150, "batch": "own"} for i in range(200)])
+    before = staffed.store.resources.coordination.pending_counters().get("computed", 0)
+
+    answers = list(staffed.store.get_or_compute_many(asked, timeout=90))
+
+    assert len(answers) == 200
+    for request, frame in answers:
+        pd.testing.assert_frame_equal(frame, RAW * request.config["factor"])
+    assert staffed.store.resources.coordination.pending_counters()["computed"] - before <= 150
+    again = list(staffed.store.peek_many(asked))
+    assert [request for request, _ in again] == asked
+    assert all(entry is not None for _, entry in again)
+
+
+def test_a_request_that_fails_leaves_its_neighbours_alone(staffed):
+    """The failure is the answer of that request only, with the worker's text."""
+    asked = [
+        *requests_for(sample_features.scaled, [{"factor": i, "batch": "mixed"} for i in range(20)]),
+        *requests_for(sample_features.failing, [{"n": 1}]),
+        *requests_for(sample_features.scaled, [{"factor": i, "batch": "mixed"} for i in range(20, 40)]),
+    ]
+
+    answers = list(staffed.store.get_or_compute_many(asked, timeout=60, errors="return"))
+
+    failed = [answer for _, answer in answers if isinstance(answer, Exception)]
+    assert len(answers) == 41
+    assert [type(error) for error in failed] == [ComputeFailed]
+    assert "no price in row 17" in str(failed[0])
+
+
+def test_a_request_that_kills_its_worker_takes_nobody_along(servers, tmp_path):
+    """It ends as dead after three starts; all others of its chunk have their results."""
+    with ExitStack() as stack:
+        hasty = build_house(servers, tmp_path, stack, lease_seconds="3", renew_seconds="1", lock_seconds="3")
+        hasty.start(concurrency=2)
+        asked = requests_for(sample_features.scaled, [{"factor": i} for i in range(10)])
+        asked[5:5] = requests_for(sample_features.poison, [{"marks": str(tmp_path / "marks")}])
+
+        answers = list(hasty.store.get_or_compute_many(asked, timeout=150, errors="return"))
+
+        assert sum(isinstance(answer, pd.DataFrame) for _, answer in answers) == 10
+        assert [type(answer) for _, answer in answers if isinstance(answer, Exception)] == [ComputeDead]
+        assert len(list((tmp_path / "marks").iterdir())) <= 3
+
+
+def test_long_computations_are_shared_by_all_workers(staffed, tmp_path):
+    """A chunk that takes longer than it was meant to is given back, so that no worker is left with all of it."""
+    asked = requests_for(sample_features.slow, [{"seconds": 0.7, "n": i, "marks": str(tmp_path)} for i in range(12)])
+
+    answers = list(staffed.store.get_or_compute_many(asked, timeout=60))
+
+    workers = {mark.name.split("-")[0] for mark in tmp_path.iterdir()}
+    assert len(answers) == 12
+    assert len(list(tmp_path.iterdir())) == 12, "each was started once"
+    assert len(workers) == 2
+
+
+def test_the_task_answers_a_plain_celery_client_in_order(house):
+    """One dict a request: what was live is a hit, what is computed elsewhere is coalesced, what cannot be is failed."""
+    resources = house.store.resources
+    live, elsewhere, failing, fresh = (
+        asked.request(rawdata.stage(resources.files, asked.raw, asked.taken))
+        for asked in (
+            asking.ask(resources, "AAPL", RAW, {"n": n}, function)
+            for n, function in enumerate(
+                [sample_features.scaled, sample_features.scaled, sample_features.failing, sample_features.scaled]
+            )
+        )
+    )
+    get_or_compute_many(resources, [live], phase=lambda _: None)
+    held = resources.jobs.claim(elsewhere.key, elsewhere.wire())
+
+    answers = get_or_compute_many(resources, [live, elsewhere, failing, fresh, live], phase=lambda _: None)
+
+    assert [answer["status"] for answer in answers] == ["hit", "coalesced", "failed", "computed", "hit"]
+    assert [answer["key"] for answer in answers] == [r.key for r in (live, elsewhere, failing, fresh, live)]
+    assert answers[1]["path"] is None
+    assert answers[2]["error"]["type"] == "ComputeFailed" or answers[2]["error"]["type"] == "ValueError"
+    pd.testing.assert_frame_equal(house.store.load(answers[3]), RAW * 2)
+    assert resources.jobs.renew([held]) == {elsewhere.key}
+
+
+def test_publishers_that_meet_share_one_transaction(shelf):
+    """While somebody holds the manifest, offers wait in pending; whoever gets it next moves all of them at once."""
+    names = [f"n{i}" for i in range(8)]
+    claims, written = {name: shelf.claim(name) for name in names}, {name: shelf.write(name) for name in names}
+    outcomes = []
+
+    def publish(name):
+        outcomes.append(shelf.resources.manifest.publish([(new_entry(name, written[name]), claims[name])]))
+
+    threads = [threading.Thread(target=publish, args=(name,)) for name in names]
+    with shelf.resources.database.session() as session:
+        session.query("BEGIN")
+        session.query("LOCK TABLE manifest IN EXCLUSIVE MODE")
+        for thread in threads:
+            thread.start()
+        eventually(lambda: len(shelf.sql("SELECT path FROM pending")) == 8, seconds=10, what="all to wait")
+        session.query("ROLLBACK")
+    for thread in threads:
+        thread.join(20)
+
+    assert len(outcomes) == 8
+    assert all(published.live_path for outcome in outcomes for published in outcome.values())
+    assert shelf.sql("SELECT count(*), count(DISTINCT xmin::text) FROM manifest") == [(8, 1)]
+    assert shelf.sql("SELECT path FROM pending") == []
+    assert shelf.sql("SELECT key FROM jobs") == []
+
+
+def leave_pending(shelf, name, claim, locator):
+    """Do what a publisher does that finds the manifest held and dies."""
+    offers = json.dumps([_offer(new_entry(name, locator), claim)])
+    with shelf.resources.database.session() as session:
+        session.query("BEGIN")
+        session.query("LOCK TABLE manifest IN EXCLUSIVE MODE")
+        assert (
+            shelf.resources.database.query("SELECT * FROM fstore_publish(%(offers)s::jsonb)", {"offers": offers}) == []
+        )
+        session.query("ROLLBACK")
+
+
+def test_a_dead_publisher_leaves_its_row_to_the_next_one(shelf):
+    """Its claim still holds, so its result is published with the next one's: nothing is computed twice."""
+    orphaned, written = shelf.claim("a"), shelf.write("a")
+    leave_pending(shelf, "a", orphaned, written)
+
+    shelf.publish("b")
+
+    assert shelf.resources.manifest.find_live(key("a")) == written
+    assert shelf.sql("SELECT path FROM pending") == []
+
+
+def test_a_pending_row_whose_claim_was_taken_over_stays_out(shelf):
+    """The fence is checked when the row is moved, not when it was left."""
+    late, written = shelf.claim("a"), shelf.write("a")
+    leave_pending(shelf, "a", late, written)
+    shelf.sql("UPDATE jobs SET lease_until = now() - interval '1 second'")
+    current = shelf.claim("a")
+    assert isinstance(current, Claim)
+
+    shelf.publish("b")
+
+    assert shelf.resources.manifest.find_live(key("a")) is None
+    assert shelf.resources.jobs.renew([current]) == {key("a")}
+    assert shelf.sql("SELECT path FROM pending") == []
+
+
+def test_chunks_are_worth_about_a_second():
+    """Quick computations travel in numbers, long ones alone; large configs make chunks small; nothing is lost."""
+
+    def request(n, size=10):
+        return ComputeRequest(
+            symbol="A",
+            feature="m:f",
+            raw_data=RawReference(kind="staged", path="p"),
+            canonical_config="x" * size,
+            key=f"{n:064x}",
+        )
+
+    quick = list(in_chunks([request(i) for i in range(200)], per_item_s=0.001))
+    long = list(in_chunks([request(i) for i in range(5)], per_item_s=3.0))
+    large = list(in_chunks([request(i, 60_000) for i in range(20)], per_item_s=0.001))
+
+    assert [len(chunk) for chunk in quick] == [MOST, MOST, MOST, 8]
+    assert [len(chunk) for chunk in long] == [1] * 5
+    assert all(sum(len(r.canonical_config) for r in chunk) <= 512 * 1024 for chunk in large)
+    assert sum(map(len, large)) == 20
