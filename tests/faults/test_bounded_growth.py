@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import random
+import time
 from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
+import pytest
 
+from fstore import Request
 from fstore.collect import collect_garbage
 from fstore.model import Locator
 from fstore.reading import read_entry
 from tests.integration.shelf import RULES, Shelf, key
+from tests.sample_features import noise
 
 BUDGET = 5_000_000
 PUBLISHES, PERIOD = 600, 50
+
+FULL_BUDGET, FULL_PUBLISHES, FULL_ROWS = 50_000_000, 2_000, 12_500
+FULL_PERIOD_S = 3.0
+AT_ONCE, AGAIN = 20, 5  # new questions of a batch, and earlier ones asked again
 
 
 def publish(shelf: Shelf, name: str, seed: int) -> Locator:
@@ -57,3 +66,32 @@ def test_the_folder_never_outgrows_budget_and_period(house):
 
     assert shelf.resources.manifest.find_live(seen[-1][1].key) is not None
     assert house.store.get_cache_stats()["bytes_freed"] >= 9_000_000
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_full_size_folder_never_outgrows_budget_and_period(house):
+    """Two thousand results of 100 kB from real workers under 50 MB, collected every three seconds: bounded, and every answer right."""
+    house.start(concurrency=2)
+    shelf = Shelf(house.store.resources)
+    rules = replace(RULES, grace=timedelta(0), max_bytes=FULL_BUDGET)
+    rng, raw = random.Random(3), pd.DataFrame({"price": [1.0]})
+    collected_at, collections, since = time.monotonic(), 0, shelf.sql("SELECT now()")[0][0]
+
+    for asked in range(0, FULL_PUBLISHES, AT_ONCE):
+        seeds = [*range(asked, asked + AT_ONCE), *(rng.randrange(asked + 1) for _ in range(AGAIN))]
+        requests = [Request("SYM", raw, {"seed": seed, "rows": FULL_ROWS}, noise) for seed in dict.fromkeys(seeds)]
+        for request, frame in house.store.get_or_compute_many(requests, timeout=120):
+            pd.testing.assert_frame_equal(frame, noise(raw, request.config))
+        published = shelf.sql(
+            "SELECT coalesce(sum(file_size_bytes), 0) FROM manifest WHERE created_ts > %(since)s", since=since
+        )
+        staged = sum((shelf.root / path).stat().st_size for path in shelf.files() if path.startswith("staging/"))
+        assert folder_bytes(shelf) <= FULL_BUDGET + int(str(published[0][0])) + staged
+        if time.monotonic() - collected_at >= FULL_PERIOD_S:
+            collect_garbage(shelf.resources, rules, force=True)
+            assert folder_bytes(shelf) <= FULL_BUDGET
+            collected_at, collections, since = time.monotonic(), collections + 1, shelf.sql("SELECT now()")[0][0]
+
+    assert collections >= 5
+    assert house.store.get_cache_stats()["bytes_freed"] >= FULL_PUBLISHES * FULL_ROWS * 8 - 2 * FULL_BUDGET

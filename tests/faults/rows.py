@@ -1,0 +1,112 @@
+"""The rows of the fault matrix: what each test says about itself, and which tools it needs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+MATRIX = range(1, 45)
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def row(number: int, *, fault: str, promise: str, needs: tuple[str, ...] = (), seconds: float = 15) -> Callable[[F], F]:
+    """Mark a test as a row of the matrix.
+
+    ``needs`` names tools (see ``missing_tool``); ``seconds`` is about how long it
+    takes, so that long rows start first. Several tests may share a number.
+    """
+
+    def mark(function: F) -> F:
+        about = pytest.mark.row(number, fault=fault, promise=promise, needs=needs, seconds=seconds)
+        return pytest.mark.faults(about(function))
+
+    return mark
+
+
+def demand(tools: Iterable[str]) -> None:
+    """Skip the test that calls this where a tool is absent, with the reason; on CI, where they must be there, fail it."""
+    absent = [reason for tool in tools if (reason := missing_tool(tool))]
+    if absent and os.environ.get("CI", "").lower() == "true":
+        pytest.fail(f"the row's tools must be there on CI: {'; '.join(absent)}")
+    if absent:
+        pytest.skip("; ".join(absent))
+
+
+@cache
+def missing_tool(name: str) -> str | None:
+    """Return why a tool cannot be used here, or None: a program on PATH, or one of the probes below."""
+    if name in PROBES:
+        return PROBES[name]()
+    return None if shutil.which(name) else f"{name} is not on PATH"
+
+
+def _not_root() -> str | None:
+    return None if os.geteuid() == 0 else "needs root"
+
+
+def _no_mount() -> str | None:
+    with tempfile.TemporaryDirectory() as folder:
+        command = ["mount", "-t", "tmpfs", "-o", "size=64k", "fstore-test", folder]
+        if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode != 0:
+            return "mounting a file system takes root"
+        subprocess.run(["umount", "-l", folder], check=False)
+    return None
+
+
+def _no_network_namespace() -> str | None:
+    if shutil.which("unshare") is None:
+        return "unshare is not on PATH"
+    done = subprocess.run(["unshare", "--net", "true"], check=False, capture_output=True)
+    return None if done.returncode == 0 else "making a network namespace takes root"
+
+
+def _no_bridge() -> str | None:
+    if shutil.which("ip") is None:
+        return "ip is not on PATH"
+    command = ["unshare", "--net", "ip", "link", "add", "probe", "type", "bridge"]
+    if _no_network_namespace() or subprocess.run(command, check=False, capture_output=True).returncode != 0:
+        return "joining network namespaces by a bridge takes root, and a kernel that has bridges"
+    return None
+
+
+def _no_tracing() -> str | None:
+    if shutil.which("strace") is None:
+        return "strace is not on PATH"
+    done = subprocess.run(["strace", "-f", "-o", "/dev/null", "true"], check=False, capture_output=True)
+    return None if done.returncode == 0 else "strace may not trace here"
+
+
+def _no_memory_cgroup() -> str | None:
+    return None if memory_cgroups() else "no writable memory cgroup"
+
+
+def memory_cgroups() -> Path | None:
+    """Return the folder in which memory cgroups (v1 or v2) can be made, or None."""
+    root = Path("/sys/fs/cgroup")
+    if os.access(root / "memory/cgroup.procs", os.W_OK):
+        return root / "memory"
+    try:
+        if "memory" in (root / "cgroup.subtree_control").read_text().split() and os.access(root, os.W_OK):
+            return root
+    except OSError:
+        return None
+    return None
+
+
+PROBES: dict[str, Callable[[], str | None]] = {
+    "root": _not_root,
+    "mount": _no_mount,
+    "netns": _no_network_namespace,
+    "bridge": _no_bridge,
+    "tracing": _no_tracing,
+    "memory cgroup": _no_memory_cgroup,
+}
