@@ -58,6 +58,10 @@ class Files:
         with translated(self.root):
             for folder in ("entries", "staging/raw", "staging/results", "quarantine"):
                 make_folder(self.root / folder)
+            entries = self.root / "entries"
+            for shard in range(256):  # all at once, so that no publish has to make one durable first
+                (entries / f"{shard:02x}").mkdir(exist_ok=True)
+            sync_folder(entries)
             marker = self.root / STORE_ID
             if not marker.exists():
                 mine = marker.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")

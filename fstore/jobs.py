@@ -20,6 +20,10 @@ _COLUMNS = (
     "j.requested_ts, j.started_ts, j.finished_ts, j.error"
 )
 
+# A crash of Postgres may undo these, and nothing is wrong then: a job that was forgotten is registered again, and a
+# claim that was forgotten can no longer publish, for its owner is not the one who claims next. So nobody waits for a flush.
+_UNFLUSHED = "SELECT set_config('synchronous_commit', 'off', true); "
+
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -42,6 +46,7 @@ class Jobs:
     def __init__(self, database: Database, *, lease_s: float, memory_s: float, max_starts: int) -> None:
         self._database = database
         self._sql = {name: text.replace("{columns}", _COLUMNS) for name, text in statements("jobs").items()}
+        self._sql |= {name: _UNFLUSHED + self._sql[name] for name in ("enqueue", "claim", "claim_many", "renew")}
         self._rules = {"lease_s": lease_s, "memory_s": memory_s, "max_starts": max_starts}
 
     def enqueue(self, requests: Mapping[str, Mapping[str, Any]]) -> set[str]:
