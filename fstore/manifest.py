@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from fstore import deadline
 from fstore.database import Database, Row
+from fstore.errors import ManifestBusy
 from fstore.model import Claim, Entry, EntryState, HashMethod, KeyParts, Locator, NewEntry
 from fstore.named_sql import statements
 
@@ -18,6 +20,8 @@ _COLUMNS = (
     "file_size_bytes, content_digest, start_ts, end_ts, compute_seconds, library_versions, state, attempt, "
     "created_ts, condemned_ts, verified_ts, source"
 )
+# A restart of Postgres, or somebody who holds the table for long, must not cost a finished computation.
+PUBLISH_WITHIN_S = 45.0
 _GROUPS = {"symbol", "feature"}
 
 
@@ -102,13 +106,13 @@ class Manifest:
         """
         rows = [_offer(entry, claim) for entry, claim in offers]
         wanted = {"offers": json.dumps(rows)}
-        # A restart of Postgres, or somebody who holds the table for long, must not cost a finished computation.
-        outcome = self._database.transact(self._sql["publish"], wanted, tries=25, total_s=45)
-        waited_s = 0.0
-        if not outcome:
-            began = time.monotonic()
-            outcome = self._database.transact(self._sql["settle"], wanted, tries=25, total_s=45)
-            waited_s = time.monotonic() - began
+        outcome = self._database.transact(self._sql["publish"], wanted, tries=25, total_s=PUBLISH_WITHIN_S)
+        began = time.monotonic()
+        while not outcome:
+            if time.monotonic() - began > PUBLISH_WITHIN_S or deadline.is_due():
+                raise ManifestBusy("publishing", f"it was others' turn for {PUBLISH_WITHIN_S:g} s")
+            outcome = self._database.transact(self._sql["settle"], wanted, tries=25, total_s=PUBLISH_WITHIN_S)
+        waited_s = time.monotonic() - began
         offered = {row["key"]: row["path"] for row in rows}
         return {
             key: Published(key, live_path != offered[key], live_path, max(0.0, waited_s - held_s), held_s)

@@ -35,15 +35,15 @@ WHERE feature = %(feature)s AND feature_version = %(feature_version)s AND source
 LIMIT 1
 
 -- name: publish
--- One statement, one transaction, one round trip (migration 0004). The lock comes first
--- (any other order deadlocks) and is asked for without waiting: no row comes back when
--- somebody else holds it, and the offers then lie in pending.
+-- One statement, one transaction, one round trip (migration 0004). No row comes back when
+-- somebody else is publishing; the offers then lie in pending.
 -- Running it twice is harmless: the second time the fence holds nothing and the
 -- outcome tells by its path whether the first one was committed.
 SELECT * FROM fstore_publish(%(offers)s::jsonb)
 
 -- name: settle
--- Waits for the lock and moves what is pending, all of it, unless these offers were moved meanwhile.
+-- Waits for whoever publishes now. No row comes back when these offers were not among what
+-- was moved and it is still somebody else's turn: ask again.
 SELECT * FROM fstore_settle(%(offers)s::jsonb)
 
 -- name: quarantine

@@ -19,6 +19,7 @@ import psycopg2
 import redis
 
 from fstore import FeatureStore
+from fstore.migrations.versions.m0004_pending import SPACE, TURN
 from fstore.stack import EmbeddedServers, temporary_servers
 from tests import sample_features
 from tests.conftest import REPOSITORY, House, Servers, build_house, run_sql, stop_group, with_database
@@ -132,12 +133,13 @@ class Site(House):
         return bool(self.sql(held))
 
     @contextmanager
-    def holding_the_manifest(self) -> Iterator[Callable[[], bool]]:
-        """Hold the manifest's lock in a session without time limits; yields whether somebody waits for it."""
+    def holding_the_manifest(self, *, as_publisher: bool = False) -> Iterator[Callable[[], bool]]:
+        """Hold the manifest's lock, or a publisher's turn, in a session without time limits; yields whether somebody waits for it."""
         connection = psycopg2.connect(self.machine_url())
+        hold = "LOCK TABLE manifest IN EXCLUSIVE MODE"
         try:
             with connection.cursor() as cursor:
-                cursor.execute("LOCK TABLE manifest IN EXCLUSIVE MODE")
+                cursor.execute(f"SELECT pg_advisory_xact_lock({SPACE}, {TURN})" if as_publisher else hold)
             yield lambda: self.waiting_backends() > 0
             with suppress(psycopg2.Error):  # a row may have killed the server meanwhile
                 connection.rollback()

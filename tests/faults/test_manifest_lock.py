@@ -68,7 +68,7 @@ def locks_and_freezes(store: FeatureStore, mark: str) -> None:
 
 @row(
     21,
-    fault="a publisher is frozen after it found the manifest locked and left its row pending",
+    fault="a publisher is frozen after it found another one publishing and left its row pending",
     promise="the next publisher moves the row; the late one finds it there and keeps its file",
     seconds=20,
 )
@@ -76,7 +76,7 @@ def test_row_21_the_publisher_of_a_pending_row_is_frozen(make_site, tmp_path):
     """Between its two statements it holds no lock at all, so nobody has to wait for it, not even for its result."""
     site = make_site(**SHORT)
     site.worker()
-    with site.holding_the_manifest():
+    with site.holding_the_manifest(as_publisher=True):
         publisher = lone(site.environment, leaves_it_pending_and_freezes, str(tmp_path / "left"))
         site.stack.callback(publisher.kill)
         eventually((tmp_path / "left").exists, seconds=30, what="the row to be left pending")
