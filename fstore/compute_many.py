@@ -40,6 +40,7 @@ def get_or_compute_many(
     """
     answers: dict[int, dict[str, Any]] = {}
     works: dict[str, tuple[int, Work]] = {}
+    planned: dict[int, Work] = {}
     for position, request in enumerate(requests):
         try:
             work = plan(resources, request)
@@ -48,18 +49,27 @@ def get_or_compute_many(
             answers[position] = _failed(request.key, note_of(error))
             continue
         works.setdefault(work.key, (position, work))
+        planned[position] = work
     claims = resources.jobs.claim_many({key: work.request.wire() for key, (_, work) in works.items()})
     with lease(resources.jobs, claims.values(), every_s=resources.settings.renew_seconds) as held:
         batch = _Batch(resources, held, lambda key, answer: answers.update({works[key][0]: answer}))
         phase("COMPUTING")
-        batch.run([(work, claims[key]) for key, (_, work) in works.items() if key in claims])
-    live = resources.manifest.find_live_many([key for key in works if key not in claims])
+        ends_at = time.monotonic() + min(CHUNK_S, resources.settings.compute_time_limit_s / 4)
+        batch.run([(work, claims[key]) for key, (_, work) in works.items() if key in claims], ends_at)
+    left = [position for position in planned if position not in answers]
+    live = resources.manifest.find_live_many([planned[position].key for position in left])
     if live:
         resources.jobs.settle(list(live))
-        answers |= {works[key][0]: Outcome(key, Status.HIT, found, 0.0).as_dict() for key, found in live.items()}
-    for position, request in enumerate(requests):
-        if position not in answers:  # computed elsewhere, started before, condemned, or asked for twice
-            answers[position] = _answer_alone(resources, request, phase)
+    begun = bool(claims)
+    for position in left:  # computed elsewhere, started before, condemned, or asked for twice
+        work = planned[position]
+        if work.key in live:
+            answers[position] = Outcome(work.key, Status.HIT, live[work.key], 0.0).as_dict()
+        elif begun and time.monotonic() > ends_at:  # or the time limit, which is one task's, would end an innocent one
+            answers[position] = _pass_on(resources, work)
+        else:
+            answers[position] = _answer_alone(resources, requests[position], phase)
+            begun = True
     return [answers[position] for position in range(len(requests))]
 
 
@@ -72,9 +82,8 @@ class _Batch:
         self._offers: list[Offer] = []
         self._first_at = 0.0
 
-    def run(self, claimed: Sequence[tuple[Work, Claim]]) -> None:
+    def run(self, claimed: Sequence[tuple[Work, Claim]], ends_at: float) -> None:
         began = time.monotonic()
-        ends_at = began + min(CHUNK_S, self._resources.settings.compute_time_limit_s / 4)
         done = 0
         try:
             for work, claim in claimed:
@@ -148,6 +157,12 @@ def _answer_alone(resources: Resources, request: ComputeRequest, phase: Phase) -
         raise
     except FeatureStoreError as error:
         return _failed(request.key, note_of(error))
+
+
+def _pass_on(resources: Resources, work: Work) -> dict[str, Any]:
+    with suppress(BrokerUnavailable):  # whoever waits, or the reconciler, sends it again
+        resources.broker.send_compute(work.request.model_copy(update={"waits": False}))
+    return Outcome(work.key, Status.COALESCED, None, 0.0).as_dict()
 
 
 def _computed(key: str, found: Locator | None, seconds: float) -> dict[str, Any]:

@@ -80,7 +80,9 @@ def insert(resources: Resources, offers: Sequence[Offer]) -> dict[str, Locator |
             answering[entry.key] = offer.locator
             continue
         log.info("superseded: key=%s attempt=%s live=%s", entry.key[:12], offer.claim.attempt, outcome.live_path)
-        resources.files.discard(entry.path)
+        found = resources.manifest.find_entry(entry.key)
+        if found is None or found.path != entry.path:  # a row that was hidden meanwhile takes its file along, later
+            resources.files.discard(entry.path)
         answering[entry.key] = resources.manifest.find_live(entry.key)
     published = [offer.entry.key for offer in offers if answering[offer.entry.key] == offer.locator]
     if published:

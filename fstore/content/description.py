@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from fstore.content.canonical_types import type_name
 from fstore.content.dtypes import NOTES_KEY, dtype_name, index_and_column_fields, notes_of, restore
+from fstore.content.schema_memo import SchemaMemo
 from fstore.errors import UnhashableInput
 
 FRAME_METADATA = (b"pandas", NOTES_KEY)
@@ -31,8 +32,16 @@ class Description:
     text: str
 
 
+_descriptions: SchemaMemo[Description] = SchemaMemo()
+_ranges: SchemaMemo[dict[str, Any] | None] = SchemaMemo()
+
+
 def describe(schema: pa.Schema) -> Description:
     """Describe a schema, or raise ``UnhashableInput`` naming the column that has no digest."""
+    return _descriptions.get(schema, None, lambda: _described(schema))
+
+
+def _described(schema: pa.Schema) -> Description:
     metadata = {key: value for key, value in (schema.metadata or {}).items() if key in FRAME_METADATA}
     plain = pa.schema([pa.field(f.name, f.type) for f in schema], metadata=_without_range(metadata))
     return _describe(plain.serialize().to_pybytes())
@@ -44,6 +53,10 @@ def range_index(schema: pa.Schema, rows: int) -> dict[str, Any] | None:
     As in pandas, metadata whose range does not have ``rows`` steps (a slice, a
     concatenation) are ignored in favour of the default.
     """
+    return _ranges.get(schema, rows, lambda: _range_index(schema, rows))
+
+
+def _range_index(schema: pa.Schema, rows: int) -> dict[str, Any] | None:
     described = schema.pandas_metadata or {}
     if index_and_column_fields(schema)[1]:
         return None

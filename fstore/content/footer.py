@@ -32,7 +32,7 @@ from fstore.content.columns import ArrowColumn, Column
 from fstore.content.description import Description, canonical_json, describe, range_index
 from fstore.model import Fingerprint
 
-PARALLEL_BYTES = 4 << 20
+PARALLEL_BYTES = 16 << 20  # below, starting threads costs more than they bring
 Progress = Callable[[int], None]
 
 

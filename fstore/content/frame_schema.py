@@ -14,10 +14,12 @@ from fstore.content.columns import missing_marker
 from fstore.content.description import canonical_json, describe_frame
 from fstore.content.dtypes import NOTES_KEY, dtype_name, note_for, restore
 from fstore.content.frame_parts import Level, Part, parts_of
+from fstore.content.schema_memo import SchemaMemo
 from fstore.errors import UnhashableInput
 
 MEMO_ENTRIES = 512
 _memo: dict[str, pa.Schema] = {}
+_ranged: SchemaMemo[pa.Schema] = SchemaMemo()
 
 
 def schema_of(frame: pd.DataFrame, parts: list[Part | Level] | None = None) -> pa.Schema:
@@ -41,7 +43,13 @@ def schema_of(frame: pd.DataFrame, parts: list[Part | Level] | None = None) -> p
         schema = _find_schema(frame, parts, shown, missing)
         if known and len(_memo) < MEMO_ENTRIES:
             _memo[known] = schema
-    return _with_range(schema, frame.index) if isinstance(frame.index, pd.RangeIndex) else schema
+    index = frame.index
+    if not isinstance(index, pd.RangeIndex):
+        return schema
+    if known is None:
+        return _with_range(schema, index)
+    about = (index.start, index.stop, index.step, type(index.name), repr(index.name))
+    return _ranged.get(schema, about, lambda: _with_range(schema, index))
 
 
 def _memo_key(

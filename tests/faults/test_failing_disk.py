@@ -164,9 +164,9 @@ def until_it_succeeds(publisher: Publisher, fault: str) -> int:
 )
 def test_row_28_failed_fsync_is_final(publisher):
     """After an fsync that failed nothing of that file is trusted: it goes, and the next attempt writes another one."""
-    message = publisher.message({})  # the first fsync is that of the folder above a new one
+    message = publisher.message({})
     with traced(
-        publisher.site.environment, publish_twice, message, folder=publisher.folder, inject="fsync:error=EIO:when=2"
+        publisher.site.environment, publish_twice, message, folder=publisher.folder, inject="fsync:error=EIO:when=1"
     ) as running:
         assert running.wait() == DONE
         calls = running.calls()

@@ -54,7 +54,7 @@ def test_row_10_redis_is_killed_and_comes_back_empty(make_site):
         progress_to(load, share)
         site.kill_redis()
         eventually(
-            lambda n=n: site.logs().count("Connection to broker lost") >= n, seconds=20, what="the worker to notice"
+            lambda n=n: site.logs().count("Connection to broker lost") >= n, seconds=45, what="the worker to notice"
         )
         late = site.asking({"seconds": 0.1, "case": share, "marks": site.marks(f"late-{share}")})
         site.start_redis(empty=True)
