@@ -199,9 +199,7 @@ class Flight:
             lost = dict(self._resources.jobs.take_stale(keys, idle=self._queue_is_empty()))
             try:
                 for request in lost.values():  # each by itself: one of them may have ended its worker
-                    with suppress(
-                        InvalidRequest
-                    ):  # written by another version of fstore, which will know how to send it
+                    with suppress(InvalidRequest):  # another version of fstore wrote it, and will know how to send it
                         self._resources.broker.send_compute(parse_compute(request))
             except BrokerUnavailable as error:
                 yield from self._without_redis([self._open[key] for key in lost], error)

@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 
 import fstore
-from fstore import asking, rawdata
+from fstore import asking, compute_many, rawdata
+from fstore.broker import COMPUTE_QUEUE
 from fstore.chunks import MOST, in_chunks
 from fstore.compute_many import get_or_compute_many
-from fstore.errors import ComputeDead, ComputeFailed
+from fstore.errors import ComputeDead, ComputeFailed, ComputeTimeout
 from fstore.manifest import _offer
 from fstore.messages import ComputeRequest, RawReference
 from fstore.migrations.versions.m0004_pending import SPACE, TURN
@@ -118,6 +119,46 @@ def test_the_task_answers_a_plain_celery_client_in_order(house):
     assert answers[2]["error"]["type"] == "ComputeFailed" or answers[2]["error"]["type"] == "ValueError"
     pd.testing.assert_frame_equal(house.store.load(answers[3]), RAW * 2)
     assert resources.jobs.renew([held]) == {elsewhere.key}
+
+
+def test_what_ended_a_worker_before_has_a_task_of_its_own(house, monkeypatch):
+    """Of jobs that were started before, a task computes what its time allows and sends the others on."""
+    monkeypatch.setattr(compute_many, "CHUNK_S", 0.2)
+    resources = house.store.resources
+    requests = []
+    for n in range(3):
+        asked = asking.ask(resources, "AAPL", RAW, {"seconds": 0.3, "n": n}, sample_features.slow)
+        requests.append(asked.request(rawdata.stage(resources.files, asked.raw, asked.taken)))
+    resources.jobs.enqueue({request.key: request.wire() for request in requests})
+    resources.database.query("UPDATE jobs SET state = 'running', starts = 1, lease_until = now() - interval '1 second'")
+
+    answers = get_or_compute_many(resources, requests, phase=lambda _: None)
+
+    assert [answer["status"] for answer in answers] == ["computed", "coalesced", "coalesced"]
+    assert resources.coordination.queue_length(COMPUTE_QUEUE) == 2
+    again = get_or_compute_many(resources, [requests[0], requests[0]], phase=lambda _: None)
+    assert [answer["status"] for answer in again] == ["hit", "hit"]
+
+
+def test_a_job_of_another_version_holds_up_nobody_else(staffed):
+    """What cannot be sent again from here is left to those who can; the other requests of the call are answered."""
+    resources = staffed.store.resources
+    asked = requests_for(sample_features.scaled, [{"factor": n, "batch": "versions"} for n in range(2)])
+    foreign = asking.ask(resources, "AAPL", RAW, asked[0].config, sample_features.scaled)
+    request = foreign.request(rawdata.stage(resources.files, foreign.raw, foreign.taken)).wire()
+    resources.jobs.enqueue({foreign.key: {**request, "format": 2}})
+    resources.database.query(
+        "UPDATE jobs SET requested_ts = now() - interval '1 minute' WHERE key = %(key)s", {"key": foreign.key}
+    )
+
+    answers = {
+        request.config["factor"]: answer
+        for request, answer in staffed.store.get_or_compute_many(asked, timeout=5, errors="return")
+    }
+
+    resources.database.query("DELETE FROM jobs WHERE key = %(key)s", {"key": foreign.key})
+    pd.testing.assert_frame_equal(answers[1], RAW)
+    assert isinstance(answers[0], ComputeTimeout)
 
 
 def test_publishers_that_meet_share_one_transaction(shelf):

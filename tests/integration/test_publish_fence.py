@@ -63,6 +63,17 @@ def test_publishing_again_after_a_lost_answer_is_a_success(shelf):
     assert shelf.resources.files.read(written).num_rows == written.rows
 
 
+def test_an_entry_that_was_hidden_before_its_publisher_heard_of_it_keeps_its_file(shelf):
+    """Whoever opened it in between may read on; row and file go together, after the grace period."""
+    claim, written = shelf.claim("a"), shelf.write("a")
+    offer(shelf, "a", written, claim)
+    shelf.resources.manifest.condemn(key=key("a"))
+
+    assert offer(shelf, "a", written, claim) is None
+
+    assert (shelf.root / written.path).exists()
+
+
 def test_a_late_worker_is_fenced_off_by_its_replacement(shelf):
     """The claim that lapsed and was taken over publishes nothing, before or after the new one; its file goes."""
     late = shelf.claim("a")
