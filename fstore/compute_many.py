@@ -8,8 +8,10 @@ neighbours down once at most, and without losing them.
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -18,6 +20,7 @@ from fstore.chunks import in_chunks
 from fstore.compute import Outcome, Phase, get_or_compute, refuse
 from fstore.errors import BrokerUnavailable, FeatureStoreError, ManifestUnavailable
 from fstore.failures import note_of
+from fstore.heartbeat import heartbeat
 from fstore.lease import Held, lease
 from fstore.messages import ComputeRequest
 from fstore.model import Claim, FailureNote, Locator, Status
@@ -52,10 +55,15 @@ def get_or_compute_many(
         planned[position] = work
     claims = resources.jobs.claim_many({key: work.request.wire() for key, (_, work) in works.items()})
     with lease(resources.jobs, claims.values(), every_s=resources.settings.renew_seconds) as held:
-        batch = _Batch(resources, held, lambda key, answer: answers.update({works[key][0]: answer}))
-        phase("COMPUTING")
         ends_at = time.monotonic() + min(CHUNK_S, resources.settings.compute_time_limit_s / 4)
-        batch.run([(work, claims[key]) for key, (_, work) in works.items() if key in claims], ends_at)
+        phase("COMPUTING")
+        _Batch(
+            resources,
+            held,
+            [(work, claims[key]) for key, (_, work) in works.items() if key in claims],
+            ends_at=ends_at,
+            answer=lambda key, answer: answers.update({works[key][0]: answer}),
+        ).run()
     left = [position for position in planned if position not in answers]
     live = resources.manifest.find_live_many([planned[position].key for position in left])
     if live:
@@ -74,34 +82,66 @@ def get_or_compute_many(
 
 
 class _Batch:
-    def __init__(self, resources: Resources, held: Held, answer: Callable[[str, dict[str, Any]], None]) -> None:
+    """One chunk while it is computed.
+
+    A thread of its own publishes and gives back in time, however long the computation
+    that runs takes: its neighbours have not asked for it.
+    """
+
+    def __init__(
+        self,
+        resources: Resources,
+        held: Held,
+        claimed: Iterable[tuple[Work, Claim]],
+        *,
+        ends_at: float,
+        answer: Callable[[str, dict[str, Any]], None],
+    ) -> None:
         self._resources = resources
         self._held = held
         self._answer = answer
         self._reader = rawdata.Reader(resources.files, resources.settings)
+        self._guard = threading.RLock()
+        self._todo = deque(claimed)
+        self._now: Claim | None = None
         self._offers: list[Offer] = []
-        self._first_at = 0.0
+        self._began = self._first_at = time.monotonic()
+        self._ends_at = ends_at
+        self._begun = 0
 
-    def run(self, claimed: Sequence[tuple[Work, Claim]], ends_at: float) -> None:
-        began = time.monotonic()
-        done = 0
+    def run(self) -> None:
+        """Compute and publish what there is time for, and give the rest back."""
         try:
-            for work, claim in claimed:
-                if done and time.monotonic() > ends_at:
-                    break
-                done += 1
-                self._compute(work, claim)
-                if len(self._offers) >= GROUP or (self._offers and time.monotonic() - self._first_at > GROUP_S):
-                    self._publish()
+            with heartbeat("fstore-chunk", GROUP_S, self._tick):
+                while (taken := self._next()) is not None:
+                    self._compute(*taken)
+                    if len(self._offers) >= GROUP:
+                        self._publish()
             self._publish()
         except (SystemExit, KeyboardInterrupt):
             with suppress(ManifestUnavailable):
                 self._publish()
-                if done:  # as for a single computation: this start stays counted
-                    self._resources.jobs.release(claimed[done - 1][1])
-                self._give_back(claimed[done:], per_item_s=CHUNK_S)
+                if self._now is not None:  # as for a single computation: this start stays counted
+                    self._resources.jobs.release(self._now)
+                self._give_back()
             raise
-        self._give_back(claimed[done:], per_item_s=(time.monotonic() - began) / max(1, done))
+        self._give_back()
+
+    def _next(self) -> tuple[Work, Claim] | None:
+        with self._guard:
+            if not self._todo or (self._begun and time.monotonic() > self._ends_at):
+                return None
+            self._begun += 1
+            work, self._now = self._todo.popleft()
+            return work, self._now
+
+    def _tick(self) -> bool:
+        with self._guard:
+            if self._offers and time.monotonic() - self._first_at > GROUP_S:
+                self._publish()
+            if time.monotonic() > self._ends_at:
+                self._give_back()
+        return True
 
     def _compute(self, work: Work, claim: Claim) -> None:
         logs.bind(key=work.key)
@@ -122,29 +162,34 @@ class _Batch:
             announce(self._resources, work.key, failed=1)
             self._answer(work.key, _failed(work.key, note))
             return
-        if not self._offers:
-            self._first_at = time.monotonic()
-        self._offers.append(offer)
+        with self._guard:
+            if not self._offers:
+                self._first_at = time.monotonic()
+            self._offers.append(offer)
 
     def _publish(self) -> None:
-        if not self._offers:
-            return
-        with tracing.span("fstore.publish", entries=str(len(self._offers))):
-            answering = insert(self._resources, self._offers)
-        for offer in self._offers:
-            key = offer.entry.key
-            self._held.drop(key)
-            self._answer(key, _computed(key, answering[key], offer.entry.compute_seconds))
-        self._offers = []
+        with self._guard:
+            if not self._offers:
+                return
+            with tracing.span("fstore.publish", entries=str(len(self._offers))):
+                answering = insert(self._resources, self._offers)
+            for offer in self._offers:
+                key = offer.entry.key
+                self._held.drop(key)
+                self._answer(key, _computed(key, answering[key], offer.entry.compute_seconds))
+            self._offers = []
 
-    def _give_back(self, claimed: Sequence[tuple[Work, Claim]], *, per_item_s: float) -> None:
-        if not claimed:
-            return
-        free = self._resources.jobs.hand_back([claim for _, claim in claimed])
-        for work, _ in claimed:
-            self._held.drop(work.key)
-            self._answer(work.key, Outcome(work.key, Status.COALESCED, None, 0.0).as_dict())
-        again = [work.request.model_copy(update={"waits": False}) for work, _ in claimed if work.key in free]
+    def _give_back(self) -> None:
+        with self._guard:
+            if not self._todo:
+                return
+            free = self._resources.jobs.hand_back([claim for _, claim in self._todo])
+            again = [work.request.model_copy(update={"waits": False}) for work, _ in self._todo if work.key in free]
+            for work, _ in self._todo:
+                self._held.drop(work.key)
+                self._answer(work.key, Outcome(work.key, Status.COALESCED, None, 0.0).as_dict())
+            self._todo.clear()
+        per_item_s = (time.monotonic() - self._began) / max(1, self._begun)
         with suppress(BrokerUnavailable):  # whoever waits, or the reconciler, sends them again
             for chunk in in_chunks(again, per_item_s=per_item_s):
                 self._resources.broker.send_compute_many(chunk)

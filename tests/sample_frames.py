@@ -25,6 +25,7 @@ KINDS: Mapping[str, Callable[[], pd.DataFrame]] = {
     "integers": lambda: _columns(
         **{kind: np.array([0, 1, 2], dtype=kind) for kind in ("int8", "int16", "int32", "int64", "uint8", "uint64")}
     ),
+    "a missing label": lambda: pd.DataFrame([[1.0, 2.0]], columns=pd.Index(["a", None], dtype="str")),
     "half floats": lambda: _columns(a=np.array([1, 2.5], dtype="float16")),
     "booleans": lambda: _columns(a=[True, False, True]),
     "text": lambda: _columns(a=["", "é", None], b=["x", "y", "z"]),

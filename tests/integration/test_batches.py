@@ -246,3 +246,41 @@ def test_chunks_are_worth_about_a_second():
     assert [len(chunk) for chunk in long] == [1] * 5
     assert all(sum(len(r.canonical_config) for r in chunk) <= 512 * 1024 for chunk in large)
     assert sum(map(len, large)) == 20
+
+
+def test_a_pending_row_that_postgres_refuses_stops_nobody(shelf):
+    """It is thrown out, its publisher alone is told, and the next one gets through."""
+    claim, written = shelf.claim("a"), shelf.write("a")
+    leave_pending(shelf, "a", claim, written)
+    shelf.sql("UPDATE pending SET offer = jsonb_set(offer, '{library_versions}', 'null') RETURNING path")
+
+    shelf.publish("b")
+
+    assert shelf.state("b") == "live"
+    assert shelf.sql("SELECT path FROM pending") == []
+
+
+def test_a_long_computation_holds_up_no_neighbour_in_its_chunk(house, monkeypatch):
+    """What is done is published while it runs, what was not begun is given back to other workers."""
+    monkeypatch.setattr(compute_many, "CHUNK_S", 0.3)
+    resources, sent = house.store.resources, []
+    monkeypatch.setattr(resources.broker, "send_compute", lambda request: sent.append(request.key))
+    chunk = [
+        asked.request(rawdata.stage(resources.files, asked.raw, asked.taken))
+        for asked in (
+            asking.ask(resources, "AAPL", RAW, {"seconds": seconds, "n": n}, sample_features.slow)
+            for n, seconds in enumerate([0.0, 6.0, 0.0])
+        )
+    ]
+    first, _, last = (request.key for request in chunk)
+    running = threading.Thread(
+        target=get_or_compute_many, args=(resources, chunk), kwargs={"phase": lambda _: None}, daemon=True
+    )
+    running.start()
+
+    eventually(lambda: resources.manifest.find_live(first), seconds=4, what="the first result")
+    eventually(lambda: sent == [last], seconds=4, what="the last one to be sent again")
+    assert running.is_alive(), "the long one still runs"
+    assert resources.jobs.find(last).state == "queued"
+    running.join(20)
+    assert resources.manifest.find_live(chunk[1].key)

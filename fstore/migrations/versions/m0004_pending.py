@@ -90,7 +90,13 @@ BEGIN
     PERFORM pg_advisory_xact_lock({space}, {done});
     LOCK TABLE manifest IN EXCLUSIVE MODE;
     locked_at := clock_timestamp();
-    PERFORM fstore_move(offered);
+    BEGIN
+        PERFORM fstore_move(offered);
+    EXCEPTION WHEN data_exception OR integrity_constraint_violation OR program_limit_exceeded THEN
+        -- A row of somebody else cannot be inserted, and must not stop everybody: each offers its own again.
+        DELETE FROM pending;
+        PERFORM fstore_move(offered);
+    END;
     RETURN QUERY SELECT o.offer->>'key',
         (SELECT m.path FROM manifest m WHERE m.key = o.offer->>'key' AND m.state = 'live'),
         extract(epoch FROM clock_timestamp() - locked_at)::float8
@@ -125,7 +131,7 @@ BEGIN
     END IF;
     PERFORM pg_advisory_xact_lock_shared({space}, {done});
     IF (
-        SELECT bool_and(o.offer->>'path' = (SELECT m.path FROM manifest m WHERE m.key = o.offer->>'key'))
+        SELECT bool_and(coalesce(o.offer->>'path' = (SELECT m.path FROM manifest m WHERE m.key = o.offer->>'key'), false))
         FROM jsonb_array_elements(offered) AS o(offer)
     ) THEN
         RETURN QUERY SELECT o.offer->>'key',
