@@ -106,8 +106,8 @@ class Manifest:
         """
         rows = [_offer(entry, claim) for entry, claim in offers]
         wanted = {"offers": json.dumps(rows)}
-        outcome = self._database.transact(self._sql["publish"], wanted, tries=25, total_s=PUBLISH_WITHIN_S)
         began = time.monotonic()
+        outcome = self._database.transact(self._sql["publish"], wanted, tries=25, total_s=PUBLISH_WITHIN_S)
         while not outcome:
             if time.monotonic() - began > PUBLISH_WITHIN_S or deadline.is_due():
                 raise ManifestBusy("publishing", f"it was others' turn for {PUBLISH_WITHIN_S:g} s")
