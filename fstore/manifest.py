@@ -32,7 +32,8 @@ class Published:
     ``fenced`` says that the file stayed out, because its claim was no longer the
     current one or another file answers already; ``live_path`` is the file that
     answers for the key now, if any. The lock's times are the whole transaction's,
-    shared by all files in it.
+    shared by all files in it; what the calls took beyond holding the lock counts as
+    waiting, round trips included.
     """
 
     key: str
