@@ -198,12 +198,14 @@ def test_batches_of_any_size_stream_to_the_digest_of_the_table() -> None:
 
 def test_a_forked_process_digests_like_its_parent() -> None:
     """Threads used before a fork leave nothing behind that a child would wait for."""
-    frame = ticks(400_000)
+    frame = ticks(1_000_000)
     expected = content_digest(frame)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # newer Pythons warn of every fork beside threads, which is what is tried here
-        with multiprocessing.get_context("fork").Pool(2) as pool:
-            found = pool.map_async(content_digest, [frame.iloc[:400_000]] * 4).get(60)
+        pool = multiprocessing.get_context("fork").Pool(2)
+        found = pool.map_async(content_digest, [frame] * 4).get(60)
+        pool.close()  # told to end, not killed: what a signal does in a child depends on tests that ran here before
+        pool.join()
 
     assert found == [expected] * 4
 
