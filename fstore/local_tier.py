@@ -34,6 +34,7 @@ _MAGIC = b"fstoreL1"
 _TRAILER = len(_MAGIC) + 64
 TEMPORARY = ".tmp-"
 _PARALLEL_FROM = 1 << 20  # below, BLAKE3's threads cost more than they bring
+SMALL = 1 << 20  # bytes
 PAUSE_AFTER_FAILURE_S = 30.0
 LOW_WATERMARK = 0.9
 STALE_TEMPORARY_S = 600.0
@@ -63,7 +64,8 @@ class Mapped:
         if not self.kept:
             return results.decode(self.table)
         if not self.bases:
-            self.bases.append(results.decode(self.table, shared=True))  # two threads at once: both are kept
+            base = results.decode(self.table, shared=self.table.nbytes > SMALL)  # pages of small ones need no sharing
+            self.bases.append(base)  # two threads at once: both are kept
         return self.bases[0].copy(deep=False)
 
 
@@ -107,9 +109,13 @@ class LocalTier:
         return self._keep(path, identity, table)
 
     def promote(self, locator: Locator, table: pa.Table) -> Mapped | None:
-        """Write an entry that was read and verified, and return it mapped; None when this host has no room for it."""
+        """Add an entry that was read and verified, and return it mapped; None when this host has no room for it."""
+        return self.find(locator) if self.add(locator, table) else None
+
+    def add(self, locator: Locator, table: pa.Table) -> bool:
+        """Write an entry that was read and verified; False when this host has no room for it."""
         if time.monotonic() < self._paused_until or table.nbytes > self._max_bytes // 2:
-            return None
+            return False
         path = self._path(locator)
         temporary = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:16]}")
         try:
@@ -120,12 +126,12 @@ class LocalTier:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
             self._paused_until = time.monotonic() + PAUSE_AFTER_FAILURE_S
-            return None
+            return False
         self._written_since_look += table.nbytes
         if self._written_since_look > self._max_bytes // 20:
             self._written_since_look = 0
             self.shrink()
-        return self.find(locator)
+        return True
 
     def shrink(self) -> int:
         """Unlink what was longest not used until the folder is at 90 % of its bound, and return the bytes freed."""

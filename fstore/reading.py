@@ -8,7 +8,7 @@ from contextlib import suppress
 import pyarrow as pa
 
 from fstore.errors import EntryCorrupt, ManifestUnavailable
-from fstore.local_tier import Mapped
+from fstore.local_tier import SMALL, Mapped
 from fstore.model import Locator
 from fstore.resources import Resources
 
@@ -33,7 +33,12 @@ def read_entry(resources: Resources, found: Locator) -> pa.Table | Mapped | None
             hide(resources, error)
         return None
     resources.recorder.used(found.key)
-    return (tier.promote(found, table) if tier is not None else None) or table
+    if tier is None:
+        return table
+    if table.nbytes <= SMALL:  # what this process holds already need not be mapped as well; the next hit maps it
+        tier.add(found, table)
+        return table
+    return tier.promote(found, table) or table
 
 
 def hide(resources: Resources, error: EntryCorrupt) -> bool:

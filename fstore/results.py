@@ -56,7 +56,7 @@ def decode(table: pa.Table, *, shared: bool = False) -> pd.DataFrame:
     """
     frame = fingerprint.to_frame(table, shared=shared)
     if frequency := (table.schema.metadata or {}).get(_FREQUENCY):
-        frame.index = pd.DatetimeIndex(frame.index, freq=frequency.decode())
+        frame.index = _with_frequency(frame.index, frequency.decode())
     return frame
 
 
@@ -77,6 +77,15 @@ def time_bounds(table: pa.Table) -> tuple[datetime | None, datetime | None]:
         return None, None
     bounds = pc.min_max(column)
     return _instant(bounds["min"]), _instant(bounds["max"])
+
+
+def _with_frequency(index: pd.Index, name: str) -> pd.DatetimeIndex:
+    if isinstance(pd.tseries.frequencies.to_offset(name), pd.offsets.Tick) and isinstance(
+        index.dtype, pd.DatetimeTZDtype
+    ):
+        # Seconds are as long everywhere, and pandas checks a frequency in UTC in half the time.
+        return pd.DatetimeIndex(index.tz_convert("UTC"), freq=name).tz_convert(index.tz)  # type: ignore[attr-defined]
+    return pd.DatetimeIndex(index, freq=name)
 
 
 def _table_of_anything(result: pd.DataFrame) -> pa.Table:

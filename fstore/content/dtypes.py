@@ -11,26 +11,15 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from fstore.content.number_frames import number_frame
+
 NOTES_KEY = b"fstore.dtypes"
-_PLAIN_TYPES = {
-    pa.int8(),
-    pa.int16(),
-    pa.int32(),
-    pa.int64(),
-    pa.uint8(),
-    pa.uint16(),
-    pa.uint32(),
-    pa.uint64(),
-    pa.float32(),
-    pa.float64(),
-}
 _PARALLEL_FROM = 4 << 20  # below, starting threads costs more than they bring
 
 
@@ -73,8 +62,8 @@ def restore(table: pa.Table, *, shared: bool = False) -> pd.DataFrame:
 
     ``shared`` leaves each column over the table's own memory where types allow, read-only, instead of copying it.
     """
-    if _is_plain(table):
-        return _plain_frame(table, shared=shared)
+    if not shared and NOTES_KEY not in (table.schema.metadata or {}) and (simple := number_frame(table)) is not None:
+        return simple
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         frame: pd.DataFrame = table.to_pandas(split_blocks=shared, use_threads=table.nbytes > _PARALLEL_FROM)
@@ -96,43 +85,6 @@ def restore(table: pa.Table, *, shared: bool = False) -> pd.DataFrame:
         frame.index.names = names
     if "labels" in notes:
         frame.columns = frame.columns.astype(object)
-    return frame
-
-
-def _is_plain(table: pa.Table) -> bool:
-    """Tell whether metadata say no more than what pandas does anyway: numbers under strings over a default index."""
-    described = (table.schema.metadata or {}).get(b"pandas")
-    if described is None or NOTES_KEY in table.schema.metadata:
-        return False
-    kinds = tuple(field.type for field in table.schema)
-    return all(kind in _PLAIN_TYPES for kind in kinds) and _says_no_more(described, kinds, table.num_rows)
-
-
-@lru_cache(maxsize=512)
-def _says_no_more(described: bytes, kinds: tuple[pa.DataType, ...], rows: int) -> bool:
-    said = json.loads(described)
-    label = {
-        "name": None,
-        "field_name": None,
-        "pandas_type": "unicode",
-        "numpy_type": "str",
-        "metadata": {"encoding": "UTF-8"},
-    }
-    return (
-        said.get("index_columns") == [{"kind": "range", "name": None, "start": 0, "stop": rows, "step": 1}]
-        and said.get("column_indexes") == [label]
-        and not said.get("attributes")
-        and [column.get("numpy_type") for column in said.get("columns", [])]
-        == [kind.to_pandas_dtype().__name__ for kind in kinds]
-        # A missing label is written as a field called "nan", and only these names tell the two apart.
-        and all(isinstance(c.get("name"), str) and c["name"] == c.get("field_name") for c in said["columns"])
-    )
-
-
-def _plain_frame(table: pa.Table, *, shared: bool) -> pd.DataFrame:
-    frame: pd.DataFrame = table.to_pandas(
-        ignore_metadata=True, split_blocks=shared, use_threads=table.nbytes > _PARALLEL_FROM
-    )
     return frame
 
 

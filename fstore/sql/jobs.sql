@@ -94,16 +94,18 @@ RETURNING key
 
 -- name: take_stale
 -- Jobs whose message or worker was lost, marked as sent now, so that of many who
--- look only one sends each. A queued job that was never seen to be sent is due
--- after 5 s; one that was sent after 60 s, or after 5 s when the workers' queue is
--- empty; a running one when its lease is over.
+-- look only one sends each. A queued job is due after 5 s when the workers' queue is
+-- empty, so that its message cannot be in there; otherwise after 20 s the first time, for
+-- its leader may have died before it sent the message, and then after 60 s. A running one
+-- is due when its lease is over.
 UPDATE jobs SET sent_ts = now()
 WHERE key IN (
     SELECT key FROM jobs
     WHERE (%(keys)s::text[] IS NULL OR key = ANY(%(keys)s)) AND starts < %(max_starts)s
       AND request->'raw_data'->>'kind' <> 'caller'
-      AND ((state = 'queued' AND sent_ts IS NULL AND requested_ts < now() - interval '5 seconds')
-        OR (state = 'queued' AND sent_ts < now() - CASE WHEN %(idle)s THEN interval '5 seconds' ELSE interval '60 seconds' END)
+      AND ((state = 'queued' AND coalesce(sent_ts, requested_ts) < now() - CASE
+                WHEN %(idle)s THEN interval '5 seconds' WHEN sent_ts IS NULL THEN interval '20 seconds'
+                ELSE interval '60 seconds' END)
         OR (state = 'running' AND lease_until < now()
             AND (sent_ts IS NULL OR sent_ts < lease_until OR sent_ts < now() - interval '20 seconds')))
     ORDER BY key LIMIT %(limit)s FOR UPDATE SKIP LOCKED)

@@ -91,7 +91,7 @@ def shuffled(value: Any) -> Any:
 def exact(value: Any) -> Any:
     """Describe a restored value so that equal descriptions mean values no function can tell apart."""
     if isinstance(value, dict):
-        return sorted((name, exact(item)) for name, item in value.items())
+        return {name: exact(item) for name, item in value.items()}
     if isinstance(value, list):
         return [exact(item) for item in value]
     return f"{type(value).__name__} {value!r}"

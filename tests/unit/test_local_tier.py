@@ -41,9 +41,10 @@ def test_a_promoted_entry_is_found_and_equals_what_was_promoted(tmp_path: Path) 
     pd.testing.assert_frame_equal(found.frame(), frame)
 
 
-def test_changing_a_frame_does_not_change_what_others_get(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rows", [1000, 100_000])
+def test_changing_a_frame_does_not_change_what_others_get(tmp_path: Path, rows: int) -> None:
     """A frame over mapped pages copies before it writes; the next one shows the original numbers."""
-    locator, frame, table = an_entry()
+    locator, frame, table = an_entry(rows)
     tier = LocalTier(tmp_path, max_bytes=10**9)
     mapped = tier.promote(locator, table)
     assert mapped is not None
@@ -59,8 +60,8 @@ def test_changing_a_frame_does_not_change_what_others_get(tmp_path: Path) -> Non
 
 
 def test_a_numeric_frame_lies_over_the_mapped_pages(tmp_path: Path) -> None:
-    """A hit copies no numbers: the frame's memory is the table's."""
-    locator, _, table = an_entry()
+    """A hit copies no numbers: the memory of a large frame is the table's."""
+    locator, _, table = an_entry(100_000)
     mapped = LocalTier(tmp_path, max_bytes=10**9).promote(locator, table)
     assert mapped is not None
 
