@@ -18,7 +18,8 @@ import os
 import threading
 import time
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,6 +40,8 @@ PAUSE_AFTER_FAILURE_S = 30.0
 LOW_WATERMARK = 0.9
 STALE_TEMPORARY_S = 600.0
 TOUCH_EVERY_S = 60.0
+DOORS = 64
+DOOR_S = 1.0
 
 Identity = tuple[int, int, int]
 
@@ -84,8 +87,20 @@ class LocalTier:
         self._written_since_look = max_bytes  # the first promotion looks at what is there
 
     def forget_after_fork(self) -> None:
-        """Make a new lock; what the parent mapped is mapped in the child too."""
+        """Make new locks; what the parent mapped is mapped in the child too."""
         self._guard = threading.Lock()
+        self._doors = [threading.Lock() for _ in range(DOORS)]
+
+    @contextmanager
+    def one_at_a_time(self, key: str) -> Iterator[None]:
+        """Let one thread of this process read an entry while others wait to find it here, a second at most."""
+        door = self._doors[hash(key) % DOORS]
+        entered = door.acquire(timeout=DOOR_S)
+        try:
+            yield
+        finally:
+            if entered:
+                door.release()
 
     def find(self, locator: Locator) -> Mapped | None:
         """Return an entry that lies here, or None; never raises for what is wrong here."""

@@ -22,9 +22,23 @@ def read_entry(resources: Resources, found: Locator) -> pa.Table | Mapped | None
     none by now) has found nothing wrong; any other fault is quarantined and counted.
     """
     tier = resources.local_tier
-    if tier is not None and (mapped := tier.find(found)) is not None:
-        resources.recorder.used(found.key)
-        return mapped
+    if tier is None:
+        return _read(resources, found)
+    if (mapped := tier.find(found)) is None:
+        with tier.one_at_a_time(found.key):  # of many threads that were told at once, one reads
+            if (mapped := tier.find(found)) is None:
+                table = _read(resources, found)
+                if table is None:
+                    return None
+                if table.nbytes > SMALL:
+                    return tier.promote(found, table) or table
+                tier.add(found, table)  # what is held already need not be mapped as well; the next hit does
+                return table
+    resources.recorder.used(found.key)
+    return mapped
+
+
+def _read(resources: Resources, found: Locator) -> pa.Table | None:
     try:
         table = resources.files.read(found)
     except EntryCorrupt as error:
@@ -33,12 +47,7 @@ def read_entry(resources: Resources, found: Locator) -> pa.Table | Mapped | None
             hide(resources, error)
         return None
     resources.recorder.used(found.key)
-    if tier is None:
-        return table
-    if table.nbytes <= SMALL:  # what this process holds already need not be mapped as well; the next hit maps it
-        tier.add(found, table)
-        return table
-    return tier.promote(found, table) or table
+    return table
 
 
 def hide(resources: Resources, error: EntryCorrupt) -> bool:

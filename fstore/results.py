@@ -99,14 +99,15 @@ def _table_of_anything(result: pd.DataFrame) -> pa.Table:
 def _difference(result: pd.DataFrame, again: pd.DataFrame) -> str | None:
     if not (result.columns.equals(again.columns) and result.columns.names == again.columns.names):
         return "the column labels"
-    for label, dtype, restored in zip(result.columns, result.dtypes.array, again.dtypes.array, strict=True):
+    same = result.equals(again)  # the dtypes of the columns too, but of the labels only the values
+    for label, dtype, restored in () if same else zip(result.columns, result.dtypes, again.dtypes, strict=True):
         if dtype != restored:
             return f"column {label!r} of dtype {dtype}"
     if result.index.dtype != again.index.dtype or list(result.index.names) != list(again.index.names):
         return f"the index of dtype {result.index.dtype}"
     if not result.index.equals(again.index):
         return "the index"
-    if not result.equals(again):
+    if not same:
         changed = next((label for label in result.columns if not result[label].equals(again[label])), "?")
         return f"the values of column {changed!r}"
     return None

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import gc
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from fstore import results
+from fstore import local_tier, reading, results
+from fstore.answering import in_form
 from fstore.local_tier import LocalTier
 from fstore.model import Locator
 from tests import sample_features, sample_frames
 
-RAW = pd.DataFrame({"price": np.arange(1000.0)})
+RAW = pd.DataFrame({"price": np.arange(200_000.0)})
 TABLE = results.encode(RAW)
 
 
@@ -42,7 +45,7 @@ def unlinked_by_another_process(tier: LocalTier) -> pd.DataFrame:
 
 def replaced_by_another_process(tier: LocalTier) -> pd.DataFrame:
     frame = tier.promote(locator(1), TABLE).frame()
-    LocalTier(tier._folder, max_bytes=10**6).promote(locator(1), TABLE)
+    LocalTier(tier._folder, max_bytes=10**8).promote(locator(1), TABLE)
     assert tier.find(locator(1)) is not None
     return frame
 
@@ -50,7 +53,7 @@ def replaced_by_another_process(tier: LocalTier) -> pd.DataFrame:
 @pytest.mark.parametrize("history", [kept, beyond_the_bound, unlinked_by_another_process, replaced_by_another_process])
 def test_a_frame_can_be_changed_whatever_became_of_its_file(tmp_path, history):
     """Writing copies what is changed; nobody else sees it, and it never meets read-only memory."""
-    tier = LocalTier(tmp_path, max_bytes=20_000 if history is beyond_the_bound else 10**6)
+    tier = LocalTier(tmp_path, max_bytes=4_000_000 if history is beyond_the_bound else 10**8)
     frame = history(tier)
     gc.collect()
 
@@ -66,8 +69,11 @@ def test_a_frame_can_be_changed_whatever_became_of_its_file(tmp_path, history):
 @pytest.mark.parametrize(
     "kind", ["zoned index", "nullable", "categories", "several levels", "text", "no columns", "no rows"]
 )
-def test_mapped_frames_equal_what_was_returned(staffed, tmp_path, kind):
-    """The first hit writes the local file, the second maps it: both give the very frame."""
+@pytest.mark.parametrize("small", [-1, local_tier.SMALL])
+def test_mapped_frames_equal_what_was_returned(staffed, tmp_path, monkeypatch, kind, small):
+    """The first hit writes the local file, the second maps it: both give the very frame, as a copy or over the pages."""
+    monkeypatch.setattr(local_tier, "SMALL", small)
+    monkeypatch.setattr(reading, "SMALL", small)
     wanted = sample_frames.KINDS[kind]()
     with staffed.open(local_cache=str(tmp_path / "local")) as store:
         for _ in range(3):
@@ -91,3 +97,45 @@ def test_an_entry_that_was_given_up_is_not_served_from_the_local_tier(staffed, t
 
         assert store.get_or_compute("MAP", RAW, config, sample_features.scaled, timeout=30).equals(RAW * 2)
         assert store.peek("MAP", RAW, config, sample_features.scaled).path != entry.path
+
+
+def test_of_many_threads_that_want_an_entry_one_reads_it(staffed, tmp_path, monkeypatch):
+    """Whoever is told at the same moment finds on this host what the first one read."""
+    config, threads = {"case": "a crowd"}, 12
+    with staffed.open(local_cache=str(tmp_path / "local")) as store:
+        wanted = staffed.store.get_or_compute("CROWD", RAW, config, sample_features.scaled, timeout=30)
+        found = store.resources.manifest.find_live(store.peek("CROWD", RAW, config, sample_features.scaled).key)
+        reads, gate = [], threading.Barrier(threads)
+        read = type(store.resources.files).read
+
+        def counted(files, locator):
+            reads.append(locator.key)
+            return read(files, locator)
+
+        monkeypatch.setattr(type(store.resources.files), "read", counted)
+
+        def ask(_):
+            gate.wait(10)
+            return in_form(reading.read_entry(store.resources, found), "pandas")
+
+        with ThreadPoolExecutor(threads) as pool:
+            frames = list(pool.map(ask, range(threads)))
+
+    assert reads == [found.key]
+    for frame in frames:
+        assert_frame_equal(frame, wanted)
+
+
+def test_a_reader_that_is_stuck_holds_others_up_for_a_moment_only(tmp_path, monkeypatch):
+    """The wait for another thread's read has a bound; then everybody reads for himself."""
+    monkeypatch.setattr(local_tier, "DOOR_S", 0.05)
+    tier = LocalTier(tmp_path, max_bytes=10**8)
+    entered = threading.Event()
+
+    def enter():
+        with tier.one_at_a_time("k"):
+            entered.set()
+
+    with tier.one_at_a_time("k"):
+        threading.Thread(target=enter).start()
+        assert entered.wait(10)
