@@ -190,6 +190,12 @@ class Coordination:
         """Return how many messages wait in a Celery queue."""
         return int(self._link.call("reading a queue's length", lambda client: client.llen(PREFIX + queue)))
 
+    def is_drained(self, queue: str) -> bool:
+        """Return whether no message waits in a Celery queue; False when Redis cannot say."""
+        with contextlib.suppress(BrokerUnavailable):
+            return self.queue_length(queue) == 0
+        return False
+
     def is_up(self) -> bool:
         """Return whether Redis answers now."""
         return self._link.is_up()

@@ -196,7 +196,8 @@ class Flight:
         keys = [asked.key for asked in stale]
         try:
             self._resources.jobs.bury(keys)
-            lost = dict(self._resources.jobs.take_stale(keys, idle=self._queue_is_empty()))
+            idle = self._resources.coordination.is_drained(COMPUTE_QUEUE)
+            lost = dict(self._resources.jobs.take_stale(keys, idle=idle))
             try:
                 for request in lost.values():  # each by itself: one of them may have ended its worker
                     with suppress(InvalidRequest):  # another version of fstore wrote it, and will know how to send it
@@ -206,11 +207,6 @@ class Flight:
             yield from self._compute_own(stale)
         except ManifestUnavailable as error:
             yield from self._without_postgres(error)
-
-    def _queue_is_empty(self) -> bool:
-        with suppress(BrokerUnavailable):
-            return self._resources.coordination.queue_length(COMPUTE_QUEUE) == 0
-        return False
 
     def _without_redis(self, questions: Sequence[Question], error: BrokerUnavailable) -> Iterator[Answer]:
         for asked in questions:

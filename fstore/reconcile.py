@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from fstore.broker import COMPUTE_QUEUE
 from fstore.errors import BrokerUnavailable, InvalidRequest
 from fstore.ledger import Ledger
 from fstore.messages import parse_compute
@@ -98,7 +99,7 @@ def _reconcile(resources: Resources) -> ReconcileReport:
     resources.jobs.settle()
     abandoned = Ledger(resources.database).abandon_callers()
     sent = unsent = 0
-    for key, message in resources.jobs.take_stale():
+    for key, message in resources.jobs.take_stale(idle=resources.coordination.is_drained(COMPUTE_QUEUE)):
         try:
             resources.broker.send_compute(parse_compute(message))
             sent += 1

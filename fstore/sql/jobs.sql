@@ -96,7 +96,7 @@ RETURNING key
 -- Jobs whose message or worker was lost, marked as sent now, so that of many who
 -- look only one sends each. A queued job is due after 5 s when the workers' queue is
 -- empty, so that its message cannot be in there; otherwise after 20 s the first time, for
--- its leader may have died before it sent the message, and then after 60 s. A running one
+-- its leader may have died before it sent the message, and then after 40 s. A running one
 -- is due when its lease is over.
 UPDATE jobs SET sent_ts = now()
 WHERE key IN (
@@ -105,7 +105,7 @@ WHERE key IN (
       AND request->'raw_data'->>'kind' <> 'caller'
       AND ((state = 'queued' AND coalesce(sent_ts, requested_ts) < now() - CASE
                 WHEN %(idle)s THEN interval '5 seconds' WHEN sent_ts IS NULL THEN interval '20 seconds'
-                ELSE interval '60 seconds' END)
+                ELSE interval '40 seconds' END)
         OR (state = 'running' AND lease_until < now()
             AND (sent_ts IS NULL OR sent_ts < lease_until OR sent_ts < now() - interval '20 seconds')))
     ORDER BY key LIMIT %(limit)s FOR UPDATE SKIP LOCKED)

@@ -92,6 +92,19 @@ def test_lost_messages_are_sent_again_once(shelf):
     assert (first.sent, second.sent, queued(shelf)) == (1, 0, 1)
 
 
+def test_a_backlog_is_not_taken_for_lost(shelf):
+    """While messages wait, a queued job's own may be among them: it is sent again only after a while, and then less often."""
+    shelf.resources.jobs.enqueue({key(n): shelf.request(n).wire() for n in ("first", "waiting")})
+    shelf.resources.broker.send_compute(shelf.request("first"))
+    aged = "UPDATE jobs SET {} = now() - interval '{} seconds' WHERE key = %(key)s"
+    sent = {}
+    for column, seconds in (("requested_ts", 15), ("requested_ts", 25), ("sent_ts", 35), ("sent_ts", 45)):
+        shelf.sql(aged.format(column, seconds), key=key("waiting"))
+        sent[column, seconds] = reconcile_jobs(shelf.resources).sent
+
+    assert sent == {("requested_ts", 15): 0, ("requested_ts", 25): 1, ("sent_ts", 35): 0, ("sent_ts", 45): 1}
+
+
 def test_a_job_whose_worker_died_is_sent_again(shelf):
     """Once the lease is over, the job goes to another worker."""
     shelf.claim("orphaned")
