@@ -150,5 +150,8 @@ def _computed_here(resources: Resources, asked: Question, cause: FeatureStoreErr
 
 
 def _each(delivery: Delivery, waiting: dict[str, list[Question]]) -> Iterator[Delivery]:
-    for asked in waiting[delivery.asked.key]:
-        yield Delivery(asked, delivery.status, delivery.result, delivery.error)
+    for n, asked in enumerate(waiting[delivery.asked.key]):
+        result = delivery.result
+        if n and isinstance(result, pd.DataFrame):  # computed here: everybody gets a frame of his own
+            result = result.copy()
+        yield Delivery(asked, delivery.status, result, delivery.error)

@@ -183,8 +183,9 @@ class _Batch:
         with self._guard:
             if not self._todo:
                 return
-            free = self._resources.jobs.hand_back([claim for _, claim in self._todo])
-            again = [work.request.model_copy(update={"waits": False}) for work, _ in self._todo if work.key in free]
+            self._resources.jobs.hand_back([claim for _, claim in self._todo])
+            # All of them, also those that were lost meanwhile: a key that is not free turns its message away.
+            again = [work.request.model_copy(update={"waits": False}) for work, _ in self._todo]
             for work, _ in self._todo:
                 self._held.drop(work.key)
                 self._answer(work.key, Outcome(work.key, Status.COALESCED, None, 0.0).as_dict())

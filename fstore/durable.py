@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from blake3 import blake3
 
 from fstore.errors import StorageFull, StorageUnavailable
+from fstore.hashing import hasher_for
 
 _CHUNK = 4 << 20
-_PARALLEL_FROM = 1 << 20  # below, BLAKE3's threads cost more than they bring
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 
 
@@ -44,8 +43,7 @@ def seal(path: Path) -> tuple[str, int]:
     size = 0
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        large = os.fstat(descriptor).st_size > _PARALLEL_FROM
-        hasher = blake3(max_threads=blake3.AUTO) if large else blake3()
+        hasher = hasher_for(os.fstat(descriptor).st_size)
         while chunk := os.read(descriptor, _CHUNK):
             hasher.update(chunk)
             size += len(chunk)

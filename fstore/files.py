@@ -25,15 +25,15 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from blake3 import blake3
 
 from fstore.durable import make_folder, seal, sync_folder, translated, write_durably, write_parquet
 from fstore.errors import EntryCorrupt, InvalidRequest, SourceChanged, StorageUnavailable, StoreMismatch
+from fstore.hashing import hasher_for
 from fstore.model import Locator
 
 STORE_ID = "STORE_ID"
 TEMPORARY = ".tmp-"
-_PARALLEL_FROM = 1 << 20  # below, BLAKE3's threads cost more than they bring
+_PARALLEL_FROM = 1 << 20  # below, starting threads costs more than they bring
 # Over NFS a fresh file may be unknown to this host for a moment, and a handle may go stale.
 _NOT_YET_VISIBLE_WAITS_S = (0.02, 0.2, 0.8)
 
@@ -129,8 +129,7 @@ class Files:
             raise EntryCorrupt(
                 locator.key, locator.path, f"size: {len(data)} bytes instead of {locator.file_size_bytes}"
             )
-        hasher = blake3(max_threads=blake3.AUTO) if len(data) > _PARALLEL_FROM else blake3()
-        if hasher.update(data).hexdigest() != locator.content_digest:
+        if hasher_for(len(data)).update(data).hexdigest() != locator.content_digest:
             raise EntryCorrupt(locator.key, locator.path, "digest: the bytes are not those that were written")
         return data
 

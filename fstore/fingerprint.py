@@ -133,12 +133,9 @@ def to_table(raw: object) -> pa.Table:
     return _reader(raw).read_all()
 
 
-def to_frame(table: pa.Table, *, shared: bool = False) -> pd.DataFrame:
-    """Convert a table to the frame it stands for, with the dtypes ``table.to_pandas()`` alone would lose.
-
-    A ``shared`` frame lies over the table's memory where types allow: read-only.
-    """
-    return restore(table, shared=shared)
+def to_frame(table: pa.Table) -> pd.DataFrame:
+    """Convert a table to the frame it stands for, with the dtypes ``table.to_pandas()`` alone would lose."""
+    return restore(table)
 
 
 def _scan(raw: object, progress: Progress | None) -> tuple[str, int]:

@@ -25,16 +25,15 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
-from blake3 import blake3
 
 from fstore import results
 from fstore.forks import forget_in_children
+from fstore.hashing import hasher_for
 from fstore.model import Locator
 
 _MAGIC = b"fstoreL1"
 _TRAILER = len(_MAGIC) + 64
 TEMPORARY = ".tmp-"
-_PARALLEL_FROM = 1 << 20  # below, BLAKE3's threads cost more than they bring
 SMALL = 1 << 20  # bytes
 PAUSE_AFTER_FAILURE_S = 30.0
 LOW_WATERMARK = 0.9
@@ -60,16 +59,18 @@ class Mapped:
     identity: Identity
     touched_at: float
     kept: bool = False
+    tried: bool = False
     bases: list[pd.DataFrame] = field(default_factory=list)
 
     def frame(self) -> pd.DataFrame:
-        """Return a frame over the mapped pages; changing it copies what is changed."""
-        if not self.kept:
-            return results.decode(self.table)
+        """Return a frame over the mapped pages where all of it can lie there, else a copy; changing it changes no other."""
+        if self.kept and not self.tried:
+            base = results.decode_over(self.table)
+            self.bases += [] if base is None else [base]  # two threads at once: both are kept
+            self.tried = True
         if not self.bases:
-            base = results.decode(self.table, shared=self.table.nbytes > SMALL)  # pages of small ones need no sharing
-            self.bases.append(base)  # two threads at once: both are kept
-        return self.bases[0].copy(deep=False)
+            return results.decode(self.table)
+        return results.hand_out(self.bases[0], deep=self.table.nbytes <= SMALL)
 
 
 class LocalTier:
@@ -137,10 +138,11 @@ class LocalTier:
             path.parent.mkdir(parents=True, exist_ok=True)
             _write(temporary, table, locator.content_digest)
             temporary.rename(path)
-        except OSError:
+        except (OSError, pa.ArrowException) as error:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
-            self._paused_until = time.monotonic() + PAUSE_AFTER_FAILURE_S
+            if isinstance(error, OSError):  # the folder is at fault, not this entry
+                self._paused_until = time.monotonic() + PAUSE_AFTER_FAILURE_S
             return False
         self._written_since_look += table.nbytes
         if self._written_since_look > self._max_bytes // 20:
@@ -233,5 +235,5 @@ def _map(path: Path, locator: Locator) -> pa.Table | None:
 
 
 def _digest(buffer: pa.Buffer) -> bytes:
-    hasher = blake3(max_threads=blake3.AUTO) if buffer.size > _PARALLEL_FROM else blake3()
-    return hasher.update(memoryview(buffer)).digest()
+    digest: bytes = hasher_for(buffer.size).update(memoryview(buffer)).digest()
+    return digest

@@ -9,8 +9,11 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from pandas.tseries.frequencies import to_offset
 
 from fstore import fingerprint
+from fstore.content.dtypes import NOTES_KEY
+from fstore.content.number_frames import number_frame_over, own_index
 from fstore.errors import UnhashableInput
 
 _FREQUENCY = b"fstore.index_freq"
@@ -49,14 +52,21 @@ def encode(result: object) -> pa.Table:
     return table
 
 
-def decode(table: pa.Table, *, shared: bool = False) -> pd.DataFrame:
-    """Return the frame a table was made of: values, dtypes, column order, index with its name, freq and time zone.
+def decode(table: pa.Table) -> pd.DataFrame:
+    """Return the frame a table was made of: values, dtypes, column order, index with its name, freq and time zone."""
+    return _with_frequency(fingerprint.to_frame(table), table)
 
-    A ``shared`` frame lies over the table's memory where types allow: read-only.
-    """
-    frame = fingerprint.to_frame(table, shared=shared)
-    if frequency := (table.schema.metadata or {}).get(_FREQUENCY):
-        frame.index = _with_frequency(frame.index, frequency.decode())
+
+def decode_over(table: pa.Table) -> pd.DataFrame | None:
+    """Return the same frame over the table's own memory, read-only, or None where not all of it can lie there."""
+    frame = None if NOTES_KEY in (table.schema.metadata or {}) else number_frame_over(table)
+    return None if frame is None else _with_frequency(frame, table)
+
+
+def hand_out(base: pd.DataFrame, *, deep: bool) -> pd.DataFrame:
+    """Return a frame of its own, or with ``deep=False`` one that copies what is written to for as long as ``base`` lives."""
+    frame = base.copy(deep=deep)
+    frame.index, frame.columns = own_index(base.index), own_index(base.columns)
     return frame
 
 
@@ -79,13 +89,16 @@ def time_bounds(table: pa.Table) -> tuple[datetime | None, datetime | None]:
     return _instant(bounds["min"]), _instant(bounds["max"])
 
 
-def _with_frequency(index: pd.Index, name: str) -> pd.DatetimeIndex:
-    if isinstance(pd.tseries.frequencies.to_offset(name), pd.offsets.Tick) and isinstance(
-        index.dtype, pd.DatetimeTZDtype
-    ):
-        # Seconds are as long everywhere, and pandas checks a frequency in UTC in half the time.
-        return pd.DatetimeIndex(index.tz_convert("UTC"), freq=name).tz_convert(index.tz)  # type: ignore[attr-defined]
-    return pd.DatetimeIndex(index, freq=name)
+def _with_frequency(frame: pd.DataFrame, table: pa.Table) -> pd.DataFrame:
+    if frequency := (table.schema.metadata or {}).get(_FREQUENCY):
+        index: Any = frame.index
+        name = frequency.decode()
+        if isinstance(to_offset(name), pd.offsets.Tick) and index.tz is not None:
+            # Seconds are as long everywhere, and pandas checks a frequency in UTC in half the time.
+            frame.index = pd.DatetimeIndex(index.tz_convert("UTC"), freq=name, copy=False).tz_convert(index.tz)
+        else:
+            frame.index = pd.DatetimeIndex(index, freq=name, copy=False)
+    return frame
 
 
 def _table_of_anything(result: pd.DataFrame) -> pa.Table:
@@ -97,20 +110,25 @@ def _table_of_anything(result: pd.DataFrame) -> pa.Table:
 
 
 def _difference(result: pd.DataFrame, again: pd.DataFrame) -> str | None:
-    if not (result.columns.equals(again.columns) and result.columns.names == again.columns.names):
+    labels, index = result.columns, result.index
+    if not (labels.equals(again.columns) and labels.names == again.columns.names):
         return "the column labels"
-    same = result.equals(again)  # the dtypes of the columns too, but of the labels only the values
-    for label, dtype, restored in () if same else zip(result.columns, result.dtypes, again.dtypes, strict=True):
-        if dtype != restored:
-            return f"column {label!r} of dtype {dtype}"
-    if result.index.dtype != again.index.dtype or list(result.index.names) != list(again.index.names):
-        return f"the index of dtype {result.index.dtype}"
-    if not result.index.equals(again.index):
+    if labels.dtype != again.columns.dtype:
+        return f"the column labels of dtype {labels.dtype}"
+    if index.dtype != again.index.dtype or list(index.names) != list(again.index.names):
+        return f"the index of dtype {index.dtype}"
+    if not index.equals(again.index):
         return "the index"
-    if not same:
-        changed = next((label for label in result.columns if not result[label].equals(again[label])), "?")
-        return f"the values of column {changed!r}"
-    return None
+    return None if result.equals(again) else _changed_column(result, again)
+
+
+def _changed_column(result: pd.DataFrame, again: pd.DataFrame) -> str:
+    for at, (label, dtype) in enumerate(zip(result.columns, result.dtypes, strict=True)):
+        if dtype != again.dtypes.iloc[at]:
+            return f"column {label!r} of dtype {dtype}"
+        if not result.iloc[:, at].equals(again.iloc[:, at]):
+            return f"the values of column {label!r}"
+    return "its values"
 
 
 def _time_candidates(table: pa.Table) -> list[int]:

@@ -20,6 +20,16 @@ from fstore.content.dtypes import NOTES_KEY, dtype_name, index_and_column_fields
 from fstore.content.schema_memo import SchemaMemo
 from fstore.errors import UnhashableInput
 
+_NOT_APPLICABLE = (
+    pa.ArrowException,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    NotImplementedError,
+    SyntaxError,
+)
 FRAME_METADATA = (b"pandas", NOTES_KEY)
 
 
@@ -132,7 +142,7 @@ def _describe(serialized: bytes) -> Description:
     try:
         columns, index = index_and_column_fields(schema)
         restored = restore(schema.empty_table())
-    except (pa.ArrowException, ValueError, KeyError, TypeError, AttributeError, IndexError, NotImplementedError) as exc:
+    except _NOT_APPLICABLE as exc:
         raise _bad_metadata(exc) from exc
     if len(restored.columns) != len(columns) or (index and restored.index.nlevels != len(index)):
         raise _bad_metadata("they do not match the columns")

@@ -31,7 +31,17 @@ def dtype_name(dtype: Any) -> str:
         return f"arrow[{_exact_name(dtype.pyarrow_dtype)}]"
     if isinstance(dtype, pd.CategoricalDtype):
         return "category[ordered]" if dtype.ordered else "category[unordered]"
+    if isinstance(dtype, pd.DatetimeTZDtype) and not _is_named_rightly(dtype):
+        return f"{dtype} of {dtype.tz!r}"
     return str(dtype)
+
+
+def _is_named_rightly(dtype: pd.DatetimeTZDtype) -> bool:
+    """Tell whether the zone's name, all that Arrow keeps of it, stands for this zone: anybody may call an hour's offset UTC."""
+    try:
+        return dtype == pd.DatetimeTZDtype(dtype.unit, pa.lib.string_to_tzinfo(pa.lib.tzinfo_to_string(dtype.tz)))
+    except (pa.ArrowException, ValueError, KeyError, TypeError):
+        return True  # Arrow refuses it by itself
 
 
 def _exact_name(kind: pa.DataType) -> str:
@@ -57,16 +67,16 @@ def notes_of(schema: pa.Schema) -> dict[str, dict[str, str]]:
     return found
 
 
-def restore(table: pa.Table, *, shared: bool = False) -> pd.DataFrame:
-    """Convert to the frame the table stands for: what ``to_pandas`` gives, with the notes applied.
-
-    ``shared`` leaves each column over the table's own memory where types allow, read-only, instead of copying it.
-    """
-    if not shared and NOTES_KEY not in (table.schema.metadata or {}) and (simple := number_frame(table)) is not None:
+def restore(table: pa.Table) -> pd.DataFrame:
+    """Convert to the frame the table stands for, with memory of its own: what ``to_pandas`` gives, with the notes applied."""
+    if NOTES_KEY not in (table.schema.metadata or {}) and (simple := number_frame(table)) is not None:
         return simple
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        frame: pd.DataFrame = table.to_pandas(split_blocks=shared, use_threads=table.nbytes > _PARALLEL_FROM)
+        frame: pd.DataFrame = table.to_pandas(use_threads=table.nbytes > _PARALLEL_FROM)
+    for at, dtype in enumerate(frame.dtypes):
+        if isinstance(dtype, pd.CategoricalDtype):  # Arrow leaves the codes where they are, read-only
+            frame.isetitem(at, frame.iloc[:, at].array.copy())
     notes = notes_of(table.schema)
     if not notes:
         return frame

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from fstore.content.columns import missing_marker
-from fstore.content.description import canonical_json, describe_frame
+from fstore.content.description import canonical_json, describe_frame, label
 from fstore.content.dtypes import NOTES_KEY, dtype_name, note_for, restore
 from fstore.content.frame_parts import Level, Part, parts_of
 from fstore.content.schema_memo import SchemaMemo
@@ -48,7 +48,7 @@ def schema_of(frame: pd.DataFrame, parts: list[Part | Level] | None = None) -> p
         return schema
     if known is None:
         return _with_range(schema, index)
-    about = (index.start, index.stop, index.step, type(index.name), repr(index.name))
+    about = (index.start, index.stop, index.step, canonical_json(label(index.name, "index name")))
     return _ranged.get(schema, about, lambda: _with_range(schema, index))
 
 
@@ -80,8 +80,9 @@ def _is_range(frame: pd.DataFrame) -> bool:
 
 def _with_range(schema: pa.Schema, index: pd.RangeIndex) -> pa.Schema:
     described = json.loads(schema.metadata[b"pandas"])
+    name = int(index.name) if isinstance(index.name, np.integer) else index.name
     described["index_columns"] = [
-        {"kind": "range", "name": index.name, "start": index.start, "stop": index.stop, "step": index.step}
+        {"kind": "range", "name": name, "start": index.start, "stop": index.stop, "step": index.step}
     ]
     return schema.with_metadata({**schema.metadata, b"pandas": json.dumps(described).encode()})
 

@@ -2,7 +2,8 @@
 
 What a frame looks like without its values (labels, index) is asked of Arrow once for
 each schema and then remembered. A table whose look is not simple enough, or whose
-values need more than copying, is left to ``Table.to_pandas``.
+values need more than copying, is left to ``Table.to_pandas``. Nothing that is remembered
+is ever handed out itself.
 """
 
 from __future__ import annotations
@@ -34,33 +35,80 @@ _WIDEST = 2_000  # fields; beyond, remembering costs more memory than asking aga
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A frame without its values: ``count`` columns of one dtype, then a time index or a range."""
+    """A frame without its values: columns of numbers, then a time index or a range of start, stop, step and name."""
 
     labels: pd.Index
-    dtype: np.dtype[Any]
-    count: int
-    times: pd.DatetimeIndex | None
-    range: pd.RangeIndex | None
+    dtypes: tuple[np.dtype[Any], ...]
+    index: pd.DatetimeIndex | tuple[int, int, int, Any]
 
 
 def number_frame(table: pa.Table) -> pd.DataFrame | None:
-    """Return a frame with values of its own, equal to ``table.to_pandas()``, or None for a table that is not this simple."""
+    """Return a frame with memory of its own, equal to ``table.to_pandas()``, or None for a table that is not this simple."""
+    look = _look_of(table)
+    if look is None or len(set(look.dtypes)) > 1:
+        return None
+    columns = table.columns
+    index = _index(look, columns[-1], table.num_rows, own=True)
+    if index is None:
+        return None
+    values = _values(columns[: len(look.dtypes)], look.dtypes[0], table.num_rows)
+    return pd.DataFrame(values, index=index, columns=own_index(look.labels), copy=False)
+
+
+def number_frame_over(table: pa.Table) -> pd.DataFrame | None:
+    """Return a frame whose values all lie in the table's own memory, read-only, or None where that cannot be.
+
+    Frames made of it by ``copy(deep=False)`` copy what is written to, as long as this one lives.
+    """
+    look = _look_of(table)
+    if look is None or any(column.num_chunks != 1 for column in table.columns):
+        return None
+    index = _index(look, table.column(table.num_columns - 1), table.num_rows, own=False)
+    if index is None:
+        return None
+    numbers = table.select(range(len(look.dtypes)))
+    frame: pd.DataFrame = numbers.to_pandas(ignore_metadata=True, split_blocks=True, use_threads=False)
+    if any(np.asarray(frame[name].array).flags.writeable for name in frame):
+        return None
+    frame.index, frame.columns = index, own_index(look.labels)
+    return frame
+
+
+def own_index(index: pd.Index) -> pd.Index:
+    """Return an equal index that shares no memory with this one: what is handed out, people write to.
+
+    Only read-only memory is shared, for nobody can write to that.
+    """
+    if isinstance(index, pd.RangeIndex):
+        return pd.RangeIndex(index.start, index.stop, index.step, name=index.name)  # a copy would share its cache
+    if isinstance(index, pd.DatetimeIndex) and not index.asi8.flags.writeable:
+        return index.copy()
+    return index.copy(deep=True)
+
+
+def _look_of(table: pa.Table) -> Look | None:
     metadata = table.schema.metadata or {}
     if b"pandas" not in metadata or table.num_columns > _WIDEST:
         return None
     look = _look(metadata[b"pandas"], tuple(table.schema.names), tuple(table.schema.types))
-    if look is None:
-        return None
-    columns = table.columns
-    if any(column.null_count for column in columns[: look.count]):
+    if look is None or any(column.null_count for column in table.columns[: len(look.dtypes)]):
         return None  # integers become floats then
-    index: pd.Index | None = look.range
-    if look.times is not None:
-        index = _time_index(columns[-1], look.times)
-    if index is None or len(index) != table.num_rows:
-        return None
-    values = _values(columns[: look.count], look.dtype, table.num_rows)
-    return pd.DataFrame(values, index=index, columns=look.labels.copy(), copy=False)
+    return look
+
+
+def _index(look: Look, last: pa.ChunkedArray, rows: int, *, own: bool) -> pd.Index | None:
+    like = look.index
+    if isinstance(like, tuple):
+        start, stop, step, name = like
+        index = pd.RangeIndex(start, stop, step, name=name)
+        return index if len(index) == rows else None  # Arrow makes up another one then
+    values = last.to_numpy()
+    values = values.copy() if own else values
+    if like.tz is None:
+        times = pd.DatetimeIndex(values, name=like.name, copy=False)
+    else:
+        times = pd.DatetimeIndex(values.view("i8"), dtype=like.dtype, name=like.name, copy=False)
+    return times if times.dtype == like.dtype else None
 
 
 def _values(columns: Sequence[pa.ChunkedArray], dtype: np.dtype[Any], rows: int) -> np.ndarray[Any, Any]:
@@ -74,16 +122,9 @@ def _values(columns: Sequence[pa.ChunkedArray], dtype: np.dtype[Any], rows: int)
     return block.T
 
 
-def _time_index(column: pa.ChunkedArray, like: pd.DatetimeIndex) -> pd.DatetimeIndex | None:
-    index = pd.DatetimeIndex(column.to_numpy().copy(), name=like.name)
-    if like.tz is not None:
-        index = index.tz_localize("UTC").tz_convert(like.tz)
-    return index if index.dtype == like.dtype else None
-
-
 @lru_cache(maxsize=512)
 def _look(described: bytes, names: tuple[str, ...], kinds: tuple[pa.DataType, ...]) -> Look | None:
-    """Ask Arrow how a simple frame looks: numbers of one dtype, then a time index or none."""
+    """Ask Arrow how a simple frame looks: numbers, then a time index or none."""
     try:
         said = json.loads(described)
         timed = _has_time_index(said, names, kinds)
@@ -91,14 +132,13 @@ def _look(described: bytes, names: tuple[str, ...], kinds: tuple[pa.DataType, ..
             return None
         empty = pa.schema(list(zip(names, kinds, strict=True))).empty_table()
         shown = empty.replace_schema_metadata({b"pandas": described}).to_pandas()
-        span = None if timed else _range(said["index_columns"][0])
-    except (pa.ArrowException, KeyError, TypeError, ValueError, AttributeError, NotImplementedError):
+        index = shown.index if timed else _range(said["index_columns"][0])
+    except (pa.ArrowException, KeyError, TypeError, ValueError, AttributeError, NotImplementedError, SyntaxError):
         return None  # the general way says what is wrong
-    dtype, count = np.dtype(kinds[0].to_pandas_dtype()), len(kinds) - timed
-    as_told = len(shown.columns) == count and shown.columns.is_unique and all(d == dtype for d in shown.dtypes.array)
-    if not as_told or (timed and not isinstance(shown.index, pd.DatetimeIndex)):
+    dtypes = tuple(np.dtype(kind.to_pandas_dtype()) for kind in kinds[: len(kinds) - timed])
+    if not shown.columns.is_unique or tuple(shown.dtypes.array) != dtypes:
         return None
-    return Look(shown.columns, dtype, count, shown.index if timed else None, span)
+    return Look(shown.columns, dtypes, index) if isinstance(index, pd.DatetimeIndex | tuple) else None
 
 
 def _has_time_index(said: dict[str, Any], names: tuple[str, ...], kinds: tuple[pa.DataType, ...]) -> bool | None:
@@ -106,14 +146,14 @@ def _has_time_index(said: dict[str, Any], names: tuple[str, ...], kinds: tuple[p
     (index,) = said["index_columns"]
     timed = isinstance(index, str)
     numbers = kinds[: len(kinds) - timed]
-    if said.get("attributes") or len(set(names)) < len(names) or len(set(numbers)) != 1 or numbers[0] not in _NUMBERS:
+    if said.get("attributes") or len(set(names)) < len(names) or not numbers or not _NUMBERS.issuperset(numbers):
         return None
     if timed and (index != names[-1] or not pa.types.is_timestamp(kinds[-1])):
         return None
     return timed
 
 
-def _range(said: dict[str, Any]) -> pd.RangeIndex:
+def _range(said: dict[str, Any]) -> tuple[int, int, int, Any]:
     if said["kind"] != "range":
         raise ValueError("an index of an unknown kind")
-    return pd.RangeIndex(said["start"], said["stop"], said["step"], name=said["name"])
+    return said["start"], said["stop"], said["step"], said["name"]

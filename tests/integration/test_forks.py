@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -48,6 +49,25 @@ def in_children(act: Callable[[], Any], n: int, *, seconds: float = 20) -> list[
 
 def backend(house):
     return house.store.resources.database.query("SELECT pg_backend_pid()")[0][0]
+
+
+LARGE = pd.DataFrame(np.random.default_rng(0).normal(size=(100_000, 3)), columns=["price", "size", "bid"])
+
+
+@pytest.mark.parametrize("tier", [False, True])
+def test_children_read_and_write_what_is_large(staffed, tmp_path, tier):
+    """What takes several threads to hash does so without the threads of the parent, which had used them before."""
+    local = {"local_cache": str(tmp_path / "local")} if tier else {"local_cache": None}
+    with staffed.open(**local) as store:
+        wanted = store.get_or_compute("LARGE", LARGE, {}, sample_features.scaled, timeout=30)
+        found = store.resources.manifest.find_live(store.peek("LARGE", LARGE, {}, sample_features.scaled).key)
+        assert found.file_size_bytes > 1 << 20
+
+        def use():
+            store.resources.files.publish("ab" * 32, store.resources.files.read(found))
+            return store.get_or_compute("LARGE", LARGE, {}, sample_features.scaled, timeout=15).equals(wanted)
+
+        assert in_children(use, 4, seconds=30) == ["True"] * 4
 
 
 def test_children_have_connections_of_their_own(staffed):

@@ -5,7 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import tracemalloc
 import warnings
+from datetime import UTC, timedelta, timezone
 from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -118,6 +121,8 @@ def test_a_slice_with_stale_metadata_is_what_pandas_makes_of_it() -> None:
         (pd.DataFrame({pd.Timestamp(0): [1]}), "1970"),
         (pd.DataFrame({"x": [1]}, index=pd.Index([1], name=3)), "index"),
         (pd.DataFrame({"x": np.array([1.0], dtype=">f8")}), "x"),
+        (pd.DataFrame({"odd": pd.DatetimeIndex([0], tz=timezone(timedelta(hours=1), "UTC"))}), "odd"),
+        (pd.DataFrame({"x": [1]}, index=pd.DatetimeIndex([0], tz=timezone(timedelta(hours=1), "UTC"))), "index"),
     ],
 )  # fmt: skip
 def test_what_has_no_faithful_digest_is_refused(frame: pd.DataFrame, named: str) -> None:
@@ -127,6 +132,35 @@ def test_what_has_no_faithful_digest_is_refused(frame: pd.DataFrame, named: str)
 
     assert named in caught.value.where
     assert len(caught.value.reason) > 20
+
+
+@pytest.mark.parametrize(
+    "zone", ["UTC", "Etc/UTC", "Europe/Paris", UTC, ZoneInfo("America/New_York"), timezone(timedelta(minutes=330))]
+)
+def test_zones_that_their_names_stand_for_are_taken(zone: Any) -> None:
+    """Before and after a false one was refused: what is remembered of either is not used for the other."""
+    frame = pd.DataFrame({"t": pd.DatetimeIndex([0], tz=zone)})
+    false = pd.DataFrame({"t": pd.DatetimeIndex([0], tz=timezone(timedelta(hours=1), "UTC"))})
+    digest = content_digest(frame)
+
+    with pytest.raises(UnhashableInput):
+        content_digest(false)
+    assert content_digest(frame) == digest
+
+
+def test_names_of_ranges_count_by_what_they_are() -> None:
+    """Not by how they print, for anybody may say how his text prints."""
+
+    class Name(str):
+        __slots__ = ()
+
+        def __repr__(self) -> str:
+            return "the same"
+
+    frames = [pd.DataFrame({"x": [1.0]}, index=pd.RangeIndex(1, name=Name(name))) for name in ("a", "b")]
+
+    assert content_digest(frames[0]) != content_digest(frames[1])
+    assert [to_frame(to_table(frame)).index.name for frame in frames] == ["a", "b"]
 
 
 def test_attrs_count_or_are_refused() -> None:

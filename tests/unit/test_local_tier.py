@@ -70,6 +70,22 @@ def test_a_numeric_frame_lies_over_the_mapped_pages(tmp_path: Path) -> None:
     assert address == mapped.table.column("price").chunk(0).buffers()[1].address
 
 
+def test_what_cannot_be_written_here_is_read_from_the_store(tmp_path: Path) -> None:
+    """Chunks whose dictionaries do not fit together are no error of the hit, and leave nothing behind."""
+    locator, _, _ = an_entry()
+    codes = pa.array(range(100), pa.int8())
+    chunks = [
+        pa.DictionaryArray.from_arrays(codes, pa.array([f"{start + i}" for i in range(100)])) for start in (0, 100)
+    ]
+    tier = LocalTier(tmp_path, max_bytes=10**9)
+
+    assert tier.promote(locator, pa.table({"side": pa.chunked_array(chunks)})) is None
+
+    assert local_files(tmp_path) == []
+    other, _, table = an_entry(seed=5)
+    assert tier.promote(other, table) is not None
+
+
 @pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "other entry"])
 def test_a_damaged_file_is_a_miss_and_goes_away(tmp_path: Path, damage: str) -> None:
     """Whatever lies in the local file, it is served only if every byte is what was promoted for this very entry."""

@@ -27,7 +27,7 @@ INDEXES: tuple[Callable[[int], pd.Index], ...] = (
     lambda n: pd.RangeIndex(10, 10 - 2 * n, -2, name="r"),
     lambda n: pd.date_range("2024-03-09 12:00", periods=n, freq="h", tz="America/New_York", name="when"),
     lambda n: pd.date_range("2024-03-09", periods=n, freq="D", tz="Europe/Paris"),
-    lambda n: pd.date_range("2024-03-09", periods=n, freq="B").as_unit("ns"),
+    lambda n: pd.date_range("2024-03-09", periods=n, freq="90s").as_unit("ns"),
     lambda n: pd.DatetimeIndex([pd.NaT, *pd.date_range("1969-12-31", periods=n - 1, freq="7us")][:n]),
     lambda n: pd.Index(np.arange(n) % 3, name="n"),
 )
@@ -100,6 +100,64 @@ def test_a_frame_has_values_and_labels_of_its_own() -> None:
     over.loc[0, "changed"] = pd.Timestamp("1999-01-01", tz="UTC")
 
     pd.testing.assert_frame_equal(results.decode(table), frame)
+
+
+def vandalise(frame: pd.DataFrame) -> None:
+    """Do everything to a frame's parts that pandas lets through, in place."""
+    frame.index.name = frame.columns.name = "changed"
+    parts = [frame.index, frame.columns, *(frame.iloc[:, i].array for i in range(frame.shape[1]))]
+    for part in parts:
+        for values in (np.asarray(part), getattr(part, "asi8", None)):
+            if isinstance(values, np.ndarray) and values.flags.writeable and values.size:
+                values[0] = values[-1]
+    if frame.size:
+        frame.iloc[0, 0] = frame.iloc[-1, 0]
+
+
+@pytest.mark.parametrize("index", INDEXES)
+@pytest.mark.parametrize("labels", LABELS)
+@pytest.mark.parametrize("rows", [7, 90_000])
+def test_no_two_frames_share_what_can_be_changed(
+    index: Callable[[int], pd.Index], labels: Callable[[int], Any], rows: int
+) -> None:
+    """Whatever is done to a frame, its index, labels and arrays, the next one of the same table is as it was."""
+    frame = pd.DataFrame(np.arange(rows * 3.0).reshape(rows, 3), columns=labels(3), index=index(rows))
+    table = results.encode(frame)
+    base = results.decode_over(table)
+
+    for take in (lambda: results.decode(table), lambda: None if base is None else results.hand_out(base, deep=False)):
+        first = take()
+        if first is not None:
+            vandalise(first)
+            pd.testing.assert_frame_equal(take(), frame, check_freq=False)
+
+
+def test_large_frames_of_numbers_lie_over_the_table() -> None:
+    """Values and times are the table's own memory, read-only."""
+    times = pd.date_range("2024-03-09", periods=1000, freq="s", tz="America/New_York", name="t")
+    frame = pd.DataFrame({"price": np.arange(1000.0), "size": np.arange(1000)}, index=times)
+    table = results.encode(frame)
+
+    base = results.decode_over(table)
+
+    assert base is not None
+    pd.testing.assert_frame_equal(base, frame)
+    addresses = [table.column(i).chunk(0).buffers()[1].address for i in range(3)]
+    arrays = [np.asarray(base["price"].array), np.asarray(base["size"].array), base.index.asi8]  # type: ignore[attr-defined]
+    assert [array.__array_interface__["data"] for array in arrays] == [(address, True) for address in addresses]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_decoded_frame_can_be_written_to(kind: str) -> None:
+    """No column meets read-only memory."""
+    frame = KINDS[kind]()
+    try:
+        mine = results.decode(results.encode(frame))
+    except (TypeError, ValueError):
+        pytest.skip("it is no result")
+    if len(mine) > 1 and mine.index.is_unique and kind != "lists":
+        for at in range(mine.shape[1]):
+            mine.iloc[0, at] = mine.iloc[1, at]
 
 
 @pytest.mark.parametrize(
