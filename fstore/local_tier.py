@@ -64,13 +64,14 @@ class Mapped:
 
     def frame(self) -> pd.DataFrame:
         """Return a frame over the mapped pages where all of it can lie there, else a copy; changing it changes no other."""
+        small = self.table.nbytes <= SMALL
         if self.kept and not self.tried:
-            base = results.decode_over(self.table)
+            base = results.decode_numbers(self.table, over=not small)
             self.bases += [] if base is None else [base]  # two threads at once: both are kept
             self.tried = True
         if not self.bases:
             return results.decode(self.table)
-        return results.hand_out(self.bases[0], deep=self.table.nbytes <= SMALL)
+        return results.hand_out(self.bases[0], deep=small)
 
 
 class LocalTier:

@@ -83,6 +83,8 @@ def own_index(index: pd.Index) -> pd.Index:
         return pd.RangeIndex(index.start, index.stop, index.step, name=index.name)  # a copy would share its cache
     if isinstance(index, pd.DatetimeIndex) and not index.asi8.flags.writeable:
         return index.copy()
+    if isinstance(index.dtype, pd.StringDtype) and index.dtype.storage == "pyarrow":
+        return index.copy()  # Arrow's memory cannot be written to
     return index.copy(deep=True)
 
 
