@@ -34,7 +34,7 @@ from fstore.model import Locator
 _MAGIC = b"fstoreL1"
 _TRAILER = len(_MAGIC) + 64
 TEMPORARY = ".tmp-"
-SMALL = 1 << 20  # bytes
+SMALL = 1 << 20  # bytes; below, a copy is as quick and nothing has to be kept for it
 PAUSE_AFTER_FAILURE_S = 30.0
 LOW_WATERMARK = 0.9
 STALE_TEMPORARY_S = 600.0
@@ -64,14 +64,11 @@ class Mapped:
 
     def frame(self) -> pd.DataFrame:
         """Return a frame over the mapped pages where all of it can lie there, else a copy; changing it changes no other."""
-        small = self.table.nbytes <= SMALL
-        if self.kept and not self.tried:
-            base = results.decode_numbers(self.table, over=not small)
+        if self.kept and not self.tried and self.table.nbytes > SMALL:
+            base = results.decode_over(self.table)
             self.bases += [] if base is None else [base]  # two threads at once: both are kept
             self.tried = True
-        if not self.bases:
-            return results.decode(self.table)
-        return results.hand_out(self.bases[0], deep=small)
+        return results.hand_out(self.bases[0]) if self.bases else results.decode(self.table)
 
 
 class LocalTier:

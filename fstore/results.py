@@ -13,7 +13,7 @@ from pandas.tseries.frequencies import to_offset
 
 from fstore import fingerprint
 from fstore.content.dtypes import NOTES_KEY
-from fstore.content.number_frames import number_frame, number_frame_over, own_index
+from fstore.content.number_frames import number_frame_over, own_index
 from fstore.errors import UnhashableInput
 
 _FREQUENCY = b"fstore.index_freq"
@@ -57,16 +57,15 @@ def decode(table: pa.Table) -> pd.DataFrame:
     return _with_frequency(fingerprint.to_frame(table), table)
 
 
-def decode_numbers(table: pa.Table, *, over: bool) -> pd.DataFrame | None:
-    """Return the frame of a table of plain numbers, None for any other: ``over`` its own memory, read-only, or copied."""
-    make = number_frame_over if over else number_frame
-    frame = None if NOTES_KEY in (table.schema.metadata or {}) else make(table)
+def decode_over(table: pa.Table) -> pd.DataFrame | None:
+    """Return the same frame over the table's own memory, read-only, or None where not all of it can lie there."""
+    frame = None if NOTES_KEY in (table.schema.metadata or {}) else number_frame_over(table)
     return None if frame is None else _with_frequency(frame, table)
 
 
-def hand_out(base: pd.DataFrame, *, deep: bool) -> pd.DataFrame:
-    """Return a frame of its own, or with ``deep=False`` one that copies what is written to for as long as ``base`` lives."""
-    frame = base.copy(deep=deep)
+def hand_out(base: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame that copies what is written to, for as long as ``base`` lives; its index and labels are its own."""
+    frame = base.copy(deep=False)
     frame.index, frame.columns = own_index(base.index), own_index(base.columns)
     return frame
 

@@ -123,9 +123,9 @@ def test_no_two_frames_share_what_can_be_changed(
     """Whatever is done to a frame, its index, labels and arrays, the next one of the same table is as it was."""
     frame = pd.DataFrame(np.arange(rows * 3.0).reshape(rows, 3), columns=labels(3), index=index(rows))
     table = results.encode(frame)
-    base = results.decode_numbers(table, over=True)
+    base = results.decode_over(table)
 
-    for take in (lambda: results.decode(table), lambda: None if base is None else results.hand_out(base, deep=False)):
+    for take in (lambda: results.decode(table), lambda: None if base is None else results.hand_out(base)):
         first = take()
         if first is not None:
             vandalise(first)
@@ -138,7 +138,7 @@ def test_large_frames_of_numbers_lie_over_the_table() -> None:
     frame = pd.DataFrame({"price": np.arange(1000.0), "size": np.arange(1000)}, index=times)
     table = results.encode(frame)
 
-    base = results.decode_numbers(table, over=True)
+    base = results.decode_over(table)
 
     assert base is not None
     pd.testing.assert_frame_equal(base, frame)
