@@ -150,8 +150,12 @@ def _computed_here(resources: Resources, asked: Question, cause: FeatureStoreErr
 
 
 def _each(delivery: Delivery, waiting: dict[str, list[Question]]) -> Iterator[Delivery]:
-    for n, asked in enumerate(waiting[delivery.asked.key]):
+    *others, last = waiting[delivery.asked.key]
+    for asked in others:
         result = delivery.result
-        if n and isinstance(result, pd.DataFrame):  # computed here: everybody gets a frame of his own
-            result = result.copy()
+        if isinstance(
+            result, pd.DataFrame
+        ):  # computed here: whoever gets his first may have changed it before the next
+            result = results.hand_out(result, deep=True)
         yield Delivery(asked, delivery.status, result, delivery.error)
+    yield Delivery(last, delivery.status, delivery.result, delivery.error)

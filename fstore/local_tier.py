@@ -26,7 +26,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from fstore import results
+from fstore import deadline, results
 from fstore.forks import forget_in_children
 from fstore.hashing import hasher_for
 from fstore.model import Locator
@@ -92,9 +92,9 @@ class LocalTier:
 
     @contextmanager
     def one_at_a_time(self, key: str) -> Iterator[None]:
-        """Let one thread of this process read an entry while others wait to find it here, a second at most."""
+        """Let one thread of this process read an entry while others wait to find it here, a second and their deadline at most."""
         door = self._doors[hash(key) % DOORS]
-        entered = door.acquire(timeout=DOOR_S)
+        entered = door.acquire(timeout=deadline.remaining(DOOR_S))
         try:
             yield
         finally:

@@ -63,9 +63,12 @@ def decode_over(table: pa.Table) -> pd.DataFrame | None:
     return None if frame is None else _with_frequency(frame, table)
 
 
-def hand_out(base: pd.DataFrame) -> pd.DataFrame:
-    """Return a frame that copies what is written to, for as long as ``base`` lives; its index and labels are its own."""
-    frame = base.copy(deep=False)
+def hand_out(base: pd.DataFrame, *, deep: bool = False) -> pd.DataFrame:
+    """Return a frame that copies what is written to, for as long as ``base`` lives, or one with values of its own.
+
+    Its index and labels are its own in any case.
+    """
+    frame = base.copy(deep=deep)
     frame.index, frame.columns = own_index(base.index), own_index(base.columns)
     return frame
 

@@ -121,6 +121,29 @@ def test_the_task_answers_a_plain_celery_client_in_order(house):
     assert resources.jobs.renew([held]) == {elsewhere.key}
 
 
+def test_what_is_given_back_is_sent_even_if_the_answer_was_lost(house, monkeypatch):
+    """A statement that is repeated finds its claims given back already; their messages must be sent all the same."""
+    monkeypatch.setattr(compute_many, "CHUNK_S", 0.2)
+    resources = house.store.resources
+    requests = []
+    for n in range(3):
+        asked = asking.ask(resources, "BACK", RAW, {"seconds": 0.3, "n": n}, sample_features.slow)
+        requests.append(asked.request(rawdata.stage(resources.files, asked.raw, asked.taken)))
+    resources.jobs.enqueue({request.key: request.wire() for request in requests})
+    before = resources.coordination.queue_length(COMPUTE_QUEUE)
+    hand_back, sent = type(resources.jobs).hand_back, []
+    monkeypatch.setattr(type(resources.jobs), "hand_back", lambda *given: (hand_back(*given), hand_back(*given))[1])
+    monkeypatch.setattr(
+        type(resources.broker), "send_compute_many", lambda _, chunk: sent.extend(request.key for request in chunk)
+    )
+
+    answers = get_or_compute_many(resources, requests, phase=lambda _: None)
+
+    assert [answer["status"] for answer in answers].count("coalesced") == len(sent)
+    assert set(sent) == {answer["key"] for answer in answers if answer["status"] == "coalesced"} != set()
+    assert resources.coordination.queue_length(COMPUTE_QUEUE) == before
+
+
 def test_what_ended_a_worker_before_has_a_task_of_its_own(house, monkeypatch):
     """Of jobs that were started before, a task computes what its time allows and sends the others on."""
     monkeypatch.setattr(compute_many, "CHUNK_S", 0.2)

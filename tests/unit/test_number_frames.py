@@ -166,6 +166,10 @@ def test_a_decoded_frame_can_be_written_to(kind: str) -> None:
         b"{}",
         b"not json",
         b'{"index_columns": [{"kind": "other"}]}',
+        b'{"index_columns": [{"kind": "range", "start": 0, "stop": 2, "step": 1, "name": null}], '
+        b'"columns": [{"name": "(", "field_name": "a", "pandas_type": "float64", "numpy_type": "float64", "metadata": null}], '
+        b'"column_indexes": [{"name": null, "field_name": null, "pandas_type": "mixed", "numpy_type": "object", "metadata": null}, '
+        b'{"name": null, "field_name": null, "pandas_type": "mixed", "numpy_type": "object", "metadata": null}]}',
         b'{"index_columns": ["gone"], "columns": [], "column_indexes": []}',
         b'{"index_columns": [{"kind": "range", "start": 0, "stop": 9, "step": 1, "name": null}], "columns": [], "column_indexes": []}',
     ],
@@ -175,6 +179,16 @@ def test_metadata_that_do_not_fit_are_left_to_arrow(metadata: bytes) -> None:
     table = pa.table({"a": [1.0, 2.0]}).replace_schema_metadata({b"pandas": metadata})
 
     assert number_frame(table) is None
+
+
+def test_a_result_whose_labels_would_change_is_refused() -> None:
+    """Labels count with their dtype: a function that asks for it would see another one."""
+    frame = pd.DataFrame([[1.0, 2.0]], columns=pd.Index(["a", "b"], dtype=object))
+    other = frame.set_axis(pd.Index(["a", "b"], dtype="str"), axis=1)
+
+    results.check_faithful(frame, results.encode(frame))
+    with pytest.raises(results.UnstorableResult, match="labels"):
+        results.check_faithful(frame, results.encode(other))
 
 
 @pytest.mark.parametrize("zone", ["UTC", "America/New_York", "+05:30", None])
