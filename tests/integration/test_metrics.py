@@ -85,6 +85,12 @@ def test_exporter_equals_the_counters_under_load(house: House, exporter: Resourc
         done.set()
         for helper in helpers:
             helper.result(timeout=30)
+
+    def all_told() -> bool:  # the worker hands its timings over in its own time
+        upkeep.flush_usage(house.store.resources)
+        return scrape(collector).get(("fstore_lock_hold_seconds_count", ()), 0) >= 10
+
+    eventually(all_told, seconds=30, what="the worker to hand over its timings")
     last = scrape(collector)
 
     counted = [key for key in last if key[0].endswith(("_total", "_bucket", "_count"))]
