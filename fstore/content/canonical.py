@@ -73,6 +73,13 @@ class LeafHash:
         return self._hash.digest()
 
 
+def leaf_of_numbers(values: npt.NDArray[Any]) -> bytes:
+    """Hash the rows of one block of numbers without nulls, given as one contiguous array."""
+    hasher = blake3(values.view(np.uint8).data)
+    hasher.update(struct.pack("<QQB", len(values), 0, 0))
+    return hasher.digest()
+
+
 def leaf(pieces: Sequence[pa.Array]) -> bytes:
     """Hash the rows of one block, given as consecutive arrays of one type."""
     into = LeafHash()

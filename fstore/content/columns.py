@@ -15,8 +15,16 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from fstore.content.canonical import BLOCK_ROWS, LeafHash, leaf
+from fstore.content.canonical import BLOCK_ROWS, LeafHash, leaf, leaf_of_numbers
 from fstore.errors import UnhashableInput
+
+_NUMBER_TYPES = {
+    kind.id
+    for kind in (
+        *(pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64()),
+        *(pa.float32(), pa.float64(), pa.timestamp("ns")),
+    )
+}
 
 
 class Column(Protocol):
@@ -74,12 +82,14 @@ class NumpyColumn:
         self.data_bytes = int(values.nbytes)
 
     def leaf(self, start: int, stop: int) -> bytes:
-        into = LeafHash()
         block = np.ascontiguousarray(self._values[start:stop])
+        if block.dtype != np.bool_ and not self._nat_is_null:
+            return leaf_of_numbers(block)
+        into = LeafHash()
         nulls = 0
         if block.dtype == np.bool_:
             into.bits(block)
-        elif self._nat_is_null and (nulls := int(np.count_nonzero(is_nat := block == np.iinfo(np.int64).min))):
+        elif nulls := int(np.count_nonzero(is_nat := block == np.iinfo(np.int64).min)):
             into.values(np.where(is_nat, 0, block).view(np.uint8))
             into.bits(~is_nat)
         else:
@@ -89,6 +99,13 @@ class NumpyColumn:
 
     def extra(self) -> pa.Array | None:
         return None
+
+
+def arrow_column(chunks: pa.ChunkedArray) -> Column:
+    """Return a column in Arrow memory; numbers and times in one piece and without nulls are read as numpy would."""
+    if chunks.type.id in _NUMBER_TYPES and chunks.num_chunks == 1 and not chunks.null_count:
+        return NumpyColumn(chunks.chunk(0).to_numpy(zero_copy_only=True))
+    return ArrowColumn(chunks)
 
 
 class ConvertedColumn:

@@ -28,7 +28,7 @@ from blake3 import blake3
 
 from fstore.content.canonical import BLOCK_ROWS, leaf
 from fstore.content.canonical_types import plain_storage
-from fstore.content.columns import ArrowColumn, Column
+from fstore.content.columns import Column, arrow_column
 from fstore.content.description import Description, canonical_json, describe, range_index
 from fstore.model import Fingerprint
 
@@ -61,24 +61,16 @@ def compose(
 ) -> Footer:
     """Write the footer from the concatenated block digests of each column, in the order of the description."""
     description = describe(schema)
+    # Put together in the order of canonical JSON, for the schema's text, the longest part, is canonical already.
+    columns = ",".join(
+        f'{{"blocks":"{blake3(blocks).hexdigest()}","categories":'
+        + ("null}" if known is None else f'"{_set_digest(known, schema, at)}"}}')
+        for at, blocks, known in zip(description.order, leaves, categories, strict=True)
+    )
     return Footer(
-        canonical_json(
-            {
-                "format": Fingerprint.FORMAT,
-                "block_rows": BLOCK_ROWS,
-                "rows": rows,
-                "schema": json.loads(description.text),
-                "range": range_index(schema, rows),
-                "bounds": list(bounds),
-                "columns": [
-                    {
-                        "blocks": blake3(blocks).hexdigest(),
-                        "categories": None if known is None else _set_digest(known, schema, at),
-                    }
-                    for at, blocks, known in zip(description.order, leaves, categories, strict=True)
-                ],
-            }
-        )
+        f'{{"block_rows":{BLOCK_ROWS},"bounds":{canonical_json(list(bounds)) if bounds else "[]"},"columns":[{columns}],'
+        f'"format":"{Fingerprint.FORMAT}","range":{canonical_json(range_index(schema, rows))},"rows":{rows},'
+        f'"schema":{description.text}}}'
     )
 
 
@@ -125,8 +117,8 @@ def hash_blocks(
             if progress:
                 progress(data_bytes * (stop - start) // cells)
 
-    threads = min(os.cpu_count() or 1, 8, len(blocks))
-    if threads < 2 or data_bytes < PARALLEL_BYTES:
+    threads = min(os.cpu_count() or 1, 8, len(blocks)) if data_bytes >= PARALLEL_BYTES else 1
+    if threads < 2:
         work()
         return digests
     with ThreadPoolExecutor(threads, thread_name_prefix="fstore-hash") as pool:
@@ -137,7 +129,7 @@ def hash_blocks(
 
 def table_footer(table: pa.Table, progress: Progress | None = None) -> Footer:
     """Hash a table in memory."""
-    columns = [ArrowColumn(column) for column in table.columns]
+    columns = [arrow_column(column) for column in table.columns]
     return footer_of(table.schema, columns, table.num_rows, progress)
 
 

@@ -59,10 +59,9 @@ def parts_of(frame: pd.DataFrame) -> list[Part | Level]:
 
 def _columns(frame: pd.DataFrame) -> Iterator[Part]:
     names = frame.columns.tolist()
-    dtypes = frame.dtypes.array
-    if 0 < frame.size <= _SMALL_CELLS and _is_plain_number(dtypes[0]) and all(dtype == dtypes[0] for dtype in dtypes):
-        # At once, and no series for each column: on small frames that is most of the time.
-        values = frame.to_numpy()
+    dtypes = frame.dtypes.tolist()
+    values = _block_of(frame, dtypes)
+    if values is not None:  # at once, and no series for each column: that takes longer than many a frame's values
         for position, name in enumerate(names):
             yield Part(repr(name), dtypes[0], values[:, position])
         return
@@ -70,6 +69,16 @@ def _columns(frame: pd.DataFrame) -> Iterator[Part]:
     numbered = frame.set_axis(range(len(names)), axis=1)
     for name, (_, column) in zip(names, numbered.items(), strict=True):
         yield Part(repr(name), column.dtype, column.array)
+
+
+def _block_of(frame: pd.DataFrame, dtypes: list[Any]) -> Any:
+    """Return the values of numbers of one dtype as one array, which is copied of small frames alone, or None."""
+    if not frame.size or not _is_plain_number(dtypes[0]) or dtypes.count(dtypes[0]) < len(dtypes):
+        return None
+    # pandas' own word, and no more than a hint: without it columns are taken one by one. Asking in public
+    # (``np.asarray(frame, copy=False)``) takes longer than all the rest.
+    is_one = getattr(getattr(frame, "_mgr", None), "is_single_block", False)
+    return frame.to_numpy() if is_one or frame.size <= _SMALL_CELLS else None
 
 
 def _is_plain_number(dtype: Any) -> bool:

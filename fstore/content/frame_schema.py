@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,11 @@ from fstore.content.frame_parts import Level, Part, parts_of
 from fstore.content.schema_memo import SchemaMemo
 from fstore.errors import UnhashableInput
 
+Look = tuple[Hashable, ...]
+
 MEMO_ENTRIES = 512
+_PLAIN_KINDS = "biufmM"
+_looks: dict[Look, pa.Schema] = {}
 _memo: dict[str, pa.Schema] = {}
 _ranged: SchemaMemo[pa.Schema] = SchemaMemo()
 
@@ -32,6 +37,55 @@ def schema_of(frame: pd.DataFrame, parts: list[Part | Level] | None = None) -> p
         twice = frame.columns[frame.columns.duplicated()][0]
         raise UnhashableInput(repr(twice), "two columns carry this label; rename one of them")
     parts = parts_of(frame) if parts is None else parts
+    look = _look_of(frame, parts)
+    schema = _looks.get(look) if look else None
+    is_kept = schema is not None
+    if schema is None:
+        schema, is_kept = _described(frame, parts)
+        if look and len(_looks) < MEMO_ENTRIES:
+            _looks[look] = schema
+    index = frame.index
+    if not isinstance(index, pd.RangeIndex):
+        return schema
+    if not is_kept:
+        return _with_range(schema, index)
+    name = (index.name,) if _is_text_or_none(index.name) else canonical_json(label(index.name, "index name"))
+    return _ranged.get(schema, (index.start, index.stop, index.step, name), lambda: _with_range(schema, index))
+
+
+def _look_of(frame: pd.DataFrame, parts: list[Part | Level]) -> Look | None:
+    """Say in little time what an everyday frame shows besides its values; None for one that must be looked at closely.
+
+    Equal looks have equal descriptions: a text is none but a text, and a dtype's mark at
+    least as exact as its name.
+    """
+    labels, index = frame.columns, frame.index
+    if frame.attrs or isinstance(index, pd.MultiIndex):
+        return None
+    if not (isinstance(labels.dtype, pd.StringDtype) and labels.dtype.storage == "pyarrow"):
+        return None  # others may hold objects that only write themselves like texts
+    if not (_is_text_or_none(labels.name) and _is_text_or_none(index.name)):
+        return None
+    marks = [_mark(part.dtype) for part in parts]
+    if None in marks:
+        return None
+    at = None if isinstance(index, pd.RangeIndex) else (index.name,)
+    names = tuple([part.name for part in parts])  # as repr() writes them, which keeps texts and missing labels apart
+    return names, dtype_name(labels.dtype), labels.name, at, tuple(marks)
+
+
+def _mark(dtype: Any) -> str | None:
+    if isinstance(dtype, np.dtype):
+        return dtype.str if dtype.kind in _PLAIN_KINDS else None
+    return None if isinstance(dtype, pd.CategoricalDtype) else dtype_name(dtype)
+
+
+def _is_text_or_none(name: object) -> bool:
+    return name is None or type(name) is str
+
+
+def _described(frame: pd.DataFrame, parts: list[Part | Level]) -> tuple[pa.Schema, bool]:
+    """Look at a frame closely; tells as well whether its schema was kept for others of its shape."""
     shown = describe_frame(frame)
     missing = [
         missing_marker(np.asarray(part.array(0, len(frame))), part.name) if part.dtype == np.dtype(object) else None
@@ -43,13 +97,7 @@ def schema_of(frame: pd.DataFrame, parts: list[Part | Level] | None = None) -> p
         schema = _find_schema(frame, parts, shown, missing)
         if known and len(_memo) < MEMO_ENTRIES:
             _memo[known] = schema
-    index = frame.index
-    if not isinstance(index, pd.RangeIndex):
-        return schema
-    if known is None:
-        return _with_range(schema, index)
-    about = (index.start, index.stop, index.step, canonical_json(label(index.name, "index name")))
-    return _ranged.get(schema, about, lambda: _with_range(schema, index))
+    return schema, known is not None
 
 
 def _memo_key(

@@ -9,7 +9,6 @@ is ever handed out itself.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -47,11 +46,10 @@ def number_frame(table: pa.Table) -> pd.DataFrame | None:
     look = _look_of(table)
     if look is None or len(set(look.dtypes)) > 1:
         return None
-    columns = table.columns
-    index = _index(look, columns[-1], table.num_rows, own=True)
+    values = _values(table, look)
+    index = None if values is None else _index(look, table.column(table.num_columns - 1), table.num_rows, own=True)
     if index is None:
         return None
-    values = _values(columns[: len(look.dtypes)], look.dtypes[0], table.num_rows)
     return pd.DataFrame(values, index=index, columns=own_index(look.labels), copy=False)
 
 
@@ -61,7 +59,7 @@ def number_frame_over(table: pa.Table) -> pd.DataFrame | None:
     Frames made of it by ``copy(deep=False)`` copy what is written to, as long as this one lives.
     """
     look = _look_of(table)
-    if look is None or any(column.num_chunks != 1 for column in table.columns):
+    if look is None or any(column.num_chunks != 1 or column.null_count for column in table.columns):
         return None
     index = _index(look, table.column(table.num_columns - 1), table.num_rows, own=False)
     if index is None:
@@ -92,10 +90,7 @@ def _look_of(table: pa.Table) -> Look | None:
     metadata = table.schema.metadata or {}
     if b"pandas" not in metadata or table.num_columns > _WIDEST:
         return None
-    look = _look(metadata[b"pandas"], tuple(table.schema.names), tuple(table.schema.types))
-    if look is None or any(column.null_count for column in table.columns[: len(look.dtypes)]):
-        return None  # integers become floats then
-    return look
+    return _look(metadata[b"pandas"], tuple(table.schema.names), tuple(table.schema.types))
 
 
 def _index(look: Look, last: pa.ChunkedArray, rows: int, *, own: bool) -> pd.Index | None:
@@ -113,9 +108,19 @@ def _index(look: Look, last: pa.ChunkedArray, rows: int, *, own: bool) -> pd.Ind
     return times if times.dtype == like.dtype else None
 
 
-def _values(columns: Sequence[pa.ChunkedArray], dtype: np.dtype[Any], rows: int) -> np.ndarray[Any, Any]:
-    """Copy columns into the one block that pandas would make of them."""
-    block = np.empty((len(columns), rows), dtype)
+def _values(table: pa.Table, look: Look) -> np.ndarray[Any, Any] | None:
+    """Copy columns into the one block that pandas would make of them; None if there are nulls, with which integers become floats."""
+    width = len(look.dtypes)
+    batches = table.to_batches()
+    if len(batches) == 1:
+        try:
+            return batches[0].select(range(width)).to_tensor(row_major=False).to_numpy()  # type: ignore[no-any-return]
+        except pa.ArrowException:
+            return None
+    columns = table.columns[:width]
+    if any(column.null_count for column in columns):
+        return None
+    block = np.empty((width, table.num_rows), look.dtypes[0])
     for row, column in zip(block, columns, strict=True):
         start = 0
         for chunk in column.chunks:

@@ -21,7 +21,8 @@ def columns_of(frame: pd.DataFrame, schema: pa.Schema | None = None) -> tuple[pa
     """Return the schema, found here unless it is given, and the columns, then the index levels, in the order of its fields."""
     parts = parts_of(frame)
     schema = schema_of(frame, parts) if schema is None else schema
-    return schema, [_column(part, field.type, len(frame)) for part, field in zip(parts, schema, strict=True)]
+    rows = len(frame)
+    return schema, [_column(part, kind, rows) for part, kind in zip(parts, schema.types, strict=True)]
 
 
 def batches_of(frame: pd.DataFrame, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
@@ -51,6 +52,8 @@ def _column(part: Part | Level, kind: pa.DataType, rows: int) -> Column:
     dtype = part.dtype
     data_bytes = rows * 8
     if isinstance(part, Part):
+        if isinstance(part.values, np.ndarray) and part.values.dtype.kind in _NUMPY_KINDS:
+            return NumpyColumn(part.values)
         whole = part.array(0, rows)
         if isinstance(dtype, np.dtype) and dtype.kind in _NUMPY_KINDS:
             return NumpyColumn(np.asarray(whole))
