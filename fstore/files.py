@@ -26,7 +26,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fstore.durable import make_folder, seal, sync_folder, translated, write_durably, write_parquet
+from fstore.durable import make_folder, seal, sync_folder, translated, write_arrow, write_durably, write_parquet
 from fstore.errors import EntryCorrupt, InvalidRequest, SourceChanged, StorageUnavailable, StoreMismatch
 from fstore.hashing import hasher_for
 from fstore.model import Locator
@@ -149,33 +149,36 @@ class Files:
                 time.sleep(wait_s)
         raise EntryCorrupt(locator.key, locator.path, fault) from cause
 
-    def stage_raw(self, digest: str, table: pa.Table) -> str:
-        """Put raw data where workers can read them, once per digest, and return the path relative to the root.
+    def find_staged_raw(self, digest: str) -> str | None:
+        """Mark raw data that are staged already as used now, so that upkeep leaves them alone, and return their path, or None."""
+        path = _staged_raw(digest)
+        try:
+            os.utime(self.root / path)
+        except OSError:
+            return None
+        return path
 
-        A file that is there already is marked as used now, so that upkeep leaves it alone.
-        """
-        final = self.root / "staging" / "raw" / digest[:2] / f"{digest}.arrow"
+    def stage_raw(self, digest: str, table: pa.Table) -> str:
+        """Put raw data where workers can read them, and return the path relative to the root."""
+        path = _staged_raw(digest)
+        final = self.root / path
         with translated(final.parent):
-            with suppress(OSError):
-                os.utime(final)
-                return str(final.relative_to(self.root))
             final.parent.mkdir(parents=True, exist_ok=True)
             temporary = final.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:16]}")
             try:
-                with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-                    writer.write_table(table, max_chunksize=1 << 20)
+                write_arrow(table, temporary, batch_rows=1 << 20)
                 temporary.chmod(0o440)
                 temporary.rename(final)
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
-        return str(final.relative_to(self.root))
+        return path
 
     def read_staged_raw(self, path: str) -> pa.Table:
         """Read staged raw data; raises ``SourceChanged`` when they are gone or damaged."""
         try:
             with pa.OSFile(str(self.inside(path)), "rb") as source:
-                return pa.ipc.open_file(source).read_all()
+                return pa.ipc.open_file(pa.BufferReader(source.read_buffer())).read_all()
         except FileNotFoundError as error:
             raise SourceChanged(path, "the staged copy is gone; ask again to stage it anew") from error
         except (pa.ArrowException, OSError, ValueError) as error:
@@ -237,3 +240,7 @@ class Files:
         except OSError as error:
             raise StorageUnavailable(str(self.root), str(error)) from error
         return stats.f_bavail * stats.f_frsize
+
+
+def _staged_raw(digest: str) -> str:
+    return f"staging/raw/{digest[:2]}/{digest}.arrow"

@@ -27,6 +27,7 @@ import pandas as pd
 import pyarrow as pa
 
 from fstore import deadline, results
+from fstore.durable import arrow_bytes, write_arrow
 from fstore.forks import forget_in_children
 from fstore.hashing import hasher_for
 from fstore.model import Locator
@@ -209,12 +210,17 @@ def _identity(path: Path) -> Identity:
 
 
 def _write(path: Path, table: pa.Table, content_digest: str) -> None:
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table.combine_chunks())  # one chunk a column: what maps to one array without a copy
-    with pa.memory_map(str(path)) as written:
-        digest = _digest(written.read_buffer())
-    with path.open("ab") as file:
-        file.write(_MAGIC + bytes.fromhex(content_digest) + digest)
+    whole = table.combine_chunks()  # one chunk a column: what maps to one array without a copy
+    head = _MAGIC + bytes.fromhex(content_digest)
+    if table.nbytes <= SMALL:
+        body = arrow_bytes(whole)
+        path.write_bytes(b"".join((body, head, _digest(body))))
+    else:
+        write_arrow(whole, path)
+        with pa.memory_map(str(path)) as written:
+            digest = _digest(written.read_buffer())
+        with path.open("ab") as file:
+            file.write(head + digest)
     path.chmod(0o440)
 
 

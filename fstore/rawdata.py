@@ -22,7 +22,8 @@ def stage(files: Files, raw: object, taken: Fingerprint) -> RawReference:
     if isinstance(raw, ParquetSource):
         return RawReference(kind="parquet", path=str(raw.path))
     name = taken.digest if taken.method is not HashMethod.TAIL else fingerprint.content_digest(raw)
-    return RawReference(kind="staged", path=files.stage_raw(name, fingerprint.to_table(raw)))
+    path = files.find_staged_raw(name) or files.stage_raw(name, fingerprint.to_table(raw))
+    return RawReference(kind="staged", path=path)
 
 
 def read(reference: RawReference, files: Files, settings: Settings, expected: Fingerprint, *, wanted: str) -> Any:
