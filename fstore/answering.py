@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -66,14 +66,16 @@ def deliver_many(resources: Resources, questions: Sequence[Question], *, seconds
     for asked in questions:
         waiting.setdefault(asked.key, []).append(asked)
     open_keys = {key: same[0] for key, same in waiting.items()}
-    for delivery in _hits(resources, open_keys, waiting):
-        yield from _each(delivery, waiting)
+    known_missing = yield from _hits(resources, open_keys, waiting)
     if open_keys:
         resources.recorder.count("cache_misses", sum(len(waiting[key]) for key in open_keys))
     for _ in range(MOST_ROUNDS):
         if not open_keys:
             return
-        for answer in Flight(resources, open_keys.values(), seconds=ends_at - time.monotonic()).answers():
+        left_s = ends_at - time.monotonic()
+        flight = Flight(resources, open_keys.values(), seconds=left_s, known_missing=known_missing)
+        known_missing = False
+        for answer in flight.answers():
             read = _read(resources, answer)
             if read is not None:
                 del open_keys[answer.asked.key]
@@ -88,7 +90,8 @@ def deliver_many(resources: Resources, questions: Sequence[Question], *, seconds
 
 def _hits(
     resources: Resources, open_keys: dict[str, Question], waiting: dict[str, list[Question]]
-) -> Iterator[Delivery]:
+) -> Generator[Delivery, None, bool]:
+    """Yield what is there; returns whether the manifest said that the rest is not."""
     began = time.monotonic()
     try:
         found = (
@@ -103,11 +106,13 @@ def _hits(
             if table is not None:
                 resources.recorder.took("hit_seconds", looked_s + time.monotonic() - began)
                 resources.recorder.count("cache_hits", len(waiting[key]))
-                yield Delivery(open_keys.pop(key), Status.HIT, table)
+                yield from _each(Delivery(open_keys.pop(key), Status.HIT, table), waiting)
     except ManifestUnavailable:
-        return  # the flight decides what to do without Postgres
+        return False  # the flight decides what to do without Postgres
     except StorageUnavailable as error:
-        yield from _without_store(resources, open_keys, error)
+        for delivery in _without_store(resources, open_keys, error):
+            yield from _each(delivery, waiting)
+    return True
 
 
 def _without_store(
@@ -125,7 +130,8 @@ def _read(resources: Resources, answer: Answer) -> Delivery | None:
     if answer.locator is None:
         return Delivery(answer.asked, answer.status, answer.result)
     try:
-        table: pa.Table | Mapped | None = read_entry(resources, answer.locator)
+        is_own = answer.status is Status.COMPUTED
+        table: pa.Table | Mapped | None = read_entry(resources, answer.locator, is_own=is_own)
     except (ManifestUnavailable, StorageUnavailable) as error:
         return _computed_here(resources, answer.asked, error)
     if table is None:

@@ -1,8 +1,8 @@
 """Once for each key: lead or wait, share the result or the error, take over from the dead.
 
 The whole protocol of a miss. A caller looks at the manifest and the job in one
-query. Where neither exists it tries to lead (``registering``); from then on the job
-row speaks. Everybody waits for the row, woken by a hint or by the clock; whoever
+query. Where neither exists it tries to lead (``registering``), at once if it knows
+already that there is no entry; from then on the job row speaks. Everybody waits for the row, woken by a hint or by the clock; whoever
 finds a job whose message or worker was lost sends it again. Of many questions a
 bounded number is open at once, the next as answers come.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from fstore import deadline, local_compute
@@ -35,7 +35,7 @@ from fstore.jobs import View
 from fstore.local_features import LocalFeature
 from fstore.messages import parse_compute
 from fstore.model import JobState, ParquetSource, Status
-from fstore.registering import Registrar
+from fstore.registering import Registrar, is_quick_to_stage
 from fstore.resources import Resources
 
 MOST_OPEN = 512
@@ -50,10 +50,14 @@ OUTAGE_PATIENCE_S = 5.0  # a restart of Postgres must not make every waiter comp
 class Flight:
     """The questions of one call, until each has its answer or the deadline passes."""
 
-    def __init__(self, resources: Resources, questions: Iterable[Question], *, seconds: float) -> None:
+    def __init__(
+        self, resources: Resources, questions: Iterable[Question], *, seconds: float, known_missing: bool = False
+    ) -> None:
         self._resources = resources
         self._waiting = deque(questions)
         self._open: dict[str, Question] = {}
+        self._known_missing = known_missing  # a moment ago, which saves a look: who registers a job looks again
+        self._unregistered: set[str] = set()
         self._led: set[str] = set()
         self._offered: set[str] = set()
         self._began = time.monotonic()
@@ -62,6 +66,7 @@ class Flight:
         self._reached_at: float | None = None
         self._states: dict[str, str] = {}
         self._registrar = Registrar(resources)
+        self._on_made: Callable[[set[str]], None] = lambda made: None
         self._fallback = Fallback(resources, self._left)
 
     def start(self) -> None:
@@ -84,6 +89,7 @@ class Flight:
         """Yield every question's answer as it comes; each exactly once."""
         wait_s, looked_at = FIRST_WAIT_S, self._began
         with self._resources.hints.watch() as watch:
+            self._on_made = watch.knows_all_about
             due = self._admit(watch)
             while self._open:
                 answered = []
@@ -113,11 +119,20 @@ class Flight:
         admitted = [self._waiting.popleft() for _ in range(room)]
         self._open |= {asked.key: asked for asked in admitted}
         keys = [asked.key for asked in admitted]
+        if self._known_missing:
+            self._unregistered.update(asked.key for asked in admitted if _may_lead_unseen(asked))
         if watch is not None and keys:
             watch.add(keys)
         return keys
 
     def _round(self, due: Sequence[str]) -> Iterator[Answer]:
+        if unregistered := [self._open[key] for key in due if key in self._unregistered]:
+            self._unregistered.clear()
+            yield from self._lead(unregistered)
+            registered = {asked.key for asked in unregistered}
+            due = [key for key in due if key not in registered]
+            if not due:
+                return
         try:
             views = self._resources.jobs.look(due)
             self._reached_at = time.monotonic()
@@ -150,7 +165,7 @@ class Flight:
         shared = [asked for asked in leaderless if not isinstance(asked.feature, LocalFeature)]
         try:
             if shared:
-                made, failures = self._registrar.register(shared)
+                made, failures = self._registrar.register(shared, on_made=self._on_made)
                 self._led |= made
                 for key, full in failures.items():
                     yield self._fallback.not_stored(self._open[key], "store folder", full)
@@ -238,6 +253,11 @@ class Flight:
 
 def _is_free(view: View) -> bool:
     return view.job is None or (view.job.state is JobState.FAILED and not view.job.remembered)
+
+
+def _may_lead_unseen(asked: Question) -> bool:
+    """What somebody else computes already should not be staged again at length, and not be computed here."""
+    return is_quick_to_stage(asked) and not isinstance(asked.feature, LocalFeature)
 
 
 def _may_start(view: View) -> bool:

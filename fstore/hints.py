@@ -27,7 +27,7 @@ class Watch:
         self._hints = hints
         self._event = threading.Event()
         self._guard = threading.Lock()
-        self._heard: set[str] = set()
+        self._heard: dict[str, bool] = {}  # whether it was announced, or only listened for from now on
         self._keys: set[str] = set()
 
     def add(self, keys: Iterable[str]) -> None:
@@ -45,20 +45,32 @@ class Watch:
     def wait(self, timeout_s: float) -> set[str]:
         """Wait until one of the keys may be settled, at most ``timeout_s``; return those that may be, none when time is up."""
         self._event.wait(timeout_s)
-        self._event.clear()
         with self._guard:
-            heard, self._heard = self._heard, set()
-        return heard & self._keys
+            self._event.clear()
+            heard, self._heard = self._heard, {}
+        return heard.keys() & self._keys
+
+    def knows_all_about(self, keys: Iterable[str]) -> None:
+        """Say that nothing was missed before these keys were listened for, so that this alone need not wake the waiter.
+
+        To be said by whoever registered their jobs, before any worker hears of them.
+        """
+        with self._guard:
+            for key in keys:
+                if self._heard.get(key) is False:
+                    del self._heard[key]
+            if not self._heard:
+                self._event.clear()
 
     def close(self) -> None:
         """Listen for nothing any more."""
         self.drop(set(self._keys))
 
-    def hear(self, key: str) -> None:
-        """Note that ``key`` may be settled, and wake the waiter."""
+    def hear(self, key: str, *, announced: bool = True) -> None:
+        """Note that ``key`` may be settled, or may have been before it was listened for, and wake the waiter."""
         with self._guard:
-            self._heard.add(key)
-        self._event.set()
+            self._heard[key] = announced or self._heard.get(key, False)
+            self._event.set()
 
 
 class Hints:
@@ -143,7 +155,7 @@ class Hints:
                 while not self._closed:
                     heard = subscriber.next(timeout_s=1.0)
                     if heard is not None:
-                        self._wake(heard[1])
+                        self._wake(*heard)
             except BrokerUnavailable:
                 subscriber.is_open = False
                 self._wake_all()
@@ -154,12 +166,12 @@ class Hints:
                     self._subscriber = subscriber
         subscriber.close()
 
-    def _wake(self, channel: str) -> None:
+    def _wake(self, kind: str, channel: str) -> None:
         # A confirmed subscription wakes too: what happened before it may have been missed.
         key = key_of_channel(channel)
         with self._guard:
             for watch in self._waiting.get(key, ()):
-                watch.hear(key)
+                watch.hear(key, announced=kind == "message")
 
     def _wake_all(self) -> None:
         with self._guard:

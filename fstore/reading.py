@@ -15,14 +15,16 @@ from fstore.resources import Resources
 log = logging.getLogger("fstore.reading")
 
 
-def read_entry(resources: Resources, found: Locator) -> pa.Table | Mapped | None:
+def read_entry(resources: Resources, found: Locator, *, is_own: bool = False) -> pa.Table | Mapped | None:
     """Return an entry's table, mapped where this host keeps a local tier, or None when its file is gone or wrong: ask again, it is a miss by then.
 
     A reader that lost the race against upkeep (row seen, file gone, another row or
     none by now) has found nothing wrong; any other fault is quarantined and counted.
+    ``is_own`` says that this caller had it computed a moment ago: a small one then has
+    to be asked for again before it is worth a place in the local tier.
     """
     tier = resources.local_tier
-    if tier is None:
+    if tier is None or (is_own and found.file_size_bytes <= SMALL):
         return _read(resources, found)
     if (mapped := tier.find(found)) is None:
         with tier.one_at_a_time(found.key):  # of many threads that were told at once, one reads

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from fstore import rawdata
 from fstore.asking import Question, warn_if_source_changed
@@ -24,11 +24,14 @@ class Registrar:
         self._resources = resources
         self._expected: dict[str, tuple[float, float]] = {}
 
-    def register(self, questions: Sequence[Question]) -> tuple[set[str], Mapping[str, StorageUnavailable]]:
+    def register(
+        self, questions: Sequence[Question], *, on_made: Callable[[set[str]], None] = lambda made: None
+    ) -> tuple[set[str], Mapping[str, StorageUnavailable]]:
         """Register those questions that nobody else is registering now; the dedup lock of each lets one of many through.
 
-        Returns the keys whose jobs this call made, and why the raw data of others could
-        not be staged. Raises ``BrokerUnavailable`` and ``ManifestUnavailable``.
+        Returns the keys whose jobs this call made, of which ``on_made`` is told before
+        any worker is, and why the raw data of others could not be staged. Raises
+        ``BrokerUnavailable`` and ``ManifestUnavailable``.
         """
         coordination = self._resources.coordination
         leads = coordination.lead_many({asked.key: str(asked.taken) for asked in questions})
@@ -36,9 +39,10 @@ class Registrar:
             return set(), {}
         led_at = time.monotonic()
         first = [asked for asked in questions if asked.key in leads]
-        with coordination.holding(list(leads.values()), renewed=any(_stages_long(asked) for asked in first)):
+        with coordination.holding(list(leads.values()), renewed=not all(map(is_quick_to_stage, first))):
             requests, failures = self._staged(first)
             made = self._resources.jobs.enqueue({key: request.wire() for key, request in requests.items()})
+            on_made(made)
             self._send([request for key, request in requests.items() if key in made])
         self._resources.recorder.took("dedup_hold_seconds", time.monotonic() - led_at)
         return made, failures
@@ -78,9 +82,9 @@ class Registrar:
         return seconds
 
 
-def _stages_long(asked: Question) -> bool:
-    """Staging may outlast the lock, which is kept alive meanwhile; a source of the user's needs no staging."""
+def is_quick_to_stage(asked: Question) -> bool:
+    """Tell whether staging ends well within the lock's time, so that it need not be renewed; a source needs none."""
     if isinstance(asked.raw, ParquetSource):
-        return False
+        return True
     shape = getattr(asked.raw, "shape", None)
-    return shape is None or shape[0] * shape[1] > QUICK_TO_STAGE_CELLS
+    return shape is not None and shape[0] * shape[1] <= QUICK_TO_STAGE_CELLS
