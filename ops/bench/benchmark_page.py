@@ -66,6 +66,8 @@ def machine_table(found: Found) -> str:
     flush = found["benches"].get("manifest", {}).get("measured", {}).get("flush_ms")
     if flush is not None:
         rows.append(("one committed row on the idle Postgres", f"{flush:g} ms"))
+    if (created := machine.get("new_file_us")) is not None:
+        rows.append(("one empty file created", f"{created / 1000:g} ms"))
     return table(("", ""), rows)
 
 

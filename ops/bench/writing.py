@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import psycopg2
@@ -13,6 +13,8 @@ import psycopg2.extensions as pg
 from fstore.database import Database
 from fstore.manifest import Manifest
 from fstore.model import Claim, HashMethod, KeyParts, NewEntry
+
+Offered = tuple[NewEntry, Claim]
 
 OWNER = "bench"
 LIBRARIES = {"python": "3", "pandas": "3", "pyarrow": "26", "numpy": "2", "fstore": "0"}
@@ -60,7 +62,7 @@ def jobs_sql(batch: str, rows: int) -> str:
     return JOBS_SQL.format(batch=batch, rows=rows)
 
 
-def offers(batch: str) -> Iterator[tuple[NewEntry, Claim]]:
+def offers(batch: str) -> Iterator[Offered]:
     """Yield what a worker would offer for each job of a batch."""
     number = 0
     while True:
@@ -74,32 +76,32 @@ def offers(batch: str) -> Iterator[tuple[NewEntry, Claim]]:
 
 
 class Publisher:
-    """One connection's worth of publishing, by fstore or bare; each call writes one row in one transaction."""
+    """One connection's worth of publishing, by fstore or bare; each call writes its rows, bare ones one, in one transaction."""
 
     def __init__(self, url: str) -> None:
         self._manifest = Manifest(Database(url, application_name="bench"))
         self._url = url
         self._bare: pg.connection | None = None
 
-    def fstore(self, entry: NewEntry, claim: Claim) -> bool:
+    def fstore(self, offered: Sequence[Offered]) -> bool:
         """Publish as workers do."""
-        return not self._manifest.publish([(entry, claim)])[entry.key].fenced
+        return not any(published.fenced for published in self._manifest.publish(offered).values())
 
-    def bare(self, entry: NewEntry, claim: Claim) -> bool:
+    def bare(self, offered: Sequence[Offered]) -> bool:
         """Run the statements one after the other."""
         connection = self._connected(autocommit=False)
-        row = as_row(entry, claim)
+        row = as_row(*offered[0])
         with connection, connection.cursor() as cursor:
             cursor.execute(LOCK)
             cursor.execute(DELETE, row)
             cursor.execute(INSERT, row)
         return True
 
-    def bare_at_once(self, entry: NewEntry, claim: Claim) -> bool:
+    def bare_at_once(self, offered: Sequence[Offered]) -> bool:
         """Run the statements as one string, hence one implicit transaction and one round trip."""
         connection = self._connected(autocommit=True)
         with connection.cursor() as cursor:
-            cursor.execute(f"{LOCK}; {DELETE}; {INSERT}", as_row(entry, claim))
+            cursor.execute(f"{LOCK}; {DELETE}; {INSERT}", as_row(*offered[0]))
         return True
 
     def _connected(self, *, autocommit: bool) -> pg.connection:
