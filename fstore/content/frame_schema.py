@@ -69,9 +69,8 @@ def _look_of(frame: pd.DataFrame, parts: list[Part | Level]) -> Look | None:
     marks = [_mark(part.dtype) for part in parts]
     if None in marks:
         return None
-    at = None if isinstance(index, pd.RangeIndex) else (index.name,)
-    names = tuple([part.name for part in parts])  # as repr() writes them, which keeps texts and missing labels apart
-    return names, dtype_name(labels.dtype), labels.name, at, tuple(marks)
+    # Names are as repr() writes them, which keeps texts, missing labels and the name of an index apart.
+    return tuple([part.name for part in parts]), dtype_name(labels.dtype), labels.name, tuple(marks)
 
 
 def _mark(dtype: Any) -> str | None:

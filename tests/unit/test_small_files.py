@@ -1,0 +1,83 @@
+"""How results and raw data are written: what is small at once and quickly packed, what is large in pieces and packed well."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fstore import durable, fingerprint, rawdata
+from fstore.durable import SMALL, write_arrow, write_parquet
+from fstore.errors import StorageFull
+from fstore.files import Files
+from fstore.model import Locator
+
+SIZES = {"small": SMALL // 16, "large": SMALL // 8 * 3}
+
+
+def table(rows: int) -> pa.Table:
+    """Make 8 bytes a row of numbers, and some texts."""
+    rng = np.random.default_rng(rows)
+    return pa.table(
+        {"x": rng.integers(0, 1000, rows), "side": pa.array(["buy", "sell"] * (rows // 2)).dictionary_encode()}
+    )
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_result_is_packed_by_its_size_and_read_back_the_same(tmp_path: Path, size: str) -> None:
+    """LZ4 for what is small, zstd for what is large; digests and page checksums vouch for both."""
+    written = table(SIZES[size])
+    files = Files(tmp_path)
+    stored = files.publish("ab" * 32, written)
+    found = Locator("ab" * 32, stored.path, written.num_rows, stored.file_size_bytes, stored.content_digest)
+
+    packed = pq.read_metadata(tmp_path / stored.path).row_group(0).column(0).compression
+
+    assert packed == {"small": "LZ4", "large": "ZSTD"}[size]
+    assert files.read(found).equals(written)
+    assert pq.read_table(tmp_path / stored.path, page_checksum_verification=True).equals(written)
+    assert (written.nbytes > SMALL) == (size == "large")
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_an_arrow_file_holds_the_table(tmp_path: Path, size: str) -> None:
+    """Written at once or in pieces, it is one Arrow file that anything can open."""
+    written = table(SIZES[size])
+    write_arrow(written, tmp_path / "raw.arrow", batch_rows=10_000)
+    with pa.ipc.open_file(tmp_path / "raw.arrow") as reader:
+        assert reader.read_all().equals(written)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+@pytest.mark.parametrize("write", [write_parquet, write_arrow])
+@pytest.mark.parametrize("size", SIZES)
+def test_a_full_disk_is_said_to_be_full(tmp_path: Path, write: Callable[[pa.Table, Path], None], size: str) -> None:
+    """Whichever way a file is written, the error is the typed one."""
+    (tmp_path / "file").symlink_to("/dev/full")
+    with pytest.raises(StorageFull), durable.translated(tmp_path):
+        write(table(SIZES[size]), tmp_path / "file")
+
+
+def test_raw_data_that_are_staged_are_not_converted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next config of the same frame finds the file, marks it as used, and makes no table."""
+    files = Files(tmp_path)
+    frame = pd.DataFrame({"price": np.arange(50.0)})
+    taken = fingerprint.identify(frame, threshold_bytes=1 << 20).fingerprint
+    made = []
+    to_table = fingerprint.to_table
+    monkeypatch.setattr(fingerprint, "to_table", lambda raw: made.append(raw) or to_table(raw))
+
+    first = rawdata.stage(files, frame, taken)
+    os.utime(tmp_path / first.path, (0, 0))
+    second = rawdata.stage(files, frame, taken)
+
+    assert first == second
+    assert len(made) == 1
+    assert (tmp_path / first.path).stat().st_mtime > 0
+    assert fingerprint.content_digest(files.read_staged_raw(first.path)) == taken.digest
