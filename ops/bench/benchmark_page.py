@@ -39,6 +39,7 @@ def render(found: Found) -> str:
         losses=loss_list(benches),
         hit_times=hit_times(benches),
         batch_times=batch_times(benches),
+        publish_rates=publish_rates(benches),
         capacity=capacity.table(benches),
     )
     head = (
@@ -50,6 +51,12 @@ def render(found: Found) -> str:
 
 
 ABSENT = "Not run."
+PUBLISH_WAYS = {
+    "fstore": "fstore, one row each",
+    "bare": "psycopg2, statement by statement",
+    "bare_at_once": "psycopg2, as one string",
+    "fstore, groups": "fstore, 64 rows each",
+}
 
 
 def machine_table(found: Found) -> str:
@@ -143,6 +150,19 @@ def batch_times(benches: Mapping[str, Found]) -> str:
         return ABSENT
     rows = [(name, *(f"{spent[who]:.3g}" for who in ("caller", "worker"))) for name, spent in found.items()]
     return table(("processor time, ms", "caller", "worker"), rows, right={1, 2})
+
+
+def publish_rates(benches: Mapping[str, Found]) -> str:
+    """Return the rows a second of each way to publish, on a quick and on a slow disk."""
+    found = benches.get("manifest", {}).get("measured", {})
+    usual, late = found.get("rows per second"), found.get("rows per second, flushes delayed", {})
+    if not usual:
+        return ABSENT
+    rows = [
+        (PUBLISH_WAYS.get(way, way), *(number(rates[way]) if way in rates else "" for rates in (usual, late)))
+        for way in {**usual, **late}
+    ]
+    return table(("rows/s", "as the disk is", "every flush 5 ms later"), rows, right={1, 2})
 
 
 def picture(name: str) -> str:
