@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from fstore import deadline, local_compute
@@ -43,6 +43,7 @@ ADMITTED_AT_ONCE = 128  # the first answers of a batch should not wait until all
 FIRST_WAIT_S = 0.1  # a hint is quicker; polling more often only takes time from the one who leads
 LONGEST_WAIT_S = 1.0
 NUDGE_EVERY_S = 2.0
+KNOWN_FOR_S = 1.0
 START_WITHIN_S = 5.0  # who does not wait for the result does not wait long for a server either
 OUTAGE_PATIENCE_S = 5.0  # a restart of Postgres must not make every waiter compute for itself
 
@@ -56,8 +57,8 @@ class Flight:
         self._resources = resources
         self._waiting = deque(questions)
         self._open: dict[str, Question] = {}
-        self._known_missing = known_missing  # a moment ago, which saves a look: who registers a job looks again
-        self._unregistered: set[str] = set()
+        self._known_missing = known_missing  # which saves a look, for a moment: who registers a job looks again
+        self._unseen: set[str] = set()
         self._led: set[str] = set()
         self._offered: set[str] = set()
         self._began = time.monotonic()
@@ -119,20 +120,16 @@ class Flight:
         admitted = [self._waiting.popleft() for _ in range(room)]
         self._open |= {asked.key: asked for asked in admitted}
         keys = [asked.key for asked in admitted]
-        if self._known_missing:
-            self._unregistered.update(asked.key for asked in admitted if _may_lead_unseen(asked))
+        if self._known_missing and time.monotonic() - self._began < KNOWN_FOR_S:
+            self._unseen.update(asked.key for asked in admitted if _may_lead_unseen(asked))
         if watch is not None and keys:
             watch.add(keys)
         return keys
 
     def _round(self, due: Sequence[str]) -> Iterator[Answer]:
-        if unregistered := [self._open[key] for key in due if key in self._unregistered]:
-            self._unregistered.clear()
-            yield from self._lead(unregistered)
-            registered = {asked.key for asked in unregistered}
-            due = [key for key in due if key not in registered]
-            if not due:
-                return
+        due = yield from self._register_unseen(due)
+        if not due:
+            return
         try:
             views = self._resources.jobs.look(due)
             self._reached_at = time.monotonic()
@@ -160,6 +157,30 @@ class Flight:
                 stale.append(asked)
         yield from self._lead(leaderless)
         yield from self._nudge(stale)
+
+    def _register_unseen(self, due: Sequence[str]) -> Generator[Answer, None, list[str]]:
+        """Register what is known to be missing, and return what must be looked at: all that did not become this call's own.
+
+        Whatever goes wrong decides nothing here: somebody else may be computing it, or have failed.
+        """
+        unseen = [self._open[key] for key in due if key in self._unseen]
+        self._unseen.clear()
+        own: set[str] = set()
+
+        def on_made(keys: set[str]) -> None:
+            own.update(keys)
+            self._on_made(keys)
+
+        if unseen:
+            try:
+                self._registrar.register(unseen, on_made=on_made)
+                self._reached_at = time.monotonic()
+            except BrokerUnavailable as error:  # after the jobs were made, which no worker hears of now
+                yield from self._without_redis([self._open[key] for key in own], error)
+            except ManifestUnavailable:
+                own.clear()
+        self._led |= own
+        return [key for key in due if key not in own]
 
     def _lead(self, leaderless: Sequence[Question]) -> Iterator[Answer]:
         shared = [asked for asked in leaderless if not isinstance(asked.feature, LocalFeature)]

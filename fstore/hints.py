@@ -85,6 +85,7 @@ class Hints:
     def forget_after_fork(self) -> None:
         """Begin without a thread and without waiters: a forked child has neither the thread nor a right to the socket."""
         self._guard = threading.Lock()
+        self._order = threading.Lock()  # a subscription must not be overtaken by an older end of one
         self._waiting: dict[str, list[Watch]] = defaultdict(list)
         self._subscriber: Subscriber | None = None
         self._running = False
@@ -115,30 +116,32 @@ class Hints:
             threading.Thread(target=self._listen, args=(self._subscriber,), name="fstore-hints", daemon=True).start()
 
     def _listen_for(self, keys: Iterable[str], watch: Watch) -> None:
-        with self._guard:
-            fresh = [hint_channel(key) for key in keys if key not in self._waiting]
-            for key in keys:
-                self._waiting[key].append(watch)
-            self._start()
-            subscriber = self._subscriber
-        if subscriber is not None and subscriber.is_open and fresh:
-            with suppress(BrokerUnavailable):
-                subscriber.subscribe(*fresh)
+        with self._order:
+            with self._guard:
+                fresh = [hint_channel(key) for key in keys if key not in self._waiting]
+                for key in keys:
+                    self._waiting[key].append(watch)
+                self._start()
+                subscriber = self._subscriber
+            if subscriber is not None and subscriber.is_open and fresh:
+                with suppress(BrokerUnavailable):
+                    subscriber.subscribe(*fresh)
 
     def _forget(self, keys: Iterable[str], watch: Watch) -> None:
-        with self._guard:
-            stale = []
-            for key in keys:
-                waiting = self._waiting.get(key)
-                if waiting and watch in waiting:
-                    waiting.remove(watch)
-                    if not waiting:
-                        del self._waiting[key]
-                        stale.append(hint_channel(key))
-            subscriber = self._subscriber
-        if subscriber is not None and subscriber.is_open and stale:
-            with suppress(BrokerUnavailable):
-                subscriber.unsubscribe(*stale)
+        with self._order:
+            with self._guard:
+                stale = []
+                for key in keys:
+                    waiting = self._waiting.get(key)
+                    if waiting and watch in waiting:
+                        waiting.remove(watch)
+                        if not waiting:
+                            del self._waiting[key]
+                            stale.append(hint_channel(key))
+                subscriber = self._subscriber
+            if subscriber is not None and subscriber.is_open and stale:
+                with suppress(BrokerUnavailable):
+                    subscriber.unsubscribe(*stale)
 
     def _listen(self, subscriber: Subscriber) -> None:
         pause = threading.Event()

@@ -24,8 +24,11 @@ def read_entry(resources: Resources, found: Locator, *, is_own: bool = False) ->
     to be asked for again before it is worth a place in the local tier.
     """
     tier = resources.local_tier
-    if tier is None or (is_own and found.file_size_bytes <= SMALL):
+    if tier is None:
         return _read(resources, found)
+    if is_own:
+        table = _read(resources, found)
+        return table if table is None or table.nbytes <= SMALL else tier.promote(found, table) or table
     if (mapped := tier.find(found)) is None:
         with tier.one_at_a_time(found.key):  # of many threads that were told at once, one reads
             if (mapped := tier.find(found)) is None:

@@ -9,12 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fstore import ComputeFailed, fingerprint
+import fstore
+from fstore import ComputeFailed, ManifestUnavailable, Request, StorageFull, answering, fingerprint
+from fstore.asking import ask
 from fstore.coordination import Coordination, hint_channel
-from fstore.hints import Hints
+from fstore.files import Files
+from fstore.hints import Hints, Watch
 from fstore.jobs import Jobs
 from fstore.manifest import Manifest
-from fstore.registering import QUICK_TO_STAGE_CELLS
+from fstore.registering import QUICK_TO_STAGE_CELLS, Registrar
 from tests import sample_features
 from tests.waiting import eventually
 
@@ -77,6 +80,110 @@ def test_a_miss_of_large_data_looks_before_it_stages(staffed, asked, tmp_path):
     assert answers[0].equals(answers[1])
 
 
+@pytest.mark.parametrize("trouble", ["redis", "staging"])
+def test_who_cannot_register_still_learns_what_others_came_to(staffed, tmp_path, monkeypatch, trouble):
+    """Without Redis, or with a folder that takes nothing: a remembered failure is told, a result on its way is waited for."""
+    source = staffed.store.ingest(RAW, staffed.root / f"raw-{next(_case)}.parquet")
+    failed, slow = case(marks=str(tmp_path / "failed")), case(seconds=1.5, marks=str(tmp_path / "slow"))
+    with pytest.raises(ComputeFailed):
+        staffed.store.get_or_compute("MISS", source, failed, sample_features.failing, timeout=30)
+    staffed.store.submit("MISS", source, slow, sample_features.slow)
+    nowhere = {"redis_url": "redis://127.0.0.1:1/0"} if trouble == "redis" else {}
+    with staffed.open(on_unavailable="raise", **nowhere) as store:
+        if trouble == "staging":
+            monkeypatch.setattr(Files, "find_staged_raw", lambda *args: None)
+            monkeypatch.setattr(Files, "stage_raw", refuse_to_stage)
+
+        with pytest.raises(ComputeFailed, match="row 17"):
+            store.get_or_compute("MISS", RAW, failed, sample_features.failing, timeout=30)
+        assert store.get_or_compute("MISS", RAW, slow, sample_features.slow, timeout=30).equals(RAW.head(3))
+    assert [len(list((tmp_path / name).iterdir())) for name in ("failed", "slow")] == [1, 1]
+
+
+def refuse_to_stage(files, digest, table):
+    """Stand in for a folder that takes nothing."""
+    raise StorageFull(str(files.root), "No space left on device")
+
+
+def test_an_outage_just_after_registering_is_waited_out(staffed, tmp_path, monkeypatch):
+    """A restart of Postgres does not make the one who asked compute for himself, though he has not looked yet."""
+    config, failures = case(seconds=0.5, marks=str(tmp_path / "marks")), iter(range(3))
+    look = Jobs.look
+
+    def away(self, keys):
+        if next(failures, None) is not None:
+            raise ManifestUnavailable("looking", "starting up")
+        return look(self, keys)
+
+    monkeypatch.setattr(Jobs, "look", away)
+    found = staffed.store.get_or_compute("MISS", RAW, config, sample_features.slow, timeout=30)
+
+    assert found.equals(RAW.head(3))
+    assert next(failures, None) is None
+    assert len(list((tmp_path / "marks").iterdir())) == 1
+
+
+def test_an_answer_that_is_there_is_not_waited_for(staffed, monkeypatch):
+    """While a batch of the same process still listens for a key that has failed, the next caller is told at once."""
+    config, waits = case(), []
+    wait = Watch.wait
+    monkeypatch.setattr(Watch, "wait", lambda self, seconds: waits.append(seconds) or wait(self, seconds))
+    for _, error in many(staffed, [Request("MISS", RAW, config, sample_features.failing)]):
+        assert isinstance(error, ComputeFailed)
+        waits.clear()
+        with pytest.raises(ComputeFailed):
+            staffed.store.get_or_compute("MISS", RAW, config, sample_features.failing, timeout=30)
+        assert not waits
+
+
+def many(staffed, requests):
+    return staffed.store.get_or_compute_many(requests, timeout=30, errors="return")
+
+
+def test_only_jobs_of_ones_own_are_reported_as_made(staffed, tmp_path):
+    """What another caller registered may have been settled before anybody here listened."""
+    resources, config = staffed.store.resources, case(seconds=1.0, marks=str(tmp_path / "marks"))
+    staffed.store.submit("MISS", RAW, config, sample_features.slow)
+    theirs = ask(resources, "MISS", RAW, config, sample_features.slow)
+    mine = ask(resources, "MISS", RAW, case(), sample_features.scaled)
+    made = []
+
+    assert Registrar(resources).register([theirs, mine], on_made=made.append) == ({mine.key}, {})
+    assert made == [{mine.key}]
+    assert staffed.store.get_or_compute("MISS", RAW, config, sample_features.slow, timeout=30).equals(RAW.head(3))
+
+
+def test_an_entry_found_wrong_is_looked_for_before_it_is_registered_again(staffed, monkeypatch):
+    """Somebody else may have computed it anew by then."""
+    read, told = answering._read, []
+
+    class Told(answering.Flight):
+        def __init__(self, *args, known_missing, **options):
+            told.append(known_missing)
+            super().__init__(*args, known_missing=known_missing, **options)
+
+    monkeypatch.setattr(answering, "Flight", Told)
+    monkeypatch.setattr(answering, "_read", lambda *args: read(*args) if len(told) > 1 else None)
+
+    assert staffed.store.get_or_compute("MISS", RAW, case(), sample_features.scaled, timeout=30).equals(RAW * 2)
+    assert told == [True, False]
+
+
+def test_what_only_this_process_can_compute_is_looked_at_first(staffed, asked):
+    """A local function is not run before it is known that nobody else runs it."""
+    doubled = fstore.local(lambda raw, config: raw * 2, version="1", name=f"tests:doubled-{next(_case)}")
+    assert staffed.store.get_or_compute("MISS", RAW, case(), doubled, timeout=30).equals(RAW * 2)
+    assert asked[:2] == ["find_live", "look"]
+
+
+def test_a_large_result_of_ones_own_is_mapped_at_once(staffed, tmp_path):
+    """Twenty trainers that hold it share one copy, whoever had it computed."""
+    config, local = {"seed": 1, "rows": 200_000, "case": next(_case)}, tmp_path / "local"
+    with staffed.open(local_cache=str(local)) as store:
+        store.get_or_compute("MISS", RAW, config, sample_features.noise, timeout=30)
+        assert len(list(local.glob("*/*.arrow"))) == 1
+
+
 def test_a_failure_that_is_remembered_is_told_without_a_start(staffed, tmp_path):
     """Registering at once starts nothing that has just failed."""
     config = case(marks=str(tmp_path / "marks"))
@@ -108,6 +215,17 @@ def test_who_registered_a_job_is_not_woken_by_its_own_subscription(staffed):
         assert watch.wait(5) == {"k2"}
         watch.knows_all_about(["k1", "k2"])
         assert not watch._event.is_set()
+
+        watch.hear("k1")
+        watch.hear("k1", announced=False)
+        watch.hear("k2", announced=False)
+        watch.knows_all_about(["k1", "k2"])
+        assert watch.wait(5) == {"k1"}
+        watch.hear("k1", announced=False)
+        watch.hear("k2")
+        watch.knows_all_about(["k1"])
+        assert watch._event.is_set()
+        assert watch.wait(5) == {"k2"}
 
         coordination.announce(["k1"], {})
         eventually(lambda: watch._heard.get("k1") is True, seconds=5, what="the announcement")

@@ -137,6 +137,31 @@ def test_a_remembered_schema_is_that_of_the_frame(name: str) -> None:
     assert "refused" in digest or digest == content_digest(to_table(DIFFERENT[name]))
 
 
+def test_ranges_that_end_alike_differ() -> None:
+    """Whatever range was seen before: start, end and step count, each by itself."""
+    ranges = [
+        pd.RangeIndex(0, 8),
+        pd.RangeIndex(0, 8, 2),
+        pd.RangeIndex(4),
+        pd.RangeIndex(4, 8),
+        pd.RangeIndex(8, 0, -1),
+    ]
+    frames = [pd.DataFrame(np.zeros((len(index), 1)), columns=["a"], index=index) for index in ranges]
+    assert len({content_digest(frame) for frame in frames}) == len(frames)
+
+
+def test_a_name_that_only_looks_like_a_text_is_not_taken_for_it() -> None:
+    """What is remembered of a text is not said of an object that writes itself like one."""
+
+    class Disguised(int):
+        def __repr__(self) -> str:
+            return "'x'"
+
+    content_digest(plain(index=pd.DatetimeIndex(TIMES, name="x")))
+    with pytest.raises(UnhashableInput):
+        content_digest(plain(index=pd.DatetimeIndex(TIMES, name=Disguised(3))))
+
+
 @pytest.mark.parametrize("rows", [40, 70_000])
 def test_how_pandas_keeps_numbers_does_not_count(rows: int) -> None:
     """In one piece or in several, by rows or by columns, as a part of a larger frame: equal numbers are equal."""
