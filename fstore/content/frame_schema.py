@@ -85,6 +85,8 @@ def _is_text_or_none(name: object) -> bool:
 
 def _described(frame: pd.DataFrame, parts: list[Part | Level]) -> tuple[pa.Schema, bool]:
     """Look at a frame closely; tells as well whether its schema was kept for others of its shape."""
+    if _is_range(frame) and isinstance(frame.index.name, tuple):
+        raise UnhashableInput(f"index name {frame.index.name!r}", "Arrow keeps no tuple for it; rename it to a string")
     shown = describe_frame(frame)
     missing = [
         missing_marker(np.asarray(part.array(0, len(frame))), part.name) if part.dtype == np.dtype(object) else None

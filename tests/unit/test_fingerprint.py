@@ -120,6 +120,7 @@ def test_a_slice_with_stale_metadata_is_what_pandas_makes_of_it() -> None:
         (pd.DataFrame([[1, 2]], columns=["odd", "odd"]), "odd"),
         (pd.DataFrame({pd.Timestamp(0): [1]}), "1970"),
         (pd.DataFrame({"x": [1]}, index=pd.Index([1], name=3)), "index"),
+        (pd.DataFrame({"x": [1]}, index=pd.RangeIndex(1, name=("x",))), "index"),
         (pd.DataFrame({"x": np.array([1.0], dtype=">f8")}), "x"),
         (pd.DataFrame({"odd": pd.DatetimeIndex([0], tz=timezone(timedelta(hours=1), "UTC"))}), "odd"),
         (pd.DataFrame({"x": [1]}, index=pd.DatetimeIndex([0], tz=timezone(timedelta(hours=1), "UTC"))), "index"),
