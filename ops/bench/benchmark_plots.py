@@ -98,11 +98,16 @@ def paint_batch(places: Sequence[Axes], measured: Mapping[str, Any]) -> None:
 
 def paint_manifest(places: Sequence[Axes], measured: Mapping[str, Any]) -> None:
     """Rows a second, on a quick disk and on a slow one."""
-    names = {"fstore": "fstore", "bare": "bare, statement by statement", "bare_at_once": "bare, one round trip"}
+    names = {
+        "fstore": "fstore",
+        "bare": "bare, statement by statement",
+        "bare_at_once": "bare, one round trip",
+        "fstore, groups": "fstore, 64 rows each",
+    }
     titles = {"rows per second": "rows/s", "rows per second, flushes delayed": "rows/s, each flush 5 ms later"}
     for axes, (key, title) in zip(places, titles.items(), strict=True):
         found = measured.get(key, {})
-        bars(axes, title, {names[way]: rate for way, rate in found.items()}, labels=axes is places[0])
+        bars(axes, title, {names[way]: rate for way, rate in found.items()})
 
 
 def paint_scale(places: Sequence[Axes], measured: Mapping[str, Any]) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import benchmark_page
+import benchmark_plots
 from figures import Figure, interleaved
 
+DOCS = Path(__file__).parents[2] / "docs"
 TIMES = {
     "fstore": 5.0,
     "fstore, local tier": 3.0,
@@ -62,3 +66,14 @@ def test_ways_are_timed_in_turn_and_each_goes_first() -> None:
     interleaved({name: lambda name=name: called.append(name) for name in "abc"}, rounds=3, warm=0)
 
     assert "".join(called) == "abc" + "cab" + "bca"
+
+
+def test_the_page_and_its_pictures_are_those_of_the_numbers_beside_it(tmp_path: Path) -> None:
+    """Whatever a benchmark measures can be shown, and nobody wrote a number by hand."""
+    found = json.loads((DOCS / "benchmarks.json").read_text())
+
+    benchmark_plots.draw_all(found["benches"], tmp_path)
+
+    assert (DOCS / "benchmarks.md").read_text() == benchmark_page.render(found)
+    drawn = sorted(path.name for path in tmp_path.iterdir())
+    assert drawn == sorted(path.name for path in (DOCS / "images").glob("bench-*"))
