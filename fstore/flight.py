@@ -120,10 +120,10 @@ class Flight:
         admitted = [self._waiting.popleft() for _ in range(room)]
         self._open |= {asked.key: asked for asked in admitted}
         keys = [asked.key for asked in admitted]
+        alone = watch.add(keys) if watch is not None and keys else set()
         if self._known_missing and time.monotonic() - self._began < KNOWN_FOR_S:
-            self._unseen.update(asked.key for asked in admitted if _may_lead_unseen(asked))
-        if watch is not None and keys:
-            watch.add(keys)
+            # Who is not alone in this process lets the other register, and looks.
+            self._unseen.update(asked.key for asked in admitted if asked.key in alone and _may_lead_unseen(asked))
         return keys
 
     def _round(self, due: Sequence[str]) -> Iterator[Answer]:

@@ -30,11 +30,11 @@ class Watch:
         self._heard: dict[str, bool] = {}  # whether it was announced, or only listened for from now on
         self._keys: set[str] = set()
 
-    def add(self, keys: Iterable[str]) -> None:
-        """Listen for more keys; subscribed on return, if Redis is up."""
+    def add(self, keys: Iterable[str]) -> set[str]:
+        """Listen for more keys; subscribed on return, if Redis is up. Returns those that nobody else here listens for."""
         fresh = set(keys) - self._keys
         self._keys |= fresh
-        self._hints._listen_for(fresh, self)
+        return self._hints._listen_for(fresh, self)
 
     def drop(self, keys: Iterable[str]) -> None:
         """Listen for these no longer."""
@@ -115,17 +115,18 @@ class Hints:
             self._subscriber = self._link.subscriber()
             threading.Thread(target=self._listen, args=(self._subscriber,), name="fstore-hints", daemon=True).start()
 
-    def _listen_for(self, keys: Iterable[str], watch: Watch) -> None:
+    def _listen_for(self, keys: Iterable[str], watch: Watch) -> set[str]:
         with self._order:
             with self._guard:
-                fresh = [hint_channel(key) for key in keys if key not in self._waiting]
+                fresh = {key for key in keys if key not in self._waiting}
                 for key in keys:
                     self._waiting[key].append(watch)
                 self._start()
                 subscriber = self._subscriber
             if subscriber is not None and subscriber.is_open and fresh:
                 with suppress(BrokerUnavailable):
-                    subscriber.subscribe(*fresh)
+                    subscriber.subscribe(*map(hint_channel, fresh))
+        return fresh
 
     def _forget(self, keys: Iterable[str], watch: Watch) -> None:
         with self._order:
