@@ -1,10 +1,11 @@
 """Once for each key: lead or wait, share the result or the error, take over from the dead.
 
-The whole protocol of a miss. A caller looks at the manifest and the job in one
-query. Where neither exists it tries to lead (``registering``), at once if it knows
-already that there is no entry; from then on the job row speaks. Everybody waits for the row, woken by a hint or by the clock; whoever
-finds a job whose message or worker was lost sends it again. Of many questions a
-bounded number is open at once, the next as answers come.
+The whole protocol of a miss. A caller looks at the manifest and the job in one query.
+Where neither exists it tries to lead (``registering``), at once if it knows already
+that there is no entry; from then on the job row speaks. Everybody waits for the row,
+woken by a hint or by the clock; whoever finds a job whose message or worker was lost
+sends it again. Of many questions a bounded number is open at once, the next as answers
+come.
 """
 
 from __future__ import annotations

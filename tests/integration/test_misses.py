@@ -54,6 +54,15 @@ def test_who_knows_that_there_is_no_entry_registers_at_once(staffed, asked):
     assert asked[:3] == ["find_live", "enqueue", "look"]
 
 
+def test_of_many_askers_in_one_process_one_registers_and_others_look(staffed, asked):
+    """A crowd of threads does not ask Redis for the lead two hundred times."""
+    config = case()
+    key = ask(staffed.store.resources, "MISS", RAW, config, sample_features.scaled).key
+    with staffed.store.resources.hints.watch([key]):
+        staffed.store.get_or_compute("MISS", RAW, config, sample_features.scaled, timeout=30)
+    assert asked[:3] == ["find_live", "look", "enqueue"]
+
+
 def test_a_miss_of_large_data_looks_before_it_stages(staffed, asked, tmp_path):
     """What another computes already, from a file that lies there, is not staged again at length."""
     source = staffed.store.ingest(LARGE, staffed.root / f"large-{next(_case)}.parquet")
