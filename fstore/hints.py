@@ -7,6 +7,7 @@ answer arrive a few milliseconds after the commit instead of up to a second.
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,7 +18,7 @@ from fstore.forks import forget_in_children
 from fstore.redis_link import RedisLink, Subscriber
 
 IDLE_CHANNEL = hint_channel("-")  # keeps the connection subscribed while nobody waits
-RECONNECT_AFTER_S = 1.0
+RECONNECT_AFTER_S = 1.0  # at the earliest after it was opened the last time
 
 
 class Watch:
@@ -147,6 +148,7 @@ class Hints:
     def _listen(self, subscriber: Subscriber) -> None:
         pause = threading.Event()
         while not self._closed:
+            opened_at = time.monotonic()
             try:
                 with self._guard:
                     known = set(self._waiting)
@@ -163,7 +165,7 @@ class Hints:
             except BrokerUnavailable:
                 subscriber.is_open = False
                 self._wake_all()
-                pause.wait(RECONNECT_AFTER_S)
+                pause.wait(max(0.0, opened_at + RECONNECT_AFTER_S - time.monotonic()))
                 subscriber.close()
                 subscriber = self._link.subscriber()
                 with self._guard:

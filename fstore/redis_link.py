@@ -100,7 +100,7 @@ class RedisLink:
 
     def subscriber(self) -> Subscriber:
         """Open a connection of its own for pub/sub."""
-        return Subscriber(self._connect(self._timeout_s))
+        return Subscriber(self._connect(self._timeout_s, _Once()))
 
     def is_up(self) -> bool:
         """Return whether Redis answers now."""
@@ -113,7 +113,7 @@ class RedisLink:
         """Close every pooled connection."""
         self._client.close()
 
-    def _connect(self, timeout_s: float) -> redis.Redis:
+    def _connect(self, timeout_s: float, retry: Retry | None = None) -> redis.Redis:
         return redis.Redis.from_url(
             self._url,
             decode_responses=True,
@@ -121,18 +121,35 @@ class RedisLink:
             socket_connect_timeout=timeout_s,
             socket_keepalive=True,
             health_check_interval=25,
-            retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
+            retry=retry or Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
         )
 
 
+class _Once(Retry):
+    """Tries nothing again. Even without retries redis-py connects anew after a failure, in whichever thread met it."""
+
+    def __init__(self) -> None:
+        super().__init__(NoBackoff(), 0)
+
+    def call_with_retry(self, do: Callable[[], T], *_: object, **__: object) -> T:
+        """Do it, and let whatever goes wrong be seen."""
+        return do()
+
+
 class Subscriber:
-    """One pub/sub connection, used by a single reading thread; other threads may add and drop channels."""
+    """One pub/sub connection, used by a single reading thread; other threads may add and drop channels.
+
+    It is never connected anew: two threads that met its end would both do so, one
+    socket would stay open unread, and the answers on the other out of step. Whoever
+    meets a failure ends it, and the reading thread opens another.
+    """
 
     def __init__(self, client: redis.Redis) -> None:
         self.is_open = False  # set by the reading thread, which alone connects: that may take as long as a timeout
         self._client = client
         self._pubsub = client.pubsub(ignore_subscribe_messages=False)  # type: ignore[no-untyped-call]
         self._guard = threading.Lock()
+        self._lost = ""
 
     def subscribe(self, *channels: str) -> None:
         """Listen to more channels."""
@@ -151,11 +168,16 @@ class Subscriber:
 
     def close(self) -> None:
         """Close the connection."""
-        self._pubsub.close()
-        self._client.close()
+        with self._guard:
+            self._lost = self._lost or "was closed"
+            self._pubsub.close()
+            self._client.close()
 
     def _translated(self, command: Callable[[], T]) -> T:
+        if self._lost:
+            raise BrokerUnavailable("listening for results", self._lost)
         try:
             return command()
         except (redis.RedisError, OSError, *CLOSED_MEANWHILE) as error:
-            raise BrokerUnavailable("listening for results", str(error) or type(error).__name__) from error
+            self.is_open, self._lost = False, str(error) or type(error).__name__
+            raise BrokerUnavailable("listening for results", self._lost) from error

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
+import warnings
+from contextlib import suppress
 
 import pytest
 import redis
@@ -142,6 +145,59 @@ def test_a_lost_subscription_is_taken_up_again(link, client):
         client.publish(hint_channel("a"), "settled")
         assert hint.wait(5)
     hints.close()
+
+
+def test_no_connection_is_forgotten_when_many_listen_while_links_break(link, client):
+    """Whoever finds the link broken leaves it to the one thread that reads: two that connect would leave a socket open."""
+    hints, over = Hints(link), threading.Event()
+    broken = 0
+
+    def listen(name):
+        while not over.is_set():
+            with hints.watch([name]) as hint:
+                hint.wait(0.002)
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        threads = [threading.Thread(target=listen, args=(f"k{n}",)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for _ in range(8):
+            broken += eventually(lambda: client.client_kill_filter(_type="pubsub"), seconds=5, what="a connection")
+        over.set()
+        for thread in threads:
+            thread.join(10)
+        with hints.watch(["a"]) as hint:
+            eventually(lambda: client.pubsub_channels(hint_channel("a")), seconds=5, what="the subscription")
+            hint.wait(0.3)
+            client.publish(hint_channel("a"), "settled")
+            assert hint.wait(5)
+        hints.close()
+        eventually(lambda: not client.client_list(_type="pubsub"), seconds=5, what="the connection to be closed")
+        gc.collect()
+
+    assert broken >= 8
+    assert not [str(warning.message) for warning in told if issubclass(warning.category, ResourceWarning)]
+
+
+def test_a_lost_connection_stays_lost_for_everybody(link, client):
+    """Also for the reading thread, which would otherwise connect again behind the backs of those that were told it is lost."""
+    subscriber = link.subscriber()
+    subscriber.subscribe("a")
+    subscriber.is_open = True
+    client.client_kill_filter(_type="pubsub")
+
+    def is_told():
+        with suppress(BrokerUnavailable):
+            return subscriber.subscribe("b")
+        return True
+
+    eventually(is_told, seconds=5, what="a sender to be told")
+    with pytest.raises(BrokerUnavailable):
+        subscriber.next(timeout_s=0.1)
+    assert not subscriber.is_open
+    assert not client.client_list(_type="pubsub")
+    subscriber.close()
 
 
 def test_watching_without_redis_takes_no_time(caplog):
