@@ -13,8 +13,8 @@ help: ## show this list
 demo: $(VENV)/.run ## twenty trainers share one cache on an embedded stack
 	$(BIN)/fstore demo
 
-test: $(VENV)/.dev ## run the test suite, real servers included
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --cov --cov-branch --cov-fail-under=85
+test: $(VENV)/.dev ## run the test suite, real servers included; 'coverage report' then tells of each file
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --cov --cov-branch --cov-report= --cov-fail-under=85
 
 slow: $(VENV)/.dev ## the tests that wait or install for minutes
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) -m slow
