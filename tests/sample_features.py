@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import signal
 import time
@@ -36,6 +37,12 @@ def slow(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
 def noise(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
     """Return random numbers that do not compress, eight bytes a row."""
     return pd.DataFrame({"x": np.random.default_rng(config["seed"]).random(config["rows"])})
+
+
+@feature(version="1")
+def frozen_objects(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
+    """Return how many objects of the process that runs it are kept out of garbage collections."""
+    return pd.DataFrame({"frozen": [gc.get_freeze_count()]})
 
 
 @feature(version="1")

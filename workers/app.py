@@ -11,6 +11,7 @@ from celery.signals import (
     setup_logging,
     task_postrun,
     task_prerun,
+    worker_before_create_process,
     worker_process_init,
     worker_process_shutdown,
     worker_ready,
@@ -24,13 +25,15 @@ from fstore.errors import ConfigurationError
 from fstore.logs import configure_logging
 from workers import process, refusals
 from workers.last_resort import LastResort
+from workers.main_process import GroupedEvents, PromptReplacement, freeze_once
 from workers.phases import board
 from workers.task import FstoreTask, request_of
 
 settings = load_settings()
 app = Celery("fstore", task_cls=FstoreTask, include=["workers.tasks"])
 app.conf.update(celery_config(settings, refused=refusals.note))
-app.steps["worker"].add(LastResort)
+app.steps["worker"].update((LastResort, PromptReplacement))
+app.steps["consumer"].add(GroupedEvents)
 celery_app = app
 
 
@@ -62,6 +65,11 @@ def _refuse_what_is_missing(**_: Any) -> None:
             tracing.find_exporter(settings.trace_exporter)
     except ConfigurationError as error:
         raise SystemExit(str(error)) from error
+
+
+@worker_before_create_process.connect
+def _share_what_is_loaded(**_: Any) -> None:
+    freeze_once()
 
 
 @worker_process_init.connect

@@ -1,0 +1,74 @@
+"""Spares the worker's main process what costs it more than the tasks themselves when these are short.
+
+A main process hands out a few hundred tasks a second at most, and whatever else it
+does, no child works meanwhile.
+"""
+
+from __future__ import annotations
+
+import gc
+from functools import cache
+from typing import Any
+
+from celery.bootsteps import StartStopStep
+
+LOOK_EVERY_S = 0.1
+GROUP_S = 0.1
+
+
+@cache
+def freeze_once() -> None:
+    """Keep all that is loaded out of garbage collections, in this process and in the children that it forks.
+
+    Celery collects before each fork, which takes a tenth of a second with what is
+    imported here; and a collection in a child copies the pages that it shares.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+class PromptReplacement(StartStopStep):
+    """Looks often for children that have ended, for instance after their hundred tasks; a look is a system call a child.
+
+    Celery looks when the pipe to a child closes. The kernel closes it a moment before
+    the child has ended, so that now and then the child is found alive; the next look
+    is then a timer of five seconds.
+    """
+
+    requires = ("celery.worker.components:Hub", "celery.worker.components:Pool")
+
+    def start(self, worker: Any) -> None:
+        """Celery calls this once the pool is up."""
+        look = getattr(worker.pool, "maintain_pool", None)  # a pool of processes has it
+        if look is not None and worker.hub is not None:
+            worker.hub.call_repeatedly(LOOK_EVERY_S, look)
+
+
+class GroupedEvents(StartStopStep):
+    """Lets what dashboards are told wait a moment for more of it; Celery's own bound on how much may wait stays.
+
+    Celery sends it at every turn of its loop, which for short tasks is a publish for
+    each step of each task.
+    """
+
+    requires = ("celery.worker.consumer.events:Events",)
+
+    def start(self, consumer: Any) -> None:
+        """Celery calls this for each new connection, whose dispatcher is a new one as well."""
+        dispatcher, hub = consumer.event_dispatcher, consumer.hub
+        if hub is None:
+            return
+        waiting = False
+
+        def send() -> None:
+            nonlocal waiting
+            waiting = False
+            consumer.on_send_event_buffered()
+
+        def wait() -> None:
+            nonlocal waiting
+            if not waiting:
+                waiting = True
+                hub.call_later(GROUP_S, send)
+
+        dispatcher.on_send_buffered = wait
