@@ -26,7 +26,16 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fstore.durable import make_folder, seal, sync_folder, translated, write_arrow, write_durably, write_parquet
+from fstore.durable import (
+    make_folder,
+    read_whole,
+    seal,
+    sync_folder,
+    translated,
+    write_arrow,
+    write_durably,
+    write_parquet,
+)
 from fstore.errors import EntryCorrupt, InvalidRequest, SourceChanged, StorageUnavailable, StoreMismatch
 from fstore.hashing import hasher_for
 from fstore.model import Locator
@@ -122,7 +131,7 @@ class Files:
             raise EntryCorrupt(locator.key, locator.path, f"rows: {table.num_rows} instead of {locator.rows}")
         return table
 
-    def read_bytes(self, locator: Locator) -> bytes:
+    def read_bytes(self, locator: Locator) -> pa.Buffer:
         """Return the bytes of an entry, verified against its size and digest."""
         data = self._bytes(locator)
         if len(data) != locator.file_size_bytes:
@@ -133,12 +142,12 @@ class Files:
             raise EntryCorrupt(locator.key, locator.path, "digest: the bytes are not those that were written")
         return data
 
-    def _bytes(self, locator: Locator) -> bytes:
+    def _bytes(self, locator: Locator) -> pa.Buffer:
         path = self.root / locator.path
         cause: OSError
         for wait_s in (*_NOT_YET_VISIBLE_WAITS_S, None):
             try:
-                return path.read_bytes()
+                return read_whole(path)
             except FileNotFoundError as error:
                 fault, cause = "missing", error
             except OSError as error:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fstore import durable, fingerprint, rawdata
-from fstore.durable import SMALL, write_arrow, write_parquet
+from fstore.durable import SMALL, read_whole, write_arrow, write_parquet
 from fstore.errors import StorageFull
 from fstore.files import Files
 from fstore.model import Locator
@@ -81,3 +81,15 @@ def test_raw_data_that_are_staged_are_not_converted_again(tmp_path: Path, monkey
     assert len(made) == 1
     assert (tmp_path / first.path).stat().st_mtime > 0
     assert fingerprint.content_digest(files.read_staged_raw(first.path)) == taken.digest
+
+
+@pytest.mark.parametrize("size", [0, 1, 4096, (3 << 20) + 7])
+def test_a_file_is_read_whole(tmp_path: Path, size: int) -> None:
+    """Every byte of it, into memory that belongs to the reader."""
+    path, data = tmp_path / "file", np.random.default_rng(size).bytes(size)
+    path.write_bytes(data)
+
+    read = read_whole(path)
+    path.write_bytes(b"")
+
+    assert read.to_pybytes() == data
