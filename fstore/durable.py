@@ -73,6 +73,9 @@ def read_whole(path: Path) -> pa.Buffer:
         free = memoryview(buffer)
         while free and (count := file.readinto(free)):
             free = free[count:]
+        if not free and file.read(1):  # a file system that learns of the size late
+            file.seek(0)
+            return pa.py_buffer(file.read())
     return buffer.slice(0, buffer.size - len(free))
 
 

@@ -24,6 +24,7 @@ from fstore.errors import BrokerUnavailable
 PAUSE_AFTER_FAILURE_S = 1.0
 TRIES_WHILE_CHANGED = 3
 CLOSED_MEANWHILE = (ValueError, AttributeError)  # what redis-py says when another thread closed the connection in use
+MOST_UNANSWERED = 5  # pings, of which one a second is sent to a link that has been silent for long
 MEANINGFUL_WAIT_S = 0.5  # a caller in a greater hurry says nothing about the server
 
 T = TypeVar("T")
@@ -163,7 +164,7 @@ class Subscriber:
 
     def next(self, timeout_s: float) -> tuple[str, str] | None:
         """Wait for a message, and return its kind (``message``, ``subscribe``, ...) and channel."""
-        message = self._translated(lambda: self._pubsub.get_message(timeout=timeout_s))
+        message = self._translated(lambda: self._next(timeout_s))
         return (str(message["type"]), str(message["channel"])) if message else None
 
     def close(self) -> None:
@@ -173,11 +174,18 @@ class Subscriber:
             self._pubsub.close()
             self._client.close()
 
+    def _next(self, timeout_s: float) -> Any:
+        if self._pubsub.health_check_response_counter > MOST_UNANSWERED:  # which redis-py counts and never looks at
+            raise redis.TimeoutError(f"no answer to {MOST_UNANSWERED} pings")
+        return self._pubsub.get_message(timeout=timeout_s)
+
     def _translated(self, command: Callable[[], T]) -> T:
         if self._lost:
             raise BrokerUnavailable("listening for results", self._lost)
         try:
             return command()
-        except (redis.RedisError, OSError, *CLOSED_MEANWHILE) as error:
+        except BaseException as error:  # redis-py's own book-keeping, too, is not made for two threads
             self.is_open, self._lost = False, str(error) or type(error).__name__
-            raise BrokerUnavailable("listening for results", self._lost) from error
+            if isinstance(error, Exception):
+                raise BrokerUnavailable("listening for results", self._lost) from error
+            raise

@@ -7,12 +7,22 @@ does, no child works meanwhile.
 from __future__ import annotations
 
 import gc
+import logging
+import time
+from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
+from billiard.exceptions import RestartFreqExceeded
 from celery.bootsteps import StartStopStep
+from celery.concurrency.prefork import TaskPool
+from celery.platforms import EX_FAILURE
+from celery.worker import state
+
+log = logging.getLogger("fstore.worker")
 
 LOOK_EVERY_S = 0.1
+QUIET_S = 5.0  # after a look that failed; Celery's own timer is as long
 GROUP_S = 0.1
 
 
@@ -39,9 +49,32 @@ class PromptReplacement(StartStopStep):
 
     def start(self, worker: Any) -> None:
         """Celery calls this once the pool is up."""
-        look = getattr(worker.pool, "maintain_pool", None)  # a pool of processes has it
-        if look is not None and worker.hub is not None:
-            worker.hub.call_repeatedly(LOOK_EVERY_S, look)
+        if isinstance(worker.pool, TaskPool) and worker.hub is not None:
+            self.look_from_now_on(worker.hub, worker.pool.maintain_pool)
+
+    @staticmethod
+    def look_from_now_on(hub: Any, look: Callable[[], None]) -> None:
+        """Call ``look`` often, but leave alone what cannot be mended by looking often.
+
+        Celery takes an ``OSError`` for a lost broker and would connect again at every
+        look; and it only logs that children ended too often, with a pool that is closed.
+        """
+        quiet_until = 0.0
+
+        def carefully() -> None:
+            nonlocal quiet_until
+            if time.monotonic() < quiet_until:
+                return
+            try:
+                look()
+            except RestartFreqExceeded:
+                log.critical("children end as soon as they are started; this worker ends")
+                cast(Any, state).should_terminate = EX_FAILURE
+            except OSError as error:
+                quiet_until = time.monotonic() + QUIET_S
+                log.warning("cannot start a child: %s", error)
+
+        hub.call_repeatedly(LOOK_EVERY_S, carefully)
 
 
 class GroupedEvents(StartStopStep):
@@ -72,3 +105,8 @@ class GroupedEvents(StartStopStep):
                 hub.call_later(GROUP_S, send)
 
         dispatcher.on_send_buffered = wait
+
+    def close(self, consumer: Any) -> None:
+        """Celery calls this when the worker stops: what still waits is sent."""
+        if consumer.event_dispatcher is not None:
+            consumer.event_dispatcher.flush()

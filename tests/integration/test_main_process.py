@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import subprocess
 import sys
@@ -11,13 +12,18 @@ from types import SimpleNamespace
 
 import pytest
 import redis
+from billiard.exceptions import RestartFreqExceeded
+from celery.concurrency.prefork import TaskPool
+from celery.concurrency.thread import TaskPool as ThreadPool
+from celery.exceptions import WorkerTerminate
+from celery.worker import state
 from kombu.asynchronous import Hub
 
 from tests.conftest import REPOSITORY
 from tests.integration.shelf import frame
 from tests.sample_features import frozen_objects, scaled
 from tests.waiting import eventually
-from workers.main_process import GROUP_S, PromptReplacement
+from workers.main_process import GROUP_S, LOOK_EVERY_S, GroupedEvents, PromptReplacement
 
 RAW = frame(20)
 TASKS = 40
@@ -40,7 +46,6 @@ def test_children_do_not_collect_what_they_share(staffed):
 
 def test_dashboards_are_told_in_groups(house):
     """Every event arrives, and no faster than a group at a time."""
-    house.start(concurrency=1)
     told: list[list[dict[str, object]]] = []
     with redis.Redis.from_url(house.environment["FEATURE_STORE_REDIS_URL"]) as client, client.pubsub() as listening:
         listening.psubscribe("*celeryev*task.multi")
@@ -51,9 +56,10 @@ def test_dashboards_are_told_in_groups(house):
             return sum(event["type"] == "task-succeeded" for group in told for event in group)
 
         succeeded()
-        began = time.monotonic()
         for factor in range(TASKS):
-            house.store.get_or_compute("EVENTS", RAW, {"factor": factor}, scaled)
+            house.store.submit("EVENTS", RAW, {"factor": factor}, scaled)
+        began = time.monotonic()
+        house.start(concurrency=1)
         eventually(lambda: succeeded() == TASKS, seconds=20, what="all events")
         took = time.monotonic() - began
 
@@ -62,24 +68,64 @@ def test_dashboards_are_told_in_groups(house):
     assert len(told) <= took / GROUP_S + events / AT_ONCE + 2
 
 
+def test_a_worker_that_stops_tells_what_waited(hub):
+    """The last tasks before a stop are shown as ended, not as running for ever."""
+    sent, flushed = [], []
+    dispatcher = SimpleNamespace(on_send_buffered=None, flush=lambda: flushed.append(True))
+    consumer = SimpleNamespace(event_dispatcher=dispatcher, hub=hub, on_send_event_buffered=lambda: sent.append(True))
+    step = GroupedEvents(consumer)
+    step.start(consumer)
+    dispatcher.on_send_buffered()
+    assert not sent
+
+    step.close(consumer)
+
+    assert flushed
+
+
 def test_an_ended_child_is_looked_for_often(hub):
     """Not only when its pipe closes, which is a moment too early to find it ended."""
     looks: list[float] = []
-    worker = SimpleNamespace(hub=hub, pool=SimpleNamespace(maintain_pool=lambda: looks.append(time.monotonic())))
 
-    PromptReplacement(worker).start(worker)
+    PromptReplacement.look_from_now_on(hub, lambda: looks.append(time.monotonic()))
 
-    def looked_twice():
-        hub.run_once()
-        return len(looks) >= 2
+    eventually(lambda: hub.run_once() or len(looks) >= 2, seconds=20, what="two looks")
 
-    eventually(looked_twice, seconds=20, what="two looks")
+
+def test_a_child_that_cannot_be_started_is_no_lost_broker(hub, caplog):
+    """Celery would close the pool and connect again ten times a second."""
+    looks: list[float] = []
+
+    def look():
+        looks.append(time.monotonic())
+        raise BlockingIOError(errno.EAGAIN, "no more processes")
+
+    PromptReplacement.look_from_now_on(hub, look)
+    ends_at = time.monotonic() + 10 * LOOK_EVERY_S
+
+    eventually(lambda: hub.run_once() or time.monotonic() > ends_at, seconds=20, what="ten looks to be due")
+    assert len(looks) == 1
+    assert "cannot start a child" in caplog.text
+
+
+def test_a_worker_whose_children_end_at_once_ends(hub, monkeypatch):
+    """Its pool is closed by then: it would take messages and run none."""
+    monkeypatch.setattr(state, "should_terminate", None)
+
+    def look():
+        raise RestartFreqExceeded("100 in 1s")
+
+    PromptReplacement.look_from_now_on(hub, look)
+    eventually(lambda: hub.run_once() or state.should_terminate is not None, seconds=20, what="the end")
+    with pytest.raises(WorkerTerminate):
+        state.maybe_shutdown()
 
 
 def test_pools_without_processes_have_none_to_look_for(hub):
     """Threads do not end, and a worker without a loop has nowhere to look from."""
-    PromptReplacement(None).start(SimpleNamespace(hub=hub, pool=SimpleNamespace()))
-    PromptReplacement(None).start(SimpleNamespace(hub=None, pool=SimpleNamespace(maintain_pool=None)))
+    threads, children = object.__new__(ThreadPool), object.__new__(TaskPool)
+    PromptReplacement(None).start(SimpleNamespace(hub=hub, pool=threads))
+    PromptReplacement(None).start(SimpleNamespace(hub=None, pool=children))
 
     assert not hub.timer.queue
 
