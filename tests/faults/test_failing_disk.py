@@ -127,13 +127,23 @@ def _shown(value: str | tuple[str, ...]) -> str:
     return value if isinstance(value, str) else "-".join(value)
 
 
-@row(
+errors = row(
     26,
     fault="ENOSPC or EIO at the n-th call of each kind, n = 1..",
     promise="I1, I2: a typed error or success, never a row without a whole, durable file",
     needs=("tracing",),
     seconds=30,
 )
+deaths = row(
+    27,
+    fault="SIGKILL at the n-th call of each kind, n = 1..",
+    promise="I1, I2; the next request works, orphans are collected later",
+    needs=("tracing",),
+    seconds=30,
+)
+
+
+@errors
 @pytest.mark.parametrize(
     ("error", "names"),
     [("EIO", names) for names in (OPENING, WRITING, READING, TALKING)] + [("ENOSPC", OPENING), ("ENOSPC", WRITING)],
@@ -148,13 +158,7 @@ def test_row_26_error_at_every_call(publisher, error, names):
     check_invariants(publisher.site, next_request=lambda: publisher.ask({"factor": 1}))
 
 
-@row(
-    26,
-    fault="ENOSPC or EIO at the n-th call of each kind, n = 1..",
-    promise="I1, I2: a typed error or success, never a row without a whole, durable file",
-    needs=("tracing",),
-    seconds=20,
-)
+@errors
 @pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
 def test_row_26_error_in_every_piece(publisher, error):
     """The same at every piece of a result that is too large to be written at once."""
@@ -165,13 +169,7 @@ def test_row_26_error_in_every_piece(publisher, error):
     check_invariants(publisher.site, next_request=lambda: publisher.ask({"factor": 1}))
 
 
-@row(
-    27,
-    fault="SIGKILL at the n-th call of each kind, n = 1..",
-    promise="I1, I2; the next request works, orphans are collected later",
-    needs=("tracing",),
-    seconds=30,
-)
+@deaths
 @pytest.mark.parametrize("names", [OPENING, WRITING, (*READING, "close"), TALKING], ids=_shown)
 def test_row_27_death_at_every_call(publisher, names):
     """SIGKILL at the n-th call of each kind: no torn row, the next request works, and what was left is collected a day later."""
@@ -182,13 +180,7 @@ def test_row_27_death_at_every_call(publisher, names):
     check_invariants(publisher.site, next_request=lambda: publisher.ask({"factor": 1}))
 
 
-@row(
-    27,
-    fault="SIGKILL at the n-th call of each kind, n = 1..",
-    promise="I1, I2; the next request works, orphans are collected later",
-    needs=("tracing",),
-    seconds=20,
-)
+@deaths
 def test_row_27_death_in_every_piece(publisher):
     """The same at every piece of a result that is too large to be written at once: each leaves a part of a file."""
     publisher.use(LARGE)

@@ -240,14 +240,18 @@ def test_whatever_goes_wrong_while_listening_ends_the_subscription(link, monkeyp
     hints.close()
 
 
-def test_watching_without_redis_takes_no_time(caplog):
-    """Hints are courtesy: the clock wakes the waiter as well."""
-    hints = Hints(RedisLink(NOWHERE))
+def test_watching_without_redis_takes_no_time(monkeypatch):
+    """Hints are courtesy: the clock wakes the waiter as well, and Redis is tried once a second."""
+    link, opened = RedisLink(NOWHERE), []
+    subscriber = link.subscriber
+    monkeypatch.setattr(link, "subscriber", lambda: opened.append(time.monotonic()) or subscriber())
+    hints = Hints(link)
     began = time.monotonic()
     for _ in range(10):
         with hints.watch(["k"]) as hint:
             hint.wait(0.01)
     assert time.monotonic() - began < 2
+    assert len(opened) <= 3
     hints.close()
 
 
