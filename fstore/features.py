@@ -4,31 +4,35 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar, get_args, overload
+from typing import Any, Literal, Self, TypeVar, get_args, overload
 
 from fstore.errors import ConfigurationError, FeatureNotRegistered
-from fstore.registry.code_digest import SourceUnavailable, definition_count, source_digest
+from fstore.registry.code_digest import SourceUnavailable, source_digest
 from fstore.registry.feature_names import (
-    MAIN_NAMES,
+    LOCAL_MODULE,
     claim_script,
     describe,
     fault_of,
     feature_name,
+    misleading,
     not_registered,
     plain_function,
     stuck_in_script,
 )
+from fstore.registry.lookup import MAIN_NAMES, MARK, is_twin
 
 InputKind = Literal["pandas", "arrow", "dataset"]
 SOURCE_PREFIX = "src:"
-_MARK = "__fstore_feature__"
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 _registry: dict[str, Feature] = {}
+# In which run of which module a name was registered: a reload has another spec, an import anew another module as well.
+_runs: dict[str, tuple[object, object]] = {}
 _lock = threading.Lock()
 
 
@@ -48,6 +52,10 @@ class Feature:
     source_digest: str
     explicit: bool
     input: InputKind = "pandas"
+
+    def current(self) -> Self:
+        """Return the record for a request that is made now."""
+        return self
 
 
 @overload
@@ -71,20 +79,21 @@ def feature(version: Any = None, *, input: InputKind = "pandas") -> Any:
 def resolve(compute_func: Any) -> Feature:
     """Find the feature for a registered function or for its name ``"module:qualname"``.
 
-    A name is looked up, never imported. What ``fstore.local`` wrapped is
-    returned as it is. Raises ``FeatureNotRegistered`` with the line that fixes it.
+    A name is looked up, never imported, and stands for a function only if it
+    leads to that very object. What ``fstore.local`` wrapped is returned as it is
+    now. Raises ``FeatureNotRegistered`` with the line that fixes it.
     """
     if isinstance(compute_func, Feature):
-        return compute_func
+        return compute_func.current()
     if isinstance(compute_func, str):
         return _by_name(compute_func)
-    found = getattr(compute_func, _MARK, None)
-    if not isinstance(found, Feature) or found.func is not compute_func:
+    found = getattr(compute_func, MARK, None)
+    if not isinstance(found, Feature) or not (found.func is compute_func or is_twin(found.func, compute_func)):
         # The mark is also seen through functools.wraps and bound methods: those are other callables.
         raise not_registered(compute_func)
     if found.name.startswith(MAIN_NAMES):
         raise stuck_in_script(compute_func)
-    return found
+    return _reachable(found)
 
 
 def registered() -> Mapping[str, Feature]:
@@ -97,11 +106,14 @@ def load_modules(modules: Iterable[str]) -> Mapping[str, Feature]:
 
     Call it once, when a process starts. A module that is the running script is
     not imported again; its functions get its real name. Raises
-    ``ConfigurationError`` that names every module that cannot be imported.
+    ``ConfigurationError`` that names every module that cannot be imported and
+    every feature in them whose name leads to something else.
     """
-    faults = []
-    for module in modules:
+    chosen, faults = tuple(modules), []
+    for module in chosen:
         try:
+            if module == LOCAL_MODULE:
+                raise ImportError("'local:...' are the names of fstore.local; give the module another name")  # noqa: TRY301 told with the others
             if claim_script(module):
                 _rename_script()
             else:
@@ -111,6 +123,9 @@ def load_modules(modules: Iterable[str]) -> Mapping[str, Feature]:
                 f"feature_modules: cannot import {module!r}: {type(exc).__name__}: {exc}; install it, put its folder on "
                 "PYTHONPATH, or take it out of FEATURE_STORE_FEATURE_MODULES"
             )
+    faults += [
+        f"{entry.name}: {fault}" for entry in _loaded_from(chosen) if (fault := misleading(entry.name, entry.func))
+    ]
     if faults:
         raise ConfigurationError(faults)
     return registered()
@@ -158,19 +173,21 @@ def _register(func: Any, version: str | None, kind: InputKind) -> Any:
         )
     declared = checked_version(version, name) if version is not None else f"{SOURCE_PREFIX}{digest[:32]}"
     entry = Feature(name, func, declared, digest, version is not None, kind)
+    run = _run_of(func)
     with _lock:
         known = _registry.get(name)
-        if known is not None and not _may_replace(known, entry):
-            raise FeatureNotRegistered(
-                name, f"the name is taken by another function ({_place(known)}); rename the one in {_place(entry)}"
-            )
+        # In a notebook a cell that runs again replaces; there nothing is asked for by name.
+        is_other = known is not None and known.func is not func and not name.startswith(MAIN_NAMES)
+        if known is not None and is_other and _is_same_run(_runs.get(name), run):
+            raise FeatureNotRegistered(name, _taken(known, entry))
         _enter(entry)
+        _runs[name] = run
     return func
 
 
 def _enter(entry: Feature) -> None:
     try:
-        setattr(entry.func, _MARK, entry)
+        setattr(entry.func, MARK, entry)
     except AttributeError as exc:
         raise FeatureNotRegistered(
             entry.name, "its decorator returns an object that takes no attributes; put @fstore.feature below it"
@@ -178,20 +195,49 @@ def _enter(entry: Feature) -> None:
     _registry[entry.name] = entry
 
 
-def _may_replace(known: Feature, entry: Feature) -> bool:
-    """Tell a reload of the same module, which replaces, from a second function of the same name, which must not."""
-    old, new = plain_function(known.func), plain_function(entry.func)
-    if old is None or new is None or known.name.startswith(MAIN_NAMES):
-        return True
-    if old.__code__.co_filename != new.__code__.co_filename:
-        return False
-    line = old.__code__.co_firstlineno
-    return line == new.__code__.co_firstlineno or definition_count(new, line) == 0
+def _run_of(func: Callable[..., Any]) -> tuple[object, object]:
+    module = sys.modules.get(func.__module__)
+    return module, getattr(module, "__spec__", None)
+
+
+def _is_same_run(a: tuple[object, object] | None, b: tuple[object, object]) -> bool:
+    return a is not None and a[0] is b[0] and a[1] is b[1]  # specs of two runs are equal
+
+
+def _taken(known: Feature, entry: Feature) -> str:
+    if plain_function(known.func) is plain_function(entry.func):
+        return (
+            "the name is taken by another function: two callables wrap one function and carry its name; write a def for "
+            'each and put @fstore.feature(version="1") on top of it'
+        )
+    return (
+        f"the name is taken by another function ({_place(known)}); rename the one in {_place(entry)} "
+        "(a module that is edited and run again: importlib.reload)"
+    )
 
 
 def _place(entry: Feature) -> str:
     function = plain_function(entry.func)
     return f"{function.__code__.co_filename}:{function.__code__.co_firstlineno}" if function else entry.name
+
+
+def _reachable(entry: Feature) -> Feature:
+    if fault := misleading(entry.name, entry.func):
+        raise FeatureNotRegistered(entry.name, fault)
+    return entry
+
+
+def _loaded_from(modules: tuple[str, ...]) -> list[Feature]:
+    """List the features of these modules and those below them; one that is still being imported is none of them yet."""
+    found = []
+    for entry in registered().values():
+        module = entry.name.partition(":")[0]
+        spec = getattr(sys.modules.get(module), "__spec__", None)
+        if any(module == each or module.startswith(f"{each}.") for each in modules) and not getattr(
+            spec, "_initializing", False
+        ):
+            found.append(entry)
+    return found
 
 
 def _rename_script() -> None:
@@ -203,12 +249,13 @@ def _rename_script() -> None:
             if renamed.name != name:
                 del _registry[name]
                 _enter(renamed)
+                _runs[renamed.name] = _run_of(entry.func)
 
 
 def _by_name(name: str) -> Feature:
     found = _registry.get(name)
     if found is not None and not name.startswith(MAIN_NAMES):
-        return found
+        return _reachable(found)
     near = difflib.get_close_matches(name[:200], _registry, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     module = name.partition(":")[0]
