@@ -65,7 +65,7 @@ def misleading(name: str, func: Any) -> str | None:
     Whoever asks by a name means what the name leads to, as in pickle.
     """
     module, _, qualname = name.partition(":")
-    home = func.__module__ if func.__module__ in MAIN_NAMES else module
+    home = func.__module__ if getattr(func, "__module__", None) in MAIN_NAMES else module
     found = look_up(home, qualname)
     if found is func:
         return None
@@ -81,7 +81,8 @@ def misleading(name: str, func: Any) -> str | None:
     if any(inner is found for inner in unwrapped(func)):
         return (
             f"it wraps {short} and only carries its name, which leads to {short} itself; write {own}, for example "
-            f"def {short}_wrapped(raw, config), or put the wrapper as a decorator between @fstore.feature and def {short}"
+            f"def {short}_wrapped(raw, config), or put the wrapper as a decorator between @fstore.feature and def {short}; or "
+            'compute it in this process: fstore.local(func, version="1")'
         )
     return (
         "the name leads to another object than was registered (redefined, replaced, reloaded, or decorated above "

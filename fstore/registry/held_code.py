@@ -16,7 +16,9 @@ from blake3 import blake3
 _IN_TEXT = re.compile(r"@([^\W\d]\w*)")  # raw.query("close > @LIMIT")
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
 # Code that uses one of these may look up any name that it has as a text.
-_BY_TEXT = frozenset({"globals", "eval", "exec", "vars", "locals", "getattr", "attrgetter", "compile", "import_module"})
+_BY_TEXT = frozenset({
+    "globals", "eval", "exec", "vars", "locals", "getattr", "attrgetter", "compile", "modules", "import_module",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +54,10 @@ def code_identity(code: CodeType) -> CodeIdentity:
             mentions |= nested.names_in_texts
         elif isinstance(constant, str):
             texts.append(constant)
-    pattern = _IDENTIFIER if _BY_TEXT & {*code.co_names} else _IN_TEXT
+    by_text = not _BY_TEXT.isdisjoint(code.co_names)
+    pattern = _IDENTIFIER if by_text else _IN_TEXT
     mentions |= {name for text in texts for name in pattern.findall(text)}
+    mentions |= {*code.co_names} if by_text else set()  # sys.modules[__name__].LIMIT
     return CodeIdentity(digest.hexdigest(), frozenset(names - {"__module__", "__qualname__"}), frozenset(mentions))
 
 

@@ -25,7 +25,7 @@ from blake3 import blake3
 
 from fstore.registry.held_code import code_identity
 from fstore.registry.library_values import Untellable, is_library_value, pickled_into, pickles_itself
-from fstore.registry.lookup import MAIN_NAMES, MARK, is_importable, is_installed, name_of
+from fstore.registry.lookup import MAIN_NAMES, MARK, core_function, is_importable, is_installed, name_of
 
 _FORMAT = "fstore-held-1"
 _CLASS_MACHINERY = frozenset({
@@ -37,8 +37,8 @@ _DISPATCHING = functools.singledispatch(lambda value: value).__code__  # type: i
 
 def held_digest(func: Callable[..., Any]) -> str:
     """Digest a callable with all that it holds; 64 hex digits. Raises ``Untellable``."""
-    walk = _Walk()
-    walk.home = getattr(func, "__globals__", None)
+    core = core_function(func)
+    walk = _Walk(None if core is None else core.__globals__)
     try:
         walk.value(func)
     except RecursionError:
@@ -52,13 +52,14 @@ _EMPTY = object()
 class _Walk:
     """Writes one object after the other into a digest, each part with its kind and length."""
 
-    def __init__(self) -> None:
+    def __init__(self, home: Mapping[str, Any] | None) -> None:
         self._digest = blake3(_FORMAT.encode())
         self._seen: dict[int, int] = {}
         self._kept: list[Any] = []  # an id is another object's once its own is gone
         self._open: set[int] = set()
-        self._own: Mapping[str, Any] | None = None  # the module whose functions are counted by content now
-        self.home: Mapping[str, Any] | None = None  # that of the callable itself
+        self._home = home
+        # The module whose functions and classes are counted by content now; a library's are known by their names.
+        self._own = None if home is None or is_installed(home) else home
 
     def digest(self) -> str:
         return self._digest.hexdigest()
@@ -72,7 +73,7 @@ class _Walk:
             with self._inside(value):
                 self._parts(kind.__name__, container(value))
         elif kind in {set, frozenset}:
-            self._parts(kind.__name__, sorted(_alone(item) for item in value))
+            self._parts(kind.__name__, sorted(self._alone(item) for item in value))
         elif isinstance(value, Enum):
             self._parts("enum", [kind, value.name, None if value.name else value.value])
         elif is_library_value(kind):
@@ -115,7 +116,7 @@ class _Walk:
             registry: Mapping[type, Any] = function.registry  # type: ignore[attr-defined]
             self._parts("singledispatch", [part for item in registry.items() for part in item])
             return
-        before, self._own = self._own, space if space is self.home or not is_installed(space) else None
+        before, self._own = self._own, space if space is self._home or not is_installed(space) else None
         code = code_identity(function.__code__)
         self._put("function", code.digest)
         self._parts("module", [_main_once(function.__module__)])
@@ -123,7 +124,9 @@ class _Walk:
         self._parts("attributes", _sorted_items(function.__dict__))
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
             self._named_part(name, _content_of(cell))
-        for name in sorted(code.looked_up(space)):
+        names = sorted(code.looked_up(space))
+        self._put("globals", str(len(names)))
+        for name in names:
             self._global(function, name)
         self._own = before
 
@@ -149,9 +152,10 @@ class _Walk:
             methods = {name: part for name, part in vars(cls).items() if _is_method_of(cls, part)}
             self._parts("methods", _sorted_items(methods))
             return
-        for name, part in sorted(vars(cls).items()):
-            if name not in _CLASS_MACHINERY:
-                self._named_part(name, part)
+        names = sorted(vars(cls).keys() - _CLASS_MACHINERY)
+        self._put("members", str(len(names)))
+        for name in names:
+            self._named_part(name, vars(cls)[name])
 
     def _instance(self, value: Any) -> None:
         kind = type(value)
@@ -186,6 +190,11 @@ class _Walk:
         encoded = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
         self._digest.update(f"{kind}:{len(encoded)}:".encode() + encoded)
 
+    def _alone(self, item: Any) -> str:
+        walk = _Walk(self._home if self._own is None else self._own)
+        walk.value(item)
+        return walk.digest()
+
     @contextmanager
     def _inside(self, container: Any) -> Iterator[None]:
         if id(container) in self._open:
@@ -193,12 +202,6 @@ class _Walk:
         self._open.add(id(container))
         yield
         self._open.discard(id(container))
-
-
-def _alone(item: Any) -> str:
-    walk = _Walk()
-    walk.value(item)
-    return walk.digest()
 
 
 def _content_of(cell: types.CellType) -> Any:
