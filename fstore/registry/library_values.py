@@ -69,10 +69,13 @@ class _Sink(io.RawIOBase):
 class _Pickler(pickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
         """Let pass what a library defines; another function, class or object is refused."""
-        module, qualname = getattr(obj, "__module__", None), getattr(obj, "__qualname__", None)
+        qualname = getattr(obj, "__qualname__", None)
         if isinstance(qualname, str):
-            module = module or "builtins"
-            allowed = module.partition(".")[0] in _FAITHFUL | {"builtins"} and look_up(module, qualname) is obj
+            # A method of a class, as ZoneInfo's, tells its module by the class alone.
+            owner = getattr(obj, "__self__", None)
+            home = str(getattr(obj, "__module__", None) or getattr(owner, "__module__", "builtins"))
+            is_there = look_up(home, qualname) == obj  # a bound method is made anew at each look
+            allowed = is_there and home.partition(".")[0] in _FAITHFUL | {"builtins"}
         else:
             allowed = is_library_value(type(obj)) or type(obj) in _OWN_KINDS
         if not allowed:
