@@ -177,9 +177,8 @@ def _register(func: Any, version: str | None, kind: InputKind) -> Any:
     with _lock:
         known = _registry.get(name)
         # In a notebook a cell that runs again replaces; there nothing is asked for by name.
-        is_other = known is not None and known.func is not func and not name.startswith(MAIN_NAMES)
-        if known is not None and is_other and _is_same_run(_runs.get(name), run):
-            raise FeatureNotRegistered(name, _taken(known, entry))
+        if known is not None and not name.startswith(MAIN_NAMES) and _is_same_run(_runs.get(name), run):
+            _refuse_second(known, entry)
         _enter(entry)
         _runs[name] = run
     return func
@@ -204,16 +203,24 @@ def _is_same_run(a: tuple[object, object] | None, b: tuple[object, object]) -> b
     return a is not None and a[0] is b[0] and a[1] is b[1]  # specs of two runs are equal
 
 
-def _taken(known: Feature, entry: Feature) -> str:
-    if plain_function(known.func) is plain_function(entry.func):
-        return (
+def _refuse_second(known: Feature, entry: Feature) -> None:
+    if known.func is entry.func:
+        if (known.version, known.input) == (entry.version, entry.input):
+            return
+        fault = (
+            "it was registered before with another version or input; one function is one feature, write a def for each"
+        )
+    elif plain_function(known.func) is plain_function(entry.func):
+        fault = (
             "the name is taken by another function: two callables wrap one function and carry its name; write a def for "
             'each and put @fstore.feature(version="1") on top of it'
         )
-    return (
-        f"the name is taken by another function ({_place(known)}); rename the one in {_place(entry)} "
-        "(a module that is edited and run again: importlib.reload)"
-    )
+    else:
+        fault = (
+            f"the name is taken by another function ({_place(known)}); rename the one in {_place(entry)} "
+            "(a module that is edited and run again: importlib.reload)"
+        )
+    raise FeatureNotRegistered(entry.name, fault)
 
 
 def _place(entry: Feature) -> str:

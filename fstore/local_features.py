@@ -23,7 +23,7 @@ PREFIX = f"{LOCAL_MODULE}:"
 log = logging.getLogger("fstore.local_features")
 _LEFT_OPEN = ("name", "version", "source_digest")
 _DIGESTED = re.compile(r".*#[0-9a-f]{32}", re.DOTALL)
-_sources: dict[tuple[str, str], str] = {}
+_sources: dict[tuple[str, str], tuple[str, InputKind]] = {}
 _warned: set[tuple[str, str]] = set()
 _guard = threading.Lock()
 _NOTHING: Any = object()
@@ -57,9 +57,10 @@ class LocalFeature(Feature):
         """Work out what was left open when the function was wrapped."""
         if attribute not in _LEFT_OPEN:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {attribute!r}")
-        for each, value in zip(_LEFT_OPEN, _worked_out(self.func, self.wrapping), strict=True):
+        made = _worked_out(self.func, self.wrapping, self.input)
+        _compare_sources(*made, self.input, by_hand=self.wrapping.version is not None)
+        for each, value in zip(_LEFT_OPEN, made, strict=True):
             object.__setattr__(self, each, value)
-        _warn_of_two_sources(self)
         return object.__getattribute__(self, attribute)
 
     def __reduce__(self) -> str | tuple[Any, ...]:
@@ -78,7 +79,7 @@ class LocalFeature(Feature):
     def current(self) -> Self:
         """Return the record for what the callable holds and looks up now; itself when that is as it was."""
         known = tuple(getattr(self, each) for each in _LEFT_OPEN)
-        now = _worked_out(self.func, self.wrapping, known_digest=known[-1])
+        now = _worked_out(self.func, self.wrapping, self.input, known_digest=known[-1])
         if now == known:
             return self
         name, version, digest = now
@@ -171,7 +172,9 @@ def _checked_name(name: str, func: Callable[..., Any]) -> str:
     return name
 
 
-def _worked_out(func: Callable[..., Any], said: Wrapping, known_digest: str | None = None) -> tuple[str, str, str]:
+def _worked_out(
+    func: Callable[..., Any], said: Wrapping, kind: InputKind, known_digest: str | None = None
+) -> tuple[str, str, str]:
     """Return name, version and source digest; one that is known is kept where only a warning would need it anew."""
     place = name_of(func)
     # Its text is all there is to it, by the rule of registered functions.
@@ -185,13 +188,16 @@ def _worked_out(func: Callable[..., Any], said: Wrapping, known_digest: str | No
         except Untellable as exc:
             if in_key:
                 raise _untold(func, said, str(exc)) from exc
-    digest = _together(said.text_digest, held) if in_key or is_plain or known_digest is None else known_digest
-    name = said.name or (":".join(place) if place else f"{_without_mp(describe(func))}#{held[:32]}")
+    # What the function is given is part of what it does.
+    shape = "" if kind == "pandas" else kind
+    digest = _together(said.text_digest, held, shape) if in_key or is_plain or known_digest is None else known_digest
+    name = said.name or (":".join(place) if place else f"{_without_mp(describe(func))}#{_together(held, shape)[:32]}")
     return f"{PREFIX}{name}", said.version or f"{SOURCE_PREFIX}{digest[:32]}", digest
 
 
-def _together(text: str, held: str) -> str:
-    return blake3(f"{text}+{held}".encode()).hexdigest() if text and held else text or held
+def _together(*digests: str) -> str:
+    known = [digest for digest in digests if digest]
+    return blake3("+".join(known).encode()).hexdigest() if len(known) > 1 else "".join(known)
 
 
 def _without_mp(described: str) -> str:
@@ -209,22 +215,25 @@ def _untold(func: Callable[..., Any], said: Wrapping, hidden: str) -> FeatureNot
     )
 
 
-def _warn_of_two_sources(feature: LocalFeature) -> None:
-    """Warn once when one name and version stand for two sources in this process, as joblib does."""
-    mark = (feature.name, feature.version)
+def _compare_sources(name: str, version: str, digest: str, kind: InputKind, *, by_hand: bool) -> None:
+    """Warn once when one name and version stand for two sources in this process, as joblib does; refuse two inputs."""
+    if not by_hand or _DIGESTED.fullmatch(name):
+        return  # the digest tells them apart
+    mark = (name, version)
     with _guard:
-        known = _sources.setdefault(mark, feature.source_digest)
-        _sources[mark] = feature.source_digest
-        if (
-            not feature.explicit
-            or known == feature.source_digest
-            or mark in _warned
-            or _DIGESTED.fullmatch(feature.name)
-        ):
+        known, known_kind = _sources.setdefault(mark, (digest, kind))
+        if known_kind != kind:
+            raise FeatureNotRegistered(
+                name,
+                f"it was wrapped before with input={known_kind!r}; what differs in input= needs a name= of its own",
+            )
+        _sources[mark] = digest, kind
+        if known == digest or mark in _warned:
             return
         _warned.add(mark)
     log.warning(
         "two functions share the name %s and version %r, or the source of one changed: they share their results; "
         "choose another name=, or raise version= if they differ in numbers",
-        *mark,
+        name,
+        version,
     )

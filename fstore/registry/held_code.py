@@ -18,6 +18,7 @@ _IDENTIFIER = re.compile(r"[^\W\d]\w*")
 # Code that uses one of these may look up any name that it has as a text.
 _BY_TEXT = frozenset({
     "globals", "eval", "exec", "vars", "locals", "getattr", "attrgetter", "compile", "modules", "import_module",
+    "query", "evaluate", "f_globals", "__globals__", "__dict__",
 })  # fmt: skip
 
 

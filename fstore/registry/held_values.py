@@ -14,7 +14,6 @@ from __future__ import annotations
 import copyreg
 import functools
 import logging
-import struct
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,13 +23,26 @@ from typing import Any
 from blake3 import blake3
 
 from fstore.registry.held_code import code_identity
+from fstore.registry.held_parts import (
+    CALLABLES,
+    CONTAINERS,
+    EMPTY,
+    PLAIN,
+    annotation_text,
+    content_of,
+    is_method_of,
+    main_once,
+    sorted_items,
+    without_mark,
+)
 from fstore.registry.library_values import Untellable, is_library_value, pickled_into, pickles_itself
-from fstore.registry.lookup import MAIN_NAMES, MARK, core_function, is_importable, is_installed, name_of
+from fstore.registry.lookup import core_function, is_importable, is_installed, name_of
 
 _FORMAT = "fstore-held-1"
 _CLASS_MACHINERY = frozenset({
     "__dict__", "__weakref__", "__module__", "__doc__", "__qualname__", "__annotations__", "__abstractmethods__",
     "_abc_impl", "__orig_bases__", "__parameters__", "__firstlineno__", "__static_attributes__",
+    "__annotate__", "__annotate_func__", "__annotations_cache__",
 })  # fmt: skip
 _DISPATCHING = functools.singledispatch(lambda value: value).__code__  # type: ignore[attr-defined]
 
@@ -43,10 +55,9 @@ def held_digest(func: Callable[..., Any]) -> str:
         walk.value(func)
     except RecursionError:
         raise Untellable("it is nested too deeply") from None
+    except RuntimeError as exc:  # a dict that another thread fills meanwhile
+        raise Untellable(str(exc)) from exc
     return walk.digest()
-
-
-_EMPTY = object()
 
 
 class _Walk:
@@ -67,9 +78,9 @@ class _Walk:
     def value(self, value: Any) -> None:
         """Write one value with its exact type."""
         kind = type(value)
-        if (plain := _PLAIN.get(kind)) is not None:
+        if (plain := PLAIN.get(kind)) is not None:
             self._put(kind.__name__, plain(value))
-        elif (container := _CONTAINERS.get(kind)) is not None:
+        elif (container := CONTAINERS.get(kind)) is not None:
             with self._inside(value):
                 self._parts(kind.__name__, container(value))
         elif kind in {set, frozenset}:
@@ -99,7 +110,7 @@ class _Walk:
             self._function(value)
         elif isinstance(value, type):
             self._class(value)
-        elif (parts := _CALLABLES.get(type(value))) is not None:
+        elif (parts := CALLABLES.get(type(value))) is not None:
             self._parts(type(value).__name__, parts(value))
         elif (held := getattr(type(value), "held_content", None)) is not None:
             self._parts("held", held(value))
@@ -119,11 +130,12 @@ class _Walk:
         before, self._own = self._own, space if space is self._home or not is_installed(space) else None
         code = code_identity(function.__code__)
         self._put("function", code.digest)
-        self._parts("module", [_main_once(function.__module__)])
+        self._parts("called", [main_once(function.__module__), function.__name__, function.__qualname__])
+        self._put("annotations", annotation_text(function))
         self._parts("held", [function.__defaults__, function.__kwdefaults__])
-        self._parts("attributes", _sorted_items(function.__dict__))
+        self._parts("attributes", sorted_items(function.__dict__))
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-            self._named_part(name, _content_of(cell))
+            self._named_part(name, content_of(cell))
         names = sorted(code.looked_up(space))
         self._put("globals", str(len(names)))
         for name in names:
@@ -136,7 +148,7 @@ class _Walk:
             known = name in getattr(function, "__builtins__", {})
             self._put("builtin" if known else "absent", name)
         elif name == "__name__":
-            self._put("name", str(_main_once(space[name])))
+            self._put("name", str(main_once(space[name])))
         else:
             self._named_part(name, space[name])
 
@@ -146,11 +158,12 @@ class _Walk:
             self._parts("named", place)
             return
         self._put("class", cls.__qualname__)
+        self._put("annotations", annotation_text(cls))
         self._parts("bases", [type(cls), *cls.__bases__])
         if issubclass(cls, Enum):
             self._parts("members", [part for name, member in cls.__members__.items() for part in (name, member.value)])
-            methods = {name: part for name, part in vars(cls).items() if _is_method_of(cls, part)}
-            self._parts("methods", _sorted_items(methods))
+            methods = {name: part for name, part in vars(cls).items() if is_method_of(cls, part)}
+            self._parts("methods", sorted_items(methods))
             return
         names = sorted(vars(cls).keys() - _CLASS_MACHINERY)
         self._put("members", str(len(names)))
@@ -169,11 +182,11 @@ class _Walk:
             raise Untellable(f"{kind.__module__}.{kind.__qualname__}")
         content, items, pairs = (*state, None, None, None)[:3]
         flat = [part for pair in pairs or () for part in pair]
-        self._parts("instance", [kind, *arguments[1:], _without_mark(content), list(items or ()), flat])
+        self._parts("instance", [kind, *arguments[1:], without_mark(content), list(items or ()), flat])
 
     def _named_part(self, name: str, part: Any) -> None:
         self._put("name", name)
-        if part is _EMPTY:
+        if part is EMPTY:
             raise Untellable(f"{name} has no value yet")
         try:
             self.value(part)
@@ -202,80 +215,3 @@ class _Walk:
         self._open.add(id(container))
         yield
         self._open.discard(id(container))
-
-
-def _content_of(cell: types.CellType) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:
-        return _EMPTY
-
-
-def _main_once(module: str | None) -> str | None:
-    return MAIN_NAMES[0] if module in MAIN_NAMES else module
-
-
-def _sorted_items(space: Mapping[str, Any]) -> list[Any]:
-    return [part for name in sorted(space) if name != MARK for part in (name, space[name])]
-
-
-def _without_mark(state: Any) -> Any:
-    return {name: item for name, item in state.items() if name != MARK} if isinstance(state, dict) else state
-
-
-def _is_method_of(cls: type, part: Any) -> bool:
-    function = getattr(part, "__func__", getattr(part, "fget", part))
-    return isinstance(function, types.FunctionType) and function.__module__ == cls.__module__
-
-
-def _builtin_parts(function: types.BuiltinFunctionType) -> list[Any]:
-    owner = function.__self__
-    if owner is None or isinstance(owner, types.ModuleType):
-        name = name_of(function)
-        if name is None:
-            raise Untellable(f"the compiled function {function.__qualname__}")
-        return list(name)
-    return [function.__name__, owner]
-
-
-def _lru_parts(cached: Any) -> list[Any]:
-    return [cached.__wrapped__, cached.cache_parameters(), _without_mark(cached.__dict__)]
-
-
-_PLAIN: dict[type, Callable[[Any], str | bytes]] = {
-    type(None): lambda _: "",
-    type(...): lambda _: "",
-    type(NotImplemented): lambda _: "",
-    bool: str,
-    int: hex,
-    str: lambda text: text,
-    bytes: lambda content: content,
-    bytearray: bytes,
-    float: lambda number: struct.pack(">d", number),
-    complex: lambda number: struct.pack(">dd", number.real, number.imag),
-}
-_CONTAINERS: dict[type, Callable[[Any], Iterable[Any]]] = {
-    tuple: list,
-    list: list,
-    dict: lambda items: [part for item in items.items() for part in item],
-    types.MappingProxyType: lambda items: [part for item in items.items() for part in item],
-    range: lambda numbers: [numbers.start, numbers.stop, numbers.step],
-    slice: lambda part: [part.start, part.stop, part.step],
-    types.CodeType: lambda code: [code_identity(code).digest],
-}
-_CALLABLES: dict[type, Callable[[Any], Iterable[Any]]] = {
-    functools.partial: lambda partial: [partial.func, partial.args, partial.keywords, partial.__dict__],
-    functools._lru_cache_wrapper: _lru_parts,
-    functools.cached_property: lambda found: [found.func, found.attrname],
-    types.MethodType: lambda method: [method.__func__, method.__self__],
-    types.BuiltinFunctionType: _builtin_parts,
-    types.MethodWrapperType: lambda method: [method.__name__, method.__self__],
-    types.MethodDescriptorType: lambda method: [method.__name__, method.__objclass__],
-    types.WrapperDescriptorType: lambda method: [method.__name__, method.__objclass__],
-    types.MemberDescriptorType: lambda member: [member.__name__],
-    types.GetSetDescriptorType: lambda member: [member.__name__],
-    types.GenericAlias: lambda alias: [alias.__origin__, alias.__args__],
-    staticmethod: lambda method: [method.__func__],
-    classmethod: lambda method: [method.__func__],
-    property: lambda found: [found.fget, found.fset, found.fdel],
-}

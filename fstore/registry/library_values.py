@@ -11,7 +11,7 @@ from fstore.registry.lookup import look_up
 
 _FAITHFUL = frozenset({
     "numpy", "pandas", "pyarrow", "polars", "datetime", "zoneinfo", "dateutil", "pytz",
-    "decimal", "fractions", "uuid", "pathlib", "re", "collections", "_collections", "_codecs", "copyreg",
+    "decimal", "fractions", "uuid", "pathlib", "re", "collections", "_collections", "_codecs", "copyreg", "typing", "operator", "_operator",
 })  # fmt: skip
 
 

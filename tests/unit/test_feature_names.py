@@ -101,6 +101,14 @@ REFUSED_WHEN_DEFINED = {
         "@registers\ndef f(raw, config): return 1\ndef g(raw, config): return 2\ng.__qualname__ = 'f'\nregisters(g)",
         "taken by another function",
     ),
+    "one function of two versions": (
+        "fstore.feature(version='2')(registers(momentum))",
+        "another version or input",
+    ),
+    "one function of two inputs": (
+        "fstore.feature(version='1', input='arrow')(registers(momentum))",
+        "another version or input",
+    ),
     "a bound method that carries wraps": ("registers(Model(2).features)", "a method brings along an object"),
     "a bound method": ("registers(Model(2).method)", "a method brings along an object"),
     "a static method from below": (

@@ -307,6 +307,12 @@ def below(raw: Any) -> Any:
     return raw
 
 
+def beside(raw: Any) -> Any:
+    """Return the raw data."""
+    return raw
+
+
+Annotated, AnnotatedOtherwise = (type("Told", (), {"__annotations__": {"x": kind}}) for kind in (int, float))
 by_hand = windowed(2)(momentum)
 by_hand.__qualname__ = "by_hand"
 
@@ -401,6 +407,9 @@ def test_what_a_script_does_not_reach_leaves_the_name(old: str, new: str, script
         (made(int), made(float)),
         (made(pd.DataFrame.diff), made(pd.DataFrame.sum)),
         (made([made(1)]), made([made(2)])),
+        (made(below), made(beside)),
+        (made(int | None), made(int | str)),
+        (made(Annotated), made(AnnotatedOtherwise)),
         (lambda raw, config: raw in {1, 2}, lambda raw, config: raw in {True, 2}),
         (lambda raw, config: lambda: (1, 2.0), lambda raw, config: lambda: (1, 2)),
         (lambda raw, config: 0.0, lambda raw, config: -0.0),
@@ -588,6 +597,17 @@ def test_source_digest_changes_with_what_is_held():
 
     assert len(digests) == 4
     assert "" not in digests
+
+
+def test_what_a_callable_is_given_is_part_of_what_it_does():
+    """Frame and table do not meet: a digest counts the input, a chosen name belongs to one."""
+    func = made(1)
+    assert name_of(func) != name_of(func, input="arrow")
+    assert local(func, name="shape").version != local(func, name="shape", input="arrow").version
+
+    local(func, version="1", name="shape", input="arrow")
+    with pytest.raises(FeatureNotRegistered, match="before with input='arrow'"):
+        local(func, version="1", name="shape")
 
 
 TWO_DESKS = """
