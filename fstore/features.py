@@ -57,6 +57,9 @@ class Feature:
         """Return the record for a request that is made now."""
         return self
 
+    def require_unchanged(self) -> None:
+        """Raise ``FeatureNotRegistered`` when the function is no longer what the record says."""
+
 
 @overload
 def feature(version: _F) -> _F: ...

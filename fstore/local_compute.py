@@ -96,6 +96,7 @@ def bounded(work: Callable[[], T], key: str, seconds: float) -> T:
 
 
 def _raw(asked: Question) -> object:
+    asked.feature.require_unchanged()
     return rawdata.convert(asked.raw, wanted=asked.feature.input)
 
 

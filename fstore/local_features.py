@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from types import FunctionType
 from typing import Any, Self, overload
 
@@ -57,33 +58,32 @@ class LocalFeature(Feature):
         """Work out what was left open when the function was wrapped."""
         if attribute not in _LEFT_OPEN:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {attribute!r}")
-        made = _worked_out(self.func, self.wrapping, self.input)
-        _compare_sources(*made, self.input, by_hand=self.wrapping.version is not None)
+        made = _worked_out(self)
+        _compare_sources(self, *made)
         for each, value in zip(_LEFT_OPEN, made, strict=True):
             object.__setattr__(self, each, value)
         return object.__getattribute__(self, attribute)
 
-    def __reduce__(self) -> str | tuple[Any, ...]:
+    def __reduce__(self) -> tuple[Any, ...]:
         """Pickle what stands in its function's place by that place, as pickle does functions."""
         module, qualname = getattr(self.func, "__module__", None), getattr(self.func, "__qualname__", "")
         if look_up(module, qualname) is self:
             return look_up, (module, qualname)
-        return LocalFeature._again, (self.func, self.version, self.explicit, self.input, self.wrapping)
-
-    @classmethod
-    def _again(
-        cls, func: Callable[..., Any], version: str, explicit: bool, input: InputKind, wrapping: Wrapping
-    ) -> LocalFeature:
-        return _opened(cls("", func, version, "", explicit, input, wrapping=wrapping))
+        return _opened, ({each.name: getattr(self, each.name) for each in fields(self) if each.name not in _LEFT_OPEN},)
 
     def current(self) -> Self:
         """Return the record for what the callable holds and looks up now; itself when that is as it was."""
         known = tuple(getattr(self, each) for each in _LEFT_OPEN)
-        now = _worked_out(self.func, self.wrapping, self.input, known_digest=known[-1])
-        if now == known:
-            return self
+        now = _worked_out(self, known_digest=known[-1])
         name, version, digest = now
-        return type(self)(name, self.func, version, digest, self.explicit, self.input, wrapping=self.wrapping)
+        return self if now == known else replace(self, name=name, version=version, source_digest=digest)
+
+    def require_unchanged(self) -> None:
+        """Raise ``FeatureNotRegistered`` when what the callable holds or looks up changed since it was asked for."""
+        if self.current() is not self:
+            raise FeatureNotRegistered(
+                self.name, "what it holds or looks up changed between the request and the computation; ask again"
+            )
 
     def held_content(self) -> list[Any]:
         """Tell what counts when another callable looks this one up."""
@@ -122,7 +122,7 @@ def local(
         raise FeatureNotRegistered(describe(func), fault)
     given = _checked_name(name, func) if name is not None else None
     shown = f"{PREFIX}{given or describe(func)}"
-    declared = checked_version(version, shown) if version is not None else ""
+    declared = checked_version(version, shown) if version is not None else None
     core = core_function(func)
     text = digest_of(core) if core is not None else ""
     if version is None and not text and not (core is not None and has_text(core)):
@@ -131,22 +131,20 @@ def local(
             "its source cannot be read (a REPL, exec, a compiled callable, or a file that changed since), so it needs a "
             'version by hand: fstore.local(func, version="1")',
         )
-    made = LocalFeature(
-        "",
-        func,
-        declared,
-        "",
-        version is not None,
-        checked_input(input, shown),
-        wrapping=Wrapping(given, version, text),
-    )
-    _opened(made)
+    made = _opened({
+        "func": func,
+        "explicit": version is not None,
+        "input": checked_input(input, shown),
+        "wrapping": Wrapping(given, declared, text),
+    })  # fmt: skip
     if not _may_get_its_place(func):
         made.current()
     return made
 
 
-def _opened(made: LocalFeature) -> LocalFeature:
+def _opened(said: dict[str, Any]) -> LocalFeature:
+    """Make a feature whose name, version and digest are worked out when they are first needed."""
+    made = LocalFeature(name="", version="", source_digest="", **said)
     for each in _LEFT_OPEN:
         object.__delattr__(made, each)
     return made
@@ -172,10 +170,9 @@ def _checked_name(name: str, func: Callable[..., Any]) -> str:
     return name
 
 
-def _worked_out(
-    func: Callable[..., Any], said: Wrapping, kind: InputKind, known_digest: str | None = None
-) -> tuple[str, str, str]:
+def _worked_out(feature: LocalFeature, known_digest: str | None = None) -> tuple[str, str, str]:
     """Return name, version and source digest; one that is known is kept where only a warning would need it anew."""
+    func, said = feature.func, feature.wrapping
     place = name_of(func)
     # Its text is all there is to it, by the rule of registered functions.
     is_plain = bool(place and said.text_digest and isinstance(func, FunctionType) and core_function(func) is func)
@@ -189,10 +186,14 @@ def _worked_out(
             if in_key:
                 raise _untold(func, said, str(exc)) from exc
     # What the function is given is part of what it does.
-    shape = "" if kind == "pandas" else kind
-    digest = _together(said.text_digest, held, shape) if in_key or is_plain or known_digest is None else known_digest
+    shape = "" if feature.input == "pandas" else feature.input
     name = said.name or (":".join(place) if place else f"{_without_mp(describe(func))}#{_together(held, shape)[:32]}")
-    return f"{PREFIX}{name}", said.version or f"{SOURCE_PREFIX}{digest[:32]}", digest
+    together = _together(said.text_digest, held, shape)
+    # Compiled code is compared among equal interpreters only.
+    digest = f"{sys.implementation.cache_tag}:{together}" if held else together
+    if known_digest is not None and not in_key and not is_plain:
+        digest = known_digest
+    return f"{PREFIX}{name}", said.version or f"{SOURCE_PREFIX}{together[:32]}", digest
 
 
 def _together(*digests: str) -> str:
@@ -215,9 +216,10 @@ def _untold(func: Callable[..., Any], said: Wrapping, hidden: str) -> FeatureNot
     )
 
 
-def _compare_sources(name: str, version: str, digest: str, kind: InputKind, *, by_hand: bool) -> None:
+def _compare_sources(feature: LocalFeature, name: str, version: str, digest: str) -> None:
     """Warn once when one name and version stand for two sources in this process, as joblib does; refuse two inputs."""
-    if not by_hand or _DIGESTED.fullmatch(name):
+    kind = feature.input
+    if not feature.explicit or _DIGESTED.fullmatch(name):
         return  # the digest tells them apart
     mark = (name, version)
     with _guard:

@@ -514,6 +514,8 @@ def test_name_follows_what_a_wrapped_callable_looks_up_now(before: str, after: s
 
     assert resolve(wrapped).name == local(space["features"], version="1").name != wrapped.name
     assert resolve(wrapped).func is wrapped.func
+    with pytest.raises(FeatureNotRegistered, match="between the request and the computation"):
+        wrapped.require_unchanged()
 
 
 def test_decorated_function_is_called_and_named_as_it_stands():
@@ -526,6 +528,9 @@ def test_decorated_function_is_called_and_named_as_it_stands():
     assert pickle.loads(pickle.dumps(decorated)) is decorated
     assert (chosen.name, chosen.version, chosen(1, {})) == ("local:chosen-name", "1", 1)
     assert local(decorated, version="2").name == decorated.name
+    held = local(functools.partial(weighted, w=2), version="1")
+    assert pickle.loads(pickle.dumps(held)) != held  # another partial
+    assert pickle.loads(pickle.dumps(held)).name == held.name
 
 
 def test_version_is_the_source_when_none_is_declared(module: Callable[..., ModuleType]):
@@ -648,8 +653,7 @@ def test_scripts_on_two_desks_meet_only_when_they_do_the_same(tmp_path: Path):
     (edited,) = run("bob", 3, "desk.py", "alone")
     (equal,) = run("bob", 2, "desk.py", "alone")
     (as_module,) = run("bob", 3, "-m", "desk", "alone")
-    (by_path,) = run("bob", 3, "-c", "import runpy; runpy.run_path('desk.py')")
-    (imported,) = run("bob", 3, "-c", "import desk")
+    by_path, imported = run("bob", 3, "-c", "import runpy; runpy.run_path('desk.py'); import desk")
 
     assert parent == child == equal
     assert parent.startswith("local:__main__:features#")
