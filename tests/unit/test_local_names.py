@@ -465,6 +465,39 @@ def test_name_of_a_module_is_kept_only_by_what_it_leads_to(what: str, module: Ca
     assert name_of(other).startswith("local:nm_local:f#")
 
 
+def test_file_that_a_program_names_has_no_name_of_its_own(module: Callable[..., ModuleType], tmp_path: Path):
+    """A plugin loaded under a name of the program's choice is called the same on every desk: its content counts."""
+    names = set()
+    for n in (1, 2):
+        module(f"def f(raw, config): return {n}\n", f"nm_strategy_{n}")
+        spec = importlib.util.spec_from_file_location("user_module", tmp_path / f"nm_strategy_{n}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules["user_module"] = plugin = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(plugin)
+        names |= {name_of(plugin.f), name_of(made(plugin.f))}
+    del sys.modules["user_module"]
+
+    assert len(names) == 4
+    assert all("#" in name for name in names)
+
+
+def test_partial_in_a_functions_place_does_not_stand_for_it(module: Callable[..., ModuleType]):
+    """What leads to a partial of a function does not lead to the function."""
+    found = module("def f(raw, config, w=1): return raw\noriginal = f\nf = functools.partial(f, w=3)\n")
+
+    assert name_of(found.original) != "local:nm_local:f"
+    assert len({name_of(found.original), name_of(found.f)}) == 2
+
+
+def test_classes_and_functions_of_another_modules_factory_are_told_by_content(module: Callable[..., ModuleType]):
+    """What cannot be found again by its name counts by its content, whichever module made it."""
+    found = module("def of(n):\n    class C:\n        w = n\n    return C\ndef to(n):\n    return lambda x: x * n\n")
+
+    assert name_of(made(found.of(1))) != name_of(made(found.of(2)))
+    assert name_of(made(found.to(1))) != name_of(made(found.to(2)))
+
+
 def test_recursive_callables_are_told():
     """Functions that lead to themselves, or to each other, have a digest."""
 
