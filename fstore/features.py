@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import importlib
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar, get_args, overload
 
 from fstore.errors import ConfigurationError, FeatureNotRegistered
-from fstore.registry.code_digest import SourceUnavailable, definition_count, source_digest
+from fstore.registry.code_digest import SourceUnavailable, Track, definition_count, source_digest
+from fstore.registry.coverage import Coverage, coverage_of
 from fstore.registry.feature_names import (
     MAIN_NAMES,
     claim_script,
@@ -21,7 +22,9 @@ from fstore.registry.feature_names import (
     not_registered,
     plain_function,
     stuck_in_script,
+    wrapping_modules,
 )
+from fstore.registry.libraries import library_versions, names_libraries, with_libraries
 
 InputKind = Literal["pandas", "arrow", "dataset"]
 SOURCE_PREFIX = "src:"
@@ -38,8 +41,9 @@ class Feature:
 
     ``version`` enters the key: what was declared, or ``src:`` and 32 hex digits
     of ``source_digest``, which is empty when an explicit version stands for a
-    source that cannot be read. ``input`` is what the function is given:
-    a pandas frame, an Arrow table or a pyarrow dataset.
+    source that cannot be read; the versions of declared ``libraries`` are added.
+    ``input`` is what the function is given: a pandas frame, an Arrow table or a
+    pyarrow dataset. ``track`` is how far the digest follows imports.
     """
 
     name: str
@@ -48,24 +52,48 @@ class Feature:
     source_digest: str
     explicit: bool
     input: InputKind = "pandas"
+    track: Track = "package"
+    libraries: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def coverage(self) -> Coverage:
+        """What the source digest covers and what not, looked up now."""
+        return coverage_of(plain_function(self.func), self.track, wrapping_modules(self.func), self.libraries)
 
 
 @overload
 def feature(version: _F) -> _F: ...
 @overload
-def feature(version: str | None = None, *, input: InputKind = "pandas") -> Callable[[_F], _F]: ...
-def feature(version: Any = None, *, input: InputKind = "pandas") -> Any:
+def feature(
+    version: str | None = None,
+    *,
+    input: InputKind = "pandas",
+    track: Track = "package",
+    libraries: Sequence[str] = (),
+) -> Callable[[_F], _F]: ...
+def feature(
+    version: Any = None, *, input: InputKind = "pandas", track: Track = "package", libraries: Sequence[str] = ()
+) -> Any:
     """Register the function below as a feature and return it unchanged.
 
-    Without ``version`` the digest of its source is the version: an edit of the
-    function, or of anything it uses in its module, makes new keys. With
-    ``version`` only changing that text does. ``input`` says how the raw data
-    arrive: ``"pandas"``, ``"arrow"`` (a Table) or ``"dataset"`` (a
-    pyarrow.dataset.Dataset, for sources larger than memory).
+    Without ``version`` a digest of the source is the version: an edit of the
+    function, of anything it uses in its module, or of a module of its package,
+    distribution or folder that is imported on the way, makes new keys
+    (``track="module"`` leaves those other modules out). With ``version`` only
+    changing that text does. ``libraries`` names distributions or modules, such as
+    ``["ta", "numba"]``, whose installed versions become part of the version, so
+    that an upgrade makes new keys as well.
+
+    No version covers other libraries, nor data files, the environment, locale,
+    time zone, clocks or random numbers: what a feature returns may depend on
+    its two arguments alone. ``fstore doctor`` lists what each version covers.
+
+    ``input`` says how the raw data arrive: ``"pandas"``, ``"arrow"`` (a Table) or
+    ``"dataset"`` (a pyarrow.dataset.Dataset, for sources larger than memory).
     """
     if callable(version):
-        return _register(version, None, "pandas")
-    return lambda func: _register(func, version, input)
+        return _register(version, None, "pandas", "package", ())
+    return lambda func: _register(func, version, input, track, libraries)
 
 
 def resolve(compute_func: Any) -> Feature:
@@ -124,6 +152,8 @@ def checked_version(version: Any, name: str) -> str:
         raise ConfigurationError(
             [f"{name}: the version must have 1 to 64 printable characters and not begin with {SOURCE_PREFIX!r}"]
         )
+    if names_libraries(version):
+        raise ConfigurationError([f"{name}: [library==version] at the end of a version is what libraries= writes"])
     return version
 
 
@@ -135,29 +165,46 @@ def checked_input(kind: Any, name: str) -> InputKind:
     raise ConfigurationError([f"{name}: input must be 'pandas', 'arrow' or 'dataset', not {kind!r:.40}"])
 
 
-def digest_of(func: Callable[..., Any]) -> str:
+def checked_track(track: Any, name: str) -> Track:
+    """Return a known reach of the digest; raises ``ConfigurationError`` for any other."""
+    for known in get_args(Track):
+        if track == known:
+            return known  # type: ignore[no-any-return]
+    raise ConfigurationError([f"{name}: track must be 'package' or 'module', not {track!r:.40}"])
+
+
+def digest_of(func: Callable[..., Any], track: Track = "package") -> str:
     """Digest a function's source, or return an empty text when it cannot be read."""
+    return _digest(func, track)[0]
+
+
+def _digest(func: Callable[..., Any], track: Track) -> tuple[str, str]:
+    """Digest a function's source, or say why that cannot be done."""
     function = plain_function(func)
+    if function is None:
+        return "", "it is no function written with def"
     try:
-        return source_digest(function) if function is not None else ""
-    except SourceUnavailable:
-        return ""
+        return source_digest(function, track, wrapping_modules(func)), ""
+    except SourceUnavailable as exc:
+        return "", str(exc)
 
 
-def _register(func: Any, version: str | None, kind: InputKind) -> Any:
+def _register(func: Any, version: str | None, kind: InputKind, track: Track, libraries: Sequence[str]) -> Any:
     if fault := fault_of(func):
         raise FeatureNotRegistered(describe(func), fault)
     name = feature_name(func)
     kind = checked_input(kind, name)
-    digest = digest_of(func)
+    track, versions = checked_track(track, name), library_versions(libraries, name)
+    digest, fault = _digest(func, track)
     if version is None and not digest:
         raise FeatureNotRegistered(
             name,
-            f"its source cannot be read (a REPL, exec, or a file that changed since), so it needs a version by hand: "
+            f"its source cannot be read ({fault}), so it needs a version by hand: "
             f'@fstore.feature(version="1") above def {func.__name__}(...)',
         )
     declared = checked_version(version, name) if version is not None else f"{SOURCE_PREFIX}{digest[:32]}"
-    entry = Feature(name, func, declared, digest, version is not None, kind)
+    declared = with_libraries(declared, versions)
+    entry = Feature(name, func, declared, digest, version is not None, kind, track, versions)
     with _lock:
         known = _registry.get(name)
         if known is not None and not _may_replace(known, entry):

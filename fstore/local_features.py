@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import Any
@@ -11,8 +11,10 @@ from typing import Any
 from blake3 import blake3
 
 from fstore.errors import FeatureNotRegistered
-from fstore.features import Feature, InputKind, checked_input, checked_version, digest_of
+from fstore.features import Feature, InputKind, checked_input, checked_track, checked_version, digest_of
+from fstore.registry.code_digest import Track
 from fstore.registry.feature_names import describe, plain_function, signature_fault
+from fstore.registry.libraries import library_versions, with_libraries
 
 PREFIX = "local:"
 _PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None), type(...)})
@@ -24,23 +26,32 @@ class LocalFeature(Feature):
 
 
 def local(
-    func: Callable[..., Any], *, version: str, name: str | None = None, input: InputKind = "pandas"
+    func: Callable[..., Any],
+    *,
+    version: str,
+    name: str | None = None,
+    input: InputKind = "pandas",
+    track: Track = "package",
+    libraries: Sequence[str] = (),
 ) -> LocalFeature:
     """Wrap any callable so that it is computed in this process, under the rules of the shared cache.
 
     Everybody who uses the same name and version shares its results. A
     function's name is its module and its own; what has none, or shares it with
     others (lambda, closure, partial), gets a digest of its code and of the
-    values it holds. Where those cannot be told, ``name`` is required.
+    values it holds. Where those cannot be told, ``name`` is required. ``libraries``
+    and ``track`` are those of ``fstore.feature``: library versions become part of
+    the version; the digest of the source is noted with every result.
     """
     if not callable(func):
         raise FeatureNotRegistered(describe(func), "fstore.local takes a function or another callable")
     if fault := signature_fault(func):
         raise FeatureNotRegistered(describe(func), fault)
     full_name = f"{PREFIX}{_checked_name(name) if name is not None else _derived_name(func)}"
-    return LocalFeature(
-        full_name, func, checked_version(version, full_name), digest_of(func), True, checked_input(input, full_name)
-    )
+    kind, track = checked_input(input, full_name), checked_track(track, full_name)
+    versions = library_versions(libraries, full_name)
+    declared = with_libraries(checked_version(version, full_name), versions)
+    return LocalFeature(full_name, func, declared, digest_of(func, track), True, kind, track, versions)
 
 
 def _checked_name(name: str) -> str:

@@ -152,5 +152,3 @@ def _definition_of(function: FunctionType, source: ModuleSource) -> Definition:
         if first_line(node) == line:
             return node
     raise SourceUnavailable(f"{function.__code__.co_filename} does not define {function.__qualname__} in line {line}")
-
-

@@ -45,6 +45,18 @@ def plain_function(func: Any) -> FunctionType | None:
     return func
 
 
+def wrapping_modules(func: Any) -> list[str]:
+    """Name the modules of what is wrapped around a plain function, itself included."""
+    modules: list[str] = []
+    seen: set[int] = set()
+    while func is not None and id(func) not in seen:
+        seen.add(id(func))
+        home = func.__globals__.get("__name__") if isinstance(func, FunctionType) else type(func).__module__
+        modules.append(str(home))
+        func = getattr(func, "__wrapped__", None)
+    return [name for name in dict.fromkeys(modules) if name not in MAIN_NAMES]
+
+
 def feature_name(func: Callable[..., Any]) -> str:
     """Name a function ``"module:qualname"``, by the name under which a worker can import its module."""
     return f"{importable_module(func)}:{func.__qualname__}"

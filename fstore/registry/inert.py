@@ -14,12 +14,13 @@ from fstore.registry.lookups import Definition, called_name
 
 _BUILTINS = frozenset(dir(builtins))
 # These return what they are given or a wrapper of it, and note it nowhere that other features look.
-_DECORATORS = frozenset(
-    "staticmethod classmethod property functools.wraps functools.lru_cache functools.cache functools.cached_property "
-    "functools.total_ordering functools.singledispatch contextlib.contextmanager dataclasses.dataclass enum.unique "
-    "abc.abstractmethod typing.overload typing.final typing.override typing.no_type_check numba.njit numba.jit "
-    "numba.vectorize numba.guvectorize fstore.feature fstore.features.feature".split()
-)
+_DECORATORS = frozenset({
+    "staticmethod", "classmethod", "property", "functools.wraps", "functools.lru_cache", "functools.cache",
+    "functools.cached_property", "functools.total_ordering", "functools.singledispatch", "contextlib.contextmanager",
+    "dataclasses.dataclass", "enum.unique", "abc.abstractmethod", "typing.overload", "typing.final",
+    "typing.override", "typing.no_type_check", "numba.njit", "numba.jit", "numba.vectorize", "numba.guvectorize",
+    "fstore.feature", "fstore.features.feature",
+})  # fmt: skip
 _ACCESSORS = frozenset({"setter", "getter", "deleter"})
 _BASES = frozenset({"builtins", "typing", "typing_extensions", "enum", "abc", "collections"})
 _TYPE_FACTORIES = frozenset({"typing.TypeVar", "typing.NewType", "typing.ParamSpec", "logging.getLogger"})
@@ -165,5 +166,3 @@ def _only_reads(node: ast.AST) -> bool:
 
 def _names(node: ast.AST) -> Iterable[str]:
     return (below.id for below in ast.walk(node) if isinstance(below, ast.Name))
-
-

@@ -27,25 +27,25 @@ _NESTED_SCOPES = (
     ast.GeneratorExp,
 )
 # Who uses one of these can reach every name of the module, or objects that nothing names.
-_NAME_SPACES = frozenset(
-    "__builtins__ __closure__ __main__ __dict__ __globals__ __subclasses__ _getframe attrgetter builtins currentframe f_back "
-    "f_globals f_locals gc get_objects getattr_static getmembers getmodule methodcaller modules registered run_path "
-    "run_module".split()
-)
+_NAME_SPACES = frozenset({
+    "__builtins__", "__closure__", "__main__", "__dict__", "__globals__", "__subclasses__", "_getframe", "attrgetter",
+    "builtins", "currentframe", "f_back", "f_globals", "f_locals", "gc", "get_objects", "getattr_static",
+    "getmembers", "getmodule", "methodcaller", "modules", "registered", "run_path", "run_module",
+})  # fmt: skip
 _NAME_SPACE_BUILTINS = frozenset({"dir", "globals", "locals", "vars"})
 # Harmless when the text they are given stands in the code: then its words count as looked up.
 _TEXT_FIRST = frozenset({"eval", "exec", "compile", "query"})
 _TEXT_SECOND = frozenset({"getattr", "setattr", "delattr"})
 _IMPORTERS = frozenset({"import_module", "__import__", "importorskip", "resolve_name", "run_module", "lazy_import"})
-_DISCOVERERS = frozenset(
-    "iter_modules walk_packages entry_points spec_from_file_location SourceFileLoader run_path "
-    "exec_module load_module module_from_spec".split()
-)
+_DISCOVERERS = frozenset({
+    "iter_modules", "walk_packages", "entry_points", "spec_from_file_location", "SourceFileLoader", "run_path",
+    "exec_module", "load_module", "module_from_spec",
+})  # fmt: skip
 _DOCUMENTS = frozenset({"__doc__", "getdoc", "pydoc", "docstring"})
-_SOURCE_TEXTS = frozenset(
-    "getsource getsourcelines getsourcefile getcomments get_source linecache co_firstlineno f_lineno tb_lineno "
-    "co_positions co_lines __code__ findsource".split()
-)
+_SOURCE_TEXTS = frozenset({
+    "getsource", "getsourcelines", "getsourcefile", "getcomments", "get_source", "linecache", "co_firstlineno",
+    "f_lineno", "tb_lineno", "co_positions", "co_lines", "__code__", "findsource",
+})  # fmt: skip
 
 
 @dataclass(slots=True)

@@ -91,7 +91,7 @@ def find(name: str) -> Found | None:
     for finder in sys.meta_path:
         try:
             spec = finder.find_spec(name, folders, None)
-        except Exception:  # noqa: BLE001, S112 a finder of somebody's; the import would tell
+        except Exception:  # noqa: S112 a finder of somebody's; the import would tell
             continue
         if spec is not None:
             return _found(name, spec)

@@ -100,18 +100,23 @@ class _Walker:
             self._reach_parts(found, lookups.words())
 
     def _follow(self, imports: Iterable[Import], lookups: Lookups, package: str) -> None:
-        packages: list[Found] = []
+        packages: list[Found] = []  # those that the importer holds as objects
         for line in imports:
-            packages += self._reach(line.module)
+            around = self._reach(line.module)
+            packages += around if not line.names else []
             for name in line.names:
-                packages += self._reach(f"{line.module}.{name}")
-                if name == "*" and (found := find(line.module)) and found.folders and self._home.owns(found):
-                    self._reach_parts(found, _words_of(found))
+                full = f"{line.module}.{name}"
+                packages += [found for found in self._reach(full) if found.name == full]
+                if name == "*" and around and around[-1].name == line.module:
+                    self._reach_parts(around[-1], _words_of(around[-1]))
         for text in lookups.imported_texts | {text for text in lookups.texts if _DOTTED.fullmatch(text)}:
             packages += self._reach(_absolute(text.partition(":")[0], package))
+        known: set[str] = set()
         while packages:
             found = packages.pop()
-            packages += self._reach_parts(found, lookups.attributes)
+            if found.name not in known:
+                known.add(found.name)
+                packages += self._reach_parts(found, lookups.attributes)
         if lookups.any_module:
             self._reach_all()
 
@@ -138,7 +143,7 @@ class _Walker:
     def _reach_parts(self, package: Found, words: Iterable[str]) -> list[Found]:
         """Note the submodules of a package that words may mean."""
         chosen = set(submodules(package)).intersection(words)
-        return [found for name in chosen for found in self._reach(f"{package.name}.{name}") if found != package]
+        return [found for name in chosen for found in self._reach(f"{package.name}.{name}")]
 
     def _reach_all(self) -> None:
         """Note every module that a name built at run time may mean."""

@@ -10,7 +10,6 @@ modules that cannot be compared; these are believed.
 """
 
 from __future__ import annotations
-
 import __future__
 
 import ast
@@ -36,8 +35,8 @@ _STARTED_NS = time.time_ns()
 _FUTURE = __future__.annotations.compiler_flag | __future__.barry_as_FLUFL.compiler_flag
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 _PARTS = (
-    "co_name co_qualname co_argcount co_posonlyargcount co_kwonlyargcount co_flags co_code co_exceptiontable co_names "
-    "co_varnames co_freevars co_cellvars".split()
+    *("co_name", "co_qualname", "co_argcount", "co_posonlyargcount", "co_kwonlyargcount", "co_flags", "co_code"),
+    *("co_exceptiontable", "co_names", "co_varnames", "co_freevars", "co_cellvars"),
 )
 
 
@@ -132,9 +131,10 @@ def _compiled(text: str, file: str, flags: int = 0) -> CodeType:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return compile(text, file, "exec", flags, dont_inherit=True)
+            code: CodeType = compile(text, file, "exec", flags, dont_inherit=True)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as exc:
             raise SourceUnavailable(f"{file} does not compile: {exc}") from exc
+    return code
 
 
 def _running_module(names: Mapping[str, Any], file: str) -> CodeType | None:
@@ -211,8 +211,7 @@ def _wrapped(value: Any) -> Any:
         return value.__func__
     if isinstance(value, property):
         return value.fget
-    found = vars(value).get("__wrapped__") if isinstance(value, FunctionType) else None
-    return found
+    return vars(value).get("__wrapped__") if isinstance(value, FunctionType) else None
 
 
 def _is_young(file: str) -> bool:
