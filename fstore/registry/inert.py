@@ -43,8 +43,6 @@ class Inert:
                 return self._is_plain_function(statement)
             case ast.ClassDef():
                 return self._is_plain_class(statement)
-            case ast.Import() | ast.ImportFrom() | ast.Pass():
-                return True
             case ast.Assign(targets=targets, value=value):
                 return all(_is_plain_target(target) for target in targets) and self._is_pure(value)
             case ast.AnnAssign(target=ast.Name(), annotation=annotation, value=value):
@@ -52,8 +50,8 @@ class Inert:
             case ast.Expr(value=value):
                 return self._is_pure(value)
             case _:
-                # The statement of Python 3.12; what it stands for is evaluated when somebody asks for it.
-                return type(statement).__name__ == "TypeAlias"
+                # The last is a statement of Python 3.12; what it stands for is evaluated when somebody asks for it.
+                return type(statement).__name__ in {"Import", "ImportFrom", "Pass", "TypeAlias"}
 
     def full_name(self, node: ast.expr) -> str:
         """Resolve a dotted expression by the module's imports and Python's builtins; empty when it is something else."""
@@ -126,10 +124,8 @@ class Inert:
         match value:
             case ast.Constant() | ast.Name():
                 return True
-            case ast.Tuple(elts=items) | ast.List(elts=items) | ast.Set(elts=items):
-                return all(self._is_pure(item) for item in items)
-            case ast.Dict(keys=keys, values=values):
-                return None not in keys and all(self._is_pure(item) for item in [*keys, *values] if item)
+            case ast.Tuple() | ast.List() | ast.Set() | ast.Dict():
+                return all(isinstance(item, ast.expr) and self._is_pure(item) for item in _items(value))
             case ast.Attribute():
                 return bool(self.full_name(value))
             case ast.Lambda(args=arguments):
@@ -154,6 +150,11 @@ def _is_plain_target(target: ast.expr) -> bool:
     if isinstance(target, ast.Tuple | ast.List):
         return all(_is_plain_target(item) for item in target.elts)
     return isinstance(target, ast.Name)
+
+
+def _items(display: ast.Tuple | ast.List | ast.Set | ast.Dict) -> list[ast.expr | None]:
+    """Return what a display holds; None stands for a mapping that is unpacked."""
+    return [*display.keys, *display.values] if isinstance(display, ast.Dict) else [*display.elts]
 
 
 def _runs(node: ast.AST) -> bool:

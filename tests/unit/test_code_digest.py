@@ -281,4 +281,4 @@ def g(a, /, b: int = -1, *c, d=1e-5, **e) -> "x":
             return [j async for j in i if (k := j)]
     return lambda *x, y=...: {**e, "a": not x}
 """
-PINNED = "77470895405932656c987d383afed7e273dba7e7007b29f04684da0f3d39d0d8"
+PINNED = "cb323d75f5a10fa8d19454fb0678e03804230e6f343d8b72e40769323ccde019"
