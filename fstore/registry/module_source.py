@@ -26,11 +26,15 @@ class ModuleSource:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Who imports the module is warned of odd escapes.
             self.tree = ast.parse(text)
+        nodes = list(ast.walk(self.tree))
         self.statements = list(_without_type_checking(self.tree.body))
-        self.classes = {node.name for node in ast.walk(self.tree) if isinstance(node, ast.ClassDef)}
+        self.classes = {node.name for node in nodes if isinstance(node, ast.ClassDef)}
+        self._declares = any(isinstance(node, ast.Global) for node in nodes)
+        self._used = {node.id for node in nodes if isinstance(node, ast.Name)}
+        self._used |= {n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)}
         self.by_name: dict[str, list[int]] = {}
         for index, statement in enumerate(self.statements):
-            for name in _bound_names(statement, self.classes):
+            for name in _bound_names(statement, self.classes, declares=self._declares):
                 self.by_name.setdefault(name, []).append(index)
         self.inert = Inert(_imported(self.statements), self._bindings())
         self.always = {
@@ -40,15 +44,19 @@ class ModuleSource:
         }
         self.always |= {i for i, statement in enumerate(self.statements) if self._is_imported_for_effect(statement)}
         self.imports = {i for i, s in enumerate(self.statements) if isinstance(s, ast.Import | ast.ImportFrom)}
-        self._lookups: dict[int, Lookups] = {}
+        self._lookups: dict[ast.AST, Lookups] = {}
 
     def lookups(self, index: int) -> Lookups:
         """Return what a statement may look up."""
-        if index not in self._lookups:
-            found = lookups_in(self.statements[index])
+        return self.lookups_of(self.statements[index])
+
+    def lookups_of(self, node: ast.AST) -> Lookups:
+        """Return what a statement or a definition of this module may look up."""
+        if node not in self._lookups:
+            found = lookups_in(node)
             found.names |= mangled(found.names, self.classes)
-            self._lookups[index] = found
-        return self._lookups[index]
+            self._lookups[node] = found
+        return self._lookups[node]
 
     @cached_property
     def all_lookups(self) -> Lookups:
@@ -98,12 +106,6 @@ class ModuleSource:
             return False
         return not all(_is_standard(statement, alias) or alias_name(alias) in self._used for alias in statement.names)
 
-    @cached_property
-    def _used(self) -> set[str]:
-        nodes = list(ast.walk(self.tree))
-        used = {node.id for node in nodes if isinstance(node, ast.Name)}
-        return used | {n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)}
-
 
 def first_line(node: Definition) -> int:
     """Return the line a code object of this definition carries: that of its first decorator."""
@@ -143,7 +145,9 @@ def _is_standard(statement: ast.Import | ast.ImportFrom, alias: ast.alias) -> bo
 
 
 def _is_of_everything(statement: ast.stmt) -> bool:
-    """Recognise import lines that may bind any name, or change how the text is read."""
+    """Recognise what may bind any name, or change how the text is read."""
+    if _is_definition(statement):
+        return statement.name in {"__getattr__", "__dir__"}
     return isinstance(statement, ast.ImportFrom) and (
         statement.names[0].name == "*" or statement.module == "__future__"
     )
@@ -158,6 +162,9 @@ def _without_type_checking(statements: list[ast.stmt]) -> Iterator[ast.stmt]:
         for alias in node.names
         if alias.name == "TYPE_CHECKING"
     }
+    if not known:
+        yield from statements
+        return
     known -= {n.id for s in statements for n in ast.walk(s) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
     for statement in statements:
         if isinstance(statement, ast.If) and isinstance(statement.test, ast.Name) and statement.test.id in known:
@@ -186,9 +193,9 @@ def _scope(root: ast.AST) -> Iterator[ast.AST]:
             yield from _scope(child)
 
 
-def _bound_names(statement: ast.stmt, classes: set[str]) -> set[str]:
+def _bound_names(statement: ast.stmt, classes: set[str], *, declares: bool) -> set[str]:
     """Collect the module-level names a statement defines or changes, ``TABLE[x] = 1`` and ``fill(TABLE)`` included."""
-    told = declared_global(statement)
+    told = declared_global(statement) if declares else set()
     names = told | mangled(told, classes)
     if _is_definition(statement):
         return names | {statement.name}

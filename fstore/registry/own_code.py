@@ -133,6 +133,7 @@ def _found(name: str, spec: Any) -> Found:
     return Found(name, str(spec.origin) if has_file else "", folders, spec.loader)
 
 
+@cache
 def _root_of(place: str, name: str) -> str:
     """Return the folder on ``sys.path`` below which a module of this name lies."""
     path, parts = Path(os.path.realpath(place)), name.split(".")
@@ -142,10 +143,12 @@ def _root_of(place: str, name: str) -> str:
     return str(path.parent)
 
 
+@cache
 def _is_installed(place: str) -> bool:
     return not _SHARED_FOLDERS.isdisjoint(Path(place).parts)
 
 
+@cache
 def _is_standard(place: str) -> bool:
     return not _is_installed(place) and Path(os.path.realpath(place)).is_relative_to(_standard_folder())
 

@@ -109,8 +109,8 @@ class _Walker:
                 packages += [found for found in self._reach(full) if found.name == full]
                 if name == "*" and around and around[-1].name == line.module:
                     self._reach_parts(around[-1], _words_of(around[-1]))
-        for text in lookups.imported_texts | {text for text in lookups.texts if _DOTTED.fullmatch(text)}:
-            packages += self._reach(_absolute(text.partition(":")[0], package))
+        for name in lookups.imported_texts | set(_named_in(lookups.texts, package)):
+            packages += self._reach(_absolute(name, package))
         known: set[str] = set()
         while packages:
             found = packages.pop()
@@ -198,6 +198,24 @@ def _imports(statements: Iterable[ast.stmt], package: str) -> Iterator[Import]:
             elif isinstance(node, ast.ImportFrom):
                 origin = _absolute("." * node.level + (node.module or ""), package)
                 yield Import(origin, tuple(alias.name for alias in node.names))
+
+
+def _named_in(texts: Iterable[str], package: str) -> Iterator[str]:
+    """Yield modules that texts may name: dotted names, files, and import lines of code that is kept as a text."""
+    for text in texts:
+        if _DOTTED.fullmatch(text):
+            yield text.partition(":")[0]
+        if text.endswith(".py"):
+            stem = re.split(r"[\\/]", text[:-3])[-1]
+            yield from (stem, f".{stem}") if stem.isidentifier() else ()
+        if "import" in text:
+            try:
+                lines = ast.parse(text).body
+            except (SyntaxError, ValueError, RecursionError, MemoryError):
+                continue
+            for line in _imports(lines, package):
+                yield line.module
+                yield from (f"{line.module}.{name}" for name in line.names)
 
 
 def _absolute(name: str, package: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 
-from fstore.registry.lookups import Definition, Lookups, lookups_in, mangled
+from fstore.registry.lookups import Definition, Lookups, mangled
 from fstore.registry.module_source import ModuleSource, alias_name, import_text, is_script_part
 from fstore.registry.syntax_text import syntax_text
 
@@ -22,7 +22,7 @@ def reached_from(source: ModuleSource, own: Definition, wanted: set[str], *, eve
     """Find all statements that ``own``, or who looks up ``wanted`` from outside, leans on."""
     home = source.place_of(own)
     waiting = source.always | ({home} if home is not None else set())
-    found = lookups_in(own)
+    found = source.lookups_of(own)
     names = wanted | _names(found, source)
     everything |= found.any_name
     places: set[int] = set()
@@ -44,9 +44,9 @@ def reached_from(source: ModuleSource, own: Definition, wanted: set[str], *, eve
 
 def reached_texts(source: ModuleSource, own: Definition, reached: Reached) -> list[str]:
     """Write these statements, imports first where their order cannot matter, the others as they run."""
-    found = lookups_in(own)
-    for place in reached.places:
-        found.add(source.lookups(place))
+    found = Lookups()
+    for node in (own, *(source.statements[place] for place in reached.places)):
+        found.add(source.lookups_of(node))
     if found.source_text:
         return [syntax_text(own), source.text]
     in_order = any(_is_star(source.statements[place]) for place in reached.places)

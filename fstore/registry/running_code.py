@@ -34,6 +34,7 @@ _STARTED_NS = time.time_ns()
 # What is run by exec() in a module of its own inherits these from who runs it.
 _FUTURE = __future__.annotations.compiler_flag | __future__.barry_as_FLUFL.compiler_flag
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
+_compared: dict[int, tuple[CodeType, str]] = {}  # code of modules that were found to be these texts
 _PARTS = (
     *("co_name", "co_qualname", "co_argcount", "co_posonlyargcount", "co_kwonlyargcount", "co_flags", "co_code"),
     *("co_exceptiontable", "co_names", "co_varnames", "co_freevars", "co_cellvars"),
@@ -49,8 +50,10 @@ def check_module(names: Mapping[str, Any], file: str, text: str, name: str) -> b
         return True
     running = _running_module(names, file)
     if running is not None:
-        if not same_code(running, _compiled(text, file, running.co_flags & _FUTURE)):
-            raise _differs(name, file)
+        if _compared.get(id(running)) != (running, text):
+            if not same_code(running, _compiled(text, file, running.co_flags & _FUTURE)):
+                raise _differs(name, file)
+            _compared[id(running)] = running, text
         return True
     check_cached(file, _compiled(text, file), name)
     if not all(_agrees(function, text, file) for function in _functions(names, file)):
@@ -155,7 +158,10 @@ def _agrees(function: FunctionType, text: str, file: str) -> bool:
     if any(name == rewritten or name.startswith(f"{rewritten}.") for rewritten in _rewritten(parsed(text, file))):
         return True
     compiled = _compiled(text, file, running.co_flags & _FUTURE)
-    return any(same_code(running, code) for code in _codes(compiled).get(name, ()))
+    candidates = _codes(compiled).get(name)
+    if candidates is None:
+        return not _is_young(file)  # Vanished from the text since its import, or made by code that renames.
+    return any(same_code(running, code) for code in candidates)
 
 
 @lru_cache(maxsize=256)

@@ -72,6 +72,8 @@ USES = {
     "through a function of another": "from pkg.between import late\ndef vwap(raw, config):\n    return late()\n",
     "through a cycle": "from pkg.cycle import of\nW = 1\ndef vwap(raw, config):\n    return of()\n",
     "in a branch": "try:\n    from pkg.helper import w\nexcept ImportError:\n    w = None\ndef vwap(raw, config):\n    return w()\n",
+    "text of code": "def vwap(raw, config):\n    space = {}\n    exec('from pkg.helper import w', space)\n    return space['w']()\n",
+    "text of a file": "from pathlib import Path\ndef vwap(raw, config):\n    space = {}\n    exec((Path(__file__).parent / 'helper.py').read_text(), space)\n    return space['w']()\n",
     "base class": "from pkg.helper import w\nclass A:\n    of = staticmethod(w)\nclass B(A):\n    pass\ndef vwap(raw, config):\n    return B.of()\n",
     "package above a package": "from pkg.sub.deep import w\ndef vwap(raw, config):\n    return w()\n",
 }  # fmt: skip
@@ -94,6 +96,14 @@ def test_edit_of_an_imported_module_is_seen(package: Callable[[Files], str], nam
 
     assert first == again
     assert first != second
+
+
+def test_names_that_a_module_makes_up_are_seen(package: Callable[[Files], str]):
+    """A helper may ask the feature's module for a name that only its ``__getattr__`` knows."""
+    files = {**PACKAGE, "pkg/cycle.py": "def of():\n    from pkg.alphas import anything\n    return anything\n"}
+    text = "from pkg.cycle import of\ndef __getattr__(name):\n    return <W>\ndef vwap(raw, config):\n    return of()\n"
+
+    assert package({**files, "pkg/alphas.py": text}) != package({**files, "pkg/alphas.py": text.replace("<W>", "9")})
 
 
 @pytest.mark.parametrize("edited", ["pkg/__init__.py", "pkg/sub/__init__.py"])
