@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import sys
 from collections.abc import Iterable
 
 from fstore.registry.lookups import Definition, called_name
@@ -85,7 +86,7 @@ class Inert:
             given = [*decorator.args, *(keyword.value for keyword in decorator.keywords)]
             return all(self._is_pure(value) for value in given) and self.is_plain_decorator(decorator.func)
         if isinstance(decorator, ast.Attribute) and decorator.attr in _ACCESSORS:
-            return isinstance(decorator.value, ast.Name)
+            return isinstance(decorator.value, ast.Name) and decorator.value.id not in self._bindings
         return self.full_name(decorator) in _DECORATORS
 
     def _is_plain_class(self, definition: ast.ClassDef) -> bool:
@@ -127,7 +128,7 @@ class Inert:
             case ast.Tuple() | ast.List() | ast.Set() | ast.Dict():
                 return all(isinstance(item, ast.expr) and self._is_pure(item) for item in _items(value))
             case ast.Attribute():
-                return bool(self.full_name(value))
+                return self._is_part_of_module(value)
             case ast.Lambda(args=arguments):
                 return all(self._is_pure(d) for d in [*arguments.defaults, *arguments.kw_defaults] if d)
             case ast.Call(args=args, keywords=keywords) if called_name(value):
@@ -136,10 +137,21 @@ class Inert:
             case _:
                 return not _runs(value) and _only_reads(value) and all(map(self._is_settled, _names(value)))
 
+    def _is_part_of_module(self, value: ast.Attribute) -> bool:
+        """Tell whether an attribute is surely looked up on modules or classes of libraries, not on somebody's object."""
+        names = list(_names(value))
+        if not self.full_name(value):
+            return False
+        return isinstance(self._bindings.get(names[0], [None])[0], ast.Import) or self._is_standard(names[0])
+
+    def _is_standard(self, name: str) -> bool:
+        """Tell whether a name stands for Python's own or for something of the standard library."""
+        return name not in self._imported or self._imported[name].partition(".")[0] in sys.stdlib_module_names
+
     def _is_settled(self, name: str) -> bool:
-        """Tell whether operators on a name are Python's own: a literal of the module, or something imported."""
+        """Tell whether operators on a name are Python's own: a literal of the module, or the standard library's."""
         found = self._bindings.get(name, [])
-        if self._is_known(name):
+        if self._is_known(name) and self._is_standard(name):
             return True
         if len(found) != 1 or not isinstance(found[0], ast.Assign):
             return False

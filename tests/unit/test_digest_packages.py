@@ -106,6 +106,21 @@ def test_names_that_a_module_makes_up_are_seen(package: Callable[[Files], str]):
     assert package({**files, "pkg/alphas.py": text}) != package({**files, "pkg/alphas.py": text.replace("<W>", "9")})
 
 
+@pytest.mark.parametrize(
+    "line", ["X = STEPS >> <W>", "X = STEPS[<W>]", "X = STEPS.next.<W>x", "@STEPS.setter\ndef f():\n    return <W>", "class A(STEPS.kind):\n    w = <W>"]
+)  # fmt: skip
+def test_what_is_done_to_an_imported_object_is_seen(package: Callable[[Files], str], line: str):
+    """Operators, attributes and decorators of another module's object may note things in it."""
+    steps = "class Steps(list):\n    kind = object\n    def __getattr__(self, name):\n        self.append(name)\n        return self\n"
+    steps += "    def __rshift__(self, other):\n        self.append(other)\n    __getitem__ = setter = __rshift__\nSTEPS = Steps()\n"
+    text = (
+        f"from pkg.steps import STEPS\n{line.replace('<W>x', 'w<W>')}\ndef vwap(raw, config):\n    return list(STEPS)\n"
+    )
+    files = {**PACKAGE, "pkg/steps.py": steps}
+
+    assert package({**files, "pkg/alphas.py": text}) != package({**files, "pkg/alphas.py": text.replace("<W>", "9")})
+
+
 @pytest.mark.parametrize("edited", ["pkg/__init__.py", "pkg/sub/__init__.py"])
 def test_packages_around_a_module_run_with_it(package: Callable[[Files], str], edited: str):
     """An edit of a package's own file is seen by all who import something below it."""
