@@ -146,10 +146,19 @@ def test_neighbours_of_a_flat_module_are_own_code(package: Callable[[Files], str
     assert package(through) != package({**through, "tools/deep.py": "W = 2\n"})
 
 
-def test_what_another_module_takes_from_the_features_own_is_seen(package: Callable[[Files], str]):
+@pytest.mark.parametrize(
+    "taking", ["import pkg.alphas as a\n    return a.W", "from pkg.alphas import W\n    return W", "from pkg import alphas\n    return alphas.W",
+               "from .alphas import *", "import sys\n    return sys.modules['pkg.alphas'].W", "from . import alphas\n    return vars(alphas)['w'.upper()]"],
+)  # fmt: skip
+def test_what_another_module_takes_from_the_features_own_is_seen(package: Callable[[Files], str], taking: str):
     """A constant that only a helper looks up, through a circular import, counts."""
-    files = {**PACKAGE, **BETWEEN, "pkg/alphas.py": USES["through a cycle"]}
-    text = files["pkg/alphas.py"]
+    taken = (
+        f"def of():\n    {taking}\n"
+        if "*" not in taking
+        else f"def of():\n    return W\ndef later():\n    pass\n{taking}\n"
+    )
+    text = "from pkg.takes import of\nW = 1\ndef vwap(raw, config):\n    return of()\n"
+    files = {**PACKAGE, "pkg/takes.py": taken, "pkg/alphas.py": text}
 
     assert package(files) != package({**files, "pkg/alphas.py": text.replace("W = 1", "W = 2")})
 

@@ -88,9 +88,9 @@ def test_file_that_was_edited_after_its_import_is_refused(run: Run, tmp_path: Pa
     """What runs is the text that was imported, so another text has no say."""
     body = "import time\nW = 5\ndef of(x):\n    return x + 5\ndef gone(x):\n    return x\ndef vwap(raw, config):\n    return of(W)\n"
     new = {
-        "constant": body.replace("W = 5", "W = 9"),
-        "function": body.replace("x + 5", "x + 9"),
-        "vanished function": body.replace("def gone", "def went"),
+        "constant": body.replace("W = 5", "W = 99"),
+        "function": body.replace("x + 5", "x + 99"),
+        "vanished function": body.replace("def gone", "def went_away"),
     }[what]
     files = {"alphas.py": body, "user.py": "from alphas import of, W\ndef vwap(raw, config):\n    return of(W)\n"}
     asked = "user" if helper else "alphas"
