@@ -17,7 +17,7 @@ def describe_features() -> list[dict[str, Any]]:
 
 
 def check_coverage() -> Iterator[Finding]:
-    """List every feature with what an edit of changes its version, and what nothing but its author can tell."""
+    """List what changes each feature's version, and what nobody but its author can tell."""
     for feature in features.registered().values():
         found = feature.coverage
         if found.fault:
@@ -31,7 +31,7 @@ def check_coverage() -> Iterator[Finding]:
 
 
 def _line(feature: Feature, found: Coverage) -> str:
-    how = "by hand; an edit is only warned of in" if feature.explicit else "changes with"
+    how = "is raised by hand, edits are noticed in" if feature.explicit else "changes with"
     parts = [f"version {feature.version} {how} {', '.join(found.modules)}"]
     if feature.libraries:
         parts.append(f"changes with {_written(feature.libraries)}")

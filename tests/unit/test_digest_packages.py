@@ -211,6 +211,17 @@ def test_libraries_and_fstore_are_not_own_code(package: Callable[[Files], str]):
     assert found.walk.others - {"fstore"} == {"pandas", "numpy"}
 
 
+def test_library_that_is_imported_for_its_effect_is_seen(package: Callable[[Files], str]):
+    """An import whose name nobody uses may add methods to every frame; one of a used name counts where it is used."""
+    text = "def other(x):\n    import numpy\n    return numpy\ndef vwap(raw, config):\n    return raw\n"
+    files = {"pkg/__init__.py": ""}
+    plain = package({**files, "pkg/alphas.py": text})
+
+    assert plain != package({**files, "pkg/alphas.py": "import blake3\n" + text})
+    assert plain == package({**files, "pkg/alphas.py": "import numpy\n" + text})
+    assert plain == package({**files, "pkg/alphas.py": "import json\n" + text})
+
+
 def test_track_module_leaves_other_modules_out(package: Callable[[Files], str]):
     """With ``track="module"`` only the feature's own module counts."""
     digests = []
