@@ -103,8 +103,8 @@ def _collect(root: ast.AST, found: Lookups) -> None:
             found.attributes.add(node.attr)
             _judge(node, node.attr, told, found)
         elif isinstance(node, ast.Constant):
-            if isinstance(node.value, str):
-                found.texts.add(node.value)
+            if isinstance(node.value, str | bytes):
+                found.texts.add(node.value if isinstance(node.value, str) else node.value.decode("latin-1"))
             continue
         elif isinstance(node, ast.Call):
             _judge_call(node, told, found)

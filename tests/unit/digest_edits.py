@@ -111,6 +111,7 @@ _EDITS = {
     "class attribute set later": "class A:\n    w = 0\nsetattr(A, 'w', <W>)\ndef vwap(raw, config):\n    return A.w",
     "getattr by a built name": "class Table:\n    w = <W>\ndef vwap(raw, config):\n    return getattr(Table, 'w')",
     "dispatch by name": "def of_close():\n    return <W>\ndef vwap(raw, config):\n    return globals()[f'of_{raw.columns[0]}']()",
+    "eval of bytes": "W = <W>\ndef vwap(raw, config):\n    return eval(b'W')",
     "names in a tuple": "W = <W>\nNAMES = ('W',)\ndef vwap(raw, config):\n    return [eval(name) for name in NAMES]",
     "attrgetter": "import operator\nW = <W>\ndef vwap(raw, config):\n    return operator.attrgetter('w'.upper())(__import__(__name__))",
     "global state of numpy": "import numpy as np\nnp.random.seed(<W>)\ndef vwap(raw, config):\n    return float(np.random.RandomState(<W>).rand())",
