@@ -11,12 +11,12 @@ import pandas as pd
 import pyarrow as pa
 
 from fstore import deadline, local_compute, results
-from fstore.asking import Question
+from fstore.asking import Question, warn_of_other_source
 from fstore.errors import EntryCorrupt, FeatureStoreError, ManifestUnavailable, StorageUnavailable
 from fstore.fallback import Answer
 from fstore.flight import Flight
 from fstore.local_tier import Mapped
-from fstore.model import Status
+from fstore.model import Locator, Status
 from fstore.reading import read_entry
 from fstore.resources import Resources
 
@@ -80,6 +80,8 @@ def deliver_many(resources: Resources, questions: Sequence[Question], *, seconds
             if read is not None:
                 del open_keys[answer.asked.key]
                 resources.recorder.took("miss_seconds", time.monotonic() - began)
+                if answer.locator is not None and read.error is None:
+                    _compare_sources(resources, waiting[answer.asked.key], answer.locator)
                 yield from _each(read, waiting)
     for asked in open_keys.values():
         fault = EntryCorrupt(
@@ -106,6 +108,7 @@ def _hits(
             if table is not None:
                 resources.recorder.took("hit_seconds", looked_s + time.monotonic() - began)
                 resources.recorder.count("cache_hits", len(waiting[key]))
+                _compare_sources(resources, waiting[key], entry)
                 yield from _each(Delivery(open_keys.pop(key), Status.HIT, table), waiting)
     except ManifestUnavailable:
         return False  # the flight decides what to do without Postgres
@@ -113,6 +116,12 @@ def _hits(
         for delivery in _without_store(resources, open_keys, error):
             yield from _each(delivery, waiting)
     return True
+
+
+def _compare_sources(resources: Resources, askers: Sequence[Question], found: Locator) -> None:
+    """Of several who ask for one key each has a function of its own, whose source may differ."""
+    for asked in askers:
+        warn_of_other_source(resources, asked.feature, found)
 
 
 def _without_store(

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from fstore import deadline, tracing
 from fstore.answering import Delivery, Returns, deliver_many
-from fstore.asking import Question, identify, question
+from fstore.asking import Question, identify, question, warn_of_other_source
 from fstore.errors import FeatureStoreError
 from fstore.features import resolve
 from fstore.fingerprint import Identified
@@ -59,9 +59,13 @@ def peek_many(resources: Resources, requests: Iterable[Request]) -> Iterator[tup
     asker = _Asker(resources)
     waiting = iter(list(requests))  # held, so that the id of a frame stays its own
     while chunk := list(islice(waiting, PEEKED_AT_ONCE)):
-        keys = [asker.ask(request).key for request in chunk]
-        found = resources.manifest.find_live_entries(keys)
-        yield from ((request, found.get(key)) for request, key in zip(chunk, keys, strict=True))
+        questions = [asker.ask(request) for request in chunk]
+        found = resources.manifest.find_live_entries([asked.key for asked in questions])
+        for request, asked in zip(chunk, questions, strict=True):
+            entry = found.get(asked.key)
+            if entry is not None:
+                warn_of_other_source(resources, asked.feature, entry)
+            yield request, entry
 
 
 def _deliveries(

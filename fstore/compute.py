@@ -10,12 +10,12 @@ from typing import Any
 
 from fstore import errors, keys, logs, rawdata, tracing
 from fstore.errors import EntryCorrupt, FeatureStoreError, InvalidRequest
-from fstore.failures import error_of, note_of, verdict
+from fstore.failures import error_of, is_anothers_refusal, note_of, verdict
 from fstore.lease import lease
 from fstore.messages import ComputeRequest, PublishRequest
 from fstore.model import Claim, KeyParts, Locator, Status
 from fstore.planning import Work, plan
-from fstore.publishing import Offer, announce, insert, new_entry, publish_result
+from fstore.publishing import Offer, announce, insert, library_versions, new_entry, publish_result
 from fstore.resources import Resources
 
 Phase = Callable[[str], None]
@@ -57,6 +57,8 @@ def get_or_compute(resources: Resources, request: ComputeRequest, *, phase: Phas
         raise
     logs.bind(key=work.key)  # a plain Celery client does not know it
     claim = resources.jobs.claim(work.key, work.request.wire())  # first: a key that has a live entry cannot be claimed
+    if claim is None and _forgot_anothers_refusal(resources, work):
+        claim = resources.jobs.claim(work.key, work.request.wire())
     if claim is None:
         return _why_not(resources, work.key, began)
     if claim.revivable and (found := _revived(resources, work.key)) is not None:
@@ -71,7 +73,7 @@ def get_or_compute(resources: Resources, request: ComputeRequest, *, phase: Phas
 
 def publish_here(resources: Resources, work: Work, claim: Claim, result: object, seconds: float) -> Locator | None:
     """Publish a result from this process; see ``publishing.publish_result``."""
-    return publish_result(resources, work.request, work.feature.source_digest, claim, result, seconds)
+    return publish_result(resources, work.request, work.feature, claim, result, seconds)
 
 
 def publish_staged(resources: Resources, request: PublishRequest) -> Outcome:
@@ -90,7 +92,8 @@ def publish_staged(resources: Resources, request: PublishRequest) -> Outcome:
         raise InvalidRequest("key", "is not the key of the other fields")
     table = resources.files.read_staged_result(request.staged_path)
     stored = resources.files.publish(request.key, table)
-    entry = new_entry(compute_request, request.source_digest, table, stored, request.compute_seconds)
+    versions = request.library_versions or library_versions()
+    entry = new_entry(compute_request, request.source_digest, table, stored, request.compute_seconds, versions)
     found = insert(resources, [Offer(entry, claim)])[request.key]
     resources.files.discard(request.staged_path)
     return Outcome(request.key, Status.COMPUTED if found else Status.COALESCED, found, time.monotonic() - began)
@@ -162,6 +165,14 @@ def _why_not(resources: Resources, key: str, began: float) -> Outcome:
     if error is not None:
         raise error
     return Outcome(key, Status.COALESCED, view.entry, time.monotonic() - began)
+
+
+def _forgot_anothers_refusal(resources: Resources, work: Work) -> bool:
+    """Drop a note that tells somebody whose source is another that this worker's is not his; the key is free then."""
+    job = resources.jobs.look([work.key])[work.key].job
+    if job is None or job.failure is None or not is_anothers_refusal(job.failure, work.request):
+        return False
+    return resources.jobs.forget_failure(work.key, job.owner)
 
 
 def _revived(resources: Resources, key: str) -> Locator | None:

@@ -152,7 +152,7 @@ class _Batch:
                 result = work.feature.func(raw, keys.restore_config(work.parts.config))
                 seconds = time.monotonic() - began
             self._resources.recorder.took("compute_seconds", seconds)
-            offer = write_result(self._resources, work.request, work.feature.source_digest, claim, result, seconds)
+            offer = write_result(self._resources, work.request, work.feature, claim, result, seconds)
         except ManifestUnavailable:
             raise
         except Exception as error:

@@ -22,6 +22,7 @@ from fstore.registry.feature_names import (
     plain_function,
     stuck_in_script,
 )
+from fstore.registry.imports import source_time
 
 InputKind = Literal["pandas", "arrow", "dataset"]
 SOURCE_PREFIX = "src:"
@@ -39,7 +40,8 @@ class Feature:
     ``version`` enters the key: what was declared, or ``src:`` and 32 hex digits
     of ``source_digest``, which is empty when an explicit version stands for a
     source that cannot be read. ``input`` is what the function is given:
-    a pandas frame, an Arrow table or a pyarrow dataset.
+    a pandas frame, an Arrow table or a pyarrow dataset. ``source_time`` is when the
+    file was written that the function was loaded from; nothing is decided by it.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Feature:
     source_digest: str
     explicit: bool
     input: InputKind = "pandas"
+    source_time: float | None = None
 
 
 @overload
@@ -157,7 +160,7 @@ def _register(func: Any, version: str | None, kind: InputKind) -> Any:
             f'@fstore.feature(version="1") above def {func.__name__}(...)',
         )
     declared = checked_version(version, name) if version is not None else f"{SOURCE_PREFIX}{digest[:32]}"
-    entry = Feature(name, func, declared, digest, version is not None, kind)
+    entry = Feature(name, func, declared, digest, version is not None, kind, source_time(func))
     with _lock:
         known = _registry.get(name)
         if known is not None and not _may_replace(known, entry):

@@ -20,7 +20,7 @@ from fstore.failures import error_of, note_of
 from fstore.messages import ComputeRequest, PublishRequest, RawReference
 from fstore.model import Claim, Locator
 from fstore.planning import Work
-from fstore.publishing import publish_result
+from fstore.publishing import publish_result, versions_of
 from fstore.resources import Resources
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ def compute_and_publish(
     ``by_worker`` leaves the write to a worker's task. What cannot be stored is
     returned all the same.
     """
-    request = asked.request(reference)
+    request = asked.request(reference, on_source_change=resources.settings.on_source_change)
     claim = resources.jobs.claim(asked.key, request.wire())
     if claim is None:
         return None
@@ -54,7 +54,7 @@ def compute_and_publish(
         kept.append(result)
         if by_worker:
             return _publish_by_worker(resources, asked, request, claim, result, took)
-        return publish_result(resources, work.request, work.feature.source_digest, claim, result, took)
+        return publish_result(resources, work.request, work.feature, claim, result, took)
 
     work = Work(asked.key, asked.parts, asked.feature, asked.taken, request)
     try:
@@ -118,12 +118,13 @@ def _publish_by_worker(
         hash_method=asked.taken.method.value,
         staged_path=staged,
         compute_seconds=took,
+        library_versions=dict(versions_of(asked.feature)),
     )
     try:
         resources.broker.send_publish(message)
     except BrokerUnavailable:
         resources.files.discard(staged)
-        return publish_result(resources, request, asked.feature.source_digest, claim, result, took)
+        return publish_result(resources, request, asked.feature, claim, result, took)
     return _await_row(resources, asked.key, claim)
 
 

@@ -13,6 +13,7 @@ from blake3 import blake3
 from fstore.errors import FeatureNotRegistered
 from fstore.features import Feature, InputKind, checked_input, checked_version, digest_of
 from fstore.registry.feature_names import describe, plain_function, signature_fault
+from fstore.registry.imports import source_time
 
 PREFIX = "local:"
 _PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None), type(...)})
@@ -38,9 +39,8 @@ def local(
     if fault := signature_fault(func):
         raise FeatureNotRegistered(describe(func), fault)
     full_name = f"{PREFIX}{_checked_name(name) if name is not None else _derived_name(func)}"
-    return LocalFeature(
-        full_name, func, checked_version(version, full_name), digest_of(func), True, checked_input(input, full_name)
-    )
+    kind, declared = checked_input(input, full_name), checked_version(version, full_name)
+    return LocalFeature(full_name, func, declared, digest_of(func), True, kind, source_time(func))
 
 
 def _checked_name(name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -16,6 +16,7 @@ MAX_REQUESTS = 1000
 M = TypeVar("M", bound=BaseModel)
 
 _HEX = r"^[0-9a-f]{64}$"
+_Short = Annotated[str, Field(max_length=256, pattern=r"^[ -~]*$")]
 
 
 class RawReference(BaseModel):
@@ -48,6 +49,14 @@ class ComputeRequest(BaseModel):
     hash_method: Literal["full", "footer", "tail"] | None = None
     canonical_config: str | None = Field(None, max_length=128 * 1024)
     waits: bool = True  # False: nobody reads the task's return value
+    # What the caller would run himself. A plain client runs nothing, and says nothing of it.
+    source_digest: Annotated[str | None, Field(max_length=128)] = None
+    source_format: Annotated[str | None, Field(max_length=64)] = None
+    source_time: Annotated[float | None, Field(ge=0, le=1e11)] = (
+        None  # of the file, in seconds since 1970; only ever shown
+    )
+    input: Literal["pandas", "arrow", "dataset"] | None = None
+    on_source_change: Literal["refuse", "warn"] | None = None
 
     @property
     def known_key(self) -> str:
@@ -79,6 +88,7 @@ class PublishRequest(BaseModel):
     hash_method: Literal["full", "footer", "tail"]
     staged_path: str = Field(min_length=1, max_length=4096)
     compute_seconds: float = Field(ge=0)
+    library_versions: dict[_Short, _Short] | None = Field(None, max_length=1000)  # those of whoever computed
 
 
 def parse_compute(message: object) -> ComputeRequest:

@@ -13,10 +13,10 @@ from typing import Any, Literal
 
 from fstore import accounts, batches, bootstrap, deadline, tracing, upkeep
 from fstore.answering import Returns, deliver, in_form
-from fstore.asking import Question, ask
+from fstore.asking import Question, ask, warn_of_other_source
 from fstore.errors import EntryCorrupt, InvalidRequest
 from fstore.explaining import Explanation, explain
-from fstore.features import resolve
+from fstore.features import registered, resolve
 from fstore.flight import Flight
 from fstore.local_features import LocalFeature
 from fstore.model import Entry, EntryState, ParquetSource, Request
@@ -138,8 +138,12 @@ class FeatureStore:
 
     def peek(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> Entry | None:
         """Return the live entry that would answer, or None; computes nothing."""
-        entry = self._resources.manifest.find_entry(self._ask(symbol, raw_data, config, compute_func).key)
-        return entry if entry is not None and entry.state is EntryState.LIVE else None
+        asked = self._ask(symbol, raw_data, config, compute_func)
+        entry = self._resources.manifest.find_entry(asked.key)
+        if entry is None or entry.state is not EntryState.LIVE:
+            return None
+        warn_of_other_source(self._resources, asked.feature, entry)
+        return entry
 
     def peek_many(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Entry | None]]:
         """Yield each request with the live entry that would answer it, or None, in their order; computes nothing.
@@ -167,14 +171,18 @@ class FeatureStore:
 
     def load(self, answer: Mapping[str, Any], *, returns: Returns = "pandas") -> Any:
         """Read the frame that a plain Celery call of ``fstore.get_or_compute`` answered with, verified like every read."""
-        found = self._resources.manifest.find_live(str(answer["key"]))
-        if found is None:
+        entry = self._resources.manifest.find_live_entries([str(answer["key"])]).get(str(answer["key"]))
+        if entry is None:
             raise EntryCorrupt(
                 str(answer["key"]), str(answer.get("path")), "is no longer in the manifest; ask for it again"
             )
+        found = entry.locator
         result = read_entry(self._resources, found)
         if result is None:
             raise EntryCorrupt(found.key, found.path, "was found wrong and is hidden now; ask for it again")
+        feature = registered().get(entry.parts.feature)
+        if feature is not None and feature.version == entry.parts.feature_version:
+            warn_of_other_source(self._resources, feature, entry)
         return in_form(result, _checked(returns))
 
     def ingest(self, frame_or_table: object, path: str | Path) -> ParquetSource:

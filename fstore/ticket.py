@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fstore.answering import Returns, deliver
-from fstore.asking import Question
+from fstore.asking import Question, is_refused_to_another
 from fstore.errors import FeatureStoreError
 from fstore.failures import verdict
 from fstore.jobs import View
@@ -39,7 +39,7 @@ class Ticket:
     def done(self) -> bool:
         """Return whether ``result`` would answer at once, with a frame or an error."""
         view = self._view()
-        return view.entry is not None or verdict(view) is not None
+        return view.entry is not None or self._failure(view) is not None
 
     def result(self, timeout: float | None = None, *, returns: Returns = "pandas") -> Any:
         """Wait for the frame at most ``timeout`` seconds (default: the store's request timeout), or raise its error.
@@ -51,7 +51,10 @@ class Ticket:
 
     def exception(self) -> FeatureStoreError | None:
         """Return the error the computation ended with, or None when it has a result or has not ended."""
-        return verdict(self._view())
+        return self._failure(self._view())
+
+    def _failure(self, view: View) -> FeatureStoreError | None:
+        return None if is_refused_to_another(self._resources, self._asked, view) else verdict(view)
 
     def _view(self) -> View:
         return self._resources.jobs.look([self.key])[self.key]

@@ -97,3 +97,8 @@ def _definition_of(function: FunctionType, module: ModuleSource) -> Definition:
         if first_line(node) == line:
             return node
     raise SourceUnavailable(f"{function.__code__.co_filename} does not define {function.__qualname__} in line {line}")
+
+
+def source_format() -> str:
+    """Return the name of the digest's format; digests of different formats cannot be compared."""
+    return _FORMAT
