@@ -17,7 +17,7 @@ from fstore.fingerprint import Identified, Origin
 from fstore.jobs import View
 from fstore.messages import ComputeRequest, RawReference
 from fstore.model import Entry, Fingerprint, HashMethod, JobState, KeyParts, Locator, ParquetSource
-from fstore.publishing import format_of
+from fstore.publishing import are_comparable, format_of
 from fstore.registry.code_digest import source_format
 from fstore.resources import Resources
 
@@ -128,7 +128,7 @@ def warn_of_other_source(resources: Resources, feature: Feature, found: Locator 
     what cannot be compared is passed over, ``explain`` tells of it.
     """
     other, own = found.source_digest, feature.source_digest
-    if other == own or not other or not own:
+    if not are_comparable(other, own) or other == own:
         return
     mark = (feature.name, feature.version, own, other)
     if not _is_news(mark):

@@ -99,14 +99,11 @@ class VersionMismatch(FeatureStoreError):
         found_code: Mapping[str, Any] = {},
     ) -> None:
         codes = [dict(asked_code), dict(found_code)]
-        super().__init__(feature, asked, found, *(codes if any(codes) else []))
+        super().__init__(feature, asked, found, *(codes if any(codes) else ()))
         self.feature, self.asked, self.found, self.asked_code, self.found_code = feature, asked, found, *codes
 
     def __str__(self) -> str:
-        name, ages = (
-            f"feature {self.feature!r}",
-            _ages(self.found_code.get("source_time"), self.asked_code.get("source_time")),
-        )
+        name, ages = f"feature {self.feature!r}", _ages(self.found_code, self.asked_code)
         if self.asked != self.found:
             return (
                 f"{name}: the caller asked for version {self.asked!r}, this worker runs {self.found!r}{ages}; "
@@ -284,7 +281,8 @@ class UpkeepRefused(FeatureStoreError):
         return f"refused: {self.reason}; {self.advice}"
 
 
-def _ages(worker: float | None, caller: float | None) -> str:
+def _ages(*codes: Mapping[str, Any]) -> str:
+    worker, caller = (code.get("source_time") for code in codes)
     if worker is None or caller is None:
         return ""
     times = [f"{datetime.fromtimestamp(time, UTC):%Y-%m-%d %H:%M:%S} UTC" for time in (worker, caller)]

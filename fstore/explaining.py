@@ -12,7 +12,7 @@ from fstore import keys
 from fstore.asking import Question
 from fstore.features import Feature
 from fstore.model import Entry, EntryState, Job, KeyParts
-from fstore.publishing import differing_versions, format_of
+from fstore.publishing import are_comparable, differing_versions, format_of
 from fstore.registry.code_digest import source_format
 from fstore.resources import Resources
 
@@ -118,7 +118,7 @@ class Explanation:
             yield "the source it was computed by cannot be compared with this process's"
         for name, both in self.differs_from_here.items():
             if name == "source":
-                yield f"computed by other source: {both.entry[:12]}, this process runs {(both.here or '')[:12]}"
+                yield f"computed by other source: {both.entry}, this process runs {both.here}"
             else:
                 yield f"computed by {name} {both.entry}, here is {both.here or 'none'}"
 
@@ -127,7 +127,8 @@ def differences(entry: Entry, feature: Feature | None) -> dict[str, Difference]:
     """Return in what the code that computed an entry is not this process's: ``source``, python, libraries; what is unknown is left out."""
     found: dict[str, Difference] = {}
     own = feature.source_digest if feature is not None and feature.version == entry.parts.feature_version else ""
-    if own and entry.source_digest not in ("", own) and format_of(entry) == source_format():
+    is_other = are_comparable(entry.source_digest, own) and entry.source_digest != own
+    if is_other and format_of(entry) == source_format():
         found["source"] = Difference(entry.source_digest, own)
     return found | {name: Difference(*both) for name, both in differing_versions(entry).items()}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import CodeType, FunctionType
@@ -40,7 +41,8 @@ def local(
         raise FeatureNotRegistered(describe(func), fault)
     full_name = f"{PREFIX}{_checked_name(name) if name is not None else _derived_name(func)}"
     kind, declared = checked_input(input, full_name), checked_version(version, full_name)
-    return LocalFeature(full_name, func, declared, digest_of(func), True, kind, source_time(func))
+    digest = digest_of(func) or _code_digest(func)
+    return LocalFeature(full_name, func, declared, digest, True, kind, source_time(func))
 
 
 def _checked_name(name: str) -> str:
@@ -61,6 +63,18 @@ def _derived_name(func: Callable[..., Any]) -> str:
             'fstore.local(func, version="1", name="what_it_is")',
         ) from exc
     return f"{describe(func)}#{blake3(identity.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
+
+
+def _code_digest(func: Callable[..., Any]) -> str:
+    """Digest the compiled code of what has no source to read alone (lambda, closure, partial); empty when it cannot be told.
+
+    Only digests of one interpreter's code can be compared, so its name stands before them.
+    """
+    try:
+        identity = _identity(func)
+    except (_Untellable, RecursionError):
+        return ""
+    return f"{sys.implementation.cache_tag}:{blake3(identity.encode('utf-8', 'surrogatepass')).hexdigest()}"
 
 
 class _Untellable(Exception):

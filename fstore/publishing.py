@@ -149,6 +149,11 @@ def format_of(entry: Entry) -> str:
     return entry.library_versions.get(FORMAT_FIELD, _FIRST_FORMAT)
 
 
+def are_comparable(digest: str, other: str) -> bool:
+    """Tell whether two source digests are known and of one kind: what stands before a colon names another than the usual."""
+    return bool(digest and other) and digest.rpartition(":")[0] == other.rpartition(":")[0]
+
+
 def differing_versions(entry: Entry) -> dict[str, tuple[str, str | None]]:
     """Return the libraries that an entry was computed by in other versions than are here, with both; None is not installed."""
     recorded = {name: found for name, found in entry.library_versions.items() if name != FORMAT_FIELD}
