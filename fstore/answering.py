@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from fstore import deadline, local_compute, results
 from fstore.asking import Question, warn_of_other_source
-from fstore.errors import EntryCorrupt, FeatureStoreError, ManifestUnavailable, StorageUnavailable
+from fstore.errors import EntryCorrupt, FeatureStoreError, ManifestUnavailable, StorageUnavailable, VersionMismatch
 from fstore.fallback import Answer
 from fstore.flight import Flight
 from fstore.local_tier import Mapped
@@ -79,10 +79,13 @@ def deliver_many(resources: Resources, questions: Sequence[Question], *, seconds
             read = _read(resources, answer)
             if read is not None:
                 del open_keys[answer.asked.key]
+                unconcerned = _set_apart(read, waiting)
                 resources.recorder.took("miss_seconds", time.monotonic() - began)
                 if answer.locator is not None and read.error is None:
                     _compare_sources(resources, waiting[answer.asked.key], answer.locator)
                 yield from _each(read, waiting)
+                if unconcerned:
+                    waiting[answer.asked.key], open_keys[answer.asked.key] = unconcerned, unconcerned[0]
     for asked in open_keys.values():
         fault = EntryCorrupt(
             asked.key, "its file", f"was found wrong {MOST_ROUNDS} times in a row; check the store's disk"
@@ -122,6 +125,18 @@ def _compare_sources(resources: Resources, askers: Sequence[Question], found: Lo
     """Of several who ask for one key each has a function of its own, whose source may differ."""
     for asked in askers:
         warn_of_other_source(resources, asked.feature, found)
+
+
+def _set_apart(read: Delivery, waiting: dict[str, list[Question]]) -> list[Question]:
+    """Take out, when a worker refused the source of the one who was asked for, those who share the key but not that source."""
+    if not isinstance(read.error, VersionMismatch):
+        return []
+    refused, alike, others = read.asked.feature, list[Question](), list[Question]()
+    for asked in waiting[read.asked.key]:
+        is_alike = (asked.feature.source_digest, asked.feature.input) == (refused.source_digest, refused.input)
+        (alike if is_alike else others).append(asked)
+    waiting[read.asked.key] = alike
+    return others
 
 
 def _without_store(

@@ -77,22 +77,32 @@ def _compare_code(request: ComputeRequest, feature: Feature, *, warn_only: bool)
             raise mismatch
         if _is_news(request, feature):
             log.warning("computed all the same, as on_source_change=warn asks: %s", mismatch)
-    elif not feature.source_digest and request.source_digest and _is_news(request, feature):
+    elif (reason := _why_not_compared(request, feature)) is not None and _is_news(request, feature):
         log.warning(
-            "the source of %s cannot be read here, so nobody can tell whether version %r is the caller's code; "
-            "install the module's source with it",
-            feature.name,
+            "computed without knowing whether version %r of %s is the caller's code: its source %s",
             feature.version,
+            feature.name,
+            reason,
         )
 
 
 def _is_other_code(request: ComputeRequest, feature: Feature) -> bool:
-    """Tell whether a caller runs other code; what he does not say, or says in another format, is not compared."""
+    """Tell whether a caller runs other code, as far as he says what he runs."""
     if request.input not in (None, feature.input):
         return True
-    if not request.source_digest or not feature.source_digest or request.source_format not in (None, source_format()):
+    if request.source_digest is None or request.source_format not in (None, source_format()):
         return False
-    return request.source_digest != feature.source_digest
+    return bool(feature.source_digest) and request.source_digest != feature.source_digest
+
+
+def _why_not_compared(request: ComputeRequest, feature: Feature) -> str | None:
+    if request.input is None:
+        return None  # a plain client, who runs nothing
+    if not feature.source_digest:
+        return "cannot be read by this worker; install the module with its source"
+    if request.source_digest is None:
+        return "cannot be read by the caller"
+    return None if request.source_format == source_format() else "is digested in another way by the caller's fstore"
 
 
 def _code(digest: str | None, time: float | None, kind: str | None) -> dict[str, Any]:

@@ -34,7 +34,9 @@ class Ticket:
         view = self._view()
         if view.entry is not None:
             return "live"
-        return str(view.job.state) if view.job is not None else "unknown"
+        if view.job is None or is_refused_to_another(self._resources, self._asked, view):
+            return "unknown"
+        return str(view.job.state)
 
     def done(self) -> bool:
         """Return whether ``result`` would answer at once, with a frame or an error."""

@@ -19,6 +19,7 @@ import pandas as pd
 import pytest
 
 import fstore
+import fstore.ticket
 from fstore import Request, VersionMismatch, asking, features, rawdata
 from fstore.features import Feature
 from tests.conftest import REPOSITORY, House, Servers, build_house
@@ -140,6 +141,18 @@ def test_a_batch_refuses_what_differs_and_computes_the_rest(house, new, old):
     assert all(found[id(request)].equals(RAW * 2) for request in wanted[3:])
 
 
+def test_of_one_key_in_one_batch_only_the_refused_source_is_refused(house, new, old):
+    """A notebook may hold a function before and after its edit."""
+    config = case()
+    wanted = [Request("BOTH", RAW, config, feature) for feature in (new["scaled"], old["scaled"], new["scaled"])]
+
+    answers = house.store.get_or_compute_many(wanted, timeout=40, errors="return")
+    found = {id(request): answer for request, answer in answers}
+
+    assert [isinstance(found[id(request)], VersionMismatch) for request in wanted] == [True, False, True]
+    assert found[id(wanted[1])].equals(RAW * 2)
+
+
 def test_a_ticket_tells_the_refusal(house, new):
     """``submit`` asks as ``get_or_compute`` does."""
     ticket = house.store.submit("SUBMIT", RAW, case(), new["scaled"])
@@ -208,6 +221,9 @@ def test_a_submit_and_a_plain_client_are_not_told_of_it_either(house, new, old):
         with pytest.raises(VersionMismatch):
             house.store.get_or_compute("FREE", source, config, new["scaled"], timeout=30)
 
+    resources = house.store.resources
+    before = fstore.ticket.Ticket(resources, asking.ask(resources, "FREE", source, first, old["scaled"]))
+    assert (before.status(), before.done(), before.exception()) == ("unknown", False, None)
     ticket = house.store.submit("FREE", source, first, old["scaled"])
     eventually(lambda: ticket.status() == "live", seconds=20, what="the ticket's result")
     answer = client(

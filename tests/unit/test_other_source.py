@@ -121,16 +121,37 @@ def test_a_worker_may_accept_other_source_and_logs_it_once(caplog: pytest.LogCap
     assert len(caplog.records) == 1
 
 
-def test_a_worker_that_cannot_read_its_source_computes_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
-    """There is nothing to compare; the version has to do."""
-    worker_runs("")
+@pytest.mark.parametrize(
+    ("worker", "fields", "reason"),
+    [
+        ("", {}, "cannot be read by this worker"),
+        (OLD, {"source_digest": None, "source_format": None}, "cannot be read by the caller"),
+        (OLD, {"source_format": "fstore-source-of-another-release"}, "digested in another way"),
+    ],
+)
+def test_what_cannot_be_compared_is_computed_and_said_once(
+    worker: str, fields: dict[str, Any], reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """There is nothing to compare, the version has to do."""
+    worker_runs(worker)
 
     with caplog.at_level(logging.WARNING, "fstore.planning"):
-        plan(asked())
-        plan(asked())
+        plan(asked(**fields))
+        plan(asked(**fields))
 
     (record,) = caplog.records
-    assert "cannot be read" in record.getMessage()
+    assert reason in record.getMessage()
+
+
+def test_nothing_is_said_of_plain_clients_and_of_the_same_source(caplog: pytest.LogCaptureFixture) -> None:
+    """The one runs nothing, the other runs this."""
+    worker_runs(OLD)
+
+    with caplog.at_level(logging.WARNING, "fstore.planning"):
+        plan(asked(source_digest=None, source_format=None, input=None))
+        plan(asked(source_digest=OLD))
+
+    assert not caplog.records
 
 
 def test_another_input_is_refused_even_where_no_source_can_be_read() -> None:
