@@ -86,21 +86,15 @@ class FeatureNotRegistered(FeatureStoreError):
 class VersionMismatch(FeatureStoreError):
     """The worker's code for a feature is not the trainer's; deploy the same version to both.
 
-    Where both versions are equal the source is not: the codes tell what is known of
-    either side's (``source_digest``, ``source_time`` in seconds since 1970, ``input``).
+    Where both versions are equal the source is not: ``codes`` are what is known of the
+    caller's and of the worker's (``source_digest``, ``source_time`` in seconds since
+    1970, ``input``), kept as ``asked_code`` and ``found_code``.
     """
 
-    def __init__(
-        self,
-        feature: str,
-        asked: str,
-        found: str,
-        asked_code: Mapping[str, Any] = {},
-        found_code: Mapping[str, Any] = {},
-    ) -> None:
-        codes = [dict(asked_code), dict(found_code)]
-        super().__init__(feature, asked, found, *(codes if any(codes) else ()))
-        self.feature, self.asked, self.found, self.asked_code, self.found_code = feature, asked, found, *codes
+    def __init__(self, feature: str, asked: str, found: str, *codes: Mapping[str, Any]) -> None:
+        super().__init__(feature, asked, found, *codes)
+        self.feature, self.asked, self.found = feature, asked, found
+        self.asked_code, self.found_code = codes if len(codes) == 2 else ({}, {})
 
     def __str__(self) -> str:
         name, ages = f"feature {self.feature!r}", _ages(self.found_code, self.asked_code)
