@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import linecache
+import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, lru_cache
@@ -16,6 +17,8 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from fstore.registry.feature_names import plain_function
+
+log = logging.getLogger("fstore.imports")
 
 MOST_MODULES = 200
 _OWN = "fstore"  # recorded by the name it is imported by
@@ -42,7 +45,11 @@ def imported_libraries(func: Callable[..., Any]) -> Mapping[str, str]:
     loaded; what a library imports itself does not.
     """
     function = plain_function(func)
-    return _libraries_of(function) if function is not None else {}
+    try:
+        return _libraries_of(function) if function is not None else {}
+    except Exception as error:  # a computed result is not lost to an environment whose records are broken
+        log.warning("cannot tell which libraries %r imports: %s: %s", func, type(error).__name__, error)
+        return {}
 
 
 def version_here(name: str) -> str | None:

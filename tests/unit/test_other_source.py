@@ -378,3 +378,15 @@ def test_no_library_is_looked_up_twice(package: Any, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(imports, "version_here", pytest.fail)
 
     imported_libraries(package.feature)
+
+
+def test_broken_records_of_an_environment_cost_no_result(package: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody can tell is left out of the entry."""
+
+    def broken(name: str) -> str:
+        raise OSError("too many open files")
+
+    imports._distributions.cache_clear()
+    monkeypatch.setattr(imports, "version", broken)
+
+    assert imported_libraries(package.feature) == {}
