@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fstore.content.columns import rows_alone
 from fstore.errors import StorageFull, StorageUnavailable
 from fstore.hashing import hasher_for
 
@@ -47,8 +48,22 @@ def arrow_bytes(table: pa.Table) -> pa.Buffer:
     """Return a table as the bytes of an Arrow file of one batch."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
+        if table.num_rows and table.num_columns:
+            writer.write_table(table)
+        else:
+            writer.write_batch(_whole(table))
     return sink.getvalue()
+
+
+def _whole(table: pa.Table) -> pa.RecordBatch:
+    """Return a table without rows or without columns as the batch that ``write_table`` would leave out.
+
+    The dictionaries travel with the one, the number of rows with the other.
+    """
+    if table.num_columns:
+        columns = [column.chunk(0) if column.num_chunks else pa.nulls(0, column.type) for column in table.columns]
+        return pa.RecordBatch.from_arrays(columns, schema=table.schema)
+    return rows_alone(table.num_rows, table.schema.metadata or {})
 
 
 def _encode(table: pa.Table, sink: Any, **compression: Any) -> None:

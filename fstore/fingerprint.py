@@ -25,17 +25,20 @@ feature function will see, so:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.dataset as ds
 
 from fstore.content import parquet_source as sources
 from fstore.content.dtypes import restore
 from fstore.content.footer import footer_of, table_footer
+from fstore.content.one_form import dataset_of_source, dataset_of_table, table_in_form
 from fstore.content.pandas_frames import columns_of, table_of
 from fstore.content.parquet_source import SourceStamp, read_table
 from fstore.content.seal import read_seal
@@ -53,6 +56,7 @@ __all__ = [
     "content_digest",
     "identify",
     "read_table",
+    "to_dataset",
     "to_frame",
     "to_table",
 ]
@@ -118,10 +122,26 @@ def content_digest(raw: object, *, progress: Progress | None = None) -> str:
 
 
 def to_table(raw: object) -> pa.Table:
-    """Convert in-memory raw data to the table that stands for them: same fingerprint, and ``to_frame`` restores them.
+    """Convert raw data to the one table that stands for all with their fingerprint; ``to_frame`` restores them.
 
     A ``ParquetSource`` is read whole.
     """
+    with _typed_refusals():
+        return table_in_form(_as_table(raw))
+
+
+def to_frame(table: pa.Table) -> pd.DataFrame:
+    """Convert a table to the frame it stands for, with the dtypes ``table.to_pandas()`` alone would lose."""
+    return restore(table)
+
+
+def to_dataset(raw: object) -> ds.Dataset:
+    """Give raw data as a dataset; a ``ParquetSource`` is read when the dataset is, and not before."""
+    with _typed_refusals():
+        return dataset_of_source(raw) if isinstance(raw, ParquetSource) else dataset_of_table(_as_table(raw))
+
+
+def _as_table(raw: object) -> pa.Table:
     if isinstance(raw, ParquetSource):
         return read_table(raw)
     if isinstance(raw, pd.DataFrame):
@@ -133,16 +153,17 @@ def to_table(raw: object) -> pa.Table:
     return _reader(raw).read_all()
 
 
-def to_frame(table: pa.Table) -> pd.DataFrame:
-    """Convert a table to the frame it stands for, with the dtypes ``table.to_pandas()`` alone would lose."""
-    return restore(table)
+@contextmanager
+def _typed_refusals() -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, NotImplementedError, TypeError, ValueError) as exc:
+        raise UnhashableInput("raw_data", f"Arrow cannot read all of it ({exc}); convert it to plain columns") from exc
 
 
 def _scan(raw: object, progress: Progress | None) -> tuple[str, int]:
-    try:
+    with _typed_refusals():
         return _digest_and_size(raw, progress)
-    except (pa.ArrowException, NotImplementedError) as exc:
-        raise UnhashableInput("raw_data", f"Arrow cannot read all of it ({exc}); convert it to plain columns") from exc
 
 
 def _digest_and_size(raw: object, progress: Progress | None) -> tuple[str, int]:
@@ -186,7 +207,7 @@ def _identify_source(
     source: ParquetSource, threshold_bytes: int, memo: SourceMemo | None, progress: Progress | None
 ) -> Identified:
     files = sources.files_of(source)
-    if len(files) == 1 and (found := read_seal(files[0])):
+    if len(files) == 1 and (found := read_seal(files[0])) and found.root is not None:
         return _identified(found.root, Origin.FOOTER, found.data_bytes, threshold_bytes)
     started_ns = sources.now_ns()
     before = sources.stamp(source)

@@ -54,7 +54,7 @@ class Fingerprint:
     method: HashMethod
     digest: str
 
-    FORMAT = "b3m1"
+    FORMAT = "b3m2"
 
     def __str__(self) -> str:
         space = f"{self.FORMAT}-tail" if self.method is HashMethod.TAIL else self.FORMAT

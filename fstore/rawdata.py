@@ -6,10 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 
-from fstore import fingerprint, results
-from fstore.content.parquet_source import files_of, schema_of_source
+from fstore import fingerprint
 from fstore.errors import SourceChanged, SourceNotAllowed, StorageUnavailable
 from fstore.files import Files
 from fstore.messages import RawReference
@@ -37,7 +35,7 @@ def read(reference: RawReference, files: Files, settings: Settings, expected: Fi
     if reference.kind != "staged" and wanted == "dataset":
         source = _source(reference, files, settings)
         _check(reference.path, source, expected)
-        return _dataset(source)
+        return fingerprint.to_dataset(source)
     return _as_wanted(_read_table(reference, files, settings, expected), wanted)
 
 
@@ -71,9 +69,7 @@ def convert(raw: object, *, wanted: str) -> Any:
     The very same conversion, so that a function cannot tell where it runs: an index
     ``freq``, which no key commits to, is not passed on.
     """
-    if isinstance(raw, ParquetSource) and wanted == "dataset":
-        return _dataset(raw)
-    return _as_wanted(fingerprint.to_table(raw), wanted)
+    return _as_wanted(raw, wanted)
 
 
 def allowed_path(path: str, files: Files, settings: Settings) -> Path:
@@ -121,12 +117,9 @@ def _check(path: str, raw: object, expected: Fingerprint) -> None:
         raise SourceChanged(path, "its content is not what was fingerprinted; ask again with the present data")
 
 
-def _dataset(source: ParquetSource) -> ds.Dataset:
-    # The schema is the one the fingerprint was taken under: Parquet alone forgets some types.
-    return ds.dataset([str(path) for path in files_of(source)], format="parquet", schema=schema_of_source(source))
-
-
-def _as_wanted(table: pa.Table, wanted: str) -> Any:
-    if wanted == "pandas":
-        return results.decode(table)
-    return table if wanted == "arrow" else ds.dataset(table)
+def _as_wanted(raw: object, wanted: str) -> Any:
+    """Give data in the one form that all data of their fingerprint have, so that a function sees nothing that no key commits to."""
+    if wanted == "dataset":
+        return fingerprint.to_dataset(raw)
+    table = fingerprint.to_table(raw)
+    return fingerprint.to_frame(table) if wanted == "pandas" else table

@@ -13,7 +13,7 @@ GOLDEN = json.loads((Path(__file__).parent / "golden_fingerprints.json").read_te
 
 def test_digests_are_what_they_were() -> None:
     """No change of fstore, pandas or pyarrow changes a key; a new format needs a new name."""
-    assert Fingerprint.FORMAT == "b3m1"
+    assert Fingerprint.FORMAT == "b3m2"
     assert digests() == GOLDEN
 
 
