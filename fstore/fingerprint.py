@@ -38,8 +38,8 @@ import pyarrow.dataset as ds
 from fstore.content import parquet_source as sources
 from fstore.content.dtypes import restore
 from fstore.content.footer import footer_of, table_footer
-from fstore.content.one_form import dataset_of_source, dataset_of_table, table_in_form
-from fstore.content.pandas_frames import columns_of, table_of
+from fstore.content.one_form import dataset_of_source, dataset_of_table, table_in_form, table_of_frame
+from fstore.content.pandas_frames import columns_of
 from fstore.content.parquet_source import SourceStamp, read_table
 from fstore.content.seal import read_seal
 from fstore.content.streaming import ContentHasher
@@ -127,7 +127,7 @@ def to_table(raw: object) -> pa.Table:
     A ``ParquetSource`` is read whole.
     """
     with _typed_refusals():
-        return table_in_form(_as_table(raw))
+        return table_of_frame(raw) if isinstance(raw, pd.DataFrame) else table_in_form(_as_table(raw))
 
 
 def to_frame(table: pa.Table) -> pd.DataFrame:
@@ -138,14 +138,12 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
 def to_dataset(raw: object) -> ds.Dataset:
     """Give raw data as a dataset; a ``ParquetSource`` is read when the dataset is, and not before."""
     with _typed_refusals():
-        return dataset_of_source(raw) if isinstance(raw, ParquetSource) else dataset_of_table(_as_table(raw))
+        return dataset_of_source(raw) if isinstance(raw, ParquetSource) else dataset_of_table(to_table(raw))
 
 
 def _as_table(raw: object) -> pa.Table:
     if isinstance(raw, ParquetSource):
         return read_table(raw)
-    if isinstance(raw, pd.DataFrame):
-        return table_of(raw)
     if isinstance(raw, pa.Table):
         return raw
     if isinstance(raw, pa.RecordBatch):

@@ -123,10 +123,12 @@ def _described(frame: pd.DataFrame, parts: list[Part | Level]) -> tuple[pa.Schem
 def _memo_key(
     frame: pd.DataFrame, parts: list[Part | Level], shown: dict[str, Any], missing: list[str | None]
 ) -> str | None:
-    """Frames of one shape have one schema; categories and attrs are left to be looked at each time."""
-    if frame.attrs or any(isinstance(part.dtype, pd.CategoricalDtype) for part in parts):
+    """Frames of one shape have one schema; attrs, and categories that may be of any kind, are left to be looked at each time."""
+    categories = [part.dtype.categories for part in parts if isinstance(part.dtype, pd.CategoricalDtype)]
+    if frame.attrs or any(found.dtype == np.dtype(object) for found in categories):
         return None
-    return canonical_json([shown, missing, _is_range(frame)])
+    kinds = [[dtype_name(found.dtype), len(found) > 0] for found in categories]
+    return canonical_json([shown, missing, _is_range(frame), kinds])
 
 
 def _find_schema(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
@@ -19,6 +20,7 @@ import pyarrow.dataset as ds
 from fstore.content.columns import rows_alone, union_of_categories
 from fstore.content.description import describe, range_index, with_range
 from fstore.content.dtypes import without_notes
+from fstore.content.pandas_frames import table_of
 from fstore.content.parquet_source import files_of, row_count, schema_of_source
 from fstore.errors import UnhashableInput
 from fstore.model import ParquetSource
@@ -41,6 +43,15 @@ def table_in_form(table: pa.Table) -> pa.Table:
     if not columns:
         return pa.Table.from_batches([rows_alone(table.num_rows, form.metadata)])
     return pa.Table.from_arrays(columns, schema=form)
+
+
+def table_of_frame(frame: pd.DataFrame) -> pa.Table:
+    """Convert a frame to the one form."""
+    table = table_of(frame)
+    is_whole = table.num_rows <= STRETCH_ROWS and all(column.num_chunks == 1 for column in table.columns)
+    if is_whole and not any(map(pa.types.is_dictionary, table.schema.types)):
+        return table  # as most are; all else of the form is the doing of a frame's schema
+    return table_in_form(table)
 
 
 def dataset_of_table(table: pa.Table) -> ds.Dataset:

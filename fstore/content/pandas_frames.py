@@ -13,15 +13,14 @@ from fstore.content.canonical import BLOCK_ROWS
 from fstore.content.columns import ArrowColumn, Column, ConvertedColumn, NumpyColumn, object_strings, rows_alone
 from fstore.content.frame_parts import Level, Part, parts_of
 from fstore.content.frame_schema import schema_of
-from fstore.content.zones import with_plain_zones
+from fstore.content.zones import is_plain, with_plain_zones
 
 _NUMPY_KINDS = "biuf"
 
 
 def columns_of(frame: pd.DataFrame, schema: pa.Schema | None = None) -> tuple[pa.Schema, list[Column]]:
     """Return the schema, found here unless it is given, and the columns, then the index levels, in the order of its fields."""
-    frame = with_plain_zones(frame)
-    parts = parts_of(frame)
+    frame, parts = _settled(frame)
     schema = schema_of(frame, parts) if schema is None else schema
     rows = len(frame)
     return schema, [_column(part, kind, rows) for part, kind in zip(parts, schema.types, strict=True)]
@@ -29,8 +28,7 @@ def columns_of(frame: pd.DataFrame, schema: pa.Schema | None = None) -> tuple[pa
 
 def batches_of(frame: pd.DataFrame, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """Convert a frame of this schema block by block."""
-    frame = with_plain_zones(frame)
-    parts = parts_of(frame)
+    frame, parts = _settled(frame)
     known = [_categories(part, kind) for part, kind in zip(parts, schema.types, strict=True)]
     for start in range(0, len(frame) or 1, BLOCK_ROWS):
         stop = min(start + BLOCK_ROWS, len(frame))
@@ -43,13 +41,21 @@ def table_of(frame: pd.DataFrame) -> pa.Table:
 
     Unlike ``pa.Table.from_pandas`` this keeps NaN apart from null and keeps NaN bits.
     """
-    frame = with_plain_zones(frame)
-    parts = parts_of(frame)
+    frame, parts = _settled(frame)
     schema = schema_of(frame, parts)
     arrays = [_arrow(part, field.type, len(frame)) for part, field in zip(parts, schema, strict=True)]
     if not arrays:
         return pa.Table.from_batches([rows_alone(len(frame), schema.metadata)])
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _settled(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Part | Level]]:
+    """Return the parts of a frame, and itself, with zones that Arrow keeps."""
+    parts = parts_of(frame)
+    if all(is_plain(part.dtype) for part in parts):
+        return frame, parts
+    frame = with_plain_zones(frame)
+    return frame, parts_of(frame)
 
 
 def _column(part: Part | Level, kind: pa.DataType, rows: int) -> Column:

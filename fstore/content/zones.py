@@ -36,6 +36,14 @@ def zone_name(zone: tzinfo) -> str | None:
     return None
 
 
+def is_plain(dtype: object) -> bool:
+    """Has this dtype no zone, or one that stays as it is; told in little time."""
+    if type(dtype) is not pd.DatetimeTZDtype:
+        return True
+    zone: Any = dtype.tz
+    return zone is UTC or (type(zone) is ZoneInfo and zone is _known(zone.key))
+
+
 def with_plain_zones(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the frame with Python's own zones for those of other libraries; raises ``UnhashableInput`` for one without a name."""
     index = frame.index
