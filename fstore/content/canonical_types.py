@@ -62,6 +62,21 @@ def plain_storage(array: pa.Array) -> pa.Array:
     return array
 
 
+def without_list_views(array: pa.Array) -> pa.Array:
+    """Make lists of list views at any depth; Arrow's own cast takes the offsets under nulls for offsets of a list."""
+    kind = array.type
+    if "list_view" not in str(kind):
+        return array
+    if pa.types.is_struct(kind):
+        children = [without_list_views(child) for child in array.flatten()]
+        return pa.StructArray.from_arrays(children, [field.name for field in kind], mask=array.is_null())
+    if pa.types.is_map(kind) or not is_listlike(kind):
+        raise NotImplementedError(f"list views within {kind}")
+    lengths = pc.fill_null(pc.list_value_length(array), 0).cast(pa.int64())
+    offsets = pa.concat_arrays([pa.array([0], pa.int64()), pc.cumulative_sum(lengths)])
+    return pa.LargeListArray.from_arrays(offsets, without_list_views(array.flatten()), mask=array.is_null())
+
+
 def byte_width(kind: pa.DataType) -> int:
     """Bytes of one value of a fixed-width type."""
     bits = int(kind.bit_width)
@@ -111,7 +126,8 @@ def readable(kind: pa.DataType) -> pa.DataType:
         return readable(kind.value_type)
     if pa.types.is_dictionary(kind) and kind.value_type in (pa.string_view(), pa.binary_view()):
         return pa.dictionary(kind.index_type, form_of_type(kind.value_type), ordered=kind.ordered)
-    return kind
+    is_nested = pa.types.is_nested(kind) and not isinstance(kind, pa.BaseExtensionType)
+    return form_of_type(kind) if is_nested and "view" in str(kind) else kind
 
 
 def _is_binary(kind: pa.DataType) -> bool:

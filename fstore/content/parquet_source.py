@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from blake3 import blake3
 
 from fstore.content.canonical import BLOCK_ROWS
+from fstore.content.canonical_types import without_list_views
 from fstore.content.columns import union_of_categories
 from fstore.content.description import FRAME_METADATA, describe
 from fstore.content.parquet_limits import check_tail, open_bounded, out_of_memory
@@ -182,7 +183,10 @@ def _as(schema: pa.Schema, batch: pa.RecordBatch) -> pa.RecordBatch:
     """Give a batch the types of the source's first file, of which it may have a variant (large strings, say)."""
     wanted = pa.schema([schema.field(name) for name in batch.schema.names], metadata=schema.metadata)
     same = batch.schema.types == wanted.types
-    return batch.replace_schema_metadata(wanted.metadata) if same else batch.cast(wanted)
+    if same:
+        return batch.replace_schema_metadata(wanted.metadata)
+    columns = [without_list_views(column).cast(kind) for column, kind in zip(batch.columns, wanted.types, strict=True)]
+    return pa.RecordBatch.from_arrays(columns, schema=wanted)
 
 
 def _intention(file: Path, opened: pq.ParquetFile) -> Intention:
