@@ -3,8 +3,11 @@
 The digest is the BLAKE3 root of the footer (``fstore.content.footer``), which holds a digest
 of every (column, block of rows) over canonical value streams (``fstore.content.canonical``)
 and a description of the schema (``fstore.content.description``). What is hashed is what a
-feature function will see, so:
+feature function will see, and what it will see is one form (``fstore.content.one_form``):
 
+- All raw data of one digest become the same table, whatever they came in: frame, table,
+  stream, Parquet file of anybody, staged copy. What a function could tell apart is
+  counted, written in one way, or refused; ``docs/design.md`` has the list.
 - A frame, the table ``to_table`` makes of it and the Parquet file ``ingest`` makes of
   it share one digest. So do a table without pandas metadata and the frame with a
   default RangeIndex that ``to_pandas`` makes of it, provided no value changes on the
@@ -13,14 +16,14 @@ feature function will see, so:
   into null, so such a file differs from the frame it came from; an ingested one does not.
 - dtypes count: ``int64`` and ``Int64``, ``object`` and ``str``, nanoseconds and
   microseconds, a RangeIndex and the integers it stands for are all different.
-- Categories count as a set, used or not, and in their order if the dtype is ordered.
-- Not counted: chunking, offsets, bytes under nulls, order of an unordered dictionary,
-  width of string offsets, index ``freq``, nullability flags, schema metadata other
-  than pandas', library versions, file layout. What is not counted is not passed on
-  either, where it can be left out.
+- Categories count, used or not, and always in their order: codes show it.
+- Neither counted nor passed on: chunks, offsets, views, widths of offsets and codes,
+  index ``freq``, nullability flags, schema metadata other than pandas', versions of
+  libraries, unused levels, file layout.
 - Refused with ``UnhashableInput``: objects that are not strings, sparse and complex
   columns, duplicate labels, labels that are neither str, int nor tuples, unknown
-  extension types, unions, categories that Arrow does not restore, ``attrs`` that are not JSON.
+  extension types, unions, categories that Arrow does not restore, ``attrs`` that are
+  not JSON, zones that their name does not stand for.
 """
 
 from __future__ import annotations

@@ -19,6 +19,8 @@ import pyarrow as pa
 
 from fstore.errors import UnhashableInput
 
+_LAST_OF_PYTZ = pd.Timestamp("2037-01-01", tz="UTC")
+
 
 def zone_name(zone: tzinfo) -> str | None:
     """Return the text that stands for exactly this zone, or None if there is none."""
@@ -49,32 +51,31 @@ def with_plain_zones(frame: pd.DataFrame) -> pd.DataFrame:
     index = frame.index
     if isinstance(index, pd.MultiIndex):
         for at, (level, name) in enumerate(zip(index.levels, index.names, strict=True)):
-            zone = getattr(level.dtype, "tz", None)
-            if zone is not None and (plain := _plain(zone, f"index level {name!r}")) is not zone:
-                zoned: Any = pd.DatetimeIndex(level).tz_convert(plain)
+            if not is_plain(level.dtype):
+                zoned: Any = _rezoned(pd.DatetimeIndex(level), f"index level {name!r}")
                 index = index.set_levels([zoned], level=[at])
         frame = frame if index is frame.index else frame.set_axis(index)
-    elif isinstance(index, pd.DatetimeIndex) and index.tz is not None:
-        plain = _plain(index.tz, f"index {index.name!r}")
-        if plain is not index.tz:
-            frame = frame.set_axis(index.tz_convert(plain))
+    elif isinstance(index, pd.DatetimeIndex) and not is_plain(index.dtype):
+        frame = frame.set_axis(_rezoned(index, f"index {index.name!r}"))
     for at, dtype in enumerate(frame.dtypes.tolist()):
-        if type(dtype) is not pd.DatetimeTZDtype:
-            continue
-        label = repr(frame.columns[at])
-        if (plain := _plain(dtype.tz, label)) is not dtype.tz:
+        if not is_plain(dtype):
             frame = frame.copy(deep=False)
-            frame.isetitem(at, frame.iloc[:, at].dt.tz_convert(plain))
+            frame.isetitem(at, _rezoned(pd.DatetimeIndex(frame.iloc[:, at]), repr(frame.columns[at])).array)
     return frame
 
 
-def _plain(zone: Any, where: str) -> Any:
-    if zone is UTC or (type(zone) is ZoneInfo and zone is _known(zone.key)):
-        return zone
+def _rezoned(times: pd.DatetimeIndex, where: str) -> pd.DatetimeIndex:
+    zone: Any = times.tz
     name = zone_name(zone)
     if name is None:
         raise UnhashableInput(where, _advice(zone))
-    return UTC if name == "UTC" else zone if type(zone) in (ZoneInfo, timezone) else pa.lib.string_to_tzinfo(name)
+    if hasattr(zone, "_utc_transition_times") and (times > _LAST_OF_PYTZ).any():
+        raise UnhashableInput(
+            where, f"pytz knows no summer time after 2037; use .tz_convert(zoneinfo.ZoneInfo({name!r})), which does"
+        )
+    if type(zone) in (ZoneInfo, timezone) and name != "UTC":
+        return times
+    return times.tz_convert(UTC if name == "UTC" else pa.lib.string_to_tzinfo(name))
 
 
 def _advice(zone: object) -> str:

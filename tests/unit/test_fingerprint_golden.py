@@ -1,4 +1,8 @@
-"""The format of fingerprints is frozen: what an entry was stored under must be found again."""
+"""The format of fingerprints is frozen: what an entry was stored under must be found again.
+
+The digests were replaced on purpose with the format ``b3m2``, which counts the order of
+categories and describes what functions are shown in one form.
+"""
 
 from __future__ import annotations
 

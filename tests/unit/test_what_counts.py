@@ -340,6 +340,17 @@ def test_a_fixed_offset_keeps_its_hours(tmp_path: Path) -> None:
     assert hours(seen(frame, tmp_path))[0] == [9]
 
 
+def test_times_that_pytz_does_not_know_are_refused() -> None:
+    """After 2037 its zones have no summer time, and Python's have one."""
+    near, far = (
+        indexed(pd.DatetimeIndex([f"{year}-07-01"], tz=pytz.timezone("Europe/Paris"))) for year in (2036, 2040)
+    )
+
+    content_digest(near)
+    with pytest.raises(UnhashableInput, match="2037"):
+        content_digest(far)
+
+
 REFUSED: dict[str, tuple[pd.DataFrame, str, str]] = {
     "index called 0": (indexed(pd.Index([1, 2], name=0)), "index name 0", "rename_axis"),
     "mixed labels": (labelled(["a", 1]), "labels", "columns.astype(str)"),
