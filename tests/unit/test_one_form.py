@@ -158,6 +158,18 @@ def test_metadata_of_other_writers_are_written_anew() -> None:
     assert b"creator" not in to_table(table).schema.metadata[b"pandas"]
 
 
+@pytest.mark.parametrize("dtype", ["str", "string", "string[python]", "Int64"])
+def test_dtypes_that_a_foreign_file_names_are_kept(dtype: str, tmp_path: Path) -> None:
+    """What pandas wrote without a note of fstore's comes back as that dtype."""
+    frame = pd.DataFrame({"x": pd.array([1, None, 2], dtype="Int64").astype(dtype)})
+    frame.to_parquet(tmp_path / "x.parquet")
+    source = ParquetSource(tmp_path / "x.parquet")
+
+    found = to_frame(to_table(source))
+    assert found.dtypes.tolist() == frame.dtypes.tolist()
+    assert content_digest(source) == content_digest(found)
+
+
 def test_rows_lie_in_stretches_of_one_length(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """However they were cut before."""
     monkeypatch.setattr(one_form, "STRETCH_ROWS", 4)

@@ -114,6 +114,12 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def usual(texts: Path) -> dict[str, Any]:
+    """Look at them where no option was set."""
+    return looked_at(texts)
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize(
     ("setting", "value"),
@@ -123,9 +129,11 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("future.distinguish_nan_and_na", "True"),
     ],
 )
-def test_options_of_pandas_change_nothing(texts: Path, setting: str, value: str, when: str) -> None:
+def test_options_of_pandas_change_nothing(
+    texts: Path, usual: dict[str, Any], setting: str, value: str, when: str
+) -> None:
     """Set before fstore is imported or after: every digest, dtype, label and missing value is the same."""
-    assert looked_at(texts, setting, value, when) == looked_at(texts)
+    assert looked_at(texts, setting, value, when) == usual
 
 
 @pytest.mark.parametrize("place", ["column", "index", "level"])
