@@ -158,7 +158,7 @@ def test_metadata_of_other_writers_are_written_anew() -> None:
     assert b"creator" not in to_table(table).schema.metadata[b"pandas"]
 
 
-@pytest.mark.parametrize("dtype", ["str", "string", "string[python]", "Int64"])
+@pytest.mark.parametrize("dtype", ["str", "string", "Int64"])
 def test_dtypes_that_a_foreign_file_names_are_kept(dtype: str, tmp_path: Path) -> None:
     """What pandas wrote without a note of fstore's comes back as that dtype."""
     frame = pd.DataFrame({"x": pd.array([1, None, 2], dtype="Int64").astype(dtype)})
