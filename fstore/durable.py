@@ -47,8 +47,16 @@ def arrow_bytes(table: pa.Table) -> pa.Buffer:
     """Return a table as the bytes of an Arrow file of one batch."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
+        if table.num_rows:
+            writer.write_table(table)
+        else:  # a batch of no rows, which keeps the categories
+            writer.write_batch(_no_rows(table))
     return sink.getvalue()
+
+
+def _no_rows(table: pa.Table) -> pa.RecordBatch:
+    empty = [column.chunk(0) if column.num_chunks else pa.nulls(0, column.type) for column in table.columns]
+    return pa.RecordBatch.from_arrays(empty, schema=table.schema)
 
 
 def _encode(table: pa.Table, sink: Any, **compression: Any) -> None:

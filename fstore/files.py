@@ -26,6 +26,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fstore.content.stored_tables import UnstorableResult, meant_form, stored_form
 from fstore.durable import (
     make_folder,
     read_whole,
@@ -110,7 +111,7 @@ class Files:
         with translated(folder):
             make_folder(folder)
             try:
-                write_parquet(table, temporary)
+                _write_result(table, temporary)
                 digest, size = seal(temporary)
                 temporary.rename(final)
             except BaseException:
@@ -124,8 +125,8 @@ class Files:
         data = self.read_bytes(locator)
         try:
             # ParquetFile rather than read_table: the same reader without the data set machinery, at half the time.
-            table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=len(data) > _PARALLEL_FROM)
-        except (pa.ArrowException, OSError, ValueError) as error:
+            table = meant_form(pq.ParquetFile(pa.BufferReader(data)).read(use_threads=len(data) > _PARALLEL_FROM))
+        except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, NotImplementedError) as error:
             raise EntryCorrupt(locator.key, locator.path, f"unreadable: {error}") from error
         if table.num_rows != locator.rows:
             raise EntryCorrupt(locator.key, locator.path, f"rows: {table.num_rows} instead of {locator.rows}")
@@ -202,7 +203,7 @@ class Files:
         with translated(final.parent):
             final.parent.mkdir(parents=True, exist_ok=True)
             try:
-                write_parquet(table, temporary)
+                _write_result(table, temporary)
                 temporary.rename(final)
             except BaseException:
                 temporary.unlink(missing_ok=True)
@@ -215,8 +216,9 @@ class Files:
         if resolved.parent != (self.root / "staging" / "results").resolve():
             raise InvalidRequest("staged_path", "is not a staged result")
         try:
-            return pq.read_table(str(resolved), page_checksum_verification=True)
-        except (pa.ArrowException, OSError, ValueError) as error:
+            with pq.ParquetFile(str(resolved), page_checksum_verification=True) as file:
+                return meant_form(file.read())
+        except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, NotImplementedError) as error:
             raise InvalidRequest("staged_path", f"cannot be read: {error}") from error
 
     def discard(self, path: str) -> None:
@@ -253,3 +255,13 @@ class Files:
 
 def _staged_raw(digest: str) -> str:
     return f"staging/raw/{digest[:2]}/{digest}.arrow"
+
+
+def _write_result(table: pa.Table, path: Path) -> None:
+    """Write a result in the form that Parquet holds; raises ``UnstorableResult`` where it has none."""
+    try:
+        write_parquet(stored_form(table), path)
+    except MemoryError:
+        raise
+    except (pa.ArrowException, ValueError, KeyError, NotImplementedError) as error:
+        raise UnstorableResult(f"Parquet cannot hold what the feature function returned: {error}") from error

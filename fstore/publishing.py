@@ -12,7 +12,7 @@ from importlib.metadata import version
 import pyarrow as pa
 
 from fstore import results
-from fstore.errors import BrokerUnavailable, NotPermitted
+from fstore.errors import BrokerUnavailable, EntryCorrupt, NotPermitted
 from fstore.files import Stored
 from fstore.messages import ComputeRequest
 from fstore.model import Claim, HashMethod, KeyParts, Locator, NewEntry
@@ -52,11 +52,23 @@ def write_result(
     stored = resources.files.publish(key, table)
     try:
         found = Locator(key, stored.path, table.num_rows, stored.file_size_bytes, stored.content_digest)
-        results.check_faithful(result, resources.files.read(found))
+        results.check_faithful(result, _read_back(resources, found))
     except BaseException:
         resources.files.discard(stored.path)
         raise
     return Offer(new_entry(request, source_digest, table, stored, seconds), claim)
+
+
+def _read_back(resources: Resources, found: Locator) -> pa.Table:
+    try:
+        return resources.files.read(found)
+    except EntryCorrupt as error:
+        if error.fault.startswith("unreadable"):  # its bytes are those that were written
+            raise results.UnstorableResult(
+                f"what the feature function returned cannot be read back from Parquet ({error.fault}); "
+                "convert its columns to plain dtypes"
+            ) from error
+        raise
 
 
 def insert(resources: Resources, offers: Sequence[Offer]) -> dict[str, Locator | None]:

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from fstore import fingerprint, results
+from fstore import fingerprint
 from fstore.content.parquet_source import files_of, schema_of_source
 from fstore.errors import SourceChanged, SourceNotAllowed, StorageUnavailable
 from fstore.files import Files
@@ -128,5 +128,5 @@ def _dataset(source: ParquetSource) -> ds.Dataset:
 
 def _as_wanted(table: pa.Table, wanted: str) -> Any:
     if wanted == "pandas":
-        return results.decode(table)
+        return fingerprint.to_frame(table)  # what results carry besides, no fingerprint covers
     return table if wanted == "arrow" else ds.dataset(table)
