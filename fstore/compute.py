@@ -15,7 +15,7 @@ from fstore.lease import lease
 from fstore.messages import ComputeRequest, PublishRequest
 from fstore.model import Claim, KeyParts, Locator, Status
 from fstore.planning import Work, plan
-from fstore.publishing import Offer, announce, insert, new_entry, publish_result
+from fstore.publishing import announce, insert, publish_result, write_result
 from fstore.resources import Resources
 
 Phase = Callable[[str], None]
@@ -89,9 +89,8 @@ def publish_staged(resources: Resources, request: PublishRequest) -> Outcome:
     if keys.key_of(parts) != request.key:
         raise InvalidRequest("key", "is not the key of the other fields")
     table = resources.files.read_staged_result(request.staged_path)
-    stored = resources.files.publish(request.key, table)
-    entry = new_entry(compute_request, request.source_digest, table, stored, request.compute_seconds)
-    found = insert(resources, [Offer(entry, claim)])[request.key]
+    offer = write_result(resources, compute_request, request.source_digest, claim, table, request.compute_seconds)
+    found = insert(resources, [offer])[request.key]
     resources.files.discard(request.staged_path)
     return Outcome(request.key, Status.COMPUTED if found else Status.COALESCED, found, time.monotonic() - began)
 

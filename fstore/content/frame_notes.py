@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Hashable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,22 +24,30 @@ from fstore.content.python_values import from_json
 FRAME_KEY = b"fstore.frame"
 FREQUENCY_KEY = b"fstore.index_freq"
 
+_REMEMBERED_BYTES = 8 << 10
+
 Notes = dict[str, Any]
 
 
 def table_to_frame(table: pa.Table) -> pd.DataFrame:
-    """Make the frame again that ``frame_to_table`` was given, or what a table without notes stands for."""
+    """Make the frame again that ``plain_frames.frame_to_table`` was given, or what a table without notes stands for."""
     metadata = table.schema.metadata or {}
-    notes: Notes = json.loads(metadata[FRAME_KEY]) if FRAME_KEY in metadata else {}
-    frame = fingerprint.to_frame(_without_cells(table, notes) if notes else table)
-    return with_notes(frame, table, notes)
+    notes = _notes_in(metadata)
+    return _noted(fingerprint.to_frame(_without_cells(table, notes)), table, metadata, notes)
 
 
-def with_notes(frame: pd.DataFrame, table: pa.Table, notes: Notes | None = None) -> pd.DataFrame:
-    """Give a frame that was made of the table's values all that the notes say."""
+def with_simple_notes(frame: pd.DataFrame, table: pa.Table) -> pd.DataFrame:
+    """Give a frame over the table's own memory what ``has_simple_notes`` let through."""
     metadata = table.schema.metadata or {}
-    if notes is None:
-        notes = json.loads(metadata[FRAME_KEY]) if FRAME_KEY in metadata else {}
+    return _noted(frame, table, metadata, _notes_in(metadata))
+
+
+def has_simple_notes(table: pa.Table) -> bool:
+    """Tell whether the notes, if any, speak of labels that are a range and of nothing else."""
+    return set(_notes_in(table.schema.metadata or {})) <= {"range"}
+
+
+def _noted(frame: pd.DataFrame, table: pa.Table, metadata: dict[bytes, bytes], notes: Notes) -> pd.DataFrame:
     if notes:
         frame = _apply(frame, table, notes)
     if name := metadata.get(FREQUENCY_KEY):
@@ -48,10 +57,17 @@ def with_notes(frame: pd.DataFrame, table: pa.Table, notes: Notes | None = None)
     return frame
 
 
-def has_simple_notes(table: pa.Table) -> bool:
-    """Tell whether the notes, if any, speak of labels that are a range and of nothing else."""
-    said = (table.schema.metadata or {}).get(FRAME_KEY)
-    return said is None or set(json.loads(said)) <= {"range"}
+def _notes_in(metadata: dict[bytes, bytes]) -> Notes:
+    text = metadata.get(FRAME_KEY)
+    if text is None:
+        return {}
+    return _remembered(text) if len(text) <= _REMEMBERED_BYTES else _remembered.__wrapped__(text)
+
+
+@lru_cache(maxsize=256)
+def _remembered(text: bytes) -> Notes:
+    found: Notes = json.loads(text)  # read by everybody, changed by nobody
+    return found
 
 
 def _apply(frame: pd.DataFrame, table: pa.Table, notes: Notes) -> pd.DataFrame:
@@ -102,6 +118,8 @@ def _restored(values: Any, note: Notes, table: pa.Table, at: int) -> Any:
 
 def _without_cells(table: pa.Table, notes: Notes) -> pa.Table:
     """Leave out what is converted by notes; Arrow might not even be able to."""
+    if not ("columns" in notes or "index" in notes):
+        return table
     width = table.num_columns - _level_count(table)
     positions = [int(at) for at, note in notes.get("columns", {}).items() if "missing" in note]
     positions += [width + int(at) for at, note in notes.get("index", {}).items() if "missing" in note]

@@ -17,9 +17,16 @@ import pyarrow as pa
 
 from fstore.content.canonical import BLOCK_ROWS
 from fstore.content.columns import ArrowColumn
-from fstore.content.dtypes import dtype_name
 from fstore.content.python_values import same, same_zone
 
+# Types of which Arrow's own ``equals`` tells all; it takes no NaN for another, and 0.0 for -0.0.
+_EXACT = {
+    kind.id
+    for kind in (
+        *(pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64()),
+        *(pa.bool_(), pa.string(), pa.large_string(), pa.string_view(), pa.date32(), pa.timestamp("s")),
+    )
+}
 _FIELD_ID = b"PARQUET:field_id"  # a reader's addition
 
 
@@ -61,18 +68,23 @@ def table_difference(one: pa.Table, other: pa.Table) -> str | None:
         return f"its shape {one.shape}"
     if (one.schema.metadata or {}) != (other.schema.metadata or {}):
         return "the metadata of its schema"
-    for mine, again, column, back in zip(one.schema, other.schema, one.columns, other.columns, strict=True):
+    columns = zip(one.schema, other.schema, one.columns, other.columns, strict=True)
+    faults = (_column_difference(*both) for both in columns)
+    return next((fault for fault in faults if fault), None)
+
+
+def _column_difference(mine: pa.Field, again: pa.Field, column: pa.ChunkedArray, back: pa.ChunkedArray) -> str | None:
+    fault: str | None = None
+    try:
         if mine.name != again.name or mine.type != again.type:
-            return f"column {mine.name!r} of type {mine.type}"
-        if mine.nullable != again.nullable or _own_metadata(mine) != _own_metadata(again):
-            return f"the nullability or metadata of column {mine.name!r}"
-        try:
-            is_same = _same_chunks(column, back)
-        except (pa.ArrowException, NotImplementedError, ValueError):
-            return f"column {mine.name!r} of type {mine.type}, whose values cannot be compared"
-        if not is_same:
-            return f"the values of column {mine.name!r}"
-    return None
+            fault = f"column {mine.name!r} of type {mine.type}"
+        elif mine.nullable != again.nullable or _own_metadata(mine) != _own_metadata(again):
+            fault = f"the nullability or metadata of column {mine.name!r}"
+        elif not _same_chunks(column, back):
+            fault = f"the values of column {mine.name!r}"
+    except (pa.ArrowException, NotImplementedError, ValueError):
+        fault = f"column {mine.name!r} of type {mine.type}, whose values cannot be compared"
+    return fault
 
 
 def _differing_column(one: pd.DataFrame, other: pd.DataFrame) -> str | None:
@@ -109,7 +121,7 @@ def _dtype_difference(one: Any, other: Any) -> str | None:
             if _values_difference(one.categories, other.categories)
             else None
         )
-    if one != other or dtype_name(one) != dtype_name(other):
+    if one != other:
         return f"dtype {one}"
     if isinstance(one, pd.DatetimeTZDtype) and not same_zone(one.tz, other.tz):
         return f"dtype {one}, time zone {one.tz!r}"
@@ -160,6 +172,8 @@ def _own_metadata(field: pa.Field) -> dict[bytes, bytes]:
 def _same_chunks(one: pa.ChunkedArray, other: pa.ChunkedArray) -> bool:
     if one.type != other.type or len(one) != len(other):
         return False
+    if one.type.id in _EXACT:
+        return bool(one.equals(other))
     mine, again = ArrowColumn(one), ArrowColumn(other)
     if pa.types.is_dictionary(one.type):
         known, back = mine.extra(), again.extra()

@@ -41,8 +41,8 @@ def frame_to_table(frame: pd.DataFrame) -> pa.Table:
     """Convert a frame with unique labels; raises ``UnstorableResult`` naming the part that cannot be."""
     notes: Notes = {}
     cells: dict[int, pa.ChunkedArray] = {}
-    plain = frame.copy(deep=False).set_flags(allows_duplicate_labels=True)
-    _plain_labels(frame, plain, notes)
+    plain = frame.copy(deep=False)
+    plain = _with_plain_labels(frame, plain, notes)
     _plain_attrs(plain, notes)
     _plain_columns(frame, plain, notes, cells)
     _plain_index(plain, notes, cells)
@@ -56,16 +56,18 @@ def frame_to_table(frame: pd.DataFrame) -> pa.Table:
     return with_metadata(table, {**(table.schema.metadata or {}), **added}) if added else table
 
 
-def _plain_labels(frame: pd.DataFrame, plain: pd.DataFrame, notes: Notes) -> None:
+def _with_plain_labels(frame: pd.DataFrame, plain: pd.DataFrame, notes: Notes) -> pd.DataFrame:
     labels = frame.columns
     if not frame.flags.allows_duplicate_labels:
         notes["unique_labels"] = True
+        plain = plain.set_flags(allows_duplicate_labels=True)
     if isinstance(labels, pd.RangeIndex):
         notes["range"] = [labels.start, labels.stop, labels.step, _json_of("the name of the columns", labels.name)]
         plain.columns = pd.RangeIndex(labels.start, labels.stop, labels.step)
     elif not (len(labels) and _are_plain_labels(labels)):
         notes["labels"] = _packed_index(labels, "the column labels")
         plain.columns = pd.Index(_distinct_texts(labels), dtype="str")
+    return plain
 
 
 def _are_plain_labels(labels: pd.Index) -> bool:

@@ -10,6 +10,7 @@ written as it is.
 from __future__ import annotations
 
 import base64
+from functools import lru_cache
 
 # Without this a process knows periods and intervals in files only once it has made one itself.
 import pandas.core.arrays.arrow.extension_types  # type: ignore[import-not-found]  # noqa: F401
@@ -30,6 +31,7 @@ _KEPT = {
         *(pa.float32(), pa.float64(), pa.bool_(), pa.string(), pa.large_string(), pa.date32()),
     )
 }
+_REMEMBERED_BYTES = 8 << 10
 _PANDAS_TYPES = ("pandas.period", "pandas.interval")
 
 
@@ -73,14 +75,14 @@ def meant_form(table: pa.Table) -> pa.Table:
     metadata = table.schema.metadata or {}
     if MEANT_KEY not in metadata:
         return table
-    schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(metadata[MEANT_KEY])))
+    schema = _unpacked_schema(metadata[MEANT_KEY])
     if ROWS_KEY in metadata:
         return without_columns(int(metadata[ROWS_KEY]), schema.metadata)
     columns = []
     for at, (field, column) in enumerate(zip(schema, table.columns, strict=True)):
         packed = metadata.get(CATEGORIES_KEY + str(at).encode())
         if packed is not None:
-            columns.append(_with_categories(field, column, unpacked_array(packed)))
+            columns.append(_with_categories(field, column, _unpacked_categories(packed)))
         else:
             columns.append(column if _is_exactly(column.type, field.type) else column.cast(field.type))
     return pa.Table.from_arrays(columns, schema=schema)
@@ -213,3 +215,17 @@ def _unstorable(name: str, kind: pa.DataType) -> UnstorableResult:
 
 def _packed_schema(schema: pa.Schema) -> bytes:
     return base64.b64encode(schema.serialize().to_pybytes())
+
+
+@lru_cache(maxsize=256)
+def _unpacked_schema(packed: bytes) -> pa.Schema:
+    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(packed)))
+
+
+def _unpacked_categories(packed: bytes) -> pa.Array:
+    return _remembered_categories(packed) if len(packed) <= _REMEMBERED_BYTES else unpacked_array(packed)
+
+
+@lru_cache(maxsize=256)
+def _remembered_categories(packed: bytes) -> pa.Array:
+    return unpacked_array(packed)
