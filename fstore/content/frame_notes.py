@@ -33,6 +33,8 @@ def table_to_frame(table: pa.Table) -> pd.DataFrame:
     """Make the frame again that ``plain_frames.frame_to_table`` was given, or what a table without notes stands for."""
     metadata = table.schema.metadata or {}
     notes = _notes_in(metadata)
+    if "fields" in notes and notes["fields"] != table.schema.names:
+        notes = {}  # somebody took columns of a table that stood for another frame
     return _noted(fingerprint.to_frame(_without_cells(table, notes)), table, metadata, notes)
 
 
@@ -44,7 +46,7 @@ def with_simple_notes(frame: pd.DataFrame, table: pa.Table) -> pd.DataFrame:
 
 def has_simple_notes(table: pa.Table) -> bool:
     """Tell whether the notes, if any, speak of labels that are a range and of nothing else."""
-    return set(_notes_in(table.schema.metadata or {})) <= {"range"}
+    return _notes_in(table.schema.metadata or {}).keys() <= {"range"}
 
 
 def _noted(frame: pd.DataFrame, table: pa.Table, metadata: dict[bytes, bytes], notes: Notes) -> pd.DataFrame:

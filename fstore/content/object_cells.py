@@ -23,6 +23,8 @@ from fstore.errors import UnhashableInput
 _MARKERS = {"None": None, "nan": float("nan"), "NA": pd.NA, "NaT": pd.NaT}
 _WIDEST = pa.decimal256(76, 0)
 
+_MAKERS: dict[str, Callable[[Any], Any]] = {"integers": int, "tuples": tuple, "decimals": Decimal}
+
 Note = dict[str, Any]
 
 
@@ -43,37 +45,70 @@ def cells_to_arrow(values: np.ndarray[Any, Any]) -> tuple[pa.ChunkedArray, Note]
     if len(markers) > 1:
         raise ValueError(f"it says in {len(markers)} ways that a value is missing: {', '.join(sorted(markers))}")
     note: Note = {"missing": markers.pop() if markers else "None"}
-    if len(present) and all(isinstance(value, np.ndarray) for value in present):
-        note["cells"] = "arrays"
-    elif len(present) and all(type(value) is int for value in present) and _is_wide(present):
-        note["cells"] = "integers"
-        values = np.array(
-            [value if gone else Decimal(value) for value, gone in zip(values, missing, strict=True)], object
-        )
-        found = pa.array(values, type=_WIDEST, mask=missing)
-        return pa.chunked_array([found]), note
-    elif len(zones := {value.tzinfo for value in present if type(value) is datetime}) == 1:
-        note["zone"] = zone_to_json(zones.pop())
-    found = pa.array(values, mask=missing, from_pandas=False)
-    return found if isinstance(found, pa.ChunkedArray) else pa.chunked_array([found]), note
+    plain, kind, told = _plain_cells(present)
+    cells = np.full(len(values), None, dtype=object)
+    cells[~missing] = plain
+    found = pa.array(cells, type=kind, mask=missing, from_pandas=False)
+    return found if isinstance(found, pa.ChunkedArray) else pa.chunked_array([found]), {**note, **told}
+
+
+def _plain_cells(present: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], pa.DataType | None, Note]:
+    """Return objects that Arrow takes, their type where it cannot be guessed, and how to make the given ones of them."""
+    kinds = set(map(type, present))
+    kind = kinds.pop() if len(kinds) == 1 else None
+    plain, arrow, note = present, None, {}
+    if kind is np.ndarray:
+        note = {"cells": "arrays"}
+    elif kind is tuple:
+        note = {"cells": "tuples"}
+    elif kind is int and not all(-(1 << 63) <= value < 1 << 63 for value in present):
+        plain, arrow, note = _each(Decimal, present), _WIDEST, {"cells": "integers"}
+    elif kind is Decimal and len({value.as_tuple().exponent for value in present}) > 1:
+        plain, arrow, note = _each(str, present), pa.large_string(), {"cells": "decimals"}  # a column has one scale
+    elif kind is pd.Timestamp and len({(value.unit, value.tzinfo) for value in present}) == 1:
+        times = pd.DatetimeIndex(list(present))
+        plain, arrow, note = _each(int, times.asi8), pa.array(times[:0]).type, {"cells": "timestamps"}
+    elif kind is not None and issubclass(kind, np.generic) and present[0].dtype.kind in "biuf":
+        plain, arrow = _each(lambda value: value.item(), present), pa.from_numpy_dtype(present[0].dtype)
+        note = {"cells": present[0].dtype.str}
+    elif kind is datetime and len(zones := {value.tzinfo for value in present}) == 1:
+        note = {"zone": zone_to_json(zones.pop())}
+    return plain, arrow, note
 
 
 def cells_of_arrow(column: pa.ChunkedArray, note: Note) -> np.ndarray[Any, Any]:
     """Make the objects again."""
-    cells = np.empty(len(column), dtype=object)
-    found = column.to_pandas().tolist() if note.get("cells") == "arrays" else column.to_pylist()
+    how = note.get("cells")
+    by_pandas = how in ("arrays", "timestamps") or (how is None and _is_quick(column.type))
+    found = list(column.to_pandas().astype(object)) if by_pandas else column.to_pylist()
     make = _maker(note)
     marker = _MARKERS[note["missing"]]
+    cells = np.empty(len(column), dtype=object)
     for at, (value, is_there) in enumerate(zip(found, column.is_valid().to_pylist(), strict=True)):
         cells[at] = make(value) if is_there else marker
     return cells
 
 
 def _maker(note: Note) -> Callable[[Any], Any]:
-    if note.get("cells") == "integers":
-        return int
+    how = note.get("cells")
     zone = zone_from_json(note.get("zone"))
-    return (lambda value: value) if zone is None else (lambda value: value.astimezone(zone))
+    if zone is not None:
+        return lambda value: value.astimezone(zone)
+    if how in _MAKERS:
+        return _MAKERS[how]
+    return (lambda value: value) if how in (None, "arrays", "timestamps") else np.dtype(how).type
+
+
+def _is_quick(kind: pa.DataType) -> bool:
+    """Tell whether pandas makes the very objects of it that Arrow makes, at once."""
+    types = pa.types
+    return bool(types.is_date32(kind) or types.is_time64(kind) or types.is_decimal128(kind) or types.is_binary(kind))
+
+
+def _each(make: Callable[[Any], Any], present: Any) -> np.ndarray[Any, Any]:
+    made = np.empty(len(present), dtype=object)
+    made[:] = [make(value) for value in present]
+    return made
 
 
 def _is_missing(value: object) -> bool:
@@ -84,7 +119,3 @@ def _marker(value: object) -> str:
     if value is None:
         return "None"
     return "NA" if value is pd.NA else "NaT" if value is pd.NaT else "nan"
-
-
-def _is_wide(values: np.ndarray[Any, Any]) -> bool:
-    return bool(min(values) < -(1 << 63) or max(values) >= 1 << 63)

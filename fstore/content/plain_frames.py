@@ -49,6 +49,8 @@ def frame_to_table(frame: pd.DataFrame) -> pa.Table:
     table = _converted(plain)
     for at, column in cells.items():
         table = table.set_column(at, pa.field(table.schema.field(at).name, column.type), column)
+    if not notes.keys() <= {"range"}:
+        notes["fields"] = table.schema.names
     added = {FRAME_KEY: json.dumps(notes).encode()} if notes else {}
     freq = getattr(frame.index, "freq", None)
     if isinstance(frame.index, pd.DatetimeIndex) and freq is not None and "freq" not in notes:
