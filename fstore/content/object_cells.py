@@ -79,12 +79,15 @@ def _plain_cells(present: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], p
 def cells_of_arrow(column: pa.ChunkedArray, note: Note) -> np.ndarray[Any, Any]:
     """Make the objects again."""
     how = note.get("cells")
-    by_pandas = how in ("arrays", "timestamps") or (how is None and _is_quick(column.type))
-    found = list(column.to_pandas().astype(object)) if by_pandas else column.to_pylist()
-    make = _maker(note)
+    valid = column.is_valid().to_numpy(zero_copy_only=False)
     marker = _MARKERS[note["missing"]]
+    if how in ("arrays", "timestamps") or (how is None and _is_quick(column.type)):
+        cells = np.array(column.to_pandas().astype(object).array, dtype=object)
+        cells[~valid] = marker
+        return cells
+    make = _maker(note)
     cells = np.empty(len(column), dtype=object)
-    for at, (value, is_there) in enumerate(zip(found, column.is_valid().to_pylist(), strict=True)):
+    for at, (value, is_there) in enumerate(zip(column.to_pylist(), valid.tolist(), strict=True)):
         cells[at] = make(value) if is_there else marker
     return cells
 
@@ -96,13 +99,14 @@ def _maker(note: Note) -> Callable[[Any], Any]:
         return lambda value: value.astimezone(zone)
     if how in _MAKERS:
         return _MAKERS[how]
-    return (lambda value: value) if how in (None, "arrays", "timestamps") else np.dtype(how).type
+    return (lambda value: value) if how is None else np.dtype(how).type
 
 
 def _is_quick(kind: pa.DataType) -> bool:
     """Tell whether pandas makes the very objects of it that Arrow makes, at once."""
     types = pa.types
-    return bool(types.is_date32(kind) or types.is_time64(kind) or types.is_decimal128(kind) or types.is_binary(kind))
+    tests = (types.is_boolean, types.is_date32, types.is_time64, types.is_decimal128, types.is_binary)
+    return any(test(kind) for test in tests)
 
 
 def _each(make: Callable[[Any], Any], present: Any) -> np.ndarray[Any, Any]:
