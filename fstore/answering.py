@@ -17,6 +17,7 @@ from fstore.fallback import Answer
 from fstore.flight import Flight
 from fstore.local_tier import Mapped
 from fstore.model import Status
+from fstore.rawdata import Taker
 from fstore.reading import read_entry
 from fstore.resources import Resources
 
@@ -146,11 +147,8 @@ def _computed_here(resources: Resources, asked: Question, cause: FeatureStoreErr
         return Delivery(asked, Status.COALESCED, error=cause)
     resources.recorder.degraded("store folder", str(cause))
     try:
-        return Delivery(
-            asked,
-            Status.COMPUTED,
-            local_compute.compute_only(asked, seconds=deadline.remaining(resources.settings.request_timeout_s)),
-        )
+        seconds = deadline.remaining(resources.settings.request_timeout_s)
+        return Delivery(asked, Status.COMPUTED, local_compute.compute_only(asked, Taker(), seconds=seconds))
     except FeatureStoreError as error:
         return Delivery(asked, Status.COMPUTED, error=error)
 

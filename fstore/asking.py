@@ -25,7 +25,7 @@ _guard = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a trainer wants to know, with the key that commits to all of it."""
+    """What a trainer wants to know, with the key that commits to all of it; ``raw`` stays what it was when that was made."""
 
     key: str
     parts: KeyParts
@@ -59,7 +59,8 @@ def ask(
     symbol = keys.check_symbol(symbol)
     feature = features.resolve(compute_func)
     canonical = keys.canonical_config(config)
-    return question(symbol, raw_data, canonical, feature, identify(resources, raw_data))
+    held = rawdata.hold(raw_data)
+    return question(symbol, held, canonical, feature, identify(resources, held))
 
 
 def question(symbol: str, raw_data: object, canonical: str, feature: Feature, identified: Identified) -> Question:

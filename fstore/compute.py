@@ -16,6 +16,7 @@ from fstore.messages import ComputeRequest, PublishRequest
 from fstore.model import Claim, KeyParts, Locator, Status
 from fstore.planning import Work, plan
 from fstore.publishing import Offer, announce, insert, new_entry, publish_result
+from fstore.rawdata import Loaded
 from fstore.resources import Resources
 
 Phase = Callable[[str], None]
@@ -75,9 +76,38 @@ def publish_here(resources: Resources, work: Work, claim: Claim, result: object,
 
 
 def publish_staged(resources: Resources, request: PublishRequest) -> Outcome:
-    """Publish a result that was computed outside a worker, under the claim of whoever computed it."""
+    """Publish a result that was computed outside a worker, under the claim of whoever computed it.
+
+    The bytes that the caller compared with its result are published as they are.
+    Whatever goes wrong becomes a note on the job, so that nobody waits for it; a
+    server that is away is left to the task's retries.
+    """
     began = time.monotonic()
     claim = Claim(request.key, request.attempt, request.owner)
+    try:
+        found = _publish_staged(resources, request, claim)
+    except (errors.ManifestUnavailable, errors.BrokerUnavailable, SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        if not give_up(resources, claim, error):  # somebody else's by now, or published: this task ran before
+            found = resources.manifest.find_live(request.key)
+            if found is not None:
+                return Outcome(request.key, Status.COALESCED, found, time.monotonic() - began)
+        resources.files.discard(request.staged_path)
+        raise error_of(request.key, note_of(error)) from error
+    resources.files.discard(request.staged_path)
+    return Outcome(request.key, Status.COMPUTED if found else Status.COALESCED, found, time.monotonic() - began)
+
+
+def give_up(resources: Resources, claim: Claim, error: BaseException) -> bool:
+    """Leave a note of why a claim comes to nothing and wake its waiters; return whether the claim still held."""
+    failed = resources.jobs.fail(claim, note_of(error))
+    if failed:
+        announce(resources, claim.key, failed=1)
+    return failed
+
+
+def _publish_staged(resources: Resources, request: PublishRequest, claim: Claim) -> Locator | None:
     compute_request = ComputeRequest(
         symbol=request.symbol, feature=request.feature, raw_data={"kind": "staged", "path": request.staged_path},  # type: ignore[arg-type]
         feature_version=request.feature_version, key=request.key, fingerprint=request.fingerprint,
@@ -88,12 +118,14 @@ def publish_staged(resources: Resources, request: PublishRequest) -> Outcome:
     )
     if keys.key_of(parts) != request.key:
         raise InvalidRequest("key", "is not the key of the other fields")
-    table = resources.files.read_staged_result(request.staged_path)
-    stored = resources.files.publish(request.key, table)
-    entry = new_entry(compute_request, request.source_digest, table, stored, request.compute_seconds)
-    found = insert(resources, [Offer(entry, claim)])[request.key]
-    resources.files.discard(request.staged_path)
-    return Outcome(request.key, Status.COMPUTED if found else Status.COALESCED, found, time.monotonic() - began)
+    table, data, _ = resources.files.read_staged_result(request.staged_path, digest=request.staged_digest)
+    stored = resources.files.publish_bytes(request.key, data)
+    try:
+        entry = new_entry(compute_request, request.source_digest, table, stored, request.compute_seconds)
+    except BaseException:
+        resources.files.discard(stored.path)
+        raise
+    return insert(resources, [Offer(entry, claim)])[request.key]
 
 
 def perform(
@@ -103,7 +135,7 @@ def perform(
     *,
     phase: Phase,
     publish: Callable[[Resources, Work, Claim, object, float], Locator | None],
-    read: Callable[[], Any] | None = None,
+    read: Callable[[], Loaded] | None = None,
 ) -> Locator | None:
     """Compute under a claim and publish; an error becomes a note on the job that all waiters share.
 
@@ -119,7 +151,7 @@ def perform(
             phase("COMPUTING")
             began = time.monotonic()
             with tracing.span("fstore.compute", feature=work.feature.name, key=work.key):
-                result = work.feature.func(raw, keys.restore_config(work.parts.config))
+                result = raw.settle(work.feature.func(raw.value, keys.restore_config(work.parts.config)))
             seconds = time.monotonic() - began
             resources.recorder.took("compute_seconds", seconds)
             del raw
@@ -180,7 +212,7 @@ def _revived(resources: Resources, key: str) -> Locator | None:
     return found
 
 
-def _read(resources: Resources, work: Work) -> Any:
+def _read(resources: Resources, work: Work) -> Loaded:
     return rawdata.read(
         work.request.raw_data, resources.files, resources.settings, work.fingerprint, wanted=work.feature.input
     )

@@ -149,7 +149,7 @@ class _Batch:
             with tracing.span("fstore.compute", feature=work.feature.name, key=work.key):
                 raw = self._reader.read(work.request.raw_data, work.fingerprint, wanted=work.feature.input)
                 began = time.monotonic()
-                result = work.feature.func(raw, keys.restore_config(work.parts.config))
+                result = raw.settle(work.feature.func(raw.value, keys.restore_config(work.parts.config)))
                 seconds = time.monotonic() - began
             self._resources.recorder.took("compute_seconds", seconds)
             offer = write_result(self._resources, work.request, work.feature.source_digest, claim, result, seconds)

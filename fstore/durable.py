@@ -34,6 +34,13 @@ def write_parquet(table: pa.Table, path: Path) -> None:
     path.write_bytes(sink.getvalue())
 
 
+def as_read(table: pa.Table) -> pa.Table:
+    """Return what would be read back of a table that is written; nothing is."""
+    sink = pa.BufferOutputStream()
+    _encode(table, sink, compression="lz4")
+    return pq.ParquetFile(pa.BufferReader(sink.getvalue())).read()
+
+
 def write_arrow(table: pa.Table, path: Path, *, batch_rows: int | None = None) -> None:
     """Write a table as an uncompressed Arrow file, one batch unless ``batch_rows`` says how large they may be."""
     if table.nbytes > SMALL:

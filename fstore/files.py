@@ -19,6 +19,7 @@ import errno
 import os
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,6 +104,18 @@ class Files:
         crash at any point leaves nothing that is ever read. The bytes are read back for
         the digest: what it vouches for is what lies on disk.
         """
+        return self._publish(key, lambda temporary: write_parquet(table, temporary))
+
+    def publish_bytes(self, key: str, data: pa.Buffer) -> Stored:
+        """Do the same for the bytes of a Parquet file that was checked already: written again it might read otherwise."""
+
+        def write(temporary: Path) -> None:
+            with temporary.open("wb") as file:
+                file.write(memoryview(data))
+
+        return self._publish(key, write)
+
+    def _publish(self, key: str, write: Callable[[Path], None]) -> Stored:
         token = uuid.uuid4().hex[:16]
         folder = self.root / "entries" / key[:2]
         temporary = folder / f"{TEMPORARY}{token}"
@@ -110,7 +123,7 @@ class Files:
         with translated(folder):
             make_folder(folder)
             try:
-                write_parquet(table, temporary)
+                write(temporary)
                 digest, size = seal(temporary)
                 temporary.rename(final)
             except BaseException:
@@ -209,13 +222,22 @@ class Files:
                 raise
         return str(final.relative_to(self.root))
 
-    def read_staged_result(self, path: str) -> pa.Table:
-        """Read a staged result; raises ``InvalidRequest`` for a path that is not one."""
+    def read_staged_result(self, path: str, *, digest: str | None = None) -> tuple[pa.Table, pa.Buffer, str]:
+        """Read a staged result: its table, the bytes that it lies in and their BLAKE3.
+
+        Raises ``InvalidRequest`` for a path that is not one, and for bytes whose digest
+        is not the one given.
+        """
         resolved = self.inside(path)
         if resolved.parent != (self.root / "staging" / "results").resolve():
             raise InvalidRequest("staged_path", "is not a staged result")
         try:
-            return pq.read_table(str(resolved), page_checksum_verification=True)
+            data = read_whole(resolved)
+            found = hasher_for(len(data)).update(data).hexdigest()
+            if digest is not None and found != digest:
+                raise InvalidRequest("staged_path", "holds other bytes than were staged; ask again")
+            reader = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+            return reader.read(use_threads=len(data) > _PARALLEL_FROM), data, found
         except (pa.ArrowException, OSError, ValueError) as error:
             raise InvalidRequest("staged_path", f"cannot be read: {error}") from error
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fstore.errors import InvalidRequest
+from fstore.model import Claim
 
 MAX_BYTES = 256 * 1024
 MAX_REQUESTS = 1000
@@ -78,6 +79,7 @@ class PublishRequest(BaseModel):
     fingerprint: str = Field(max_length=128)
     hash_method: Literal["full", "footer", "tail"]
     staged_path: str = Field(min_length=1, max_length=4096)
+    staged_digest: str | None = Field(None, pattern=_HEX)  # of the bytes that the caller read back and compared
     compute_seconds: float = Field(ge=0)
 
 
@@ -104,6 +106,16 @@ def parse_compute_many(messages: object) -> list[ComputeRequest]:
 def parse_publish(message: object) -> PublishRequest:
     """Check a publish message; raises ``InvalidRequest`` that names the field."""
     return _parse(PublishRequest, message)
+
+
+def claim_in(message: object) -> Claim | None:
+    """Return the claim that a publish message names, however little else of it is understood."""
+    if not isinstance(message, Mapping):
+        return None
+    match message.get("key"), message.get("attempt"), message.get("owner"):
+        case str() as key, int() as attempt, str() as owner:
+            return Claim(key, attempt, owner)
+    return None
 
 
 def short_repr(symbol: str, feature: str, key: str | None) -> str:

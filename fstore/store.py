@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from fstore import accounts, batches, bootstrap, deadline, tracing, upkeep
+from fstore import accounts, batches, bootstrap, deadline, rawdata, tracing, upkeep
 from fstore.answering import Returns, deliver, in_form
 from fstore.asking import Question, ask
 from fstore.errors import EntryCorrupt, InvalidRequest
@@ -85,7 +86,7 @@ class FeatureStore:
         """Return the features of ``raw_data``: the cached ones, or those a worker computes now, once for everybody who asks.
 
         ``raw_data`` is a DataFrame, an Arrow table, anything with
-        ``__arrow_c_stream__``, or a ``ParquetSource``. ``compute_func`` is registered
+        ``__arrow_c_stream__`` (read once), or a ``ParquetSource``. ``compute_func`` is registered
         with ``@fstore.feature`` (or its name), or wrapped by ``fstore.local``.
         ``timeout`` is in seconds. Returns a DataFrame equal to what the function
         returned, or a pyarrow Table with ``returns="arrow"``.
@@ -115,7 +116,11 @@ class FeatureStore:
     ) -> Iterator[tuple[Request, Any]]:
         """Yield ``(request, frame)`` as results come, the hits first.
 
-        Raw data that several requests share are fingerprinted once. With
+        All requests are taken at once, and results belong to the raw data as they were
+        then: frames may be changed while results come. Raw data that several requests of
+        a list share are fingerprinted once. An iterator may refill its buffers from one
+        request to the next, so its raw data are looked at for each request, and a copy of
+        what differs is kept: pass a list to avoid that. With
         ``errors="return"`` a failed request yields its error in place of the frame;
         with ``"raise"`` the first failure is raised. ``progress`` shows a bar.
         """
@@ -130,6 +135,7 @@ class FeatureStore:
             asked = self._ask(symbol, raw_data, config, compute_func)
             tracing.note(feature=asked.feature.name, key=asked.key)
             if isinstance(asked.feature, LocalFeature):
+                asked = replace(asked, raw=rawdata.own(asked.raw))  # the caller goes on, and may write to them
                 act = tracing.carried(partial(_quietly, self._resources, asked, self._seconds(None)))
                 threading.Thread(target=act, daemon=True).start()
             else:
@@ -144,7 +150,8 @@ class FeatureStore:
     def peek_many(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Entry | None]]:
         """Yield each request with the live entry that would answer it, or None, in their order; computes nothing.
 
-        Raw data that several requests share are fingerprinted once.
+        All requests are taken at once. Raw data that several requests of a list share are
+        fingerprinted once.
         """
         return batches.peek_many(self._resources, requests)
 
