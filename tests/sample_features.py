@@ -102,6 +102,14 @@ def first_rows(raw: pa.Table, config: Mapping[str, Any]) -> pa.Table:
 
 
 @feature(version="1", input="dataset")
+def total_while_replaced(dataset: Any, config: Mapping[str, Any]) -> pd.DataFrame:
+    """Add up a source that is replaced before it is read."""
+    (path,) = dataset.files
+    Path(config["new"]).rename(path)
+    return pd.DataFrame({"total": [dataset.to_table()["x"].to_pandas().sum()]})
+
+
+@feature(version="1", input="dataset")
 def row_count(raw: Any, config: Mapping[str, Any]) -> pd.DataFrame:
     """Stream a dataset in batches."""
     return pd.DataFrame({"rows": [sum(batch.num_rows for batch in raw.to_batches())]})
