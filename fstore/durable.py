@@ -88,17 +88,23 @@ def read_whole(path: Path) -> pa.Buffer:
 
 def seal(path: Path) -> tuple[str, int]:
     """Make a file durable and read-only, and return digest and size of what lies on disk."""
-    size = 0
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        hasher = hasher_for(os.fstat(descriptor).st_size)
-        while chunk := os.read(descriptor, _CHUNK):
-            hasher.update(chunk)
-            size += len(chunk)
+        found = file_digest(descriptor)
         os.fchmod(descriptor, 0o440)
         os.fsync(descriptor)  # an error here is final: the kernel forgets the pages, a second fsync would lie
     finally:
         os.close(descriptor)
+    return found
+
+
+def file_digest(descriptor: int) -> tuple[str, int]:
+    """Read an open file from where it stands to its end, and return digest and size of that."""
+    size = 0
+    hasher = hasher_for(os.fstat(descriptor).st_size)
+    while chunk := os.read(descriptor, _CHUNK):
+        hasher.update(chunk)
+        size += len(chunk)
     return hasher.hexdigest(), size
 
 
