@@ -24,14 +24,15 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
 import pyarrow as pa
 
 TEMPORARY = ".tmp-"
-PATIENCE_S = 5.0  # for another process that makes the copy
+PATIENCE_S = 20.0  # for another process that makes the copy; it may be stopped
 _LOOK_EVERY_S = 0.005
-_CHUNK = 4 << 20
+_CHUNK = 64 << 20
 _LONGEST_NOTE = 200
 
 
@@ -76,9 +77,10 @@ class UnnamedFile:
 def open_unnamed(
     path: Path, identity: Identity, note: Path, *, patience_s: float = PATIENCE_S, anew: bool = False
 ) -> UnnamedFile:
-    """Open the copy of a file that the note tells of, or make one and write the note; raises ``OSError``.
+    """Open the copy of a file that the note tells of, or make one and write the note.
 
-    The bytes may be damaged, as those of any file: check them.
+    The bytes may be damaged, as those of any file: check them. Raises ``OSError``, also
+    when another process keeps the note for too long: many copies at once are worse than none.
     """
     with _alone_with(note, patience_s=patience_s) as open_note:
         if open_note is not None and not anew and (found := _open_noted(open_note, identity)) is not None:
@@ -102,7 +104,7 @@ def offer(note: Path, file: UnnamedFile) -> None:
 
 @contextmanager
 def _alone_with(note: Path, *, patience_s: float) -> Iterator[int | None]:
-    """Give the open note to one process at a time; None when another one keeps it for too long, or it is another user's."""
+    """Give the open note to one process at a time, None if it is another user's; raises ``BlockingIOError``."""
     try:
         descriptor = os.open(note, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except PermissionError:
@@ -117,9 +119,9 @@ def _alone_with(note: Path, *, patience_s: float) -> Iterator[int | None]:
                 held = True
             except BlockingIOError:
                 if time.monotonic() >= ends_at:
-                    break
+                    raise
                 time.sleep(_LOOK_EVERY_S)
-        yield descriptor if held else None
+        yield descriptor
     finally:
         if held:  # said aloud: a child that was forked meanwhile has the descriptor too
             fcntl.flock(descriptor, fcntl.LOCK_UN)
@@ -155,12 +157,19 @@ def _copy(path: Path, identity: Identity) -> UnnamedFile:
         try:
             name.unlink()
             with os.fdopen(descriptor, "wb", buffering=0, closefd=False) as target:
-                shutil.copyfileobj(source, target, _CHUNK)
+                _pour(source, target)
             made = os.fstat(descriptor)
         except BaseException:
             os.close(descriptor)
             raise
     return UnnamedFile(identity, descriptor, made.st_dev, made.st_ino, is_new=True)
+
+
+def _pour(source: FileIO, target: FileIO) -> None:
+    with suppress(AttributeError, OSError):  # not every system and file system can; what is left is copied below
+        while os.copy_file_range(source.fileno(), target.fileno(), _CHUNK):
+            pass
+    shutil.copyfileobj(source, target)
 
 
 def _write(note: int, file: UnnamedFile) -> None:

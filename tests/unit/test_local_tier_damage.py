@@ -302,15 +302,42 @@ def test_a_number_that_another_file_has_by_now_is_not_closed(tmp_path: Path) -> 
     assert (tmp_path / "b").read_bytes() == b"mine"
 
 
-def test_a_process_that_keeps_the_note_for_long_is_not_waited_for(tmp_path: Path) -> None:
-    """It costs a copy of one's own."""
-    (tmp_path / "a").write_bytes(b"abc")
-    with unnamed_files._alone_with(tmp_path / "note", patience_s=0.0) as held:
-        assert held is not None
-        file = open_unnamed(tmp_path / "a", identity_of(tmp_path / "a"), tmp_path / "note", patience_s=0.05)
+def test_a_process_that_keeps_the_note_for_long_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stopped process costs others a reading of the file, and no copy; the next hit tries again."""
+    monkeypatch.setattr(local_tier, "PATIENCE_S", 0.05)
+    locator, frame = an_entry(LARGE)
+    tier = LocalTier(tmp_path, max_bytes=10**9)
+    tier.add(locator, results.encode(frame))
+    with unnamed_files._alone_with(the_file(tmp_path).with_suffix(".held"), patience_s=0.0):
+        found = tier.find(locator)
 
-    assert file.map().to_pybytes() == b"abc"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "note"]
+    assert found is not None
+    assert found.file is None
+    pd.testing.assert_frame_equal(found.frame(), frame)
+    again = tier.find(locator)
+    assert again is not None
+    assert again.file is not None
+
+
+def test_another_users_note_costs_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Users of one group share the files, and each has copies of his own."""
+    real = os.open
+
+    def refused(path: object, *rest: int) -> int:
+        if str(path).endswith(".held"):
+            raise PermissionError(13, "Permission denied")
+        return real(path, *rest)  # type: ignore[call-overload, no-any-return]
+
+    monkeypatch.setattr(os, "open", refused)
+    locator, frame = an_entry(LARGE)
+
+    found = LocalTier(tmp_path, max_bytes=10**9).promote(locator, results.encode(frame))
+
+    assert found is not None
+    assert found.file is not None
+    pd.testing.assert_frame_equal(found.frame(), frame)
 
 
 def test_notes_go_with_their_files(tmp_path: Path) -> None:
