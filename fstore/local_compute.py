@@ -7,9 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import pandas as pd
+
 from fstore import compute, deadline, keys, results, tracing
 from fstore.asking import Question
 from fstore.broker import WRITE_QUEUE
+from fstore.content.private_copy import private_copy
 from fstore.durable import as_read
 from fstore.errors import (
     BrokerUnavailable,
@@ -75,8 +78,8 @@ def compute_and_publish(
     except (StorageUnavailable, ManifestUnavailable, BrokerUnavailable) as error:
         if not kept:
             raise
-        return Local(None, kept[0], error)
-    return Local(found, kept[0] if found is None else None)
+        return Local(None, _own(kept[0]), error)
+    return Local(found, _own(kept[0]) if found is None and kept else None)
 
 
 def compute_only(asked: Question, taker: Taker, *, seconds: float) -> object:
@@ -89,7 +92,7 @@ def compute_only(asked: Question, taker: Taker, *, seconds: float) -> object:
             results.check_faithful(
                 result, as_read(results.encode(result))
             )  # what cannot be stored is no result here either
-            return result
+            return _own(result)
         except Exception as error:
             raise error_of(asked.key, note_of(error)) from error
 
@@ -107,6 +110,13 @@ def bounded(work: Callable[[], T], key: str, seconds: float) -> T:
 
 def _raw(asked: Question, taker: Taker) -> Loaded:
     return taker.take(asked.raw, asked.taken, wanted=asked.feature.input)
+
+
+def _own(result: object) -> object:
+    """Return a result that is not stored in memory of its own: the function may fill the same frame again next time."""
+    if isinstance(result, pd.DataFrame):
+        return results.hand_out(result, deep=True)
+    return private_copy(results.encode(result))
 
 
 def _publish_by_worker(

@@ -282,3 +282,25 @@ def test_a_local_result_comes_back_as_it_was_or_is_refused(house, publisher, mon
         pd.testing.assert_frame_equal(frame, expected, check_freq=False)
         pd.testing.assert_frame_equal(again, expected, check_freq=False)
     assert staged(house) == []
+
+
+@pytest.mark.parametrize("kind", ["frame", "table"])
+@pytest.mark.parametrize("degraded", [False, True])
+def test_a_function_may_fill_the_same_result_again(house, publisher, monkeypatch, kind, degraded):
+    """Results of several requests are apart, also where they are not stored."""
+    numbers = np.zeros(2)
+    frame = pd.DataFrame({"x": numbers}, copy=False)
+    table = pa.table({"x": pa.array(numbers)})
+
+    def refill(raw, config):
+        numbers[:] = config["n"]
+        return frame if kind == "frame" else table
+
+    if degraded:
+        monkeypatch.setattr(Files, "stage_result", raising(StorageFull("staging", "full")))
+        monkeypatch.setattr(Files, "publish", raising(StorageFull("staging", "full")))
+    feature = here(refill)
+
+    answers = list(house.store.get_or_compute_many([fstore.Request("F", RAW, {"n": n}, feature) for n in range(3)]))
+
+    assert sorted(answer["x"].tolist() for _, answer in answers) == [[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]]
