@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import fstore
-from fstore import rawdata
+from fstore import fingerprint, rawdata
 from fstore.content import parquet_source
 from fstore.errors import FeatureStoreError, SourceChanged
 from tests import sample_features
@@ -335,6 +335,26 @@ def test_a_worker_publishes_nothing_of_a_source_that_changed_under_it(staffed, c
     answers = list(staffed.store.get_or_compute_many(asked, timeout=30, errors="return"))
 
     assert [type(answer) for _, answer in answers] == [SourceChanged] * count
+
+
+def test_a_source_too_fresh_to_tell_by_its_times_is_digested_again(tmp_path, monkeypatch):
+    """A change within one step of the file system's clock shows in no time."""
+    path = tmp_path / "fresh.parquet"
+    write(path, [1, 2, 3])
+    source = fstore.ParquetSource(path)
+    stamp = parquet_source.stamp(source)
+    monkeypatch.setattr(parquet_source, "stamp", lambda _: stamp)
+    raw = rawdata.Taker().take(source, identify(source), wanted="dataset")
+
+    write(path, [7, 8, 9])
+
+    with pytest.raises(SourceChanged):
+        raw.settle(pd.DataFrame())
+
+
+def identify(raw):
+    """Take the fingerprint of raw data."""
+    return fingerprint.identify(raw, threshold_bytes=1 << 30).fingerprint
 
 
 def test_an_untouched_source_makes_a_result(staffed, tmp_path):

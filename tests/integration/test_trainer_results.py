@@ -23,6 +23,7 @@ from fstore.errors import (
 )
 from fstore.files import Files
 from fstore.messages import claim_in
+from fstore.rawdata import Taker
 from fstore.results import UnstorableResult
 from tests.waiting import eventually
 
@@ -282,6 +283,24 @@ def test_a_local_result_comes_back_as_it_was_or_is_refused(house, publisher, mon
         pd.testing.assert_frame_equal(frame, expected, check_freq=False)
         pd.testing.assert_frame_equal(again, expected, check_freq=False)
     assert staged(house) == []
+
+
+def test_what_cannot_be_stored_is_no_result_of_a_store_that_is_away_either(house, publisher):
+    """A feature does not begin to fail when servers are back."""
+    asked = house.store._ask("F", RAW, {}, here(lambda raw, config: pd.DataFrame({"x": pd.Categorical([0.5, 0.25])})))
+    try:
+        found = local_compute.compute_only(asked, Taker(), seconds=20)
+    except ComputeFailed as error:
+        with pytest.raises(ComputeFailed, match="changed"):
+            house.store.get_or_compute("F", RAW, {}, asked.feature, timeout=20)
+        assert "changed" in str(error)
+    else:
+        assert house.store.get_or_compute("F", RAW, {}, asked.feature, timeout=20).equals(found)
+
+
+def test_nobody_waits_for_a_missing_publisher_for_longer_than_for_the_dead():
+    """Forty-five seconds, all in all."""
+    assert local_compute.PUBLISHED_WITHIN_S <= 45
 
 
 @pytest.mark.parametrize("kind", ["frame", "table"])

@@ -113,6 +113,18 @@ def test_what_was_changed_in_place_is_dropped_and_never_served(
     pd.testing.assert_frame_equal(again.frame(), frame)
 
 
+def test_a_copy_of_what_a_file_was_is_not_taken_for_what_it_is(tmp_path: Path) -> None:
+    """A process that begins after a change looks at the file as it is, whatever others have mapped before."""
+    locator, frame = an_entry(LARGE)
+    first = LocalTier(tmp_path, max_bytes=10**9)
+    assert first.promote(locator, results.encode(frame)) is not None
+    the_file(tmp_path).chmod(0o640)
+    flipped(the_file(tmp_path))
+
+    assert LocalTier(tmp_path, max_bytes=10**9).find(locator) is None
+    assert not list(tmp_path.rglob("*.arrow"))
+
+
 @pytest.mark.parametrize("cut", ["os.truncate(path, 0)", "os.truncate(path, 5000)", "open(path, 'wb').close()"])
 @pytest.mark.parametrize("rows", [SMALL, LARGE])
 def test_cutting_files_short_ends_no_process(tmp_path: Path, cut: str, rows: int) -> None:
