@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fstore import errors, keys, logs, rawdata, tracing
+from fstore.calling.call import call, is_stop
 from fstore.errors import EntryCorrupt, FeatureStoreError, InvalidRequest
 from fstore.failures import error_of, note_of, verdict
 from fstore.lease import lease
@@ -119,7 +120,7 @@ def perform(
             phase("COMPUTING")
             began = time.monotonic()
             with tracing.span("fstore.compute", feature=work.feature.name, key=work.key):
-                result = work.feature.func(raw, keys.restore_config(work.parts.config))
+                result = call(work.feature, raw, keys.restore_config(work.parts.config))
             seconds = time.monotonic() - began
             resources.recorder.took("compute_seconds", seconds)
             del raw
@@ -128,13 +129,11 @@ def perform(
                 return publish(resources, work, claim, result, seconds)
         except errors.ManifestUnavailable:
             raise  # no note can be written either; the lease lapses and the job is taken over
-        except (SystemExit, KeyboardInterrupt):
-            with suppress(errors.ManifestUnavailable):
-                # This process is told to stop: another worker need not wait for the lease. The start stays
-                # counted, for a feature that calls sys.exit() looks the same.
-                resources.jobs.release(claim)
-            raise
-        except Exception as error:
+        except BaseException as error:
+            if is_stop(error):
+                with suppress(errors.ManifestUnavailable):
+                    resources.jobs.release(claim)  # another worker need not wait for the lease; the start stays counted
+                raise
             note = note_of(error)
             resources.jobs.fail(claim, note)
             announce(resources, work.key, failed=1)

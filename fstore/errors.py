@@ -144,7 +144,8 @@ class ComputeDead(FeatureStoreError):
     def __str__(self) -> str:
         return (
             f"computing {self.key[:12]} was started {self.starts} times and never ended (last on {self.last_owner or 'an unknown worker'}): "
-            "it probably runs out of memory or time. Mend the feature or its input, "
+            "each time its process ended without an error to tell: it crashes or exits at once (os._exit, a signal), or runs out "
+            "of memory or time. Mend the feature or its input, "
             f"then 'fstore invalidate --key {self.key[:12]}' lets it start again"
         )
 

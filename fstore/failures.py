@@ -20,7 +20,7 @@ def note_of(error: BaseException) -> FailureNote:
     """Turn an error into the note that waiters are told; never fails, however odd the error is."""
     try:
         detail = f"{error}"
-    except Exception as fault:
+    except BaseException as fault:
         detail = f"(an error whose text cannot be made: {type(fault).__name__})"
     text = "".join(traceback.format_exception(error))
     return FailureNote(

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from fstore import compute, deadline, keys, rawdata, results, tracing
 from fstore.asking import Question
+from fstore.calling.call import call, is_stop
 from fstore.errors import (
     BrokerUnavailable,
     ComputeTimeout,
@@ -75,15 +76,17 @@ def compute_and_publish(
 def compute_only(asked: Question, *, seconds: float) -> object:
     """Call the function here and keep nothing, as when Postgres or the folder is away; raises ``ComputeFailed``."""
 
-    def call() -> object:
+    def act() -> object:
         try:
-            result = asked.feature.func(_raw(asked), keys.restore_config(asked.parts.config))
+            result = call(asked.feature, _raw(asked), keys.restore_config(asked.parts.config))
             results.check_faithful(result, results.encode(result))  # what could not be stored is no result here either
             return result
-        except Exception as error:
+        except BaseException as error:
+            if is_stop(error):
+                raise
             raise error_of(asked.key, note_of(error)) from error
 
-    return bounded(call, asked.key, seconds)
+    return bounded(act, asked.key, seconds)
 
 
 def bounded(work: Callable[[], T], key: str, seconds: float) -> T:
