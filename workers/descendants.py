@@ -42,6 +42,7 @@ def allow() -> None:
     here: Any = multiprocessing.current_process()
     here.daemon = False
     here._config["authkey"] = AuthenticationString(here.authkey)  # the pool's own kind cannot be handed on
+    os.register_at_fork(after_in_child=_take_signals_as_others_do)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
@@ -86,6 +87,13 @@ def running_below(ancestor: int) -> set[Descendant]:
         found.update(below)
         todo += [one.pid for one in below]
     return found
+
+
+def _take_signals_as_others_do() -> None:
+    """Undo in a fork what the pool has its children do: it is ended by a signal that it would note and then wait for work."""
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _follow(pid: int) -> None:

@@ -74,6 +74,7 @@ def call(feature: Feature, raw: Any, config: Mapping[str, Any]) -> object:
     if not _here.is_kept or threading.current_thread() is not threading.main_thread():
         return feature.func(raw, config)
     _here.restore()
+    caller = os.getpid()
     try:
         return copy_context().run(_with_own_settings, feature, raw, config)
     except BaseException as error:
@@ -81,6 +82,8 @@ def call(feature: Feature, raw: Any, config: Mapping[str, Any]) -> object:
             raise SystemExit(1) from error  # its clean-up failed on the way out
         raise
     finally:
+        if os.getpid() != caller:
+            os._exit(1)  # a fork that the function made and let return: it has no claim to go on with
         _here.restore()
 
 
