@@ -155,7 +155,8 @@ def _why_not(resources: Resources, key: str, began: float) -> Outcome:
     if found is not None:
         resources.jobs.settle([key])
         return Outcome(key, Status.HIT, found, time.monotonic() - began)
-    resources.jobs.bury([key])
+    if buried := resources.jobs.bury([key]):
+        resources.recorder.count("dead", len(buried))
     view = resources.jobs.look([key])[key]
     error = verdict(view)
     if error is not None:

@@ -68,6 +68,11 @@ def _warn_never_again() -> None:
     warnings.showwarning = lambda *_, **__: None
 
 
+def _enter_and_keep() -> None:
+    entered.append(pd.option_context("display.width", 33))
+    entered[-1].__enter__()
+
+
 def _new_paths() -> None:
     sys.path = ["/nowhere"]
 
@@ -80,12 +85,13 @@ def _no_loop() -> None:
     asyncio.run(asyncio.sleep(0))
 
 
+entered: list[Any] = []
 CHANGES = {
     "pandas: strings": lambda: pd.set_option("future.infer_string", False),
     "pandas: storage of strings": lambda: pd.set_option("mode.string_storage", "python"),
     "pandas: rows that are shown": lambda: pd.set_option("display.max_rows", 3),
     "pandas: digits": lambda: pd.set_option("display.precision", 2),
-    "pandas: an option_context never left": lambda: pd.option_context("display.width", 33).__enter__(),
+    "pandas: an option_context never left": _enter_and_keep,
     "numpy: errors raise": lambda: np.seterr(all="raise"),
     "numpy: errors call": lambda: np.seterrcall(print),
     "numpy: buffer": lambda: np.setbufsize(1600),
@@ -198,6 +204,15 @@ def pooled(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame({"squares": squares})
 
 
+@feature(version="1")
+def forked(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
+    """Let a fork return as if it were the worker's child."""
+    child = os.fork()
+    if child == 0:
+        return raw
+    return pd.DataFrame({"code": [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])]})
+
+
 def square(number: int) -> int:
     """Return the square of a number, in a process that is not the worker's child."""
     return number**2
@@ -205,7 +220,7 @@ def square(number: int) -> int:
 
 @feature(version="1")
 def leaving_behind(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
-    """Start a program, a fork, and one whose parent is gone; hang afterwards if told to."""
+    """Start a program, a fork, and one whose parent is gone; hang for good if told to."""
     pids = [subprocess.Popen(["sleep", "600"], start_new_session=True).pid, os.fork()]
     if pids[1] == 0:
         time.sleep(600)
@@ -220,7 +235,9 @@ def leaving_behind(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame
         os.waitpid(between, 0)
     if config.get("pids"):
         Path(config["pids"]).write_text(" ".join(map(str, pids)))
-        time.sleep(600)
+        while True:
+            with suppress(Exception):  # the soft limit as well
+                time.sleep(600)
     return pd.DataFrame({"pid": pids})
 
 

@@ -16,7 +16,8 @@ import pandas as pd
 import psutil
 import pytest
 
-from fstore import ComputeFailed, Request
+from fstore import ComputeFailed, Request, local
+from fstore.accounts import cache_stats
 from fstore.calling import process_state
 from fstore.calling.every_setting import AT_IMPORT
 from tests import unsettling_features
@@ -128,6 +129,25 @@ def test_a_feature_may_start_processes(shared: House, how: str) -> None:
     assert ask(shared, unsettling_features.pooled, how=how)["squares"].tolist() == [0, 1, 4, 9, 16]
 
 
+def test_a_fork_that_returns_does_not_go_on_as_a_worker(shared: House) -> None:
+    """It ends at once: the claim, the connections and the pipes are its parent's."""
+    assert ask(shared, unsettling_features.forked)["code"].tolist() == [1]
+
+
+@pytest.mark.parametrize("how", EXITS)
+def test_a_local_function_is_heard_as_well(shared: House, how: str) -> None:
+    """Computed in the caller's process, it ends neither the caller nor its thread, and nobody waits for it."""
+
+    def leave(raw: object, config: object) -> object:
+        raise EXITS[how]()
+
+    function = local(leave, version="1", name=f"leave {how}")
+    for _ in range(2):  # the second is told what is remembered
+        with pytest.raises(ComputeFailed) as caught:
+            shared.store.get_or_compute("N", RAW, {}, function, timeout=20)
+        assert caught.value.error_type == type(EXITS[how]()).__name__
+
+
 def test_a_stop_is_no_failure_however_the_function_takes_it(house: House, tmp_path: Path) -> None:
     """A function whose clean-up fails when its process is told to stop is started again elsewhere, and nobody is told."""
     house.start(concurrency=1, FEATURE_STORE_FEATURE_MODULES=MODULES)
@@ -150,7 +170,7 @@ def test_processes_that_are_left_behind_end_with_the_worker(house: House) -> Non
     worker.wait(40)
 
     assert not [pid for pid in pids if is_running(pid)]
-    assert house.store.cache_stats()["processes_ended"] == 3
+    assert cache_stats(house.store.resources)["processes_ended"] == 3
 
 
 def test_processes_that_are_left_behind_end_with_the_hard_limit(house: House, tmp_path: Path) -> None:
