@@ -213,6 +213,17 @@ def forked(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame({"code": [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])]})
 
 
+@feature(version="1")
+def signals_of_a_fork(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
+    """Tell whether a process that a pool forks would be ended by each signal."""
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        return pd.DataFrame({"ends": pool.map(_ends_by, (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1))})
+
+
+def _ends_by(number: int) -> bool:
+    return signal.getsignal(number) == signal.SIG_DFL
+
+
 def square(number: int) -> int:
     """Return the square of a number, in a process that is not the worker's child."""
     return number**2

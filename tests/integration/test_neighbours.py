@@ -129,6 +129,11 @@ def test_a_feature_may_start_processes(shared: House, how: str) -> None:
     assert ask(shared, unsettling_features.pooled, how=how)["squares"].tolist() == [0, 1, 4, 9, 16]
 
 
+def test_a_fork_takes_signals_as_any_process_does(shared: House) -> None:
+    """The pool's own handlers would leave it waiting for work when its pool tells it to end."""
+    assert ask(shared, unsettling_features.signals_of_a_fork)["ends"].all()
+
+
 def test_a_fork_that_returns_does_not_go_on_as_a_worker(shared: House) -> None:
     """It ends at once: the claim, the connections and the pipes are its parent's."""
     assert ask(shared, unsettling_features.forked)["code"].tolist() == [1]
