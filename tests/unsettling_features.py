@@ -246,9 +246,8 @@ def leaving_behind(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame
         os.waitpid(between, 0)
     if config.get("pids"):
         Path(config["pids"]).write_text(" ".join(map(str, pids)))
-        while True:
-            with suppress(Exception):  # the soft limit as well
-                time.sleep(600)
+        _hold_back_signals()  # so that it does not see the soft limit, nor ends in order
+        time.sleep(600)
     return pd.DataFrame({"pid": pids})
 
 
