@@ -69,19 +69,31 @@ def end_all() -> int:
 
 
 def end_with(pid: int) -> None:
-    """Have a thread see to it that what a child started ends with it, for a child that is being killed cannot."""
-    threading.Thread(target=_follow, args=(pid,), name="fstore-descendants", daemon=True).start()
+    """Have a thread see to it that what a child started ends with it, for a child that is being killed cannot.
+
+    Looks once before it returns: when the child has ended, nobody knows any more what it had started.
+    """
+    seen = running_below(pid)
+    threading.Thread(target=_follow, args=(pid, seen), name="fstore-descendants", daemon=True).start()
 
 
 def running_below(ancestor: int) -> set[Descendant]:
     """Return the processes that descend from one and have not ended."""
-    children: dict[int, list[Descendant]] = {}
+    return _below(ancestor, _children())
+
+
+def _children() -> dict[int, list[Descendant]]:
+    found: dict[int, list[Descendant]] = {}
     for entry in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
             # pid (name) state parent ...; a name may hold blanks and brackets
             state, parent, *rest = entry.read_text(errors="replace").rpartition(")")[2].split()
             if state not in "ZX":
-                children.setdefault(int(parent), []).append(Descendant(int(entry.parent.name), int(rest[17])))
+                found.setdefault(int(parent), []).append(Descendant(int(entry.parent.name), int(rest[17])))
+    return found
+
+
+def _below(ancestor: int, children: dict[int, list[Descendant]]) -> set[Descendant]:
     found: set[Descendant] = set()
     todo = [ancestor]
     while todo:
@@ -98,14 +110,13 @@ def _take_signals_as_others_do() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _follow(pid: int) -> None:
-    seen: set[Descendant] = set()
-    me = os.getpid()
+def _follow(pid: int, seen: set[Descendant]) -> None:
     ends_at = time.monotonic() + FOLLOWED_FOR_S
     while time.monotonic() < ends_at:
-        if all(one.pid != pid for one in running_below(me)):
+        children = _children()
+        if all(one.pid != pid for one in children.get(os.getpid(), ())):
             break
-        seen |= running_below(pid)
+        seen |= _below(pid, children)
         time.sleep(LOOK_EVERY_S)
     _kill(one for one in seen if _began(one.pid) == one.began)
 

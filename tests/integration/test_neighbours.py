@@ -20,6 +20,7 @@ from fstore import ComputeFailed, Request, local
 from fstore.accounts import cache_stats
 from fstore.calling import process_state
 from fstore.calling.every_setting import AT_IMPORT
+from fstore.stack import temporary_servers
 from tests import unsettling_features
 from tests.conftest import House, Servers, build_house
 from tests.unsettling_features import CHANGES, EXITS
@@ -31,9 +32,10 @@ _case = itertools.count()
 
 
 @pytest.fixture(scope="module")
-def shared(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """A store with a worker of one process, so that every feature is everybody's neighbour."""
-    with ExitStack() as stack:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A store with servers and a worker of one process of its own, so that every feature is everybody's neighbour."""
+    with temporary_servers() as running, ExitStack() as stack:
+        servers = Servers(running.postgres_url, running.redis_url)
         house = build_house(servers, tmp_path_factory.mktemp("neighbours"), stack)
         house.start(
             concurrency=1, FEATURE_STORE_FEATURE_MODULES=MODULES, FEATURE_STORE_WORKER_MAX_TASKS_PER_CHILD="10000"
