@@ -42,7 +42,7 @@ def allow() -> None:
     here: Any = multiprocessing.current_process()
     here.daemon = False
     here._config["authkey"] = AuthenticationString(here.authkey)  # the pool's own kind cannot be handed on
-    os.register_at_fork(after_in_child=_take_signals_as_others_do)
+    os.register_at_fork(before=_hold_signals, after_in_parent=_let_signals, after_in_child=_take_signals_as_others_do)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
@@ -103,11 +103,26 @@ def _below(ancestor: int, children: dict[int, list[Descendant]]) -> set[Descenda
     return found
 
 
+_ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1)
+_forking = threading.local()
+
+
+def _hold_signals() -> None:
+    # A new process forgets what reached it before its first step; its pool would wait for its end for ever.
+    _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+
+
+def _let_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _forking.mask)
+
+
 def _take_signals_as_others_do() -> None:
     """Undo in a fork what the pool has its children do: it is ended by a signal that it would note and then wait for work."""
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if threading.current_thread() is threading.main_thread():  # a fork's only thread is its main thread
+        for number in _ENDING:
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    _let_signals()
 
 
 def _follow(pid: int, seen: set[Descendant]) -> None:
