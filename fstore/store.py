@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from fstore import accounts, batches, bootstrap, deadline, tracing, upkeep
 from fstore.answering import Returns, deliver, in_form
@@ -25,6 +25,9 @@ from fstore.resources import Resources
 from fstore.settings import Settings
 from fstore.ticket import Ticket
 from fstore.warming import warm_up
+
+if TYPE_CHECKING:
+    from fstore.ingest import IngestOptions
 
 
 class FeatureStore:
@@ -177,11 +180,15 @@ class FeatureStore:
             raise EntryCorrupt(found.key, found.path, "was found wrong and is hidden now; ask for it again")
         return in_form(result, _checked(returns))
 
-    def ingest(self, frame_or_table: object, path: str | Path) -> ParquetSource:
-        """Write raw data as Parquet whose footer carries the fingerprint, so that nobody has to scan it again."""
+    def ingest(self, frame_or_table: object, path: str | Path, **options: Unpack[IngestOptions]) -> ParquetSource:
+        """Write raw data as Parquet whose footer carries the fingerprint, so that nobody has to scan it again.
+
+        A path to a file or folder of CSV, Parquet or Arrow is taken as well; the options are
+        those of ``fstore.ingest.ingest``.
+        """
         from fstore import ingest as ingesting  # noqa: PLC0415 a writer's code is no business of the hit path
 
-        return ingesting.ingest(frame_or_table, Path(path))
+        return ingesting.ingest(frame_or_table, Path(path), **options)
 
     def get_cache_stats(self) -> dict[str, int]:
         """Return the counters of the whole store since it was made."""
