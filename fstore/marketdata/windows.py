@@ -84,11 +84,7 @@ def make_windows(length: int, stamps: pd.DatetimeIndex | None, config: Mapping[s
         count = positive_int(window, "window")
         starts, least = np.maximum(rows - count + 1, 0), count
     asked = config.get("min_rows")
-    if asked is None:
-        return Windows(starts, least)
-    if isinstance(window, int | float) and positive_int(asked, "min_rows") > least:
-        raise ValueError(f"min_rows is {asked!r}, but the window has {least} rows; no window would count")
-    return Windows(starts, positive_int(asked, "min_rows"))
+    return Windows(starts, least if asked is None else positive_int(asked, "min_rows"))
 
 
 def need_times(stamps: pd.DatetimeIndex | None, purpose: str) -> pd.DatetimeIndex:
