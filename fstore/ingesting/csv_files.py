@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import csv
 
-from fstore.errors import InvalidRequest
+from fstore.errors import InvalidRequest, SourceChanged
 from fstore.ingesting.csv_cells import FALSE, MISSING, TRUE, ColumnShapes, Shape, type_for
 from fstore.ingesting.csv_header import check_first_row, check_no_header, check_own_name
 from fstore.ingesting.csv_layout import CsvLayout
@@ -37,6 +37,7 @@ def open_csv(files: Sequence[Path], layout: CsvLayout, as_text: Sequence[str] = 
     The columns ``as_text`` are not typed, like those that the layout says so of.
     """
     texts: dict[Path, CsvText] = {}
+    stamps = {file: _stamp(file) for file in files}
     for file in files:
         texts[file] = inspect(file, layout)
         check_first_row(file, texts[file], layout)
@@ -58,10 +59,14 @@ def open_csv(files: Sequence[Path], layout: CsvLayout, as_text: Sequence[str] = 
             for name, cell in zip(names, texts[file].first_row, strict=False):
                 columns[name].look(pa.array([cell]))
     types = {name: type_for(column.seen) for name, column in columns.items()}
-    readers = [_Reader(file, layout, texts[file].quoted) for file in files]
-    return CsvFiles(
-        pa.schema(list(types.items())), lambda: (batch for reader in readers for batch in reader.batches(types, names))
-    )
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for file in files:
+            yield from _Reader(file, layout, texts[file].quoted).batches(types, names)
+            if _stamp(file) != stamps[file]:
+                raise SourceChanged(str(file), "was changed while it was read; ingest it again when it is complete")
+
+    return CsvFiles(pa.schema(list(types.items())), batches)
 
 
 def _look(reader: _Reader, columns: Mapping[str, ColumnShapes], names: list[str], first: Path) -> None:
@@ -75,6 +80,14 @@ def _look(reader: _Reader, columns: Mapping[str, ColumnShapes], names: list[str]
             if Shape.TEXT in columns[name].seen:
                 check_own_name(reader.file, name, cells, reader.layout)
         rest = 0 if batch.num_rows else rest
+
+
+def _stamp(file: Path) -> tuple[int, int, int]:
+    try:
+        found = file.stat()
+    except OSError as exc:
+        raise InvalidRequest("raw_data", f"{file} is not readable as CSV ({exc.strerror})") from exc
+    return found.st_size, found.st_mtime_ns, found.st_ino
 
 
 @dataclass(frozen=True, slots=True)

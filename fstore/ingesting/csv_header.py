@@ -17,7 +17,7 @@ from fstore.ingesting.csv_text import CsvText
 _FOREIGN = {";": "';'", "\t": "'tab'", "|": "'|'", ",": "','"}
 _STAMP = re.compile(r"\d{4}-\d\d-\d\d[ T][\d:.Z+-]+")
 _DATA = re.compile(
-    r"[^\W\d_]*\d{1,4}[-./]\d{1,2}[-./]\d{1,4}\b.*|[+-]?\d{1,2}:\d\d\b.*|[+-]?(\d+[.,]?\d*|[.,]\d+)[eE][+-]?\d+|0[xX][0-9a-fA-F]+"
+    r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}([ T].*)?|[+-]?\d{1,2}:\d\d\b.*|[+-]?(\d+[.,]?\d*|[.,]\d+)[eE][+-]?\d+|0[xX][0-9a-fA-F]+"
     r"|[+-]?inf(inity)?|true|false|none",
     re.IGNORECASE | re.DOTALL,
 )

@@ -90,6 +90,12 @@ def _absolute(raw: str | Path) -> Path:
 def _open_path(path: Path, layout: CsvLayout | None, as_text: Sequence[str]) -> Input:
     files = data_files(path)
     family = _family(files)
+    if family != "parquet" and (keyed := [file for file in files if "=" in file.relative_to(path).parent.as_posix()]):
+        raise InvalidRequest(
+            "raw_data",
+            f"{keyed[0]} is in a folder of the form key=value, whose value would be lost; "
+            "ingest such folders one by one, or add the column",
+        )
     if family == "csv":
         found = open_csv(files, layout or CsvLayout(), as_text)
         return Input(found.schema, found.batches)

@@ -63,7 +63,7 @@ def _by_symbol(batch: pa.RecordBatch, column: str) -> Iterator[tuple[str, pa.Rec
         raise InvalidRequest("symbol_column", f"{column!r} is empty in some rows; drop or mend them first")
     encoded = symbols.cast(pa.string()).dictionary_encode()
     codes = encoded.indices.to_numpy()
-    ordered = batch.take(pa.array(np.argsort(codes, kind="stable")))
+    ordered = _taken(batch, pa.array(np.argsort(codes, kind="stable")))
     start = 0
     for symbol, rows in zip(encoded.dictionary.to_pylist(), np.bincount(codes), strict=False):
         if not _FILE_NAME.fullmatch(symbol) or len(symbol.encode()) > MOST_BYTES:
@@ -73,6 +73,21 @@ def _by_symbol(batch: pa.RecordBatch, column: str) -> Iterator[tuple[str, pa.Rec
             raise InvalidRequest("symbol_column", f"{symbol!r} begins or ends with a space; strip the symbols first")
         yield symbol, ordered.slice(start, int(rows))
         start += int(rows)
+
+
+def _taken(batch: pa.RecordBatch, order: pa.Array) -> pa.RecordBatch:
+    # Arrow cannot take from views, which is how polars hands over text.
+    plain = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
+    try:
+        columns = [
+            column.cast(plain[column.type]).take(order).cast(column.type)
+            if column.type in plain
+            else column.take(order)
+            for column in batch.columns
+        ]
+    except pa.ArrowNotImplementedError as exc:
+        raise InvalidRequest("symbol_column", f"the rows cannot be split by symbol: {exc}; cast that column") from exc
+    return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
 
 
 def _append(held: dict[str, list[pa.RecordBatch]], files: dict[str, Path], schema: pa.Schema) -> None:

@@ -64,7 +64,7 @@ class TimeIndex:
     def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Convert a batch, or raise ``InvalidRequest`` naming the first row that has no time or an earlier one."""
         times = batch.column(self._at)
-        missing = pc.equal(times, "") if is_text(times.type) else times.is_null()
+        missing = pc.equal(times.cast(pa.string()), "") if is_text(times.type) else times.is_null()
         if times.null_count or pc.any(missing).as_py():
             row = self._rows + pc.index(pc.fill_null(missing, True), True).as_py()
             raise InvalidRequest("time_column", f"{self._column!r} is empty in row {row}; drop or mend such rows first")
