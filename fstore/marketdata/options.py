@@ -104,11 +104,7 @@ def listed(value: Any, option: str) -> Sequence[Any]:
 
 
 def band_name(k: float) -> str:
-    """Write a number in six digits, or in as many as tell it from all others.
-
-    >>> [band_name(k) for k in (1.0, 2.5, 1.0000001)]
-    ['1', '2.5', '1.0000001']
-    """
+    """Write a number in six digits, or in as many as tell it from all others: 1, 2.5, 1.0000001."""
     short = f"{k:g}"
     return short if float(short) == k else repr(k)
 
