@@ -29,12 +29,12 @@ _WAYS_OUT = (
 def check_first_row(file: Path, text: CsvText, layout: CsvLayout) -> None:
     """Raise ``InvalidRequest`` for a first row that another delimiter cuts, or that must be names but reads as data."""
     row, mark = text.first_row, layout.delimiter_of(file)
-    strange = _foreign(text, mark) if not layout.mark and len(row) == 1 else None
+    strange = _foreign(text, mark) if not layout.mark else None
     if strange:
         raise InvalidRequest(
             "raw_data",
-            f"{file} has one column, {_short(row[0])}, when cut at {_FOREIGN[mark]}; say --delimiter {strange} "
-            f"(delimiter={strange}) if it is cut there, or --delimiter {_FOREIGN[mark]} if it is one column",
+            f"{file} has {len(row)} column(s), first {_short(row[0])}, when cut at {_FOREIGN[mark]}; say --delimiter "
+            f"{strange} (delimiter={strange}) if it is cut there, or --delimiter {_FOREIGN[mark]} if the cells are whole",
         )
     if layout.header is not None:
         return
@@ -87,14 +87,18 @@ def check_no_header(
 
 
 def _foreign(text: CsvText, mark: str) -> str | None:
-    """Name what a row of one cell may really be cut at; spaces and colons count if the next row has as many."""
-    cell = text.first_row[0]
-    found = next((name for sign, name in _FOREIGN.items() if sign in cell and sign != mark), None)
-    if found is None and text.second_row and not _STAMP.fullmatch(text.second_row[0].strip()):
+    """Name what the first row may really be cut at.
+
+    Of one cell that is a comma as well, and a space or a colon if the next row has as
+    many. In a row of several, decimal commas may have made the cells.
+    """
+    row, alone = text.first_row, len(text.first_row) == 1
+    found = next((sign for sign in _FOREIGN if sign != mark and (alone or sign != ",") and sign in "".join(row)), None)
+    if found is None and alone and len(text.second_row) == 1 and not _STAMP.fullmatch(text.second_row[0].strip()):
         for sign, name in ((None, "'space'"), (":", "':'")):
-            if 1 < len(cell.split(sign)) == len(text.second_row[0].split(sign)):
+            if 1 < len(row[0].split(sign)) == len(text.second_row[0].split(sign)):
                 return name
-    return found
+    return _FOREIGN.get(found or "")
 
 
 def _short(cell: str) -> str:

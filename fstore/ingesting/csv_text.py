@@ -51,10 +51,19 @@ def inspect(file: Path, layout: CsvLayout) -> CsvText:
         rows = csv.reader(text, delimiter=layout.delimiter_of(file), strict=True)
         try:
             first, second = (next((row for row in rows if row), []) for _ in range(2))
-            for _ in rows if quoted else ():
-                pass
+            alone, gap = len(first) == 1, False
+            for row in rows if quoted or alone else ():
+                if alone and gap and row:
+                    raise InvalidRequest(
+                        "raw_data",
+                        f"{file} has one column and an empty line before line {rows.line_num}, a row or none; "
+                        'write "" for an empty cell, or delete the line',
+                    )
+                gap = not row
         except csv.Error as exc:
-            raise InvalidRequest("raw_data", f"{file}: bad quotes near line {rows.line_num} ({exc})") from exc
+            raise InvalidRequest(
+                "raw_data", f"{file}: bad quotes, or a cell too long, near line {rows.line_num} ({exc})"
+            ) from exc
     return CsvText(tuple(first), tuple(second), quoted)
 
 

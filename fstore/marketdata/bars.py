@@ -120,9 +120,9 @@ def sides(raw: pd.DataFrame, column: Any) -> Floats:
     strange = [label for label, sign in known.items() if sign is None]
     if strange:
         raise ValueError(f"column {column!r} holds the side {strange[0]!r}; known: {', '.join(s for s in SIDES if s)}")
-    if all(isinstance(label, int | float | np.number) for label in labels) and set(labels) == {0, 1}:
+    if {str(label).strip() for label in labels} in ({"0", "1"}, {"0.0", "1.0"}):
         # Elsewhere 0 is "neither"; here it is the other side, and would be left out in silence.
-        raise ValueError(f"column {column!r} holds only 0 and 1; write sides as 1 and -1, or as text")
+        raise ValueError(f"column {column!r} holds only 0 and 1; write sides as 1 and -1, or in words")
     signs = np.array([*known.values(), 0.0], dtype=np.float64)
     return signs[codes]
 

@@ -51,6 +51,7 @@ def refused(path: Path, reason: str, **options: object) -> InvalidRequest:
         (EUROPEAN, "say --delimiter ';'"),
         ("a|b\n1|2\n", r"say --delimiter '\|'"),
         ("date time price\n2024-01-02 09:30:00 1.5\n", "say --delimiter 'space'"),
+        ("Datum;Kurs,EUR\n01.02.2024;1,25\n", "has 2 column.*say --delimiter ';'"),
         (TITLED, "Expected 1 columns, got 2"),
         ("AAPL,2024-01-02T09:30:00Z\nMSFT,x\n", "first row reads as data"),
         ("AAPL,01.02.2024 00:00:00.000 GMT+0100\nMSFT,x\n", "first row reads as data"),
@@ -82,9 +83,11 @@ def test_names_are_no_data(name: str) -> None:
 
 
 def test_usual_headers_are_taken(tmp_path: Path) -> None:
-    """An index without a name, a comma at the end of each row and a column of clock times are no faults."""
+    """An index without a name, a comma at the end of each row, empty lines and a column of clock times are no faults."""
     assert table(write(tmp_path / "a/x.csv", ",price\n0,1.5\n")).column_names == ["", "price"]
     assert table(write(tmp_path / "b/x.csv", "a,b,\n1,2,\n")).column_names == ["a", "b", ""]
+    assert table(write(tmp_path / "d/x.csv", 'a\n1\n""\n2\n\n\n'))["a"].to_pylist() == [1, None, 2]
+    assert table(write(tmp_path / "e/x.csv", "a,b\n1,2\n\n3,4\n")).num_rows == 2
     assert table(write(tmp_path / "c/x.csv", "date time\n2024-01-02 09:30:00\n")).num_rows == 1
 
 
@@ -124,7 +127,8 @@ def test_every_layout_can_be_said(
         ({"a.csv": "ts,p\n1,2\n", "b.csv": "3,4\n"}, {}, r"b\.csv: the first row reads as data"),
         ({"a.csv": "ts,p\n1,2\n", "b.csv": "C,D\nE,F\n"}, {}, r"b\.csv has other columns than a\.csv"),
         ({"a.csv": "ts,p\n1,2\n", "b.csv": "p,ts\n1,2\n"}, {}, r"b\.csv has other columns"),
-        ({"a.csv": "a,b\n1,2\n", "b.csv": "a;b\n1;2\n"}, {}, r"b\.csv has one column"),
+        ({"a.csv": "a,b\n1,2\n", "b.csv": "a;b\n1;2\n"}, {}, r"b\.csv has 1 column"),
+        ({"a.csv": "2024;1,5\n"}, {"header": False, "names": ["t", "p"]}, r"say --delimiter ';'"),
         ({"a.csv": "3,4\n5,6\n", "b.csv": "ts,p\n1,2\n"}, {"header": False, "names": ["x", "y"]}, r"b\.csv: the first row reads as a header"),
         ({"a.csv": "A,B\n", "b.csv": "s,t\nA,B\n"}, {"header": False, "names": ["s", "t"]}, "holds its own name"),
         ({"symbol=A/x.csv": "a\n1\n"}, {}, "key=value"),
@@ -158,9 +162,10 @@ def test_an_odd_first_value_is_no_header(tmp_path: Path) -> None:
         ("a,b\n1,2\n".encode("utf-16-le"), "NUL"),
         (b"a,b\n1\x00,2\n", "NUL"),
         (gzip.compress(b"a,b\n1,2\n"), "is not utf-8"),
-        ('a,b\n1,"x\n2,y\n3,z\n', "bad quotes near line 4"),
-        ('a,b\n1,"x\n2,"y\n3,z\n', "bad quotes near line 3"),
-        ('a,b\n1,"x"y\n', "bad quotes near line 2"),
+        ('a,b\n1,"x\n2,y\n3,z\n', "bad quotes.* near line 4"),
+        ('a,b\n1,"x\n2,"y\n3,z\n', "bad quotes.* near line 3"),
+        ('a,b\n1,"x"y\n', "bad quotes.* near line 2"),
+        ("a\n1\n\n2\n", "an empty line before line 4"),
         ("", "not readable as CSV"),
         ("\n\n", "not readable as CSV"),
         ("a,b\n1,2,\n", "Expected 2 columns, got 3"),

@@ -135,7 +135,7 @@ def test_symbols_name_files_as_they_are_written(tmp_path: Path, symbol: str, oth
     assert pq.read_table(folder / f"{symbol}.parquet")["code"].to_pylist() == [symbol]
 
 
-@pytest.mark.parametrize("symbol", [" AAPL", "AAPL ", '""', '" "', "é" * 120])
+@pytest.mark.parametrize("symbol", [" AAPL", "AAPL ", '""', '" "', "é" * 120, "\u4e2d" * 90])
 def test_symbols_that_would_be_lost_or_split_are_refused(tmp_path: Path, symbol: str) -> None:
     """Padded, empty and overlong symbols are named, not stripped, dropped or cut."""
     (tmp_path / "x.csv").write_text(f"code,price\nA,1\n{symbol},2\n")

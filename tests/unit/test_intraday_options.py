@@ -156,8 +156,9 @@ def test_columns_that_may_both_be_meant_are_refused():
     """Two spellings of one name, and sides of zero and one, are not guessed."""
     with pytest.raises(ValueError, match="'price' and 'Price' may both be the price"):
         vwap_bands(events(Price=1.0), {"window": 1})
-    with pytest.raises(ValueError, match="only 0 and 1"):
-        order_flow_imbalance(events(side=[0, 1, 1]), {"window": 1})
+    for two in ([0, 1, 1], ["0", "1", "1"], [0.0, 1.0, np.nan]):
+        with pytest.raises(ValueError, match="only 0 and 1"):
+            order_flow_imbalance(events(side=two), {"window": 1})
     assert order_flow_imbalance(events(side=[0, 1, -1]), {"window": 1})["flow"].tolist() == [0.0, 1.0, -1.0]
 
 
