@@ -87,7 +87,7 @@ def test_durations_may_be_written_in_many_ways(text):
         (log_returns, {"forward": ["5"]}),
         (log_returns, {"horizons": None}),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_options_of_another_type_are_refused_by_name(func, config):
     """Text for numbers and flags, numbers beyond all bounds and clocks that are none name their option."""
