@@ -25,6 +25,7 @@ COUNTERS = (
     "corrupt_detected",
     "takeovers",
     "messages_rejected",
+    "processes_ended",
     "degraded",
 )
 _MB = 1_000_000

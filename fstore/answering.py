@@ -11,12 +11,13 @@ import pandas as pd
 import pyarrow as pa
 
 from fstore import deadline, local_compute, results
-from fstore.asking import Question
-from fstore.errors import EntryCorrupt, FeatureStoreError, ManifestUnavailable, StorageUnavailable
+from fstore.asking import Question, warn_of_other_source
+from fstore.errors import EntryCorrupt, FeatureStoreError, ManifestUnavailable, StorageUnavailable, VersionMismatch
 from fstore.fallback import Answer
 from fstore.flight import Flight
 from fstore.local_tier import Mapped
-from fstore.model import Status
+from fstore.model import Locator, Status
+from fstore.rawdata import Taker
 from fstore.reading import read_entry
 from fstore.resources import Resources
 
@@ -79,8 +80,13 @@ def deliver_many(resources: Resources, questions: Sequence[Question], *, seconds
             read = _read(resources, answer)
             if read is not None:
                 del open_keys[answer.asked.key]
+                unconcerned = _set_apart(read, waiting)
                 resources.recorder.took("miss_seconds", time.monotonic() - began)
+                if answer.locator is not None and read.error is None:
+                    _compare_sources(resources, waiting[answer.asked.key], answer.locator)
                 yield from _each(read, waiting)
+                if unconcerned:
+                    waiting[answer.asked.key], open_keys[answer.asked.key] = unconcerned, unconcerned[0]
     for asked in open_keys.values():
         fault = EntryCorrupt(
             asked.key, "its file", f"was found wrong {MOST_ROUNDS} times in a row; check the store's disk"
@@ -106,6 +112,7 @@ def _hits(
             if table is not None:
                 resources.recorder.took("hit_seconds", looked_s + time.monotonic() - began)
                 resources.recorder.count("cache_hits", len(waiting[key]))
+                _compare_sources(resources, waiting[key], entry)
                 yield from _each(Delivery(open_keys.pop(key), Status.HIT, table), waiting)
     except ManifestUnavailable:
         return False  # the flight decides what to do without Postgres
@@ -113,6 +120,24 @@ def _hits(
         for delivery in _without_store(resources, open_keys, error):
             yield from _each(delivery, waiting)
     return True
+
+
+def _compare_sources(resources: Resources, askers: Sequence[Question], found: Locator) -> None:
+    """Of several who ask for one key each has a function of its own, whose source may differ."""
+    for asked in askers:
+        warn_of_other_source(resources, asked.feature, found)
+
+
+def _set_apart(read: Delivery, waiting: dict[str, list[Question]]) -> list[Question]:
+    """Take out, when a worker refused the source of the one who was asked for, those who share the key but not that source."""
+    if not isinstance(read.error, VersionMismatch):
+        return []
+    refused, alike, others = read.asked.feature, list[Question](), list[Question]()
+    for asked in waiting[read.asked.key]:
+        is_alike = (asked.feature.source_digest, asked.feature.input) == (refused.source_digest, refused.input)
+        (alike if is_alike else others).append(asked)
+    waiting[read.asked.key] = alike
+    return others
 
 
 def _without_store(
@@ -146,11 +171,8 @@ def _computed_here(resources: Resources, asked: Question, cause: FeatureStoreErr
         return Delivery(asked, Status.COALESCED, error=cause)
     resources.recorder.degraded("store folder", str(cause))
     try:
-        return Delivery(
-            asked,
-            Status.COMPUTED,
-            local_compute.compute_only(asked, seconds=deadline.remaining(resources.settings.request_timeout_s)),
-        )
+        seconds = deadline.remaining(resources.settings.request_timeout_s)
+        return Delivery(asked, Status.COMPUTED, local_compute.compute_only(asked, Taker(), seconds=seconds))
     except FeatureStoreError as error:
         return Delivery(asked, Status.COMPUTED, error=error)
 

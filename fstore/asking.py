@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Literal
 
 from fstore import features, fingerprint, keys, rawdata
 from fstore.errors import ManifestUnavailable
+from fstore.failures import is_anothers_refusal
 from fstore.features import Feature
 from fstore.fingerprint import Identified, Origin
+from fstore.jobs import View
 from fstore.messages import ComputeRequest, RawReference
-from fstore.model import Fingerprint, HashMethod, KeyParts, ParquetSource
+from fstore.model import Entry, Fingerprint, HashMethod, JobState, KeyParts, Locator, ParquetSource
+from fstore.publishing import are_comparable, format_of
+from fstore.registry.code_digest import source_format
 from fstore.resources import Resources
 
 log = logging.getLogger("fstore.asking")
 
-_warned: set[tuple[str, str, str]] = set()
-_guard = threading.Lock()
+# What was said or looked for already: feature, version, the digest here and the other one. No lock: a fork may come any time.
+_warned: dict[tuple[str, str, str, str], object] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a trainer wants to know, with the key that commits to all of it."""
+    """What a trainer wants to know, with the key that commits to all of it; ``raw`` stays what it was when that was made."""
 
     key: str
     parts: KeyParts
@@ -33,8 +37,11 @@ class Question:
     raw: Any
     taken: Fingerprint
 
-    def request(self, reference: RawReference) -> ComputeRequest:
-        """Return the message that asks a worker for it."""
+    def request(
+        self, reference: RawReference, *, on_source_change: Literal["refuse", "warn"] = "refuse"
+    ) -> ComputeRequest:
+        """Return the message that asks a worker for it, with what the worker's code is compared with."""
+        feature = self.feature
         return ComputeRequest(
             symbol=self.parts.symbol,
             feature=self.feature.name,
@@ -45,6 +52,11 @@ class Question:
             hash_method=self.taken.method.value,
             canonical_config=self.parts.config,
             waits=False,
+            source_digest=feature.source_digest or None,
+            source_format=source_format() if feature.source_digest else None,
+            source_time=feature.source_time,
+            input=feature.input,
+            on_source_change="warn" if on_source_change == "warn" else None,
         )
 
 
@@ -59,7 +71,8 @@ def ask(
     symbol = keys.check_symbol(symbol)
     feature = features.resolve(compute_func)
     canonical = keys.canonical_config(config)
-    return question(symbol, raw_data, canonical, feature, identify(resources, raw_data))
+    held = rawdata.hold(raw_data)
+    return question(symbol, held, canonical, feature, identify(resources, held))
 
 
 def question(symbol: str, raw_data: object, canonical: str, feature: Feature, identified: Identified) -> Question:
@@ -86,27 +99,66 @@ def identify(resources: Resources, raw_data: object) -> Identified:
     return found
 
 
-def warn_if_source_changed(resources: Resources, asked: Question) -> None:
-    """Warn once when an explicit version was published before with other source code than this process runs.
+def is_refused_to_another(resources: Resources, asked: Question, view: View) -> bool:
+    """Tell whether the failure in a job's row is a worker's refusal of somebody else's source code."""
+    if view.job is None or view.job.failure is None or view.job.state is not JobState.FAILED:
+        return False
+    own = asked.request(RawReference(kind="caller", path="-"), on_source_change=resources.settings.on_source_change)
+    return is_anothers_refusal(view.job.failure, own)
 
-    The results stay apart only if the version is raised: that is the author's call.
-    """
+
+def warn_if_source_changed(resources: Resources, asked: Question) -> None:
+    """Look once whether an explicit version was published before with other source code than this process runs, and warn."""
     feature = asked.feature
-    mark = (feature.name, feature.version, feature.source_digest)
-    if not feature.explicit or not feature.source_digest:
+    mark = (feature.name, feature.version, feature.source_digest, "")
+    if not feature.explicit or not feature.source_digest or not _is_news(mark):
         return
-    with _guard:
-        if mark in _warned:
-            return
-        _warned.add(mark)
     try:
-        other = resources.manifest.other_source_digest(*mark)
+        other = resources.manifest.other_source(*mark[:3], source_format())
     except ManifestUnavailable:
+        _warned.pop(mark, None)
         return
     if other is not None:
-        log.warning(
-            "the source of %s changed but its version is still %r: results of the old and the new code share their keys; "
-            "raise version= if they differ in numbers",
-            feature.name,
-            feature.version,
-        )
+        warn_of_other_source(resources, feature, other)
+
+
+def warn_of_other_source(resources: Resources, feature: Feature, found: Locator | Entry) -> None:
+    """Warn once a process when an entry that answers for ``feature`` was computed by other source code than is here.
+
+    Its version says that the numbers are the same, and that is the author's call;
+    what cannot be compared is passed over, ``explain`` tells of it.
+    """
+    other, own = found.source_digest, feature.source_digest
+    if not are_comparable(other, own) or other == own:
+        return
+    mark = (feature.name, feature.version, own, other)
+    if not _is_news(mark):
+        return
+    try:
+        entry = found if isinstance(found, Entry) else resources.manifest.find_entry(found.key)
+    except ManifestUnavailable:
+        entry = None
+    if entry is None or entry.source_digest != other:  # gone meanwhile; the next one is looked at again
+        _warned.pop(mark, None)
+        return
+    if format_of(entry) != source_format():
+        return
+    written = feature.source_time
+    log.warning(
+        "the source of %s changed but its version is still %r: entry %s was computed at %s by other source than this "
+        "process runs%s; results of both share their keys: raise version= if they differ in numbers, or take back the "
+        "others' with: fstore invalidate --feature %s",
+        feature.name,
+        feature.version,
+        entry.key[:12],
+        f"{entry.created_ts.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
+        f" (its file is of {datetime.fromtimestamp(written, UTC):%Y-%m-%d %H:%M:%S} UTC)"
+        if written is not None
+        else "",
+        feature.name,
+    )
+
+
+def _is_news(mark: tuple[str, str, str, str]) -> bool:
+    token = object()
+    return _warned.setdefault(mark, token) is token

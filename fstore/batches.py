@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Literal
 
-from fstore import deadline, tracing
+from fstore import deadline, rawdata, tracing
 from fstore.answering import Delivery, Returns, deliver_many
-from fstore.asking import Question, identify, question
+from fstore.asking import Question, identify, question, warn_of_other_source
 from fstore.errors import FeatureStoreError
 from fstore.features import resolve
 from fstore.fingerprint import Identified
 from fstore.keys import canonical_config, check_symbol
-from fstore.model import Entry, Request
+from fstore.model import Entry, ParquetSource, Request
 from fstore.resources import Resources
 
 PEEKED_AT_ONCE = 1000
+STILL: tuple[type, ...] = (
+    list,
+    tuple,
+    deque,
+    type({}.values()),
+)  # hold their items, and run nobody's code to give them
 
 
 def get_or_compute_many(
@@ -29,39 +36,53 @@ def get_or_compute_many(
     progress: bool,
     errors: Literal["raise", "return"],
 ) -> Iterator[tuple[Request, Any]]:
-    """Yield ``(request, frame)`` as results come; see ``FeatureStore.get_or_compute_many``."""
+    """Take all requests, then return an iterator of ``(request, frame)`` as results come; see ``FeatureStore.get_or_compute_many``."""
     began = time.monotonic()
-    asker = _Asker(resources)
+    asker = _Asker(resources, requests)
     asked_by: dict[int, Request] = {}
     questions: list[Question] = []
-    for request in list(requests):  # held, so that the id of a frame stays its own
+    refused: list[tuple[Request, FeatureStoreError]] = []
+    for request in requests:
         try:
             with deadline.within(seconds - (time.monotonic() - began)):
                 asked = asker.ask(request)
         except FeatureStoreError as error:
             if errors == "raise":
                 raise
-            yield request, error
+            refused.append((request, error))
             continue
         asked_by[id(asked)] = request
         questions.append(asked)
-    for delivery in _deliveries(resources, questions, seconds - (time.monotonic() - began), progress=progress):
-        try:
-            yield asked_by[id(delivery.asked)], delivery.value(returns)
-        except FeatureStoreError as error:
-            if errors == "raise":
-                raise
-            yield asked_by[id(delivery.asked)], error
+    left_s = seconds - (time.monotonic() - began)
+
+    def answers() -> Iterator[tuple[Request, Any]]:
+        yield from refused
+        for delivery in _deliveries(resources, questions, left_s, progress=progress):
+            try:
+                yield asked_by[id(delivery.asked)], delivery.value(returns)
+            except FeatureStoreError as error:
+                if errors == "raise":
+                    raise
+                yield asked_by[id(delivery.asked)], error
+
+    return answers()
 
 
 def peek_many(resources: Resources, requests: Iterable[Request]) -> Iterator[tuple[Request, Entry | None]]:
-    """Yield each request with the live entry that would answer it, or None; see ``FeatureStore.peek_many``."""
-    asker = _Asker(resources)
-    waiting = iter(list(requests))  # held, so that the id of a frame stays its own
-    while chunk := list(islice(waiting, PEEKED_AT_ONCE)):
-        keys = [asker.ask(request).key for request in chunk]
-        found = resources.manifest.find_live_entries(keys)
-        yield from ((request, found.get(key)) for request, key in zip(chunk, keys, strict=True))
+    """Take all requests, then return an iterator of each with its live entry or None; see ``FeatureStore.peek_many``."""
+    asker = _Asker(resources, requests, computes=False)
+    waiting = iter([(request, asker.ask(request)) for request in requests])
+
+    def answers() -> Iterator[tuple[Request, Entry | None]]:
+        while chunk := list(islice(waiting, PEEKED_AT_ONCE)):
+            found = resources.manifest.find_live_entries([asked.key for _, asked in chunk])
+            for request, asked in chunk:
+                entry = found.get(asked.key)
+                if entry is not None:
+                    warn_of_other_source(resources, asked.feature, entry)
+                yield request, entry
+
+    return answers()
 
 
 def _deliveries(
@@ -77,16 +98,37 @@ def _deliveries(
 
 
 class _Asker:
-    """Builds questions; raw data that several requests share are fingerprinted once."""
+    """Builds questions while requests are taken; raw data that several share are fingerprinted once, if nobody can touch them meanwhile.
 
-    def __init__(self, resources: Resources) -> None:
+    Between two requests of an iterator its own code runs, which may refill a buffer
+    that it gave us before: raw data are looked at for each of them, and what will be
+    computed from is copied at once. Nobody runs between the items of a list.
+    """
+
+    def __init__(self, resources: Resources, requests: Iterable[Request], *, computes: bool = True) -> None:
         self._resources = resources
-        self._taken: dict[int, Identified] = {}
+        self._is_still = type(requests) in STILL
+        self._computes = computes
+        self._held: dict[int, tuple[object, object, Identified]] = {}
+        self._copies: dict[str, object] = {}
 
     def ask(self, request: Request) -> Question:
         symbol, feature = check_symbol(request.symbol), resolve(request.feature)
         canonical = canonical_config(request.config)
-        identity = id(request.raw_data)
-        if identity not in self._taken:
-            self._taken[identity] = identify(self._resources, request.raw_data)
-        return question(symbol, request.raw_data, canonical, feature, self._taken[identity])
+        held, identified = self._take(request.raw_data)
+        return question(symbol, held, canonical, feature, identified)
+
+    def _take(self, raw: object) -> tuple[object, Identified]:
+        if self._is_still:
+            if id(raw) not in self._held:
+                held = rawdata.hold(raw)
+                self._held[id(raw)] = raw, held, identify(self._resources, held)  # kept, so that its id stays its own
+            return self._held[id(raw)][1:]
+        held = rawdata.hold(raw)
+        identified = identify(self._resources, held)
+        if isinstance(held, ParquetSource) or not self._computes:
+            return held, identified
+        name = str(identified.fingerprint)
+        if name not in self._copies:
+            self._copies[name] = rawdata.own(held)
+        return self._copies[name], identified

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from fstore import errors, keys, logs, rawdata, tracing
+from fstore.calling.call import call, is_stop
 from fstore.errors import EntryCorrupt, FeatureStoreError, InvalidRequest
-from fstore.failures import error_of, note_of, verdict
+from fstore.failures import error_of, is_anothers_refusal, note_of, verdict
 from fstore.lease import lease
 from fstore.messages import ComputeRequest, PublishRequest
 from fstore.model import Claim, KeyParts, Locator, Status
 from fstore.planning import Work, plan
-from fstore.publishing import Offer, announce, insert, new_entry, publish_result
+from fstore.publishing import Offer, announce, insert, library_versions, new_entry, publish_result
+from fstore.rawdata import Loaded
 from fstore.resources import Resources
 
 Phase = Callable[[str], None]
@@ -57,6 +59,8 @@ def get_or_compute(resources: Resources, request: ComputeRequest, *, phase: Phas
         raise
     logs.bind(key=work.key)  # a plain Celery client does not know it
     claim = resources.jobs.claim(work.key, work.request.wire())  # first: a key that has a live entry cannot be claimed
+    if claim is None and _forgot_anothers_refusal(resources, work):
+        claim = resources.jobs.claim(work.key, work.request.wire())
     if claim is None:
         return _why_not(resources, work.key, began)
     if claim.revivable and (found := _revived(resources, work.key)) is not None:
@@ -71,13 +75,42 @@ def get_or_compute(resources: Resources, request: ComputeRequest, *, phase: Phas
 
 def publish_here(resources: Resources, work: Work, claim: Claim, result: object, seconds: float) -> Locator | None:
     """Publish a result from this process; see ``publishing.publish_result``."""
-    return publish_result(resources, work.request, work.feature.source_digest, claim, result, seconds)
+    return publish_result(resources, work.request, work.feature, claim, result, seconds)
 
 
 def publish_staged(resources: Resources, request: PublishRequest) -> Outcome:
-    """Publish a result that was computed outside a worker, under the claim of whoever computed it."""
+    """Publish a result that was computed outside a worker, under the claim of whoever computed it.
+
+    The bytes that the caller compared with its result are published as they are.
+    Whatever goes wrong becomes a note on the job, so that nobody waits for it; a
+    server that is away is left to the task's retries.
+    """
     began = time.monotonic()
     claim = Claim(request.key, request.attempt, request.owner)
+    try:
+        found = _publish_staged(resources, request, claim)
+    except (errors.ManifestUnavailable, errors.BrokerUnavailable, SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        if not give_up(resources, claim, error):  # somebody else's by now, or published: this task ran before
+            found = resources.manifest.find_live(request.key)
+            if found is not None:
+                return Outcome(request.key, Status.COALESCED, found, time.monotonic() - began)
+        resources.files.discard(request.staged_path)
+        raise error_of(request.key, note_of(error)) from error
+    resources.files.discard(request.staged_path)
+    return Outcome(request.key, Status.COMPUTED if found else Status.COALESCED, found, time.monotonic() - began)
+
+
+def give_up(resources: Resources, claim: Claim, error: BaseException) -> bool:
+    """Leave a note of why a claim comes to nothing and wake its waiters; return whether the claim still held."""
+    failed = resources.jobs.fail(claim, note_of(error))
+    if failed:
+        announce(resources, claim.key, failed=1)
+    return failed
+
+
+def _publish_staged(resources: Resources, request: PublishRequest, claim: Claim) -> Locator | None:
     compute_request = ComputeRequest(
         symbol=request.symbol, feature=request.feature, raw_data={"kind": "staged", "path": request.staged_path},  # type: ignore[arg-type]
         feature_version=request.feature_version, key=request.key, fingerprint=request.fingerprint,
@@ -88,12 +121,15 @@ def publish_staged(resources: Resources, request: PublishRequest) -> Outcome:
     )
     if keys.key_of(parts) != request.key:
         raise InvalidRequest("key", "is not the key of the other fields")
-    table = resources.files.read_staged_result(request.staged_path)
-    stored = resources.files.publish(request.key, table)
-    entry = new_entry(compute_request, request.source_digest, table, stored, request.compute_seconds)
-    found = insert(resources, [Offer(entry, claim)])[request.key]
-    resources.files.discard(request.staged_path)
-    return Outcome(request.key, Status.COMPUTED if found else Status.COALESCED, found, time.monotonic() - began)
+    table, data, _ = resources.files.read_staged_result(request.staged_path, digest=request.staged_digest)
+    stored = resources.files.publish_bytes(request.key, data)
+    versions = request.library_versions or library_versions()
+    try:
+        entry = new_entry(compute_request, request.source_digest, table, stored, request.compute_seconds, versions)
+    except BaseException:
+        resources.files.discard(stored.path)
+        raise
+    return insert(resources, [Offer(entry, claim)])[request.key]
 
 
 def perform(
@@ -103,7 +139,7 @@ def perform(
     *,
     phase: Phase,
     publish: Callable[[Resources, Work, Claim, object, float], Locator | None],
-    read: Callable[[], Any] | None = None,
+    read: Callable[[], Loaded] | None = None,
 ) -> Locator | None:
     """Compute under a claim and publish; an error becomes a note on the job that all waiters share.
 
@@ -119,7 +155,7 @@ def perform(
             phase("COMPUTING")
             began = time.monotonic()
             with tracing.span("fstore.compute", feature=work.feature.name, key=work.key):
-                result = work.feature.func(raw, keys.restore_config(work.parts.config))
+                result = raw.settle(call(work.feature, raw.value, keys.restore_config(work.parts.config)))
             seconds = time.monotonic() - began
             resources.recorder.took("compute_seconds", seconds)
             del raw
@@ -128,13 +164,11 @@ def perform(
                 return publish(resources, work, claim, result, seconds)
         except errors.ManifestUnavailable:
             raise  # no note can be written either; the lease lapses and the job is taken over
-        except (SystemExit, KeyboardInterrupt):
-            with suppress(errors.ManifestUnavailable):
-                # This process is told to stop: another worker need not wait for the lease. The start stays
-                # counted, for a feature that calls sys.exit() looks the same.
-                resources.jobs.release(claim)
-            raise
-        except Exception as error:
+        except BaseException as error:
+            if is_stop(error):
+                with suppress(errors.ManifestUnavailable):
+                    resources.jobs.release(claim)  # another worker need not wait for the lease; the start stays counted
+                raise
             note = note_of(error)
             resources.jobs.fail(claim, note)
             announce(resources, work.key, failed=1)
@@ -156,12 +190,21 @@ def _why_not(resources: Resources, key: str, began: float) -> Outcome:
     if found is not None:
         resources.jobs.settle([key])
         return Outcome(key, Status.HIT, found, time.monotonic() - began)
-    resources.jobs.bury([key])
+    if buried := resources.jobs.bury([key]):
+        resources.recorder.count("dead", len(buried))
     view = resources.jobs.look([key])[key]
     error = verdict(view)
     if error is not None:
         raise error
     return Outcome(key, Status.COALESCED, view.entry, time.monotonic() - began)
+
+
+def _forgot_anothers_refusal(resources: Resources, work: Work) -> bool:
+    """Drop a note that tells somebody whose source is another that this worker's is not his; the key is free then."""
+    job = resources.jobs.look([work.key])[work.key].job
+    if job is None or job.failure is None or not is_anothers_refusal(job.failure, work.request):
+        return False
+    return resources.jobs.forget_failure(work.key, job.owner)
 
 
 def _revived(resources: Resources, key: str) -> Locator | None:
@@ -180,7 +223,7 @@ def _revived(resources: Resources, key: str) -> Locator | None:
     return found
 
 
-def _read(resources: Resources, work: Work) -> Any:
+def _read(resources: Resources, work: Work) -> Loaded:
     return rawdata.read(
         work.request.raw_data, resources.files, resources.settings, work.fingerprint, wanted=work.feature.input
     )

@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 from fstore import keys, logs, rawdata, tracing
+from fstore.calling.call import call, is_stop
 from fstore.chunks import in_chunks
 from fstore.compute import Outcome, Phase, get_or_compute, refuse
 from fstore.errors import BrokerUnavailable, FeatureStoreError, ManifestUnavailable
@@ -149,13 +150,15 @@ class _Batch:
             with tracing.span("fstore.compute", feature=work.feature.name, key=work.key):
                 raw = self._reader.read(work.request.raw_data, work.fingerprint, wanted=work.feature.input)
                 began = time.monotonic()
-                result = work.feature.func(raw, keys.restore_config(work.parts.config))
+                result = raw.settle(call(work.feature, raw.value, keys.restore_config(work.parts.config)))
                 seconds = time.monotonic() - began
             self._resources.recorder.took("compute_seconds", seconds)
-            offer = write_result(self._resources, work.request, work.feature.source_digest, claim, result, seconds)
+            offer = write_result(self._resources, work.request, work.feature, claim, result, seconds)
         except ManifestUnavailable:
             raise
-        except Exception as error:
+        except BaseException as error:
+            if is_stop(error):
+                raise
             note = note_of(error)
             self._held.drop(work.key)
             self._resources.jobs.fail(claim, note)

@@ -12,6 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fstore.content.columns import rows_alone
+from fstore.content.stored_tables import meant_form, stored_form
 from fstore.errors import StorageFull, StorageUnavailable
 from fstore.hashing import hasher_for
 
@@ -34,6 +36,13 @@ def write_parquet(table: pa.Table, path: Path) -> None:
     path.write_bytes(sink.getvalue())
 
 
+def as_read(table: pa.Table) -> pa.Table:
+    """Return what would be read back of a table that is written; nothing is."""
+    sink = pa.BufferOutputStream()
+    _encode(stored_form(table), sink, compression="lz4")
+    return meant_form(pq.ParquetFile(pa.BufferReader(sink.getvalue())).read())
+
+
 def write_arrow(table: pa.Table, path: Path, *, batch_rows: int | None = None) -> None:
     """Write a table as an uncompressed Arrow file, one batch unless ``batch_rows`` says how large they may be."""
     if table.nbytes > SMALL:
@@ -47,8 +56,22 @@ def arrow_bytes(table: pa.Table) -> pa.Buffer:
     """Return a table as the bytes of an Arrow file of one batch."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
+        if table.num_rows and table.num_columns:
+            writer.write_table(table)
+        else:
+            writer.write_batch(_whole(table))
     return sink.getvalue()
+
+
+def _whole(table: pa.Table) -> pa.RecordBatch:
+    """Return a table without rows or without columns as the batch that ``write_table`` would leave out.
+
+    The dictionaries travel with the one, the number of rows with the other.
+    """
+    if table.num_columns:
+        columns = [column.chunk(0) if column.num_chunks else pa.nulls(0, column.type) for column in table.columns]
+        return pa.RecordBatch.from_arrays(columns, schema=table.schema)
+    return rows_alone(table.num_rows, table.schema.metadata or {})
 
 
 def _encode(table: pa.Table, sink: Any, **compression: Any) -> None:
@@ -81,17 +104,23 @@ def read_whole(path: Path) -> pa.Buffer:
 
 def seal(path: Path) -> tuple[str, int]:
     """Make a file durable and read-only, and return digest and size of what lies on disk."""
-    size = 0
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        hasher = hasher_for(os.fstat(descriptor).st_size)
-        while chunk := os.read(descriptor, _CHUNK):
-            hasher.update(chunk)
-            size += len(chunk)
+        found = file_digest(descriptor)
         os.fchmod(descriptor, 0o440)
         os.fsync(descriptor)  # an error here is final: the kernel forgets the pages, a second fsync would lie
     finally:
         os.close(descriptor)
+    return found
+
+
+def file_digest(descriptor: int) -> tuple[str, int]:
+    """Read an open file from where it stands to its end, and return digest and size of that."""
+    size = 0
+    hasher = hasher_for(os.fstat(descriptor).st_size)
+    while chunk := os.read(descriptor, _CHUNK):
+        hasher.update(chunk)
+        size += len(chunk)
     return hasher.hexdigest(), size
 
 

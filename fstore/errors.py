@@ -28,7 +28,9 @@ Arguments go to the base class too, so that every error survives pickling.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
 
 
 class FeatureStoreError(Exception):
@@ -82,16 +84,32 @@ class FeatureNotRegistered(FeatureStoreError):
 
 
 class VersionMismatch(FeatureStoreError):
-    """The worker's code for a feature is not the trainer's; deploy the same version to both."""
+    """The worker's code for a feature is not the trainer's; deploy the same version to both.
 
-    def __init__(self, feature: str, asked: str, found: str) -> None:
-        super().__init__(feature, asked, found)
+    Where both versions are equal the source is not: ``codes`` are what is known of the
+    caller's and of the worker's (``source_digest``, ``source_time`` in seconds since
+    1970, ``input``), kept as ``asked_code`` and ``found_code``.
+    """
+
+    def __init__(self, feature: str, asked: str, found: str, *codes: Mapping[str, Any]) -> None:
+        super().__init__(feature, asked, found, *codes)
         self.feature, self.asked, self.found = feature, asked, found
+        self.asked_code, self.found_code = codes if len(codes) == 2 else ({}, {})
 
     def __str__(self) -> str:
+        name, ages = f"feature {self.feature!r}", _ages(self.found_code, self.asked_code)
+        if self.asked != self.found:
+            return (
+                f"{name}: the caller asked for version {self.asked!r}, this worker runs {self.found!r}{ages}; "
+                "deploy the same code to trainers and workers"
+            )
+        inputs, what = [self.found_code.get("input"), self.asked_code.get("input")], "its source is not the caller's"
+        if None not in inputs and inputs[0] != inputs[1]:
+            what = "it takes input={!r}, the caller's input={!r}".format(*inputs)
         return (
-            f"feature {self.feature!r}: the caller asked for version {self.asked!r}, this worker runs "
-            f"{self.found!r}; deploy the same code to trainers and workers"
+            f"{name}: this worker's has the caller's version {self.asked!r}, but {what}{ages}; deploy the same code to both "
+            "and restart the older one; raise version= if the numbers differ, or set FEATURE_STORE_ON_SOURCE_CHANGE=warn "
+            "to go on with this worker's"
         )
 
 
@@ -144,7 +162,8 @@ class ComputeDead(FeatureStoreError):
     def __str__(self) -> str:
         return (
             f"computing {self.key[:12]} was started {self.starts} times and never ended (last on {self.last_owner or 'an unknown worker'}): "
-            "it probably runs out of memory or time. Mend the feature or its input, "
+            "each time its process ended without an error to tell: it crashes or exits at once (os._exit, a signal), or runs out "
+            "of memory or time. Mend the feature or its input, "
             f"then 'fstore invalidate --key {self.key[:12]}' lets it start again"
         )
 
@@ -255,6 +274,15 @@ class UpkeepRefused(FeatureStoreError):
 
     def __str__(self) -> str:
         return f"refused: {self.reason}; {self.advice}"
+
+
+def _ages(*codes: Mapping[str, Any]) -> str:
+    worker, caller = (code.get("source_time") for code in codes)
+    if worker is None or caller is None:
+        return ""
+    times = [f"{datetime.fromtimestamp(time, UTC):%Y-%m-%d %H:%M:%S} UTC" for time in (worker, caller)]
+    older = "they are equally old" if worker == caller else f"the {'worker' if worker < caller else 'caller'} is older"
+    return f" (the worker's module is of {times[0]}, the caller's of {times[1]}: {older})"
 
 
 def _mistrust(reason: str, parameter: str) -> str | None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from fstore import keys
 from fstore.asking import Question
+from fstore.features import Feature
 from fstore.model import Entry, EntryState, Job, KeyParts
+from fstore.publishing import are_comparable, differing_versions, format_of
+from fstore.registry.code_digest import source_format
 from fstore.resources import Resources
 
 
@@ -24,8 +28,20 @@ class Nearest:
 
 
 @dataclass(frozen=True, slots=True)
+class Difference:
+    """What an entry was computed by, and what is in this process instead; None for a library that is not."""
+
+    entry: str
+    here: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
-    """What is known about one request; ``expected_s`` is the median of the feature's last computations."""
+    """What is known about one request.
+
+    ``expected_s`` is the median of the feature's last computations;
+    ``differs_from_here`` tells what the entry was computed by that is another here.
+    """
 
     key: str
     hit: bool
@@ -39,6 +55,15 @@ class Explanation:
     elapsed_s: float | None
     expected_s: float | None
     failure: str | None
+    source_digest: str = ""
+    differs_from_here: Mapping[str, Difference] = field(default_factory=dict)
+
+    @property
+    def same_source(self) -> bool | None:
+        """Whether the entry was computed by the source code that this process runs; None when nobody can tell."""
+        if self.entry is None or "source" in self.differs_from_here:
+            return None if self.entry is None else False
+        return True if self.source_digest and self.entry.source_digest == self.source_digest else None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -63,6 +88,11 @@ class Explanation:
             "elapsed_s": self.elapsed_s,
             "expected_s": self.expected_s,
             "failure": self.failure,
+            "source_digest": self.source_digest or None,
+            "entry_source_digest": self.entry.source_digest or None if self.entry else None,
+            "same_source": self.same_source,
+            "library_versions": dict(self.entry.library_versions) if self.entry else None,
+            "differs_from_here": {name: asdict(both) for name, both in self.differs_from_here.items()},
         }
 
     def __str__(self) -> str:
@@ -72,6 +102,7 @@ class Explanation:
             lines.append(
                 f"  nearest earlier entry {self.nearest.key[:12]} differs in: {', '.join(self.nearest.differs_in)}"
             )
+        lines += [f"  {line}" for line in self._code()]
         if self.owner:
             lines.append(f"  computed by {self.owner}, attempt {self.attempt}, for {self.elapsed_s or 0:.1f} s")
         if self.expected_s is not None:
@@ -79,6 +110,27 @@ class Explanation:
         if self.failure:
             lines.append(f"  last failure: {self.failure}")
         return "\n".join(lines)
+
+    def _code(self) -> Iterator[str]:
+        if self.entry is None:
+            return
+        if self.same_source is None:
+            yield "the source it was computed by cannot be compared with this process's"
+        for name, both in self.differs_from_here.items():
+            if name == "source":
+                yield f"computed by other source: {both.entry}, this process runs {both.here}"
+            else:
+                yield f"computed by {name} {both.entry}, here is {both.here or 'none'}"
+
+
+def differences(entry: Entry, feature: Feature | None) -> dict[str, Difference]:
+    """Return in what the code that computed an entry is not this process's: ``source``, python, libraries; what is unknown is left out."""
+    found: dict[str, Difference] = {}
+    own = feature.source_digest if feature is not None and feature.version == entry.parts.feature_version else ""
+    is_other = are_comparable(entry.source_digest, own) and entry.source_digest != own
+    if is_other and format_of(entry) == source_format():
+        found["source"] = Difference(entry.source_digest, own)
+    return found | {name: Difference(*both) for name, both in differing_versions(entry).items()}
 
 
 def explain(resources: Resources, asked: Question) -> Explanation:
@@ -99,6 +151,8 @@ def explain(resources: Resources, asked: Question) -> Explanation:
         elapsed_s=_elapsed(job),
         expected_s=resources.manifest.expected_seconds(asked.parts.feature),
         failure=f"{job.failure.error_type}: {job.failure.detail}" if job and job.failure else None,
+        source_digest=asked.feature.source_digest,
+        differs_from_here=differences(entry, asked.feature) if entry is not None else {},
     )
 
 

@@ -8,8 +8,9 @@ from contextlib import suppress
 from typing import Any
 
 from fstore import errors
-from fstore.errors import FeatureStoreError
+from fstore.errors import FeatureStoreError, VersionMismatch
 from fstore.jobs import View
+from fstore.messages import ComputeRequest
 from fstore.model import FailureNote, JobState
 
 MAX_TRACEBACK = 8000
@@ -20,7 +21,7 @@ def note_of(error: BaseException) -> FailureNote:
     """Turn an error into the note that waiters are told; never fails, however odd the error is."""
     try:
         detail = f"{error}"
-    except Exception as fault:
+    except BaseException as fault:
         detail = f"(an error whose text cannot be made: {type(fault).__name__})"
     text = "".join(traceback.format_exception(error))
     return FailureNote(
@@ -54,6 +55,23 @@ def verdict(view: View, *, waited: bool = False) -> FeatureStoreError | None:
     if job.state is JobState.FAILED and (job.remembered or waited) and job.failure is not None:
         return error_of(job.key, job.failure)
     return None
+
+
+def is_anothers_refusal(note: FailureNote, asked: ComputeRequest) -> bool:
+    """Tell whether a note refuses a request for its source code, and that is not the source code of ``asked``.
+
+    A key does not commit to the source behind an explicit version, so those who share
+    it may run different ones.
+    """
+    if note.error_type != VersionMismatch.__name__ or not note.arguments:
+        return False
+    refused = error_of("", note)
+    if not isinstance(refused, VersionMismatch) or not refused.asked_code or refused.asked != refused.found:
+        return False
+    return asked.on_source_change == "warn" or any(
+        refused.asked_code.get(name) != own
+        for name, own in (("source_digest", asked.source_digest), ("input", asked.input))
+    )
 
 
 def _arguments(error: BaseException) -> tuple[Any, ...]:

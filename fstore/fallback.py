@@ -10,6 +10,7 @@ from fstore.asking import Question
 from fstore.errors import BrokerUnavailable, FeatureStoreError, ManifestUnavailable, StorageUnavailable
 from fstore.messages import RawReference
 from fstore.model import Locator, Status
+from fstore.rawdata import Taker
 from fstore.resources import Resources
 
 
@@ -30,6 +31,7 @@ class Fallback:
     def __init__(self, resources: Resources, left: Callable[[], float]) -> None:
         self._resources = resources
         self._left = left
+        self._taker = Taker()
 
     @property
     def is_allowed(self) -> bool:
@@ -40,7 +42,7 @@ class Fallback:
         """Compute under a job lease in this process and publish; None while somebody else holds the claim."""
         try:
             local = local_compute.compute_and_publish(
-                self._resources, asked, reference, by_worker=by_worker, seconds=self._left()
+                self._resources, asked, reference, self._taker, by_worker=by_worker, seconds=self._left()
             )
         except (ManifestUnavailable, StorageUnavailable, BrokerUnavailable):
             raise
@@ -71,6 +73,7 @@ class Fallback:
             return Answer(asked, Status.COALESCED, error=cause)
         self._resources.recorder.degraded(mode, str(cause))
         try:
-            return Answer(asked, Status.COMPUTED, result=local_compute.compute_only(asked, seconds=self._left()))
+            result = local_compute.compute_only(asked, self._taker, seconds=self._left())
+            return Answer(asked, Status.COMPUTED, result=result)
         except FeatureStoreError as error:
             return Answer(asked, Status.COMPUTED, error=error)

@@ -4,87 +4,102 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar, get_args, overload
+from typing import Any, TypeVar, overload
 
 from fstore.errors import ConfigurationError, FeatureNotRegistered
-from fstore.registry.code_digest import SourceUnavailable, definition_count, source_digest
+from fstore.registry.code_digest import Track
+from fstore.registry.declarations import (
+    SOURCE_PREFIX,
+    Feature,
+    InputKind,
+    checked_input,
+    checked_track,
+    checked_version,
+    digest_or_fault,
+)
 from fstore.registry.feature_names import (
-    MAIN_NAMES,
+    LOCAL_MODULE,
     claim_script,
     describe,
     fault_of,
     feature_name,
+    misleading,
     not_registered,
     plain_function,
     stuck_in_script,
 )
+from fstore.registry.imports import source_time
+from fstore.registry.libraries import library_versions, with_libraries
+from fstore.registry.lookup import MAIN_NAMES, MARK, is_twin
 
-InputKind = Literal["pandas", "arrow", "dataset"]
-SOURCE_PREFIX = "src:"
-_MARK = "__fstore_feature__"
+__all__ = ["Feature", "InputKind", "Track", "feature", "load_modules", "registered", "resolve"]
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 _registry: dict[str, Feature] = {}
+# In which run of which module a name was registered: a reload has another spec, an import anew another module as well.
+_runs: dict[str, tuple[object, object]] = {}
 _lock = threading.Lock()
-
-
-@dataclass(frozen=True, slots=True)
-class Feature:
-    """A function that can be asked for.
-
-    ``version`` enters the key: what was declared, or ``src:`` and 32 hex digits
-    of ``source_digest``, which is empty when an explicit version stands for a
-    source that cannot be read. ``input`` is what the function is given:
-    a pandas frame, an Arrow table or a pyarrow dataset.
-    """
-
-    name: str
-    func: Callable[..., Any]
-    version: str
-    source_digest: str
-    explicit: bool
-    input: InputKind = "pandas"
 
 
 @overload
 def feature(version: _F) -> _F: ...
 @overload
-def feature(version: str | None = None, *, input: InputKind = "pandas") -> Callable[[_F], _F]: ...
-def feature(version: Any = None, *, input: InputKind = "pandas") -> Any:
+def feature(
+    version: str | None = None,
+    *,
+    input: InputKind = "pandas",
+    track: Track = "package",
+    libraries: Sequence[str] = (),
+) -> Callable[[_F], _F]: ...
+def feature(
+    version: Any = None, *, input: InputKind = "pandas", track: Track = "package", libraries: Sequence[str] = ()
+) -> Any:
     """Register the function below as a feature and return it unchanged.
 
-    Without ``version`` the digest of its source is the version: an edit of the
-    function, or of anything it uses in its module, makes new keys. With
-    ``version`` only changing that text does. ``input`` says how the raw data
-    arrive: ``"pandas"``, ``"arrow"`` (a Table) or ``"dataset"`` (a
-    pyarrow.dataset.Dataset, for sources larger than memory).
+    Without ``version`` a digest of the source is the version: an edit of the
+    function, of anything it uses in its module, or of a module of its package,
+    distribution or folder that is imported on the way, makes new keys
+    (``track="module"`` leaves those other modules out). With ``version`` only
+    changing that text does. ``libraries`` names distributions or modules, such as
+    ``["ta", "numba"]``, whose installed versions become part of the version, so
+    that an upgrade makes new keys as well.
+
+    No version covers other libraries, nor data files, the environment, locale,
+    time zone, clocks or random numbers: what a feature returns may depend on
+    its two arguments alone. ``fstore doctor`` lists what each version covers.
+
+    ``input`` says how the raw data arrive: ``"pandas"``, ``"arrow"`` (a Table) or
+    ``"dataset"`` (a pyarrow.dataset.Dataset, for sources larger than memory).
     """
     if callable(version):
-        return _register(version, None, "pandas")
-    return lambda func: _register(func, version, input)
+        return _register(version, None, "pandas", "package", ())
+    return lambda func: _register(func, version, input, track, libraries)
 
 
 def resolve(compute_func: Any) -> Feature:
     """Find the feature for a registered function or for its name ``"module:qualname"``.
 
-    A name is looked up, never imported. What ``fstore.local`` wrapped is
-    returned as it is. Raises ``FeatureNotRegistered`` with the line that fixes it.
+    A name is looked up, never imported, and stands for a function only if it
+    leads to that very object. What ``fstore.local`` wrapped is returned as it is
+    now. Raises ``FeatureNotRegistered`` with the line that fixes it.
     """
     if isinstance(compute_func, Feature):
-        return compute_func
+        return compute_func.current()
     if isinstance(compute_func, str):
         return _by_name(compute_func)
-    found = getattr(compute_func, _MARK, None)
-    if not isinstance(found, Feature) or found.func is not compute_func:
+    found = getattr(compute_func, MARK, None)
+    if not isinstance(found, Feature) or not (found.func is compute_func or is_twin(found.func, compute_func)):
         # The mark is also seen through functools.wraps and bound methods: those are other callables.
         raise not_registered(compute_func)
     if found.name.startswith(MAIN_NAMES):
         raise stuck_in_script(compute_func)
-    return found
+    return _reachable(found)
 
 
 def registered() -> Mapping[str, Feature]:
@@ -97,11 +112,14 @@ def load_modules(modules: Iterable[str]) -> Mapping[str, Feature]:
 
     Call it once, when a process starts. A module that is the running script is
     not imported again; its functions get its real name. Raises
-    ``ConfigurationError`` that names every module that cannot be imported.
+    ``ConfigurationError`` that names every module that cannot be imported and
+    every feature in them whose name leads to something else.
     """
-    faults = []
-    for module in modules:
+    chosen, faults = tuple(modules), []
+    for module in chosen:
         try:
+            if module == LOCAL_MODULE:
+                raise ImportError("'local:...' are the names of fstore.local; give the module another name")  # noqa: TRY301 told with the others
             if claim_script(module):
                 _rename_script()
             else:
@@ -111,66 +129,44 @@ def load_modules(modules: Iterable[str]) -> Mapping[str, Feature]:
                 f"feature_modules: cannot import {module!r}: {type(exc).__name__}: {exc}; install it, put its folder on "
                 "PYTHONPATH, or take it out of FEATURE_STORE_FEATURE_MODULES"
             )
+    faults += [
+        f"{entry.name}: {fault}" for entry in _loaded_from(chosen) if (fault := misleading(entry.name, entry.func))
+    ]
     if faults:
         raise ConfigurationError(faults)
     return registered()
 
 
-def checked_version(version: Any, name: str) -> str:
-    """Return a declared version that can enter a key; raises ``ConfigurationError`` for any other."""
-    if not isinstance(version, str):
-        raise ConfigurationError([f'{name}: the version must be a text, for example version="1", not {version!r:.40}'])
-    if not 1 <= len(version) <= 64 or not version.isprintable() or version.startswith(SOURCE_PREFIX):
-        raise ConfigurationError(
-            [f"{name}: the version must have 1 to 64 printable characters and not begin with {SOURCE_PREFIX!r}"]
-        )
-    return version
-
-
-def checked_input(kind: Any, name: str) -> InputKind:
-    """Return a known kind of input; raises ``ConfigurationError`` for any other."""
-    for known in get_args(InputKind):
-        if kind == known:
-            return known  # type: ignore[no-any-return]
-    raise ConfigurationError([f"{name}: input must be 'pandas', 'arrow' or 'dataset', not {kind!r:.40}"])
-
-
-def digest_of(func: Callable[..., Any]) -> str:
-    """Digest a function's source, or return an empty text when it cannot be read."""
-    function = plain_function(func)
-    try:
-        return source_digest(function) if function is not None else ""
-    except SourceUnavailable:
-        return ""
-
-
-def _register(func: Any, version: str | None, kind: InputKind) -> Any:
+def _register(func: Any, version: str | None, kind: InputKind, track: Track, libraries: Sequence[str]) -> Any:
     if fault := fault_of(func):
         raise FeatureNotRegistered(describe(func), fault)
     name = feature_name(func)
     kind = checked_input(kind, name)
-    digest = digest_of(func)
+    track, versions = checked_track(track, name), library_versions(libraries, name)
+    digest, fault = digest_or_fault(func, track)
     if version is None and not digest:
         raise FeatureNotRegistered(
             name,
-            f"its source cannot be read (a REPL, exec, or a file that changed since), so it needs a version by hand: "
+            f"its source cannot be read ({fault}), so it needs a version by hand: "
             f'@fstore.feature(version="1") above def {func.__name__}(...)',
         )
     declared = checked_version(version, name) if version is not None else f"{SOURCE_PREFIX}{digest[:32]}"
-    entry = Feature(name, func, declared, digest, version is not None, kind)
+    declared = with_libraries(declared, versions)
+    entry = Feature(name, func, declared, digest, version is not None, kind, source_time(func), track, versions)
+    run = _run_of(func)
     with _lock:
         known = _registry.get(name)
-        if known is not None and not _may_replace(known, entry):
-            raise FeatureNotRegistered(
-                name, f"the name is taken by another function ({_place(known)}); rename the one in {_place(entry)}"
-            )
+        # In a notebook a cell that runs again replaces; there nothing is asked for by name.
+        if known is not None and not name.startswith(MAIN_NAMES) and _is_same_run(_runs.get(name), run):
+            _refuse_second(known, entry)
         _enter(entry)
+        _runs[name] = run
     return func
 
 
 def _enter(entry: Feature) -> None:
     try:
-        setattr(entry.func, _MARK, entry)
+        setattr(entry.func, MARK, entry)
     except AttributeError as exc:
         raise FeatureNotRegistered(
             entry.name, "its decorator returns an object that takes no attributes; put @fstore.feature below it"
@@ -178,20 +174,57 @@ def _enter(entry: Feature) -> None:
     _registry[entry.name] = entry
 
 
-def _may_replace(known: Feature, entry: Feature) -> bool:
-    """Tell a reload of the same module, which replaces, from a second function of the same name, which must not."""
-    old, new = plain_function(known.func), plain_function(entry.func)
-    if old is None or new is None or known.name.startswith(MAIN_NAMES):
-        return True
-    if old.__code__.co_filename != new.__code__.co_filename:
-        return False
-    line = old.__code__.co_firstlineno
-    return line == new.__code__.co_firstlineno or definition_count(new, line) == 0
+def _run_of(func: Callable[..., Any]) -> tuple[object, object]:
+    module = sys.modules.get(func.__module__)
+    return module, getattr(module, "__spec__", None)
+
+
+def _is_same_run(a: tuple[object, object] | None, b: tuple[object, object]) -> bool:
+    return a is not None and a[0] is b[0] and a[1] is b[1]  # specs of two runs are equal
+
+
+def _refuse_second(known: Feature, entry: Feature) -> None:
+    if known.func is entry.func:
+        if (known.version, known.input) == (entry.version, entry.input):
+            return
+        fault = (
+            "it was registered before with another version or input; one function is one feature, write a def for each"
+        )
+    elif plain_function(known.func) is plain_function(entry.func):
+        fault = (
+            "the name is taken by another function: two callables wrap one function and carry its name; write a def for "
+            'each and put @fstore.feature(version="1") on top of it'
+        )
+    else:
+        fault = (
+            f"the name is taken by another function ({_place(known)}); rename the one in {_place(entry)} "
+            "(a module that is edited and run again: importlib.reload)"
+        )
+    raise FeatureNotRegistered(entry.name, fault)
 
 
 def _place(entry: Feature) -> str:
     function = plain_function(entry.func)
     return f"{function.__code__.co_filename}:{function.__code__.co_firstlineno}" if function else entry.name
+
+
+def _reachable(entry: Feature) -> Feature:
+    if fault := misleading(entry.name, entry.func):
+        raise FeatureNotRegistered(entry.name, fault)
+    return entry
+
+
+def _loaded_from(modules: tuple[str, ...]) -> list[Feature]:
+    """List the features of these modules and those below them; one that is still being imported is none of them yet."""
+    found = []
+    for entry in registered().values():
+        module = entry.name.partition(":")[0]
+        spec = getattr(sys.modules.get(module), "__spec__", None)
+        if any(module == each or module.startswith(f"{each}.") for each in modules) and not getattr(
+            spec, "_initializing", False
+        ):
+            found.append(entry)
+    return found
 
 
 def _rename_script() -> None:
@@ -203,12 +236,13 @@ def _rename_script() -> None:
             if renamed.name != name:
                 del _registry[name]
                 _enter(renamed)
+                _runs[renamed.name] = _run_of(entry.func)
 
 
 def _by_name(name: str) -> Feature:
     found = _registry.get(name)
     if found is not None and not name.startswith(MAIN_NAMES):
-        return found
+        return _reachable(found)
     near = difflib.get_close_matches(name[:200], _registry, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     module = name.partition(":")[0]

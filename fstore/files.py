@@ -19,6 +19,7 @@ import errno
 import os
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fstore.content.stored_tables import UnstorableResult, meant_form, stored_form
 from fstore.durable import (
     make_folder,
     read_whole,
@@ -103,6 +105,18 @@ class Files:
         crash at any point leaves nothing that is ever read. The bytes are read back for
         the digest: what it vouches for is what lies on disk.
         """
+        return self._publish(key, lambda temporary: _write_result(table, temporary))
+
+    def publish_bytes(self, key: str, data: pa.Buffer) -> Stored:
+        """Do the same for the bytes of a Parquet file that was checked already: written again it might read otherwise."""
+
+        def write(temporary: Path) -> None:
+            with temporary.open("wb") as file:
+                file.write(memoryview(data))
+
+        return self._publish(key, write)
+
+    def _publish(self, key: str, write: Callable[[Path], None]) -> Stored:
         token = uuid.uuid4().hex[:16]
         folder = self.root / "entries" / key[:2]
         temporary = folder / f"{TEMPORARY}{token}"
@@ -110,7 +124,7 @@ class Files:
         with translated(folder):
             make_folder(folder)
             try:
-                write_parquet(table, temporary)
+                write(temporary)
                 digest, size = seal(temporary)
                 temporary.rename(final)
             except BaseException:
@@ -124,8 +138,8 @@ class Files:
         data = self.read_bytes(locator)
         try:
             # ParquetFile rather than read_table: the same reader without the data set machinery, at half the time.
-            table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=len(data) > _PARALLEL_FROM)
-        except (pa.ArrowException, OSError, ValueError) as error:
+            table = meant_form(pq.ParquetFile(pa.BufferReader(data)).read(use_threads=len(data) > _PARALLEL_FROM))
+        except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, NotImplementedError) as error:
             raise EntryCorrupt(locator.key, locator.path, f"unreadable: {error}") from error
         if table.num_rows != locator.rows:
             raise EntryCorrupt(locator.key, locator.path, f"rows: {table.num_rows} instead of {locator.rows}")
@@ -202,21 +216,30 @@ class Files:
         with translated(final.parent):
             final.parent.mkdir(parents=True, exist_ok=True)
             try:
-                write_parquet(table, temporary)
+                _write_result(table, temporary)
                 temporary.rename(final)
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
         return str(final.relative_to(self.root))
 
-    def read_staged_result(self, path: str) -> pa.Table:
-        """Read a staged result; raises ``InvalidRequest`` for a path that is not one."""
+    def read_staged_result(self, path: str, *, digest: str | None = None) -> tuple[pa.Table, pa.Buffer, str]:
+        """Read a staged result: its table, the bytes that it lies in and their BLAKE3.
+
+        Raises ``InvalidRequest`` for a path that is not one, and for bytes whose digest
+        is not the one given.
+        """
         resolved = self.inside(path)
         if resolved.parent != (self.root / "staging" / "results").resolve():
             raise InvalidRequest("staged_path", "is not a staged result")
         try:
-            return pq.read_table(str(resolved), page_checksum_verification=True)
-        except (pa.ArrowException, OSError, ValueError) as error:
+            data = read_whole(resolved)
+            found = hasher_for(len(data)).update(data).hexdigest()
+            if digest is not None and found != digest:
+                raise InvalidRequest("staged_path", "holds other bytes than were staged; ask again")
+            reader = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+            return meant_form(reader.read(use_threads=len(data) > _PARALLEL_FROM)), data, found
+        except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, NotImplementedError) as error:
             raise InvalidRequest("staged_path", f"cannot be read: {error}") from error
 
     def discard(self, path: str) -> None:
@@ -253,3 +276,13 @@ class Files:
 
 def _staged_raw(digest: str) -> str:
     return f"staging/raw/{digest[:2]}/{digest}.arrow"
+
+
+def _write_result(table: pa.Table, path: Path) -> None:
+    """Write a result in the form that Parquet holds; raises ``UnstorableResult`` where it has none."""
+    try:
+        write_parquet(stored_form(table), path)
+    except MemoryError:
+        raise
+    except (pa.ArrowException, ValueError, KeyError, NotImplementedError) as error:
+        raise UnstorableResult(f"Parquet cannot hold what the feature function returned: {error}") from error

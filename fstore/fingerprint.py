@@ -3,8 +3,11 @@
 The digest is the BLAKE3 root of the footer (``fstore.content.footer``), which holds a digest
 of every (column, block of rows) over canonical value streams (``fstore.content.canonical``)
 and a description of the schema (``fstore.content.description``). What is hashed is what a
-feature function will see, so:
+feature function will see, and what it will see is one form (``fstore.content.one_form``):
 
+- All raw data of one digest become the same table, whatever they came in: frame, table,
+  stream, Parquet file of anybody, staged copy. What a function could tell apart is
+  counted, written in one way, or refused; ``docs/design.md`` has the list.
 - A frame, the table ``to_table`` makes of it and the Parquet file ``ingest`` makes of
   it share one digest. So do a table without pandas metadata and the frame with a
   default RangeIndex that ``to_pandas`` makes of it, provided no value changes on the
@@ -13,30 +16,33 @@ feature function will see, so:
   into null, so such a file differs from the frame it came from; an ingested one does not.
 - dtypes count: ``int64`` and ``Int64``, ``object`` and ``str``, nanoseconds and
   microseconds, a RangeIndex and the integers it stands for are all different.
-- Categories count as a set, used or not, and in their order if the dtype is ordered.
-- Not counted: chunking, offsets, bytes under nulls, order of an unordered dictionary,
-  width of string offsets, index ``freq``, nullability flags, schema metadata other
-  than pandas', library versions, file layout. What is not counted is not passed on
-  either, where it can be left out.
+- Categories count, used or not, and always in their order: codes show it.
+- Neither counted nor passed on: chunks, offsets, views, widths of offsets and codes,
+  index ``freq``, nullability flags, schema metadata other than pandas', versions of
+  libraries, unused levels, file layout.
 - Refused with ``UnhashableInput``: objects that are not strings, sparse and complex
   columns, duplicate labels, labels that are neither str, int nor tuples, unknown
-  extension types, unions, categories that Arrow does not restore, ``attrs`` that are not JSON.
+  extension types, unions, categories that Arrow does not restore, ``attrs`` that are
+  not JSON, zones that their name does not stand for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.dataset as ds
 
 from fstore.content import parquet_source as sources
 from fstore.content.dtypes import restore
 from fstore.content.footer import footer_of, table_footer
-from fstore.content.pandas_frames import columns_of, table_of
+from fstore.content.one_form import dataset_of_source, dataset_of_table, table_in_form, table_of_frame
+from fstore.content.pandas_frames import columns_of
 from fstore.content.parquet_source import SourceStamp, read_table
 from fstore.content.seal import read_seal
 from fstore.content.streaming import ContentHasher
@@ -53,6 +59,7 @@ __all__ = [
     "content_digest",
     "identify",
     "read_table",
+    "to_dataset",
     "to_frame",
     "to_table",
 ]
@@ -118,19 +125,12 @@ def content_digest(raw: object, *, progress: Progress | None = None) -> str:
 
 
 def to_table(raw: object) -> pa.Table:
-    """Convert in-memory raw data to the table that stands for them: same fingerprint, and ``to_frame`` restores them.
+    """Convert raw data to the one table that stands for all with their fingerprint; ``to_frame`` restores them.
 
     A ``ParquetSource`` is read whole.
     """
-    if isinstance(raw, ParquetSource):
-        return read_table(raw)
-    if isinstance(raw, pd.DataFrame):
-        return table_of(raw)
-    if isinstance(raw, pa.Table):
-        return raw
-    if isinstance(raw, pa.RecordBatch):
-        return pa.Table.from_batches([raw])
-    return _reader(raw).read_all()
+    with _typed_refusals():
+        return table_of_frame(raw) if isinstance(raw, pd.DataFrame) else table_in_form(_as_table(raw))
 
 
 def to_frame(table: pa.Table) -> pd.DataFrame:
@@ -138,11 +138,33 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
     return restore(table)
 
 
-def _scan(raw: object, progress: Progress | None) -> tuple[str, int]:
+def to_dataset(raw: object) -> ds.Dataset:
+    """Give raw data as a dataset; a ``ParquetSource`` is read when the dataset is, and not before."""
+    with _typed_refusals():
+        return dataset_of_source(raw) if isinstance(raw, ParquetSource) else dataset_of_table(to_table(raw))
+
+
+def _as_table(raw: object) -> pa.Table:
+    if isinstance(raw, ParquetSource):
+        return read_table(raw)
+    if isinstance(raw, pa.Table):
+        return raw
+    if isinstance(raw, pa.RecordBatch):
+        return pa.Table.from_batches([raw])
+    return _reader(raw).read_all()
+
+
+@contextmanager
+def _typed_refusals() -> Iterator[None]:
     try:
-        return _digest_and_size(raw, progress)
-    except (pa.ArrowException, NotImplementedError) as exc:
+        yield
+    except (pa.ArrowException, NotImplementedError, TypeError, ValueError) as exc:
         raise UnhashableInput("raw_data", f"Arrow cannot read all of it ({exc}); convert it to plain columns") from exc
+
+
+def _scan(raw: object, progress: Progress | None) -> tuple[str, int]:
+    with _typed_refusals():
+        return _digest_and_size(raw, progress)
 
 
 def _digest_and_size(raw: object, progress: Progress | None) -> tuple[str, int]:
@@ -186,7 +208,7 @@ def _identify_source(
     source: ParquetSource, threshold_bytes: int, memo: SourceMemo | None, progress: Progress | None
 ) -> Identified:
     files = sources.files_of(source)
-    if len(files) == 1 and (found := read_seal(files[0])):
+    if len(files) == 1 and (found := read_seal(files[0])) and found.root is not None:
         return _identified(found.root, Origin.FOOTER, found.data_bytes, threshold_bytes)
     started_ns = sources.now_ns()
     before = sources.stamp(source)

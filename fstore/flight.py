@@ -17,7 +17,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from fstore import deadline, local_compute
-from fstore.asking import Question
+from fstore.asking import Question, is_refused_to_another
 from fstore.broker import COMPUTE_QUEUE
 from fstore.errors import (
     BrokerUnavailable,
@@ -81,7 +81,9 @@ class Flight:
             with deadline.within(min(START_WITHIN_S, self._seconds)):
                 while self._admit():
                     views = self._resources.jobs.look(list(self._open))
-                    self._registrar.register([self._open.pop(key) for key, view in views.items() if _may_start(view)])
+                    self._registrar.register(
+                        [self._open.pop(key) for key, view in views.items() if self._may_start(view)]
+                    )
                     self._open.clear()
         except (BrokerUnavailable, ManifestUnavailable, StorageUnavailable):
             if not self._fallback.is_allowed:
@@ -148,7 +150,9 @@ class Flight:
                 yield Answer(asked, Status.COMPUTED if key in self._led else Status.COALESCED, view.entry)
             elif isinstance(failure, StorageUnavailable):
                 yield self._fallback.not_stored(asked, "store folder", failure)
-            elif self._may_offer_own(asked, failure):
+            elif self._may_offer_own(asked, failure) or (
+                failure is not None and self._forgot_anothers_refusal(asked, view)
+            ):
                 leaderless.append(asked)
             elif failure is not None:
                 yield Answer(asked, Status.COALESCED, error=failure)
@@ -224,6 +228,17 @@ class Flight:
             self._resources.jobs.forget(asked.key)
         return True
 
+    def _may_start(self, view: View) -> bool:
+        return view.entry is None and (_is_free(view) or self._forgot_anothers_refusal(self._open[view.key], view))
+
+    def _forgot_anothers_refusal(self, asked: Question, view: View) -> bool:
+        """A worker refused the source of whoever led; a caller whose source is another asks for himself, and the key is freed."""
+        if view.job is None or not is_refused_to_another(self._resources, asked, view):
+            return False
+        with suppress(ManifestUnavailable):  # nothing can be registered either, and that is seen to
+            self._resources.jobs.forget_failure(asked.key, view.job.owner)
+        return True
+
     def _nudge(self, stale: Sequence[Question]) -> Iterator[Answer]:
         """Send again what was lost on its way to a worker, or died with one."""
         stale = [asked for asked in stale if asked.key in self._open]
@@ -280,7 +295,3 @@ def _is_free(view: View) -> bool:
 def _may_lead_unseen(asked: Question) -> bool:
     """What somebody else computes already should not be staged again at length, and not be computed here."""
     return is_quick_to_stage(asked) and not isinstance(asked.feature, LocalFeature)
-
-
-def _may_start(view: View) -> bool:
-    return view.entry is None and _is_free(view)

@@ -5,32 +5,47 @@ are found) in time order, and return float64 columns on the index of the rows
 they are about. Nothing but ``log_return_forward_*`` looks ahead. Rows with equal
 timestamps count in the order given. An empty frame with the right columns
 gives an empty frame; missing columns, wrong types, rows out of order and
-unknown options raise ``ValueError``. Prices that are missing or, where a
+unknown options raise ``ValueError``, as do a column called action or event that holds no
+actions of order events, and order events without a trade. Prices that are missing or, where a
 logarithm is taken, not positive make NaN, never an infinity.
 
-Options all share: ``columns`` (role to column name), ``trade_actions`` (what
-counts as a trade in an order-by-order stream). Change a version below whenever
-results change, also through ``fstore.marketdata.bars``, ``fstore.marketdata.windows`` or ``fstore.marketdata.orderflow``.
+Options all share: ``columns`` (role to column name, or to None for a role that no
+column plays), ``trade_actions`` (what counts as a trade in an order-by-order stream).
+Numbers are numbers, durations text with a unit ("20s", "5min"), flags true or false; a
+session that starts in the hour that summer time repeats does so at its first occurrence.
+Change a version below whenever results change, also through ``fstore.marketdata``.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from fstore.features import feature
-from fstore.marketdata.bars import Floats, check_options, find_column, need_column, only_trades, prices, sizes, times
+from fstore.marketdata.actions import only_trades
+from fstore.marketdata.bars import Floats, find_column, need_column, prices, sizes, times
+from fstore.marketdata.options import (
+    add_column,
+    band_name,
+    check_options,
+    flag,
+    listed,
+    positive,
+    positive_int,
+    span_ns,
+)
 from fstore.marketdata.orderflow import choose_method, event_flow, quote_flow, trade_flow
-from fstore.marketdata.windows import Windows, make_windows, need_times, positive_int, session_numbers, span_ns
+from fstore.marketdata.sessions import session_numbers
+from fstore.marketdata.windows import Windows, make_windows, need_times
 
 SHARED_OPTIONS = frozenset({"columns", "trade_actions", "session_start", "session_tz"})
 
 
-@feature(version="1")
+@feature(version="2")
 def vwap_bands(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
     """Return the volume-weighted average price of a trailing window, with bands.
 
@@ -54,7 +69,7 @@ def vwap_bands(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
     if weights not in ("volume", "equal"):
         raise ValueError(f"weights is {weights!r}; choose 'volume' or 'equal'")
     volume = sizes(rows, _volume_column(rows, config)) if weights == "volume" else np.ones(len(rows))
-    bands = [_positive(k, "bands") for k in _listed(config.get("bands", [1, 2]), "bands")]
+    bands = [positive(k, "bands") for k in listed(config.get("bands", [1, 2]), "bands")]
     windows = make_windows(len(rows), times(rows, config), config)
 
     priced = ~np.isnan(price)
@@ -69,11 +84,12 @@ def vwap_bands(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
     vwap = origin + mean
     columns = {"vwap": vwap, "vwap_std": std}
     for k in bands:
-        columns[f"upper_{k:g}"], columns[f"lower_{k:g}"] = vwap + k * std, vwap - k * std
+        add_column(columns, f"upper_{band_name(k)}", vwap + k * std, "bands")
+        add_column(columns, f"lower_{band_name(k)}", vwap - k * std, "bands")
     return pd.DataFrame(columns, index=rows.index)
 
 
-@feature(version="1")
+@feature(version="2")
 def realised_volatility(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
     """Return the realised variance and volatility of log returns over a trailing window.
 
@@ -105,7 +121,7 @@ def realised_volatility(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.Data
     log_price = _log(prices(rows, config))
     returns = np.full(len(rows), np.nan)
     returns[1:] = log_price[1:] - log_price[:-1]
-    if config.get("within_session", False):
+    if flag(config, "within_session"):
         session = session_numbers(need_times(stamps, "within_session"), config)
         returns[1:][session[1:] != session[:-1]] = np.nan
     count = windows.count(~np.isnan(returns))
@@ -117,12 +133,12 @@ def realised_volatility(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.Data
         settled = (count >= windows.min_rows) & (pairs > 0)
     variance = np.where(settled, np.maximum(variance, 0.0), np.nan)
     annual = config.get("periods_per_year")
-    scale = 1.0 if annual is None else _positive(annual, "periods_per_year") / np.maximum(count, 1.0)
+    scale = 1.0 if annual is None else positive(annual, "periods_per_year") / np.maximum(count, 1.0)
     columns = {"realised_variance": variance, "realised_volatility": np.sqrt(scale * variance), "returns": count}
     return pd.DataFrame(columns, index=rows.index)
 
 
-@feature(version="1")
+@feature(version="2")
 def order_flow_imbalance(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
     """Return the signed flow of each row and its sum over a trailing window.
 
@@ -157,7 +173,7 @@ def order_flow_imbalance(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.Dat
     return pd.DataFrame(columns, index=rows.index)
 
 
-@feature(version="1")
+@feature(version="2")
 def log_returns(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
     """Return log returns over several horizons, backward as features, forward as labels.
 
@@ -178,7 +194,7 @@ def log_returns(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
     rows = only_trades(raw, config)
     stamps = times(rows, config)
     log_price = _log(prices(rows, config))
-    within = bool(config.get("within_session", False))
+    within = flag(config, "within_session")
     session = (
         session_numbers(need_times(stamps, "within_session"), config) if within else np.zeros(len(rows), dtype=np.int64)
     )
@@ -186,12 +202,13 @@ def log_returns(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
     columns: dict[str, Floats] = {}
     here = np.arange(len(rows))
     for option, name, sign in (("horizons", "log_return", -1), ("forward", "log_return_forward", 1)):
-        for horizon in _listed(config.get(option, [1, 5, 20] if option == "horizons" else []), option):
+        for horizon in listed(config.get(option, [1, 5, 20] if option == "horizons" else []), option):
             other = _shifted(len(rows), stamps, horizon, sign, option)
             inside = (other >= 0) & (other < len(rows))
             there = np.where(inside, other, here)
             change = sign * (log_price[there] - log_price)
-            columns[f"{name}_{horizon}"] = np.where(inside & (session[there] == session), change, np.nan)
+            returns = np.where(inside & (session[there] == session), change, np.nan)
+            add_column(columns, f"{name}_{horizon}", returns, option)
     if not columns:
         raise ValueError("both horizons and forward are empty; name at least one horizon")
     return pd.DataFrame(columns, index=rows.index)
@@ -228,15 +245,3 @@ def _volume_column(rows: pd.DataFrame, config: Mapping[str, Any]) -> Any:
     if find_column(rows, config, "size") is None and find_column(rows, config, "bid") is not None:
         raise ValueError("quotes carry no traded volume; set config['weights'] = 'equal'")
     return need_column(rows, config, "size")
-
-
-def _positive(value: Any, option: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise ValueError(f"{option} holds {value!r}; it must be a number above 0")
-    return float(value)
-
-
-def _listed(value: Any, option: str) -> Sequence[Any]:
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        raise ValueError(f"{option} is {value!r}; it must be a list")  # noqa: TRY004 - a wrong config value is one error type
-    return value

@@ -137,6 +137,10 @@ class Jobs:
         """Let a failed or dead job start anew when it is asked for again."""
         return bool(self._database.transact(self._sql["forget"], {"key": key}))
 
+    def forget_failure(self, key: str, owner: str) -> bool:
+        """Let a job that failed under this owner's claim start anew; one that somebody began meanwhile is left alone."""
+        return bool(self._database.transact(self._sql["forget_failure"], {"key": key, "owner": owner}))
+
     def forget_old_failures(self) -> int:
         """Drop failure notes older than a day, and return how many."""
         return len(self._database.transact(self._sql["forget_old_failures"]))
@@ -151,11 +155,11 @@ class Jobs:
 
 
 def _view(row: Row) -> View:
-    key, state, path, rows, size, digest, *job = row
+    key, state, path, rows, size, digest, source_digest, *job = row
     live = state == EntryState.LIVE
     return View(
         key=key,
-        entry=Locator(key, path, rows, size, digest) if live else None,
+        entry=Locator(key, path, rows, size, digest, source_digest) if live else None,
         condemned=state == EntryState.CONDEMNED,
         job=_job(key, tuple(job)),
     )

@@ -1,15 +1,16 @@
 """The local tier: entries decoded once a host, then mapped by every process on it.
 
 An entry's first use writes it as an uncompressed Arrow file below
-``FEATURE_STORE_LOCAL_CACHE``; later hits map that file read-only, so that a hit costs
-no decoding and twenty trainers share one copy of the pages. Files are named like the
+``FEATURE_STORE_LOCAL_CACHE``; later hits need no decoding. Files are named like the
 entry they come from (a name that is never used again), written under another name and
 renamed, never changed, never truncated. Everything here is disposable: what is missing,
 damaged or does not fit is read from the store.
 
 A file ends in a trailer that names the entry's digest and the BLAKE3 of the file's own
-bytes. A process checks both when it first maps a file, and again whenever the file's
-inode, size or time of change is not what it was.
+bytes. A small file is read, and checked, at every hit. Of a large one every process maps
+the same copy without a name (``fstore.content.unnamed_files``), which it checks when it
+maps it: nobody can change that later, or end those who use it by cutting it short,
+whatever is done to the files that lie here.
 """
 
 from __future__ import annotations
@@ -27,15 +28,24 @@ import pandas as pd
 import pyarrow as pa
 
 from fstore import deadline, results
-from fstore.durable import arrow_bytes, write_arrow
+from fstore.content.local_file import checked_table
+from fstore.content.local_file import write_local as _write
+from fstore.content.unnamed_files import (
+    PATIENCE_S,
+    TEMPORARY,
+    Identity,
+    UnnamedFile,
+    identity_of,
+    offer,
+    open_unnamed,
+)
+from fstore.durable import read_whole
 from fstore.forks import forget_in_children
-from fstore.hashing import hasher_for
 from fstore.model import Locator
 
-_MAGIC = b"fstoreL1"
-_TRAILER = len(_MAGIC) + 64
-TEMPORARY = ".tmp-"
+NOTE = ".held"
 SMALL = 1 << 20  # bytes; below, a copy is as quick and nothing has to be kept for it
+MOST_OPEN_FILES = 128  # of the thousand or so that a process may have; what is mapped beyond is not shared from here
 PAUSE_AFTER_FAILURE_S = 30.0
 LOW_WATERMARK = 0.9
 STALE_TEMPORARY_S = 600.0
@@ -43,12 +53,10 @@ TOUCH_EVERY_S = 60.0
 DOORS = 64
 DOOR_S = 1.0
 
-Identity = tuple[int, int, int]
-
 
 @dataclass(slots=True)
 class Mapped:
-    """An entry in mapped memory: the table as it is, and frames over the same pages.
+    """An entry in memory: the table as it is, and frames over the same pages.
 
     A base is never handed out itself. Under copy-on-write every frame that is
     handed out shares its pages and copies before it writes, as long as the base lives;
@@ -59,6 +67,7 @@ class Mapped:
     table: pa.Table
     identity: Identity
     touched_at: float
+    file: UnnamedFile | None = None
     kept: bool = False
     tried: bool = False
     bases: list[pd.DataFrame] = field(default_factory=list)
@@ -83,6 +92,7 @@ class LocalTier:
         self._mapped: dict[str, Mapped] = {}
         self._retired: list[Mapped] = []
         self._mapped_bytes = 0
+        self._open_files = 0
         self._paused_until = 0.0
         self._written_since_look = max_bytes  # the first promotion looks at what is there
 
@@ -106,22 +116,23 @@ class LocalTier:
         """Return an entry that lies here, or None; never raises for what is wrong here."""
         path = self._path(locator)
         try:
-            identity = _identity(path)
+            identity = identity_of(path)
         except OSError:
             self._forget(path.name)
             return None
         with self._guard:
             known = self._mapped.get(path.name)
         if known is not None and known.identity == identity:
-            self._touch(path, known)
+            _touch(path, known)
             return known
         self._forget(path.name)
-        table = _map(path, locator)
-        if table is None:
-            with suppress(OSError):
-                path.unlink()
+        try:
+            found = self._open(path, identity, locator)
+        except OSError:
             return None
-        return self._keep(path, identity, table)
+        if found is None:
+            _unlink(path)
+        return found
 
     def promote(self, locator: Locator, table: pa.Table) -> Mapped | None:
         """Add an entry that was read and verified, and return it mapped; None when this host has no room for it."""
@@ -155,11 +166,18 @@ class LocalTier:
         for path in self._folder.glob("*/*"):
             with suppress(OSError):
                 stats = path.stat()
+                if path.suffix == NOTE:
+                    if not path.with_suffix(".arrow").exists() and time.time() - stats.st_mtime > STALE_TEMPORARY_S:
+                        path.unlink()
+                    continue
                 if path.name.startswith(TEMPORARY):
                     if time.time() - stats.st_mtime > STALE_TEMPORARY_S:
                         path.unlink()
                     continue
-                found.append((max(stats.st_atime, stats.st_mtime), stats.st_size, path))
+                used = [stats.st_atime, stats.st_mtime]
+                with suppress(FileNotFoundError):
+                    used.append(_note_of(path).stat().st_mtime)
+                found.append((max(used), stats.st_size, path))
         total = sum(size for _, size, _ in found)
         freed = 0
         if total <= self._max_bytes:
@@ -169,6 +187,7 @@ class LocalTier:
                 break
             with suppress(OSError):
                 path.unlink()  # whoever has it mapped keeps its pages
+                _note_of(path).unlink(missing_ok=True)
                 freed += size
         return freed
 
@@ -176,68 +195,86 @@ class LocalTier:
         name = locator.path.rpartition("/")[2].removesuffix(".parquet")
         return Path(f"{self._folder}/{locator.key[:2]}/{name}.arrow")
 
-    def _keep(self, path: Path, identity: Identity, table: pa.Table) -> Mapped:
-        mapped = Mapped(table, identity, time.monotonic())
+    def _open(self, path: Path, identity: Identity, locator: Locator) -> Mapped | None:
+        """Return what lies in a file if every byte is right, else None; raises ``OSError``."""
+        now, size = time.monotonic(), identity[1]
         with self._guard:
-            # Frames over mapped pages need their base for as long as they live, which nobody can tell:
-            # a base is never dropped, and once there is no room for more, frames are copies of their own.
-            mapped.kept = self._mapped_bytes + table.nbytes <= self._max_bytes
-            if mapped.kept:
-                if path.name in self._mapped:
-                    self._retired.append(self._mapped[path.name])
-                self._mapped[path.name] = mapped
-                self._mapped_bytes += table.nbytes
+            kept = self._mapped_bytes + size <= self._max_bytes
+        if size <= SMALL or not kept:
+            return _in_memory(path, identity, locator)
+        try:
+            file = open_unnamed(path, identity, _note_of(path), patience_s=deadline.remaining(PATIENCE_S))
+            table = checked_table(file.map(), locator)
+            if table is None and not file.is_new:
+                file.close()
+                file = open_unnamed(path, identity, _note_of(path), anew=True)
+                table = checked_table(file.map(), locator)
+        except OSError:  # no room for a copy, or somebody else's folder
+            return _in_memory(path, identity, locator)
+        if table is None:
+            file.close()
+            return None
+        return self._keep(path, Mapped(table, identity, now, file, kept=True), size)
+
+    def _keep(self, path: Path, mapped: Mapped, size: int) -> Mapped:
+        # Frames over mapped pages need their base for as long as they live, which nobody can tell:
+        # a base is never dropped, and once there is no room for more, frames are copies of their own.
+        with self._guard:
+            if path.name in self._mapped:
+                self._retire(self._mapped[path.name])
+            self._mapped[path.name] = mapped
+            self._mapped_bytes += size
+            self._open_files += 1
+            if self._open_files > MOST_OPEN_FILES:
+                self._close(mapped)
         return mapped
 
     def _forget(self, name: str) -> None:
         with self._guard:
             gone = self._mapped.pop(name, None)
             if gone is not None:
-                self._retired.append(gone)  # frames over its pages may still be in use
+                self._retire(gone)
 
-    def _touch(self, path: Path, known: Mapped) -> None:
-        now = time.monotonic()
-        if now - known.touched_at > TOUCH_EVERY_S:
-            known.touched_at = now
-            with suppress(OSError):
-                stats = path.stat()
-                os.utime(path, ns=(time.time_ns(), stats.st_mtime_ns))
+    def _retire(self, gone: Mapped) -> None:
+        self._retired.append(gone)  # frames over its pages may still be in use
+        self._close(gone)
 
-
-def _identity(path: Path) -> Identity:
-    stats = path.stat()
-    return stats.st_ino, stats.st_size, stats.st_mtime_ns
+    def _close(self, mapped: Mapped) -> None:
+        """Stop holding the file for other processes; its pages stay mapped."""
+        if mapped.file is not None:
+            mapped.file.close()
+            mapped.file = None
+            self._open_files -= 1
 
 
-def _write(path: Path, table: pa.Table, content_digest: str) -> None:
-    whole = table.combine_chunks()  # one chunk a column: what maps to one array without a copy
-    head = _MAGIC + bytes.fromhex(content_digest)
-    if table.nbytes <= SMALL:
-        body = arrow_bytes(whole)
-        path.write_bytes(b"".join((body, head, _digest(body))))
-    else:
-        write_arrow(whole, path)
-        with pa.memory_map(str(path)) as written:
-            digest = _digest(written.read_buffer())
-        with path.open("ab") as file:
-            file.write(head + digest)
-    path.chmod(0o440)
-
-
-def _map(path: Path, locator: Locator) -> pa.Table | None:
-    try:
-        with pa.memory_map(str(path)) as mapped:
-            whole = mapped.read_buffer()
-        body, trailer = whole.slice(0, whole.size - _TRAILER), whole.slice(whole.size - _TRAILER).to_pybytes()
-        expected = _MAGIC + bytes.fromhex(locator.content_digest) + _digest(body)
-        if trailer != expected:
-            return None
-        table = pa.ipc.open_file(pa.BufferReader(body)).read_all()
-    except (OSError, ValueError, pa.ArrowException):
+def _in_memory(path: Path, identity: Identity, locator: Locator) -> Mapped | None:
+    table = checked_table(read_whole(path), locator)
+    if table is None:
         return None
-    return table if table.num_rows == locator.rows else None
+    # Of a large file not itself, whose times tell those who mapped it whether it is what it was.
+    used = path if identity[1] <= SMALL else _note_of(path)
+    with suppress(OSError):
+        if time.time() - used.stat().st_mtime > TOUCH_EVERY_S:
+            os.utime(used)
+    return Mapped(table, identity, time.monotonic())
 
 
-def _digest(buffer: pa.Buffer) -> bytes:
-    digest: bytes = hasher_for(buffer.size).update(memoryview(buffer)).digest()
-    return digest
+def _touch(path: Path, known: Mapped) -> None:
+    now, file = time.monotonic(), known.file
+    if now - known.touched_at > TOUCH_EVERY_S:
+        known.touched_at = now
+        with suppress(OSError):
+            if file is not None:
+                offer(_note_of(path), file)
+            else:
+                os.utime(_note_of(path))
+
+
+def _note_of(path: Path) -> Path:
+    return path.with_suffix(NOTE)
+
+
+def _unlink(path: Path) -> None:
+    for gone in (path, _note_of(path)):
+        with suppress(OSError):
+            gone.unlink()

@@ -92,11 +92,11 @@ class Manifest:
         wanted = {"feature": parts.feature, "symbol": parts.symbol, "limit": limit}
         return [_entry(row) for row in self._database.query(self._sql["nearest_entries"], wanted)]
 
-    def other_source_digest(self, feature: str, feature_version: str, source_digest: str) -> str | None:
-        """Return a source digest under which this version was published before, if it differs from the given one."""
+    def other_source(self, feature: str, feature_version: str, source_digest: str, source_format: str) -> Entry | None:
+        """Return an entry of this version whose source has another digest of the given format, if there is one."""
         wanted = {"feature": feature, "feature_version": feature_version, "source_digest": source_digest}
-        rows = self._database.query(self._sql["other_source_digest"], wanted)
-        return str(rows[0][0]) if rows else None
+        rows = self._database.query(self._sql["other_source"], {**wanted, "source_format": source_format})
+        return _entry(rows[0]) if rows else None
 
     def publish(self, offers: Iterable[tuple[NewEntry, Claim]]) -> dict[str, Published]:
         """Insert rows for files that are durable, if their claims still hold, and end their jobs, in one transaction.

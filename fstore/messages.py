@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fstore.errors import InvalidRequest
+from fstore.model import Claim
 
 MAX_BYTES = 256 * 1024
 MAX_REQUESTS = 1000
@@ -16,6 +17,7 @@ MAX_REQUESTS = 1000
 M = TypeVar("M", bound=BaseModel)
 
 _HEX = r"^[0-9a-f]{64}$"
+_Short = Annotated[str, Field(max_length=256, pattern=r"^[ -~]*$")]
 
 
 class RawReference(BaseModel):
@@ -48,6 +50,14 @@ class ComputeRequest(BaseModel):
     hash_method: Literal["full", "footer", "tail"] | None = None
     canonical_config: str | None = Field(None, max_length=128 * 1024)
     waits: bool = True  # False: nobody reads the task's return value
+    # What the caller would run himself. A plain client runs nothing, and says nothing of it.
+    source_digest: Annotated[str | None, Field(max_length=128)] = None
+    source_format: Annotated[str | None, Field(max_length=64)] = None
+    source_time: Annotated[float | None, Field(ge=0, le=1e11)] = (
+        None  # of the file, in seconds since 1970; only ever shown
+    )
+    input: Literal["pandas", "arrow", "dataset"] | None = None
+    on_source_change: Literal["refuse", "warn"] | None = None
 
     @property
     def known_key(self) -> str:
@@ -78,7 +88,9 @@ class PublishRequest(BaseModel):
     fingerprint: str = Field(max_length=128)
     hash_method: Literal["full", "footer", "tail"]
     staged_path: str = Field(min_length=1, max_length=4096)
+    staged_digest: str | None = Field(None, pattern=_HEX)  # of the bytes that the caller read back and compared
     compute_seconds: float = Field(ge=0)
+    library_versions: dict[_Short, _Short] | None = Field(None, max_length=1000)  # those of whoever computed
 
 
 def parse_compute(message: object) -> ComputeRequest:
@@ -104,6 +116,16 @@ def parse_compute_many(messages: object) -> list[ComputeRequest]:
 def parse_publish(message: object) -> PublishRequest:
     """Check a publish message; raises ``InvalidRequest`` that names the field."""
     return _parse(PublishRequest, message)
+
+
+def claim_in(message: object) -> Claim | None:
+    """Return the claim that a publish message names, however little else of it is understood."""
+    if not isinstance(message, Mapping):
+        return None
+    match message.get("key"), message.get("attempt"), message.get("owner"):
+        case str() as key, int() as attempt, str() as owner:
+            return Claim(key, attempt, owner)
+    return None
 
 
 def short_repr(symbol: str, feature: str, key: str | None) -> str:

@@ -42,6 +42,7 @@ COUNTERS: Mapping[str, str] = {
     "corrupt_detected": "entries quarantined because their file was wrong",
     "takeovers": "computations started again because their worker died, froze or stopped",
     "messages_rejected": "messages that workers dropped unread: malformed, not signed, or too old",
+    "processes_ended": "processes that features started and left behind, ended with their worker's child",
     "hash_optimizations": "fingerprints that needed no scan of the data",
     "footer_hash_optimizations": "fingerprints taken by the footer method",
     "gc_runs": "runs of garbage collection",

@@ -54,7 +54,7 @@ class Fingerprint:
     method: HashMethod
     digest: str
 
-    FORMAT = "b3m1"
+    FORMAT = "b3m2"
 
     def __str__(self) -> str:
         space = f"{self.FORMAT}-tail" if self.method is HashMethod.TAIL else self.FORMAT
@@ -121,6 +121,18 @@ class NewEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Locator:
+    """The few columns of a live entry that a hit needs."""
+
+    key: str
+    path: str
+    rows: int
+    file_size_bytes: int
+    content_digest: str
+    source_digest: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A manifest row."""
 
@@ -143,16 +155,10 @@ class Entry:
     verified_ts: datetime | None
     source: Mapping[str, Any] | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class Locator:
-    """The few columns of a live entry that a hit needs."""
-
-    key: str
-    path: str
-    rows: int
-    file_size_bytes: int
-    content_digest: str
+    @property
+    def locator(self) -> Locator:
+        """The few columns of it that a read needs."""
+        return Locator(self.key, self.path, self.rows, self.file_size_bytes, self.content_digest, self.source_digest)
 
 
 @dataclass(frozen=True, slots=True)

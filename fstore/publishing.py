@@ -12,13 +12,20 @@ from importlib.metadata import version
 import pyarrow as pa
 
 from fstore import results
-from fstore.errors import BrokerUnavailable, NotPermitted
+from fstore.errors import BrokerUnavailable, EntryCorrupt, NotPermitted
+from fstore.features import Feature
 from fstore.files import Stored
 from fstore.messages import ComputeRequest
-from fstore.model import Claim, HashMethod, KeyParts, Locator, NewEntry
+from fstore.model import Claim, Entry, HashMethod, KeyParts, Locator, NewEntry
+from fstore.registry.code_digest import source_format
+from fstore.registry.imports import imported_libraries, version_here
 from fstore.resources import Resources
 
 log = logging.getLogger("fstore.publishing")
+
+FORMAT_FIELD = "source_format"
+_FIRST_FORMAT = "fstore-source-1"  # of entries that do not say
+_ALWAYS = {"fstore": "intraday-fstore", "pandas": "pandas", "pyarrow": "pyarrow", "numpy": "numpy"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +39,21 @@ class Offer:
     def locator(self) -> Locator:
         """Where the entry will lie."""
         entry = self.entry
-        return Locator(entry.key, entry.path, entry.rows, entry.file_size_bytes, entry.content_digest)
+        return Locator(
+            entry.key, entry.path, entry.rows, entry.file_size_bytes, entry.content_digest, entry.source_digest
+        )
 
 
 def publish_result(
-    resources: Resources, request: ComputeRequest, source_digest: str, claim: Claim, result: object, seconds: float
+    resources: Resources, request: ComputeRequest, feature: Feature, claim: Claim, result: object, seconds: float
 ) -> Locator | None:
     """Write the result durably, read it back, and insert its row if the claim still holds."""
-    offer = write_result(resources, request, source_digest, claim, result, seconds)
+    offer = write_result(resources, request, feature, claim, result, seconds)
     return insert(resources, [offer])[offer.entry.key]
 
 
 def write_result(
-    resources: Resources, request: ComputeRequest, source_digest: str, claim: Claim, result: object, seconds: float
+    resources: Resources, request: ComputeRequest, feature: Feature, claim: Claim, result: object, seconds: float
 ) -> Offer:
     """Write the result durably and read it back; raises ``UnstorableResult`` when it would come back changed."""
     key = request.known_key
@@ -52,11 +61,24 @@ def write_result(
     stored = resources.files.publish(key, table)
     try:
         found = Locator(key, stored.path, table.num_rows, stored.file_size_bytes, stored.content_digest)
-        results.check_faithful(result, resources.files.read(found))
+        results.check_faithful(result, _read_back(resources, found))
     except BaseException:
         resources.files.discard(stored.path)
         raise
-    return Offer(new_entry(request, source_digest, table, stored, seconds), claim)
+    versions = versions_of(feature)
+    return Offer(new_entry(request, feature.source_digest, table, stored, seconds, versions), claim)
+
+
+def _read_back(resources: Resources, found: Locator) -> pa.Table:
+    try:
+        return resources.files.read(found)
+    except EntryCorrupt as error:
+        if error.fault.startswith("unreadable"):  # its bytes are those that were written
+            raise results.UnstorableResult(
+                f"what the feature function returned cannot be read back from Parquet ({error.fault}); "
+                "convert its columns to plain dtypes"
+            ) from error
+        raise
 
 
 def insert(resources: Resources, offers: Sequence[Offer]) -> dict[str, Locator | None]:
@@ -90,8 +112,15 @@ def insert(resources: Resources, offers: Sequence[Offer]) -> dict[str, Locator |
     return answering
 
 
-def new_entry(request: ComputeRequest, source_digest: str, table: pa.Table, stored: Stored, seconds: float) -> NewEntry:
-    """Describe a durable file as the row it is to become."""
+def new_entry(
+    request: ComputeRequest,
+    source_digest: str,
+    table: pa.Table,
+    stored: Stored,
+    seconds: float,
+    versions: Mapping[str, str],
+) -> NewEntry:
+    """Describe a durable file as the row it is to become; ``versions`` are those of whoever computed it."""
     start, end = results.time_bounds(table)
     return NewEntry(
         key=request.known_key,
@@ -111,19 +140,37 @@ def new_entry(request: ComputeRequest, source_digest: str, table: pa.Table, stor
         start_ts=start,
         end_ts=end,
         compute_seconds=seconds,
-        library_versions=library_versions(),
+        library_versions=versions,
         source=request.raw_data.model_dump(),
     )
 
 
 @cache
 def library_versions() -> Mapping[str, str]:
-    """Return what computed a result: the interpreter and the libraries whose change may change numbers."""
-    names = {"fstore": "intraday-fstore", "pandas": "pandas", "pyarrow": "pyarrow", "numpy": "numpy"}
-    return {
-        "python": platform.python_version(),
-        **{name: version(distribution) for name, distribution in names.items()},
-    }
+    """Return what computes results here: the interpreter and the libraries whose change may change numbers."""
+    return {"python": platform.python_version(), **{name: version(installed) for name, installed in _ALWAYS.items()}}
+
+
+def versions_of(feature: Feature) -> Mapping[str, str]:
+    """Return what computes this feature here: the same, what its module imports, and the format of its source digest."""
+    return {**imported_libraries(feature.func), **library_versions(), FORMAT_FIELD: source_format()}
+
+
+def format_of(entry: Entry) -> str:
+    """Return the format of an entry's source digest: digests of different formats cannot be compared."""
+    return entry.library_versions.get(FORMAT_FIELD, _FIRST_FORMAT)
+
+
+def are_comparable(digest: str, other: str) -> bool:
+    """Tell whether two source digests are known and of one kind: what stands before a colon names another than the usual."""
+    return bool(digest and other) and digest.rpartition(":")[0] == other.rpartition(":")[0]
+
+
+def differing_versions(entry: Entry) -> dict[str, tuple[str, str | None]]:
+    """Return the libraries that an entry was computed by in other versions than are here, with both; None is not installed."""
+    recorded = {name: found for name, found in entry.library_versions.items() if name != FORMAT_FIELD}
+    here = {name: library_versions().get(name) or version_here(name) for name in recorded}
+    return {name: (found, here[name]) for name, found in recorded.items() if found != here[name]}
 
 
 def announce(resources: Resources, *keys: str, **counters: int) -> None:

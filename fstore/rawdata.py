@@ -1,20 +1,87 @@
-"""Raw data on their way from a trainer to a worker, and the check that they arrived unchanged."""
+"""Raw data on their way from a trainer to a feature, and the check that they arrived unchanged."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
-import pyarrow.dataset as ds
 
 from fstore import fingerprint, results
-from fstore.content.parquet_source import files_of, schema_of_source
-from fstore.errors import SourceChanged, SourceNotAllowed, StorageUnavailable
+from fstore.content import parquet_source as sources
+from fstore.content.private_copy import private_copy
+from fstore.errors import SourceChanged, SourceNotAllowed, StorageUnavailable, UnhashableInput
 from fstore.files import Files
 from fstore.messages import RawReference
 from fstore.model import Fingerprint, HashMethod, ParquetSource
 from fstore.settings import Settings
+
+IN_MEMORY = "in memory"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Raw data as a feature wants them; ``settle`` what it returns before that is published."""
+
+    value: Any
+    watch: Watch | None = None
+
+    def settle(self, result: object) -> object:
+        """Return the result, read to its end, if the feature cannot have seen other data; raises ``SourceChanged``."""
+        if self.watch is None:
+            return result
+        if not isinstance(result, pd.DataFrame):
+            result = results.encode(result)  # a stream may still be reading from the source
+        self.watch.check()
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """A source that a feature reads by itself, and what it was before that."""
+
+    source: ParquetSource
+    expected: Fingerprint
+    before: sources.SourceStamp
+    since_ns: int
+
+    def check(self) -> None:
+        """Make sure that nobody touched the source meanwhile; raises ``SourceChanged``."""
+        if sources.stamp(self.source) != self.before:
+            raise SourceChanged(
+                str(self.source.path), "it changed while the feature read it; ask again when its writer is done"
+            )
+        if not self.before.is_settled(self.since_ns):  # too fresh for a change to be sure to show in its times
+            _check(str(self.source.path), self.source, self.expected)
+
+
+def hold(raw: object) -> object:
+    """Return raw data as they are now, whatever their owner does next with pandas; copies nothing yet.
+
+    A frame is shared under copy-on-write. A stream is read, once: a query that is run
+    again may answer otherwise. What is written to memory past pandas is left to
+    ``take`` to notice.
+    """
+    if isinstance(raw, pd.DataFrame):
+        try:
+            return pd.DataFrame.copy(raw, deep=False)
+        except Exception:  # attrs that cannot be copied, for one: the fingerprint says what is wrong with them
+            return raw
+    if isinstance(raw, pa.Table | pa.RecordBatch | ParquetSource):
+        return raw
+    try:
+        return fingerprint.to_table(raw)
+    except (pa.ArrowException, NotImplementedError) as error:
+        raise UnhashableInput(
+            "raw_data", f"Arrow cannot read all of it ({error}); convert it to plain columns"
+        ) from error
+
+
+def own(raw: object) -> object:
+    """Return raw data in memory that nobody else can write to; a ``ParquetSource`` stays what it is."""
+    return raw if isinstance(raw, ParquetSource) else private_copy(fingerprint.to_table(raw))
 
 
 def stage(files: Files, raw: object, taken: Fingerprint) -> RawReference:
@@ -26,7 +93,7 @@ def stage(files: Files, raw: object, taken: Fingerprint) -> RawReference:
     return RawReference(kind="staged", path=path)
 
 
-def read(reference: RawReference, files: Files, settings: Settings, expected: Fingerprint, *, wanted: str) -> Any:
+def read(reference: RawReference, files: Files, settings: Settings, expected: Fingerprint, *, wanted: str) -> Loaded:
     """Read raw data as the feature wants them (``pandas``, ``arrow`` or ``dataset``) and make sure they are what was fingerprinted.
 
     The digest is taken from what was really read, never from a footer's word. Raises
@@ -35,10 +102,8 @@ def read(reference: RawReference, files: Files, settings: Settings, expected: Fi
     request stages it anew.
     """
     if reference.kind != "staged" and wanted == "dataset":
-        source = _source(reference, files, settings)
-        _check(reference.path, source, expected)
-        return _dataset(source)
-    return _as_wanted(_read_table(reference, files, settings, expected), wanted)
+        return _watched(_source(reference, files, settings), expected)
+    return Loaded(_as_wanted(_read_table(reference, files, settings, expected), wanted))
 
 
 class Reader:
@@ -54,7 +119,7 @@ class Reader:
         self._known: tuple[RawReference, Fingerprint] | None = None
         self._table: pa.Table | None = None
 
-    def read(self, reference: RawReference, expected: Fingerprint, *, wanted: str) -> Any:
+    def read(self, reference: RawReference, expected: Fingerprint, *, wanted: str) -> Loaded:
         """Do what ``rawdata.read`` does."""
         if reference.kind != "staged" and wanted == "dataset":
             return read(reference, self._files, self._settings, expected, wanted=wanted)
@@ -62,18 +127,39 @@ class Reader:
             self._table = None  # freed before the next is read
             self._table = _read_table(reference, self._files, self._settings, expected)
             self._known = (reference, expected)
-        return _as_wanted(self._table, wanted)
+        return Loaded(_as_wanted(self._table, wanted))
 
 
-def convert(raw: object, *, wanted: str) -> Any:
-    """Turn in-memory raw data into what a worker would give the feature, without going through a file.
+class Taker:
+    """Gives features of this process what a worker would give them; data that the next one wants too are copied once.
 
     The very same conversion, so that a function cannot tell where it runs: an index
     ``freq``, which no key commits to, is not passed on.
     """
-    if isinstance(raw, ParquetSource) and wanted == "dataset":
-        return _dataset(raw)
-    return _as_wanted(fingerprint.to_table(raw), wanted)
+
+    def __init__(self) -> None:
+        self._last: tuple[object, Fingerprint, pa.Table] | None = None
+
+    def take(self, raw: object, expected: Fingerprint, *, wanted: str) -> Loaded:
+        """Copy in-memory raw data, or read a source, and make sure that the copy is what was fingerprinted.
+
+        Whoever holds the raw data may change them at any moment, and a feature may
+        change its own. Raises ``SourceChanged``.
+        """
+        if isinstance(raw, ParquetSource):
+            source = ParquetSource(raw.path.resolve())
+            if wanted == "dataset":
+                return _watched(source, expected)
+            table = fingerprint.read_table(source)
+            _check(str(raw.path), table, expected)
+            return Loaded(_as_wanted(table, wanted))
+        last = self._last
+        if last is None or last[0] is not raw or last[1] != expected:
+            self._last = None  # freed before the next is made
+            table = private_copy(fingerprint.to_table(raw))
+            _check(IN_MEMORY, table, expected)
+            self._last = last = (raw, expected, table)
+        return Loaded(_as_wanted(last[2], wanted))
 
 
 def allowed_path(path: str, files: Files, settings: Settings) -> Path:
@@ -121,12 +207,16 @@ def _check(path: str, raw: object, expected: Fingerprint) -> None:
         raise SourceChanged(path, "its content is not what was fingerprinted; ask again with the present data")
 
 
-def _dataset(source: ParquetSource) -> ds.Dataset:
-    # The schema is the one the fingerprint was taken under: Parquet alone forgets some types.
-    return ds.dataset([str(path) for path in files_of(source)], format="parquet", schema=schema_of_source(source))
+def _watched(source: ParquetSource, expected: Fingerprint) -> Loaded:
+    since_ns = sources.now_ns()
+    before = sources.stamp(source)
+    _check(str(source.path), source, expected)
+    return Loaded(fingerprint.to_dataset(source), Watch(source, expected, before, since_ns))
 
 
-def _as_wanted(table: pa.Table, wanted: str) -> Any:
-    if wanted == "pandas":
-        return results.decode(table)
-    return table if wanted == "arrow" else ds.dataset(table)
+def _as_wanted(raw: object, wanted: str) -> Any:
+    """Give data in the one form that all data of their fingerprint have, so that a function sees nothing that no key commits to."""
+    if wanted == "dataset":
+        return fingerprint.to_dataset(raw)
+    table = fingerprint.to_table(raw)
+    return fingerprint.to_frame(table) if wanted == "pandas" else table

@@ -61,7 +61,9 @@ class Registrar:
             except StorageUnavailable as error:
                 failures[asked.key] = error
                 continue
-            requests[asked.key] = asked.request(references[name])
+            requests[asked.key] = asked.request(
+                references[name], on_source_change=self._resources.settings.on_source_change
+            )
         return requests, failures
 
     def _send(self, requests: Sequence[ComputeRequest]) -> None:

@@ -3,64 +3,53 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from pandas.tseries.frequencies import to_offset
 
-from fstore import fingerprint
 from fstore.content.dtypes import NOTES_KEY
+from fstore.content.frame_notes import has_simple_notes, table_to_frame, with_simple_notes
+from fstore.content.likeness import frame_difference, table_difference
 from fstore.content.number_frames import number_frame_over, own_index
-from fstore.errors import UnhashableInput
+from fstore.content.stored_frames import frame_to_table
+from fstore.content.stored_tables import UnstorableResult
 
-_FREQUENCY = b"fstore.index_freq"
+__all__ = ["UnstorableResult", "check_faithful", "decode", "decode_over", "encode", "hand_out", "time_bounds"]
 
-
-class UnstorableResult(TypeError):
-    """A feature function returned something that cannot be stored and read back unchanged."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 def encode(result: object) -> pa.Table:
     """Turn what a feature function returned into a table that ``decode`` turns back into an equal frame.
 
-    Takes a pandas DataFrame, a pyarrow Table, or anything with ``__arrow_c_stream__``.
-    Raises ``UnstorableResult`` for anything else and for frames that would come
-    back changed.
+    Takes a pandas DataFrame, a pyarrow Table, or anything with ``__arrow_c_stream__``
+    that can be read more than once. Raises ``UnstorableResult``, naming the column,
+    for anything else and for frames that would come back changed.
     """
     if isinstance(result, pa.Table):
         return result
     if not isinstance(result, pd.DataFrame):
-        if hasattr(result, "__arrow_c_stream__") and not isinstance(result, pd.Series):
-            return pa.table(result)
-        raise UnstorableResult(
-            f"the feature function returned {type(result).__name__}; return a pandas DataFrame or a pyarrow Table"
-            + (" (result.to_frame() makes one of a Series)" if isinstance(result, pd.Series) else "")
-        )
+        return _table_of_stream(result)
     if not result.columns.is_unique:
         twice = sorted({str(name) for name in result.columns[result.columns.duplicated()]})
         raise UnstorableResult(f"the feature function returned duplicate column names: {', '.join(twice)}; rename them")
-    try:
-        table = fingerprint.to_table(result)
-    except UnhashableInput:
-        table = _table_of_anything(result)
-    frequency = getattr(result.index, "freqstr", None) if isinstance(result.index, pd.DatetimeIndex) else None
-    if frequency:
-        table = table.replace_schema_metadata({**(table.schema.metadata or {}), _FREQUENCY: frequency.encode()})
-    return table
+    return frame_to_table(result)
 
 
 def decode(table: pa.Table) -> pd.DataFrame:
-    """Return the frame a table was made of: values, dtypes, column order, index with its name, freq and time zone."""
-    return _with_frequency(fingerprint.to_frame(table), table)
+    """Return the frame a table was made of: values, dtypes, labels, index with its names, freq and time zone, attrs."""
+    return table_to_frame(table)
 
 
 def decode_over(table: pa.Table) -> pd.DataFrame | None:
     """Return the same frame over the table's own memory, read-only, or None where not all of it can lie there."""
-    frame = None if NOTES_KEY in (table.schema.metadata or {}) else number_frame_over(table)
-    return None if frame is None else _with_frequency(frame, table)
+    simple = NOTES_KEY not in (table.schema.metadata or {}) and has_simple_notes(table)
+    frame = number_frame_over(table) if simple else None
+    return None if frame is None else with_simple_notes(frame, table)
 
 
 def hand_out(base: pd.DataFrame, *, deep: bool = False) -> pd.DataFrame:
@@ -74,78 +63,72 @@ def hand_out(base: pd.DataFrame, *, deep: bool = False) -> pd.DataFrame:
 
 
 def check_faithful(result: object, restored: pa.Table) -> None:
-    """Raise ``UnstorableResult`` unless ``restored``, read back from disk, decodes to the very frame that was returned."""
-    if not isinstance(result, pd.DataFrame):
-        return
-    if fault := _difference(result, decode(restored)):
+    """Raise ``UnstorableResult`` unless ``restored``, read back from disk, stands for the very frame or table that was returned."""
+    try:
+        if isinstance(result, pd.DataFrame):
+            what, fault = "frame", frame_difference(result, decode(restored))
+        else:
+            what, fault = "table", table_difference(encode(result), restored)
+            if not fault:
+                decode(restored)  # whoever wants pandas must get a frame of it
+    except UnstorableResult:
+        raise
+    except Exception as error:  # whatever it is, the function's author is told, and nothing is stored
         raise UnstorableResult(
-            f"the returned frame would come back changed: {fault}; convert that column or index to a plain dtype"
+            f"what the feature function returned cannot be read back as it was ({type(error).__name__}: {error}); "
+            "convert its columns and index to plain dtypes"
+        ) from error
+    if fault:
+        raise UnstorableResult(
+            f"the returned {what} would come back changed: {fault}; convert that column or index to a plain dtype"
         )
 
 
 def time_bounds(table: pa.Table) -> tuple[datetime | None, datetime | None]:
-    """Return the first and last instant of a table's time index (naive times count as UTC), or of its first timestamp column."""
+    """Return the first and last instant of a table's time index (naive times count as UTC), or of its first timestamp column.
+
+    A bound outside the years 1 to 9999 is left out, for no ``datetime`` can hold it.
+    """
     column = next((table.column(i) for i in _time_candidates(table)), None)
     if column is None or len(column) == 0:
         return None, None
-    bounds = pc.min_max(column)
-    return _instant(bounds["min"]), _instant(bounds["max"])
+    counts = pc.min_max(column.cast(pa.int64()))
+    per_second = _PER_SECOND[column.type.unit]
+    return _instant(counts["min"].as_py(), per_second), _instant(counts["max"].as_py(), per_second)
 
 
-def _with_frequency(frame: pd.DataFrame, table: pa.Table) -> pd.DataFrame:
-    if frequency := (table.schema.metadata or {}).get(_FREQUENCY):
-        index: Any = frame.index
-        name = frequency.decode()
-        if isinstance(to_offset(name), pd.offsets.Tick) and index.tz is not None:
-            # Seconds are as long everywhere, and pandas checks a frequency in UTC in half the time.
-            frame.index = pd.DatetimeIndex(index.tz_convert("UTC"), freq=name, copy=False).tz_convert(index.tz)
-        else:
-            frame.index = pd.DatetimeIndex(index, freq=name, copy=False)
-    return frame
-
-
-def _table_of_anything(result: pd.DataFrame) -> pa.Table:
-    """Convert columns that no key could be made of, lists for example; ``check_faithful`` has the last word."""
-    try:
-        return pa.Table.from_pandas(result)
-    except (pa.ArrowException, TypeError, ValueError) as error:
-        raise UnstorableResult(f"the feature function returned a frame that Parquet cannot hold: {error}") from error
-
-
-def _difference(result: pd.DataFrame, again: pd.DataFrame) -> str | None:
-    labels, index = result.columns, result.index
-    if not (labels.equals(again.columns) and labels.names == again.columns.names):
-        return "the column labels"
-    if labels.dtype != again.columns.dtype:
-        return f"the column labels of dtype {labels.dtype}"
-    if index.dtype != again.index.dtype or list(index.names) != list(again.index.names):
-        return f"the index of dtype {index.dtype}"
-    if not index.equals(again.index):
-        return "the index"
-    return None if result.equals(again) else _changed_column(result, again)
-
-
-def _changed_column(result: pd.DataFrame, again: pd.DataFrame) -> str:
-    for at, (label, dtype) in enumerate(zip(result.columns, result.dtypes, strict=True)):
-        if dtype != again.dtypes.iloc[at]:
-            return f"column {label!r} of dtype {dtype}"
-        if not result.iloc[:, at].equals(again.iloc[:, at]):
-            return f"the values of column {label!r}"
-    return "its values"
+def _table_of_stream(result: Any) -> pa.Table:
+    if isinstance(result, pa.RecordBatchReader):
+        raise UnstorableResult(
+            "the feature function returned a RecordBatchReader, which can be read only once; return reader.read_all()"
+        )
+    if hasattr(result, "__arrow_c_stream__") and not isinstance(result, pd.Series):
+        try:
+            return pa.table(result)
+        except (pa.ArrowException, TypeError, ValueError, NotImplementedError) as error:
+            raise UnstorableResult(
+                f"the feature function returned {type(result).__name__}, of which Arrow makes no table: {error}"
+            ) from error
+    raise UnstorableResult(
+        f"the feature function returned {type(result).__name__}; return a pandas DataFrame or a pyarrow Table"
+        + (" (result.to_frame() makes one of a Series)" if isinstance(result, pd.Series) else "")
+    )
 
 
 def _time_candidates(table: pa.Table) -> list[int]:
-    described = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}"))
-    indexes = [
-        table.schema.get_field_index(name) for name in described.get("index_columns", ()) if isinstance(name, str)
-    ]
+    try:
+        described = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}")).get("index_columns", ())
+    except (ValueError, AttributeError):  # a table may carry anything
+        described = ()
+    indexes = [table.schema.get_field_index(name) for name in described if isinstance(name, str)]
     order = [*indexes, *range(table.num_columns)]
     return [i for i in order if i >= 0 and pa.types.is_timestamp(table.schema.field(i).type)]
 
 
-def _instant(scalar: Any) -> datetime | None:
-    if not scalar.is_valid:
+def _instant(count: int | None, per_second: int) -> datetime | None:
+    if count is None:
         return None
-    stamp = pd.Timestamp(scalar.cast(pa.timestamp("us", scalar.type.tz), safe=False).as_py())
-    aware = stamp.tz_localize(UTC) if stamp.tzinfo is None else stamp.tz_convert(UTC)
-    return aware.to_pydatetime()
+    try:
+        return _EPOCH + timedelta(microseconds=count * 10**6 // per_second)
+    except OverflowError:
+        return None

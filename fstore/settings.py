@@ -92,6 +92,9 @@ class Settings(BaseSettings):
     flush_period_s: Real = Field(60, gt=0, description="how often usage goes from Redis to Postgres")
 
     on_unavailable: Literal["compute", "raise"] = Field("compute", description="what a miss does without Redis")
+    on_source_change: Literal["refuse", "warn"] = Field(
+        "refuse", description="what a worker does when a caller's source differs under one explicit version"
+    )
     request_timeout_s: Real = Field(900, gt=0, description="deadline of get_or_compute when none is given")
     compute_time_limit_s: Real = Field(900, gt=0, description="a computation is killed after so long")
     compute_soft_limit_s: Real | None = Field(None, gt=0, description="it is asked to stop; by default shortly before")

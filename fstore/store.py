@@ -5,18 +5,19 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
-from fstore import accounts, batches, bootstrap, deadline, tracing, upkeep
+from fstore import accounts, batches, bootstrap, deadline, rawdata, tracing, upkeep
 from fstore.answering import Returns, deliver, in_form
-from fstore.asking import Question, ask
+from fstore.asking import Question, ask, warn_of_other_source
 from fstore.errors import EntryCorrupt, InvalidRequest
 from fstore.explaining import Explanation, explain
-from fstore.features import resolve
+from fstore.features import registered, resolve
 from fstore.flight import Flight
 from fstore.local_features import LocalFeature
 from fstore.model import Entry, EntryState, ParquetSource, Request
@@ -25,6 +26,9 @@ from fstore.resources import Resources
 from fstore.settings import Settings
 from fstore.ticket import Ticket
 from fstore.warming import warm_up
+
+if TYPE_CHECKING:
+    from fstore.ingest import IngestOptions
 
 
 class FeatureStore:
@@ -85,7 +89,7 @@ class FeatureStore:
         """Return the features of ``raw_data``: the cached ones, or those a worker computes now, once for everybody who asks.
 
         ``raw_data`` is a DataFrame, an Arrow table, anything with
-        ``__arrow_c_stream__``, or a ``ParquetSource``. ``compute_func`` is registered
+        ``__arrow_c_stream__`` (read once), or a ``ParquetSource``. ``compute_func`` is registered
         with ``@fstore.feature`` (or its name), or wrapped by ``fstore.local``.
         ``timeout`` is in seconds. Returns a DataFrame equal to what the function
         returned, or a pyarrow Table with ``returns="arrow"``.
@@ -115,7 +119,11 @@ class FeatureStore:
     ) -> Iterator[tuple[Request, Any]]:
         """Yield ``(request, frame)`` as results come, the hits first.
 
-        Raw data that several requests share are fingerprinted once. With
+        All requests are taken at once, and results belong to the raw data as they were
+        then: frames may be changed while results come. Raw data that several requests of
+        a list share are fingerprinted once. An iterator may refill its buffers from one
+        request to the next, so its raw data are looked at for each request, and a copy of
+        what differs is kept: pass a list to avoid that. With
         ``errors="return"`` a failed request yields its error in place of the frame;
         with ``"raise"`` the first failure is raised. ``progress`` shows a bar.
         """
@@ -130,6 +138,7 @@ class FeatureStore:
             asked = self._ask(symbol, raw_data, config, compute_func)
             tracing.note(feature=asked.feature.name, key=asked.key)
             if isinstance(asked.feature, LocalFeature):
+                asked = replace(asked, raw=rawdata.own(asked.raw))  # the caller goes on, and may write to them
                 act = tracing.carried(partial(_quietly, self._resources, asked, self._seconds(None)))
                 threading.Thread(target=act, daemon=True).start()
             else:
@@ -138,13 +147,18 @@ class FeatureStore:
 
     def peek(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> Entry | None:
         """Return the live entry that would answer, or None; computes nothing."""
-        entry = self._resources.manifest.find_entry(self._ask(symbol, raw_data, config, compute_func).key)
-        return entry if entry is not None and entry.state is EntryState.LIVE else None
+        asked = self._ask(symbol, raw_data, config, compute_func)
+        entry = self._resources.manifest.find_entry(asked.key)
+        if entry is None or entry.state is not EntryState.LIVE:
+            return None
+        warn_of_other_source(self._resources, asked.feature, entry)
+        return entry
 
     def peek_many(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Entry | None]]:
         """Yield each request with the live entry that would answer it, or None, in their order; computes nothing.
 
-        Raw data that several requests share are fingerprinted once.
+        All requests are taken at once. Raw data that several requests of a list share are
+        fingerprinted once.
         """
         return batches.peek_many(self._resources, requests)
 
@@ -167,21 +181,29 @@ class FeatureStore:
 
     def load(self, answer: Mapping[str, Any], *, returns: Returns = "pandas") -> Any:
         """Read the frame that a plain Celery call of ``fstore.get_or_compute`` answered with, verified like every read."""
-        found = self._resources.manifest.find_live(str(answer["key"]))
-        if found is None:
+        entry = self._resources.manifest.find_live_entries([str(answer["key"])]).get(str(answer["key"]))
+        if entry is None:
             raise EntryCorrupt(
                 str(answer["key"]), str(answer.get("path")), "is no longer in the manifest; ask for it again"
             )
+        found = entry.locator
         result = read_entry(self._resources, found)
         if result is None:
             raise EntryCorrupt(found.key, found.path, "was found wrong and is hidden now; ask for it again")
+        feature = registered().get(entry.parts.feature)
+        if feature is not None and feature.version == entry.parts.feature_version:
+            warn_of_other_source(self._resources, feature, entry)
         return in_form(result, _checked(returns))
 
-    def ingest(self, frame_or_table: object, path: str | Path) -> ParquetSource:
-        """Write raw data as Parquet whose footer carries the fingerprint, so that nobody has to scan it again."""
+    def ingest(self, frame_or_table: object, path: str | Path, **options: Unpack[IngestOptions]) -> ParquetSource:
+        """Write raw data as Parquet whose footer carries the fingerprint, so that nobody has to scan it again.
+
+        A path to a file or folder of CSV, Parquet or Arrow is taken as well; the options are
+        those of ``fstore.ingest.ingest``.
+        """
         from fstore import ingest as ingesting  # noqa: PLC0415 a writer's code is no business of the hit path
 
-        return ingesting.ingest(frame_or_table, Path(path))
+        return ingesting.ingest(frame_or_table, Path(path), **options)
 
     def get_cache_stats(self) -> dict[str, int]:
         """Return the counters of the whole store since it was made."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fstore.answering import Returns, deliver
-from fstore.asking import Question
+from fstore.asking import Question, is_refused_to_another
 from fstore.errors import FeatureStoreError
 from fstore.failures import verdict
 from fstore.jobs import View
@@ -34,12 +34,14 @@ class Ticket:
         view = self._view()
         if view.entry is not None:
             return "live"
-        return str(view.job.state) if view.job is not None else "unknown"
+        if view.job is None or is_refused_to_another(self._resources, self._asked, view):
+            return "unknown"
+        return str(view.job.state)
 
     def done(self) -> bool:
         """Return whether ``result`` would answer at once, with a frame or an error."""
         view = self._view()
-        return view.entry is not None or verdict(view) is not None
+        return view.entry is not None or self._failure(view) is not None
 
     def result(self, timeout: float | None = None, *, returns: Returns = "pandas") -> Any:
         """Wait for the frame at most ``timeout`` seconds (default: the store's request timeout), or raise its error.
@@ -51,7 +53,10 @@ class Ticket:
 
     def exception(self) -> FeatureStoreError | None:
         """Return the error the computation ended with, or None when it has a result or has not ended."""
-        return verdict(self._view())
+        return self._failure(self._view())
+
+    def _failure(self, view: View) -> FeatureStoreError | None:
+        return None if is_refused_to_another(self._resources, self._asked, view) else verdict(view)
 
     def _view(self) -> View:
         return self._resources.jobs.look([self.key])[self.key]

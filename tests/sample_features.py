@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 
 from fstore import FeatureStoreError, feature
-from tests import sample_frames
+from tests import awkward_frames, sample_frames
 
 
 @feature(version="1")
@@ -102,6 +102,14 @@ def first_rows(raw: pa.Table, config: Mapping[str, Any]) -> pa.Table:
 
 
 @feature(version="1", input="dataset")
+def total_while_replaced(dataset: Any, config: Mapping[str, Any]) -> pd.DataFrame:
+    """Add up a source that is replaced before it is read."""
+    (path,) = dataset.files
+    Path(config["new"]).rename(path)
+    return pd.DataFrame({"total": [dataset.to_table()["x"].to_pandas().sum()]})
+
+
+@feature(version="1", input="dataset")
 def row_count(raw: Any, config: Mapping[str, Any]) -> pd.DataFrame:
     """Stream a dataset in batches."""
     return pd.DataFrame({"rows": [sum(batch.num_rows for batch in raw.to_batches())]})
@@ -111,7 +119,16 @@ def row_count(raw: Any, config: Mapping[str, Any]) -> pd.DataFrame:
 def sample(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
     """Return a frame of a certain kind."""
     mark_start(config)
-    return sample_frames.KINDS[config["kind"]]()
+    return {**sample_frames.KINDS, **awkward_frames.FRAMES}[config["kind"]]()
+
+
+@feature(version="1")
+def unstorable(raw: pd.DataFrame, config: Mapping[str, Any]) -> Any:
+    """Return what no file brings back."""
+    from tests.awkward_tables import REFUSED  # loads polars, which other features do without
+
+    make, _ = REFUSED[config["kind"]]
+    return make()
 
 
 @feature(version="1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from celery import Celery
@@ -21,6 +22,7 @@ from celery.states import FAILURE
 from fstore import features, logs, tracing
 from fstore.bootstrap import load_settings
 from fstore.broker import celery_config
+from fstore.calling import module_imports
 from fstore.errors import ConfigurationError
 from fstore.logs import configure_logging
 from workers import process, refusals
@@ -28,6 +30,8 @@ from workers.last_resort import LastResort
 from workers.main_process import GroupedEvents, PromptReplacement, freeze_once
 from workers.phases import board
 from workers.task import FstoreTask, request_of
+
+log = logging.getLogger("fstore.worker")
 
 settings = load_settings()
 app = Celery("fstore", task_cls=FstoreTask, include=["workers.tasks"])
@@ -59,12 +63,15 @@ def _refuse_code_on_the_wire(**_: Any) -> None:
 @celeryd_init.connect
 def _refuse_what_is_missing(**_: Any) -> None:
     """Start only with every feature module imported: a worker without one would refuse each request for it; so with exporters."""
+    module_imports.watch()
     try:
         features.load_modules(settings.feature_modules)
         if settings.trace_exporter is not None:
             tracing.find_exporter(settings.trace_exporter)
     except ConfigurationError as error:
         raise SystemExit(str(error)) from error
+    for module, names in module_imports.noted().items():
+        log.info("%s sets %s while it is imported; that holds for its own features alone", module, ", ".join(names))
 
 
 @worker_before_create_process.connect

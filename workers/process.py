@@ -11,9 +11,12 @@ import pyarrow as pa
 
 from fstore import tracing
 from fstore.bootstrap import load_settings, open_resources
+from fstore.calling import module_imports
+from fstore.calling.call import keep_clean
 from fstore.resources import Resources
 from fstore.settings import Settings
-from workers import memory
+from workers import descendants, memory
+from workers.stopping import is_stopping
 
 _opened: tuple[int, Resources] | None = None
 _guard = threading.Lock()
@@ -30,18 +33,22 @@ def resources() -> Resources:
 
 def open_in_child() -> None:
     """Open the adapters when a child starts; one core a child is what the pool's size counts on."""
+    module_imports.watch()
     pa.set_cpu_count(1)
     pa.set_io_thread_count(2)
     memory.bound(resources().settings)
     exporter = resources().settings.trace_exporter
     if exporter is not None:
         tracing.export(exporter)
+    descendants.allow()
+    keep_clean(is_stopping=is_stopping)
 
 
 def close() -> None:
-    """Hand over what was noted and close this process's adapters."""
+    """End what features left running, hand over what was noted and close this process's adapters."""
     global _opened  # noqa: PLW0603 see resources
     if _opened is not None and _opened[0] == os.getpid():
+        _opened[1].recorder.count("processes_ended", descendants.end_all())
         _opened[1].close()
     _opened = None
     tracing.stop()

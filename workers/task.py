@@ -14,6 +14,8 @@ from workers.phases import board
 class FstoreTask(Task):  # type: ignore[type-arg]
     """A task whose events carry symbol, feature and key as a literal dict, never the request itself."""
 
+    Request = "workers.hard_limit:LimitedRequest"
+
     def apply_async(self, args: Any = None, kwargs: Any = None, *rest: Any, **options: Any) -> Any:
         """Send the task with the short form of its request in its events."""
         request = request_of(args, kwargs)

@@ -7,7 +7,7 @@ from typing import Any
 
 from fstore import broker, compute, compute_many, upkeep
 from fstore.errors import FeatureStoreError
-from fstore.messages import parse_compute, parse_compute_many, parse_publish
+from fstore.messages import claim_in, parse_compute, parse_compute_many, parse_publish
 from fstore.model import Status
 from workers import policy, process
 from workers.app import app
@@ -56,7 +56,13 @@ def get_or_compute_many(self: FstoreTask, requests: list[dict[str, Any]]) -> lis
 def publish(self: FstoreTask, request: dict[str, Any]) -> dict[str, Any]:
     """Publish a result that a trainer computed and staged; see ``fstore.compute.publish_staged``."""
     try:
-        return compute.publish_staged(process.resources(), parse_publish(request)).as_dict()
+        asked = parse_publish(request)
+    except FeatureStoreError as error:  # of another version of fstore, for one; whoever waits is told all the same
+        if (claim := claim_in(request)) is not None:
+            compute.give_up(process.resources(), claim, error)
+        raise
+    try:
+        return compute.publish_staged(process.resources(), asked).as_dict()
     except policy.TRANSIENT as error:
         raise policy.try_again(self, error) from error
 

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import click
 
-from fstore.cli import change, demo, doctor, errors, look, metrics, output, report, settings, stack, upkeep
+from fstore.cli import change, demo, doctor, errors, ingest, look, metrics, output, report, settings, stack, upkeep
 from fstore.cli.call import Call, common
 from fstore.errors import FeatureStoreError
 
 FAMILIES: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
     ("Start here", (demo.demo, stack.up, stack.down, stack.status, doctor.doctor, settings.config)),
     ("Look", (look.ls, look.show, look.explain, look.stats, look.overview, report.report, metrics.metrics)),
-    ("Change", (change.ingest, change.invalidate, change.migrate)),
+    ("Change", (ingest.ingest, change.invalidate, change.migrate)),
     ("Upkeep", (upkeep.gc, upkeep.verify)),
 )
 

@@ -1,70 +1,19 @@
-"""``fstore ingest``, ``invalidate`` and ``migrate``: what changes a store on purpose."""
+"""``fstore invalidate`` and ``migrate``: what changes a store on purpose."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import click
-import pyarrow.parquet as pq
 
-from fstore import bootstrap, fingerprint
-from fstore import ingest as ingesting
+from fstore import bootstrap
 from fstore.cli import errors, output
 from fstore.cli.call import Call, common, pass_call
 from fstore.cli.entries import SHOWN_DIGITS, full_key
-from fstore.errors import InvalidRequest
 from fstore.files import Files
-from fstore.model import EntryState, JobState, ParquetSource
+from fstore.model import EntryState, JobState
 
 MOST_LISTED = 100_000
-
-
-@click.command(epilog=errors.codes(errors.UNAVAILABLE, errors.REFUSED))
-@click.argument("src", type=click.Path(path_type=Path))
-@click.argument("dest", type=click.Path(path_type=Path))
-@click.option("--symbol-column", metavar="C", help="Make DEST a folder with one file for each symbol in this column.")
-@click.option("--time-column", metavar="C", help="Make this column the index; its times may not go back.")
-@common()
-@pass_call
-def ingest(call: Call, src: Path, dest: Path, symbol_column: str | None, time_column: str | None) -> int:
-    """Write raw data from SRC (CSV, Parquet or Arrow; a file or a folder) to DEST as sealed Parquet.
-
-    The footer of what is written carries the fingerprint, so that no trainer has to
-    scan the data again. Needs no servers.
-    """
-    if not src.exists():
-        raise InvalidRequest("src", f"there is no {src}")
-    total, done = ingesting.expected_bytes(src) or 0, 0
-    with output.progress(quiet=call.as_json) as tell:
-
-        def more(size_bytes: int) -> None:
-            nonlocal done
-            done += size_bytes
-            tell("bytes ingested", done, total)
-
-        source = ingesting.ingest(src, dest, symbol_column=symbol_column, time_column=time_column, progress=more)
-    written = sorted(source.path.glob("*.parquet")) if source.path.is_dir() else [source.path]
-    files = [
-        {
-            "path": str(path),
-            "rows": pq.read_metadata(path).num_rows,
-            "file_size_bytes": path.stat().st_size,
-            "fingerprint": str(fingerprint.identify(ParquetSource(path), threshold_bytes=0).fingerprint),
-        }
-        for path in written
-    ]
-    made = output.table("file", "rows", "size", "fingerprint", right=("rows", "size"))
-    for about in files:
-        made.add_row(
-            about["path"], str(about["rows"]), output.size(about["file_size_bytes"]), about["fingerprint"][:20]
-        )
-    call.show(
-        {"path": str(source.path), "files": files},
-        made,
-        f"ask for it with fstore.ParquetSource({str(written[0] if len(written) == 1 else source.path)!r})",
-    )
-    return errors.OK
 
 
 @click.command(epilog=errors.codes(errors.UNAVAILABLE, errors.REFUSED))

@@ -9,7 +9,7 @@ import click
 
 from fstore import bootstrap
 from fstore import stack as embedded
-from fstore.cli import doctor_checks, doctor_servers, errors, output
+from fstore.cli import doctor_checks, doctor_features, doctor_servers, errors, output
 from fstore.cli.call import Call, common, pass_call
 from fstore.cli.doctor_checks import Finding, Level, fault, ok, warning
 from fstore.errors import ConfigurationError
@@ -25,6 +25,7 @@ STYLES = {Level.OK: "green", Level.WARNING: "yellow", Level.FAULT: "red"}
 def doctor(call: Call, before_start: bool) -> int:
     """Check settings, packages, folders, Postgres, Redis, workers and clocks; say what to do about each fault."""
     findings = tuple(examine(call, before_start=before_start))
+    known = doctor_features.describe_features()
     count = {level: sum(f.level is level for f in findings) for level in Level}
     made = output.table("", "check", "found")
     for found in findings:
@@ -36,6 +37,7 @@ def doctor(call: Call, before_start: bool) -> int:
         "healthy": not count[Level.FAULT],
         "count": {str(k): n for k, n in count.items()},
         "findings": [asdict(f) for f in findings],
+        "features": known,
     }
     call.show(document, made, f"{count[Level.OK]} ok, {count[Level.WARNING]} warnings, {count[Level.FAULT]} faults")
     return errors.WRONG if count[Level.FAULT] else errors.OK
@@ -52,6 +54,7 @@ def examine(call: Call, *, before_start: bool = False) -> Iterator[Finding]:
         return
     yield from doctor_checks.check_settings(chosen)
     yield from doctor_checks.check_features(chosen)
+    yield from doctor_features.check_coverage()
     yield from doctor_checks.check_folder(chosen)
     yield from _check_stack(chosen)
     try:

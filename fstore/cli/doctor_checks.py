@@ -12,6 +12,7 @@ from pathlib import Path
 
 from fstore import features, tracing
 from fstore import settings as settings_
+from fstore.calling import module_imports
 from fstore.errors import ConfigurationError, StorageUnavailable
 from fstore.inventory import Inventory
 from fstore.settings import Settings
@@ -112,12 +113,27 @@ def check_packages() -> Iterator[Finding]:
 def check_features(chosen: Settings) -> Iterator[Finding]:
     """Import every feature module as a worker does."""
     try:
-        known = features.load_modules(chosen.feature_modules)
+        with module_imports.watched():
+            known = features.load_modules(chosen.feature_modules)
     except ConfigurationError as error:
         for text in error.faults:
             yield fault("feature modules", text, "mend the import: a worker refuses to start without it")
         return
     yield ok("feature modules", f"{', '.join(chosen.feature_modules) or 'none'}: {len(known)} features")
+    yield from _check_settings_at_import(chosen)
+
+
+def _check_settings_at_import(chosen: Settings) -> Iterator[Finding]:
+    """Name what sets something for the whole process when it is imported; libraries that only filter warnings are many."""
+    for module, names in module_imports.noted().items():
+        own = any(f"{feature}.".startswith(f"{module}.") for feature in chosen.feature_modules)
+        if own or set(names) != {"warnings"}:
+            holds = "in workers it holds for its own features alone" if own else "in workers it does not hold"
+            yield warning(
+                "module settings",
+                f"{module} sets {', '.join(names)} while it is imported",
+                f"{holds}; set it inside the function that needs it, for example with pandas.option_context",
+            )
 
 
 def check_folder(chosen: Settings) -> Iterator[Finding]:

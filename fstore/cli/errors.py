@@ -31,7 +31,7 @@ MEANINGS = {
     USAGE: "wrong arguments",
     CONFIGURATION: "settings missing or contradictory, or folder and database of different stores",
     UNAVAILABLE: "Postgres, Redis or the store folder does not answer",
-    REFUSED: "the request itself cannot be served: no such key, unknown feature, data that cannot be hashed",
+    REFUSED: "the request itself cannot be served: no such key, unknown feature, data that cannot be read or hashed",
     UPKEEP_REFUSED: "upkeep refused to run, nothing was changed",
     INTERNAL: "a bug in fstore",
     INTERRUPTED: "interrupted",

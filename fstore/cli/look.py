@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from fstore.cli import errors, output
 from fstore.cli.call import Call, common, pass_call
 from fstore.cli.entries import SHOWN_DIGITS, entry_document, full_key, job_document
 from fstore.errors import InvalidRequest
+from fstore.explaining import differences
+from fstore.features import registered
 from fstore.model import Entry, EntryState, ParquetSource
 from fstore.resources import Resources
 
@@ -65,17 +68,20 @@ def show(call: Call, key: str) -> int:
         whole = full_key(resources, key)
         entry, job = resources.manifest.find_entry(whole), resources.jobs.find(whole)
         usage = resources.manifest.usage_of(whole)
+    other = differences(entry, registered().get(entry.parts.feature)) if entry else {}
     document: dict[str, Any] = {
         "key": whole,
         "entry": entry_document(entry) if entry else None,
         "usage": {"hits": usage[0], "last_accessed_ts": usage[1].isoformat()} if usage else None,
         "job": job_document(job) if job else None,
+        "differs_from_here": {name: asdict(both) for name, both in other.items()},
     }
     tables: list[RenderableType] = []
     if entry is not None:
         shown = {**entry_document(entry), "file_size_bytes": output.size(entry.file_size_bytes)}
         used = f"{usage[0]} hits, last {output.moment(usage[1])}" if usage else "not yet, or less than a minute ago"
-        tables.append(output.facts([*_lines(shown), ("used", used)], title="entry"))
+        here = [(f"{name} here", both.here or "none") for name, both in other.items()]
+        tables.append(output.facts([*_lines(shown), *here, ("used", used)], title="entry"))
     if job is not None:
         shown = job_document(job)
         note = shown.pop("failure")

@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 
 from fstore.content.canonical import BLOCK_ROWS, LeafHash, leaf, leaf_of_numbers
+from fstore.content.canonical_types import plain_storage
 from fstore.errors import UnhashableInput
 
 _NUMBER_TYPES = {
@@ -126,17 +127,26 @@ class ConvertedColumn:
 
 
 def union_of_categories(dictionaries: list[pa.Array]) -> pa.Array:
-    """Merge the dictionaries of a column's chunks, in the order of first appearance, as pandas does."""
+    """Merge the dictionaries of a column's chunks, in the order of first appearance, without nulls and repetitions."""
     kinds = {dictionary.type for dictionary in dictionaries}
-    if len(dictionaries) == 1 or not dictionaries:
-        return dictionaries[0] if dictionaries else pa.nulls(0)
+    if not dictionaries:
+        return pa.nulls(0)
     if len(kinds) > 1:
         raise UnhashableInput("dictionary", f"chunks disagree about the value type: {sorted(map(str, kinds))}")
     distinct: list[pa.Array] = []
     for dictionary in dictionaries:
         if not any(dictionary is known or dictionary.equals(known) for known in distinct):
             distinct.append(dictionary)
-    return distinct[0] if len(distinct) == 1 else pa.concat_arrays(distinct).unique()
+    return _unique(distinct[0] if len(distinct) == 1 else pa.concat_arrays(distinct))
+
+
+def _unique(values: pa.Array) -> pa.Array:
+    values = values.drop_null() if values.null_count else values
+    try:
+        once = plain_storage(values).unique()
+    except pa.ArrowNotImplementedError:
+        return values  # nested ones, of which Arrow cannot tell whether they are equal
+    return values if len(once) == len(values) else once
 
 
 def object_strings(values: npt.NDArray[np.object_], column: str) -> pa.Array:
@@ -176,3 +186,9 @@ def not_strings(column: str, detail: str) -> UnhashableInput:
         f"an object column may hold only str, and one of None, NaN or NA for missing values ({detail}); "
         "convert it with .astype('str'), 'category' or a pd.ArrowDtype",
     )
+
+
+def rows_alone(rows: int, metadata: dict[bytes, bytes]) -> pa.RecordBatch:
+    """Make a batch without columns that knows how many rows it has; most ways lead to one that forgets."""
+    empty = pa.StructArray.from_buffers(pa.struct([]), rows, [None])
+    return pa.RecordBatch.from_struct_array(empty).replace_schema_metadata(metadata)

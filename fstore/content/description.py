@@ -1,7 +1,9 @@
 """What a schema says about the data: the part of a footer that is known before any value is read.
 
 It names the Arrow types and what pandas makes of them, because both are what a feature
-function sees. Layout, other schema metadata and library versions are left out.
+function sees. Layout, other schema metadata and library versions are left out, of the
+description and of the *form*, the schema that functions are shown: schemas of one
+description have one form.
 """
 
 from __future__ import annotations
@@ -15,8 +17,18 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from fstore.content.canonical_types import type_name
-from fstore.content.dtypes import NOTES_KEY, dtype_name, index_and_column_fields, notes_of, restore
+from fstore.content.canonical_types import form_of_type, readable, type_name
+from fstore.content.dtypes import (
+    NOTES_KEY,
+    dtype_name,
+    index_and_column_fields,
+    markers,
+    missing_notes,
+    notes_of,
+    restore,
+)
+from fstore.content.pandas_metadata import metadata_of
+from fstore.content.plain_frames import label_levels
 from fstore.content.schema_memo import SchemaMemo
 from fstore.errors import UnhashableInput
 
@@ -35,11 +47,15 @@ FRAME_METADATA = (b"pandas", NOTES_KEY)
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """``order`` lists the field positions, columns first and then ``levels`` index levels; ``text`` is canonical JSON."""
+    """``order`` lists the field positions, columns first and then ``levels`` index levels; ``text`` is canonical JSON.
+
+    ``form`` is the schema that functions are shown, in that order and without a range.
+    """
 
     order: tuple[int, ...]
     levels: int
     text: str
+    form: pa.Schema
 
 
 _descriptions: SchemaMemo[Description] = SchemaMemo()
@@ -53,8 +69,15 @@ def describe(schema: pa.Schema) -> Description:
 
 def _described(schema: pa.Schema) -> Description:
     metadata = {key: value for key, value in (schema.metadata or {}).items() if key in FRAME_METADATA}
-    plain = pa.schema([pa.field(f.name, f.type) for f in schema], metadata=_without_range(metadata))
+    if any(_is_packed(field) for field in schema):
+        schema = pa.ipc.read_schema(pa.py_buffer(schema.serialize().to_pybytes()))
+    plain = pa.schema([pa.field(f.name, readable(f.type)) for f in schema], metadata=_without_range(metadata))
     return _describe(plain.serialize().to_pybytes())
+
+
+def _is_packed(field: pa.Field) -> bool:
+    """Was this read before fstore was imported, when nobody knew pandas' types yet."""
+    return bool((field.metadata or {}).get(b"ARROW:extension:name", b"").startswith(b"pandas."))
 
 
 def range_index(schema: pa.Schema, rows: int) -> dict[str, Any] | None:
@@ -78,6 +101,24 @@ def _range_index(schema: pa.Schema, rows: int) -> dict[str, Any] | None:
     return {"start": 0, "step": 1, "name": label(None, "index name")}
 
 
+def with_range(form: pa.Schema, span: dict[str, Any] | None, rows: int) -> pa.Schema:
+    """Note the RangeIndex in a form, as pandas does; it ends right behind the last row."""
+    if span is None:
+        return form
+    said = json.loads(form.metadata[b"pandas"])
+    kind, name = span["name"][0], span["name"][-1]
+    said["index_columns"] = [
+        {
+            "kind": "range",
+            "name": None if kind == "none" else name,
+            "start": span["start"],
+            "stop": span["start"] + rows * span["step"],
+            "step": span["step"],
+        }
+    ]
+    return form.with_metadata({**form.metadata, b"pandas": json.dumps(said).encode()})
+
+
 def label(value: Any, where: str) -> list[Any]:
     """Encode a column label or index name so that equal texts of different types stay apart."""
     if value is None:
@@ -97,7 +138,6 @@ def label(value: Any, where: str) -> list[Any]:
 def describe_frame(frame: pd.DataFrame) -> dict[str, Any]:
     """List what a frame shows besides values, range and categories."""
     labels = frame.columns
-    label_levels = [labels.get_level_values(i) for i in range(labels.nlevels)]
     levels = (
         []
         if isinstance(frame.index, pd.RangeIndex)
@@ -105,10 +145,11 @@ def describe_frame(frame: pd.DataFrame) -> dict[str, Any]:
     )
     return {
         "labels": [label(name, "column") for name in labels],
-        "label_dtypes": [dtype_name(level.dtype) for level in label_levels],
+        "label_dtypes": [dtype_name(level.dtype) for level in label_levels(labels)],
         "label_names": [label(name, "columns' name") for name in labels.names],
         "dtypes": [dtype_name(dtype) for dtype in frame.dtypes],
         "index": [[label(level.name, "index name"), dtype_name(level.dtype)] for level in levels],
+        "index_kind": "levels" if isinstance(frame.index, pd.MultiIndex) else "plain",
         "attrs": frame.attrs,
     }
 
@@ -147,16 +188,45 @@ def _describe(serialized: bytes) -> Description:
     if len(restored.columns) != len(columns) or (index and restored.index.nlevels != len(index)):
         raise _bad_metadata("they do not match the columns")
     order = (*columns, *index)
-    shown = describe_frame(restored if index else restored.reset_index(drop=True))
-    shown["notes"] = notes_of(schema)
-    fields = [[schema.field(i).name, kinds[i]] for i in order]
+    restored = restored if index else restored.reset_index(drop=True)
+    shown = describe_frame(restored)
     try:
-        text = canonical_json({"fields": fields, "frame": shown})
+        # In the order of its keys: a function sees that as well.
+        shown["attrs"] = json.dumps(shown["attrs"], ensure_ascii=True, allow_nan=False)
     except (TypeError, ValueError) as exc:
         raise UnhashableInput(
             "attrs", f"only JSON values have a digest ({exc}); clear them with frame.attrs = {{}}"
         ) from exc
-    return Description(order, len(index), text)
+    form = _form(schema, order, restored, len(index))
+    if not _is_shown_by(form, shown):
+        form = pa.schema(list(form), metadata=schema.metadata)
+        shown["metadata"] = schema.metadata[b"pandas"].decode()
+    shown["notes"] = notes_of(form)
+    fields = [[schema.field(i).name, kinds[i]] for i in order]
+    return Description(order, len(index), canonical_json({"fields": fields, "frame": shown}), form)
+
+
+def _form(schema: pa.Schema, order: tuple[int, ...], restored: pd.DataFrame, levels: int) -> pa.Schema:
+    dtypes = [*restored.dtypes, *(restored.index.get_level_values(i).dtype for i in range(levels))]
+    for i, dtype in zip(order, dtypes, strict=True):
+        if isinstance(dtype, pd.ArrowDtype) and "dictionary<" in str(dtype.pyarrow_dtype)[1:]:
+            raise UnhashableInput(
+                schema.field(i).name, f"{dtype} nests a dictionary, whose order nothing counts; cast it to plain values"
+            )
+    fields = [
+        pa.field(schema.field(i).name, form_of_type(schema.field(i).type, exact=isinstance(dtype, pd.ArrowDtype)))
+        for i, dtype in zip(order, dtypes, strict=True)
+    ]
+    said = metadata_of(restored, [field.name for field in fields], levels)
+    form = pa.schema(fields, metadata={b"pandas": said})
+    notes = missing_notes(restored, restore(form.empty_table()), markers(schema), kept=notes_of(schema))
+    return form.with_metadata({b"pandas": said, NOTES_KEY: canonical_json(notes).encode()}) if notes else form
+
+
+def _is_shown_by(form: pa.Schema, shown: dict[str, Any]) -> bool:
+    again = describe_frame(restore(form.empty_table()))
+    again["attrs"] = json.dumps(again["attrs"], ensure_ascii=True)
+    return again == shown
 
 
 def _bad_metadata(detail: object) -> UnhashableInput:

@@ -1,47 +1,62 @@
-"""What pandas makes of an Arrow schema, and the notes that mend what plain ``to_pandas`` would lose.
+"""What pandas makes of an Arrow schema: the same in every process, whatever its options and its history.
 
-Arrow's pandas metadata bring back most frames exactly. Six kinds of column or index
-come back as another dtype: object columns of strings, strings of another storage,
-``ArrowDtype`` strings, masked index levels and object categories. For these a *note*
-is kept in the schema's metadata under ``NOTES_KEY``; ``restore`` applies it.
+Arrow's pandas metadata bring back most frames exactly, and notes (``fstore.content.notes``)
+the rest. pandas decides some things by its options: what text without a dtype
+becomes, which storage it has. Here nothing is left to them. Its two Arrow types, of
+periods and intervals, are known to Arrow only after pandas used one; it does so below.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import warnings
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from fstore.content.notes import (
+    NOTES_KEY,
+    STR,
+    apply_note,
+    marker_in,
+    note_for,
+    notes_of,
+    text_name,
+    without,
+)
 from fstore.content.number_frames import number_frame
+from fstore.content.plain_frames import is_all_text, is_string, is_unmended, label_levels, mended_labels, plain_frame
+from fstore.content.zones import zone_name
 
-NOTES_KEY = b"fstore.dtypes"
-_PARALLEL_FROM = 4 << 20  # below, starting threads costs more than they bring
+__all__ = ["NOTES_KEY", "dtype_name", "index_and_column_fields", "missing_notes", "notes_of", "restore"]
+
+_TEXTS: dict[str, Any] = {
+    "str": STR,
+    "string": pd.StringDtype("pyarrow"),
+    "string[pyarrow]": pd.StringDtype("pyarrow"),
+    "string[python]": pd.StringDtype("python"),
+}
+
+pa.array(pd.PeriodIndex([], dtype="period[D]").array)  # makes pandas register both of its types
 
 
 def dtype_name(dtype: Any) -> str:
     """Name a pandas dtype so that two dtypes with different behaviour never share a name; categories are not part of it."""
     if isinstance(dtype, pd.StringDtype):
-        return f"string[{dtype.storage}, {'NA' if dtype.na_value is pd.NA else 'nan'}]"
+        return text_name(dtype)
     if isinstance(dtype, pd.ArrowDtype):
         return f"arrow[{_exact_name(dtype.pyarrow_dtype)}]"
     if isinstance(dtype, pd.CategoricalDtype):
         return "category[ordered]" if dtype.ordered else "category[unordered]"
-    if isinstance(dtype, pd.DatetimeTZDtype) and not _is_named_rightly(dtype):
+    if isinstance(dtype, pd.IntervalDtype) and isinstance(dtype.subtype, pd.DatetimeTZDtype):
+        return f"interval[{dtype_name(dtype.subtype)}, {dtype.closed}]"
+    if isinstance(dtype, pd.DatetimeTZDtype) and zone_name(dtype.tz) is None:
         return f"{dtype} of {dtype.tz!r}"
     return str(dtype)
-
-
-def _is_named_rightly(dtype: pd.DatetimeTZDtype) -> bool:
-    """Tell whether the zone's name, all that Arrow keeps of it, stands for this zone: anybody may call an hour's offset UTC."""
-    try:
-        return dtype == pd.DatetimeTZDtype(dtype.unit, pa.lib.string_to_tzinfo(pa.lib.tzinfo_to_string(dtype.tz)))
-    except (pa.ArrowException, ValueError, KeyError, TypeError):
-        return True  # Arrow refuses it by itself
 
 
 def _exact_name(kind: pa.DataType) -> str:
@@ -49,52 +64,20 @@ def _exact_name(kind: pa.DataType) -> str:
     return re.sub(r"(?<=list<|view<)\w+: | \('\w+'\)", "", str(kind))
 
 
-def note_for(dtype: Any, missing: str | None) -> str:
-    """Say how ``restore`` gets this dtype back; ``missing`` is what stands for null in an object column."""
-    if dtype == np.dtype(object):
-        return f"object:{missing}"
-    if isinstance(dtype, pd.CategoricalDtype):
-        return "category:object"
-    if isinstance(dtype, pd.ArrowDtype):
-        return "arrow"
-    return dtype_name(dtype) if isinstance(dtype, pd.StringDtype) else f"dtype:{dtype}"
-
-
-def notes_of(schema: pa.Schema) -> dict[str, dict[str, str]]:
-    """Read the notes of a schema: by ``"columns"`` and ``"index"``, position to note."""
-    text = (schema.metadata or {}).get(NOTES_KEY)
-    found: dict[str, dict[str, str]] = json.loads(text) if text else {}
-    return found
-
-
 def restore(table: pa.Table) -> pd.DataFrame:
     """Convert to the frame the table stands for, with memory of its own: what ``to_pandas`` gives, with the notes applied."""
     if NOTES_KEY not in (table.schema.metadata or {}) and (simple := number_frame(table)) is not None:
         return simple
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        frame: pd.DataFrame = table.to_pandas(use_threads=table.nbytes > _PARALLEL_FROM)
-    for at, dtype in enumerate(frame.dtypes):
-        if isinstance(dtype, pd.CategoricalDtype):  # Arrow leaves the codes where they are, read-only
-            frame.isetitem(at, frame.iloc[:, at].array.copy())
-    notes = notes_of(table.schema)
-    if not notes:
-        return frame
+    frame = plain_frame(table)
     columns, index = index_and_column_fields(table.schema)
+    _mend_columns(frame, table, columns)
+    notes = notes_of(table.schema)
     for position, note in notes.get("columns", {}).items():
         at = int(position)
-        frame.isetitem(at, _apply(frame.iloc[:, at], note, table.column(columns[at])))
-    levels: dict[int, Any] = {}
-    for position, note in notes.get("index", {}).items():
-        at = int(position)
-        levels[at] = _apply(frame.index.get_level_values(at), note, table.column(index[at]))
-    if levels:
-        arrays = [levels.get(i, frame.index.get_level_values(i)) for i in range(frame.index.nlevels)]
-        names = list(frame.index.names)
-        frame.index = arrays[0] if len(arrays) == 1 else pd.MultiIndex.from_arrays(arrays, names=names)
-        frame.index.names = names
+        frame.isetitem(at, apply_note(frame.iloc[:, at], note, table.column(columns[at])))
+    _mend_index(frame, table, index, notes)
     if "labels" in notes:
-        frame.columns = frame.columns.astype(object)
+        frame.columns = mended_labels(frame.columns, notes["labels"])
     return frame
 
 
@@ -107,30 +90,109 @@ def index_and_column_fields(schema: pa.Schema) -> tuple[list[int], list[int]]:
     return [i for i in range(len(schema)) if i not in index], index
 
 
-def _apply(values: Any, note: str, column: pa.ChunkedArray) -> Any:
-    if note.startswith("object:"):
-        marker = {"None": None, "nan": np.nan, "NA": pd.NA}[note.removeprefix("object:")]
-        objects = values.astype(object).to_numpy(copy=True)
-        objects[pd.isna(objects)] = marker
-        if isinstance(values, pd.Index):
-            return pd.Index(objects, dtype=object, name=values.name)
-        return pd.Series(objects, dtype=object, index=values.index, name=values.name)
-    if note == "category:object":
-        categorical = pd.Categorical(values)
-        plain: Any = categorical.categories.astype(object)
-        renamed = categorical.rename_categories(plain)
-        return (
-            pd.CategoricalIndex(renamed, name=values.name)
-            if isinstance(values, pd.Index)
-            else pd.Series(renamed, index=values.index)
-        )
-    if note == "arrow":
-        exact: Any = pd.array(column, dtype=pd.ArrowDtype(column.type))
-        return (
-            pd.Index(exact, name=values.name) if isinstance(values, pd.Index) else pd.Series(exact, index=values.index)
-        )
-    if note.startswith("string["):
-        storage: Any
-        storage, na = note.removeprefix("string[").removesuffix("]").split(", ")
-        return values.astype(pd.StringDtype(storage, na_value=np.nan if na == "nan" else pd.NA))
-    return values.astype(note.removeprefix("dtype:"))
+def missing_notes(
+    frame: pd.DataFrame, restored: pd.DataFrame, missing: list[str | None], *, kept: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Find the notes that ``restored`` needs to become ``frame``; ``missing`` says what stands for null, by column and level.
+
+    Of ``kept`` the notes on categories are taken over: a frame without rows does not show its own.
+    """
+    notes: dict[str, Any] = {}
+    for part in ("columns", "index"):
+        said = {at: note for at, note in (kept or {}).get(part, {}).items() if note.startswith("category:")}
+        if said:
+            notes[part] = said
+    for i, dtype in enumerate(frame.dtypes):
+        if _differ(dtype, restored.dtypes.iloc[i]):
+            notes.setdefault("columns", {})[str(i)] = note_for(dtype, missing[i])
+    if not isinstance(frame.index, pd.RangeIndex):
+        if isinstance(frame.index, pd.MultiIndex) and frame.index.nlevels == 1:
+            notes["levels"] = "1"
+        for i in range(frame.index.nlevels):
+            dtype = frame.index.get_level_values(i)[:0].dtype
+            if _differ(dtype, restored.index.get_level_values(i).dtype):
+                notes.setdefault("index", {})[str(i)] = note_for(dtype, missing[len(frame.columns) + i])
+    for i, level in enumerate(label_levels(frame.columns)):
+        if len(level) and is_unmended(level.dtype) and is_all_text(level):
+            notes.setdefault("labels", {})[str(i)] = note_for(level.dtype, "None")
+    return notes
+
+
+def markers(schema: pa.Schema) -> list[str | None]:
+    """List what stands for null in the columns, then the index levels, by the notes of a schema."""
+    notes = notes_of(schema)
+    return [
+        marker_in(notes.get(part, {}).get(str(at)))
+        for part, fields in zip(("columns", "index"), index_and_column_fields(schema), strict=True)
+        for at in range(len(fields))
+    ]
+
+
+def without_notes(schema: pa.Schema, gone: list[int]) -> dict[bytes, bytes]:
+    """Return a schema's metadata without the notes on these fields."""
+    return without(schema, index_and_column_fields(schema), gone)
+
+
+def _differ(wanted: Any, found: Any) -> bool:
+    if dtype_name(wanted) != dtype_name(found):
+        return True
+    if not isinstance(wanted, pd.CategoricalDtype):
+        return False
+    one, other = wanted.categories.dtype, found.categories.dtype
+    return len(wanted.categories) > 0 and one != other and (one == np.dtype(object) or isinstance(one, pd.StringDtype))
+
+
+def _mend_columns(frame: pd.DataFrame, table: pa.Table, columns: list[int]) -> None:
+    texts = _texts_said((table.schema.metadata or {}).get(b"pandas", b""))
+    for at, dtype in enumerate(frame.dtypes):
+        field = table.schema.field(columns[at])
+        if isinstance(dtype, pd.CategoricalDtype):  # Arrow leaves the codes where they are, read-only
+            frame.isetitem(at, _mended_category(frame.iloc[:, at].array.copy(), field.type))
+        elif isinstance(dtype, (pd.Float32Dtype, pd.Float64Dtype)):
+            frame.isetitem(at, _masked(table.column(columns[at]), dtype))
+        elif (text := texts.get(field.name)) and dtype_name(dtype) != dtype_name(text):
+            converted: Any = frame.iloc[:, at].astype(text)
+            frame.isetitem(at, converted)
+
+
+@lru_cache(maxsize=512)
+def _texts_said(described: bytes) -> dict[str, Any]:
+    """Read which columns pandas' metadata call text, and of which dtype; by an option it would choose the storage."""
+    said = json.loads(described)["columns"] if described else []
+    return {e.get("field_name", e["name"]): _TEXTS[e["numpy_type"]] for e in said if e["numpy_type"] in _TEXTS}
+
+
+def _mended_category(values: Any, kind: pa.DataType) -> Any:
+    """Give categories of text the dtype ``str``."""
+    if not pa.types.is_dictionary(kind) or not is_string(kind.value_type):
+        return values
+    return values.rename_categories(values.categories.astype(STR)) if values.categories.dtype != STR else values
+
+
+def _masked(column: pa.ChunkedArray, dtype: Any) -> Any:
+    """Build masked numbers of values and mask: by itself pandas takes NaN for missing."""
+    values = pc.fill_null(column, 0).to_numpy().astype(dtype.numpy_dtype, copy=True)
+    made = pd.array(values, dtype=dtype)
+    return type(made)(values, np.array(pc.is_null(column).to_numpy(), dtype=bool))
+
+
+def _mend_index(frame: pd.DataFrame, table: pa.Table, fields: list[int], notes: dict[str, Any]) -> None:
+    if not fields:
+        return
+    levels: dict[int, Any] = {}
+    for at, field in enumerate(fields):
+        level: Any = frame.index.get_level_values(at)
+        if isinstance(level.dtype, pd.CategoricalDtype) and level.categories.dtype != STR:
+            mended = _mended_category(level.array, table.schema.field(field).type)
+            if mended is not level.array:
+                levels[at] = pd.CategoricalIndex(mended, name=level.name)
+    for position, note in notes.get("index", {}).items():
+        at = int(position)
+        before = levels.get(at, frame.index.get_level_values(at))
+        levels[at] = apply_note(before, note, table.column(fields[at]))
+    if levels or "levels" in notes:
+        arrays = [levels.get(i, frame.index.get_level_values(i)) for i in range(frame.index.nlevels)]
+        names = list(frame.index.names)
+        is_plain = len(arrays) == 1 and "levels" not in notes
+        frame.index = arrays[0] if is_plain else pd.MultiIndex.from_arrays(arrays, names=names)
+        frame.index.names = names

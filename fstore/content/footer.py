@@ -4,12 +4,12 @@ The digest of a column is that of the digests of its blocks, so this is a tree o
 depth (root, columns, blocks), whose shape follows from the row count. The text form is
 canonical JSON, so that equal content has one text on every machine::
 
-    {"format":"b3m1","block_rows":131072,"rows":...,"schema":{...},"range":...,
+    {"format":"b3m2","block_rows":131072,"rows":...,"schema":{...},"range":...,
      "bounds":[...],"columns":[{"blocks":"<hex>","categories":"<hex>"|null}, ...]}
 
 ``range`` is the RangeIndex, ``bounds`` the digests of the first and last value of every
 index level. ``categories`` covers the whole dictionary of a categorical column, used or
-not, as a set unless it is ordered: pandas compares dtypes the same way. The text grows
+not, in its order, ordered or not: codes, sorting and grouping show it. The text grows
 with the columns, not with the rows, so a file's footer is read in no time at any size.
 """
 
@@ -23,12 +23,11 @@ from dataclasses import dataclass
 from itertools import count
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from blake3 import blake3
 
 from fstore.content.canonical import BLOCK_ROWS, leaf
 from fstore.content.canonical_types import plain_storage
-from fstore.content.columns import Column, arrow_column
+from fstore.content.columns import Column, arrow_column, union_of_categories
 from fstore.content.description import Description, canonical_json, describe, range_index
 from fstore.model import Fingerprint
 
@@ -64,8 +63,8 @@ def compose(
     # Put together in the order of canonical JSON, for the schema's text, the longest part, is canonical already.
     columns = ",".join(
         f'{{"blocks":"{blake3(blocks).hexdigest()}","categories":'
-        + ("null}" if known is None else f'"{_set_digest(known, schema, at)}"}}')
-        for at, blocks, known in zip(description.order, leaves, categories, strict=True)
+        + ("null}" if known is None else f'"{categories_digest(known)}"}}')
+        for blocks, known in zip(leaves, categories, strict=True)
     )
     return Footer(
         f'{{"block_rows":{BLOCK_ROWS},"bounds":{canonical_json(list(bounds)) if bounds else "[]"},"columns":[{columns}],'
@@ -133,16 +132,9 @@ def table_footer(table: pa.Table, progress: Progress | None = None) -> Footer:
     return footer_of(table.schema, columns, table.num_rows, progress)
 
 
-def _set_digest(categories: pa.Array, schema: pa.Schema, at: int) -> str:
-    values = plain_storage(categories).drop_null()
-    try:
-        values = values.unique()
-        if not schema.field(at).type.ordered:
-            values = values.take(pc.array_sort_indices(values))
-    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
-        # Arrow cannot sort nested values; their digests it can.
-        each = [leaf([values.slice(i, 1)]) for i in range(len(values))]
-        return blake3(b"".join(each if schema.field(at).type.ordered else sorted(each))).hexdigest()
+def categories_digest(categories: pa.Array) -> str:
+    """Digest the values of a dictionary, in their order."""
+    values = plain_storage(union_of_categories([categories]))
     hasher = blake3()
     for start in range(0, len(values), BLOCK_ROWS):
         hasher.update(leaf([values.slice(start, BLOCK_ROWS)]))

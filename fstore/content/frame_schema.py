@@ -11,11 +11,14 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from fstore.content.canonical_types import type_name
 from fstore.content.columns import missing_marker
-from fstore.content.description import canonical_json, describe_frame, label
-from fstore.content.dtypes import NOTES_KEY, dtype_name, note_for, restore
+from fstore.content.description import canonical_json, describe, describe_frame, label, with_range
+from fstore.content.dtypes import NOTES_KEY, dtype_name, missing_notes, restore
 from fstore.content.frame_parts import Level, Part, parts_of
+from fstore.content.plain_frames import label_levels
 from fstore.content.schema_memo import SchemaMemo
+from fstore.content.zones import with_plain_zones
 from fstore.errors import UnhashableInput
 
 Look = tuple[Hashable, ...]
@@ -33,6 +36,8 @@ def schema_of(frame: pd.DataFrame, parts: list[Part | Level] | None = None) -> p
     Raises ``UnhashableInput`` when there is none, so that nothing is ever computed
     from data that differ from what the caller holds.
     """
+    if parts is None:
+        frame = with_plain_zones(frame)
     if not frame.columns.is_unique:
         twice = frame.columns[frame.columns.duplicated()][0]
         raise UnhashableInput(repr(twice), "two columns carry this label; rename one of them")
@@ -48,9 +53,14 @@ def schema_of(frame: pd.DataFrame, parts: list[Part | Level] | None = None) -> p
     if not isinstance(index, pd.RangeIndex):
         return schema
     if not is_kept:
-        return _with_range(schema, index)
+        return _ranged_as(schema, index)
     name = (index.name,) if _is_text_or_none(index.name) else canonical_json(label(index.name, "index name"))
-    return _ranged.get(schema, (index.start, index.stop, index.step, name), lambda: _with_range(schema, index))
+    return _ranged.get(schema, (index.start, len(index), index.step, name), lambda: _ranged_as(schema, index))
+
+
+def _ranged_as(schema: pa.Schema, index: pd.RangeIndex) -> pa.Schema:
+    span = {"start": index.start, "step": index.step, "name": label(index.name, "index name")}
+    return with_range(schema, span, len(index))
 
 
 def _look_of(frame: pd.DataFrame, parts: list[Part | Level]) -> Look | None:
@@ -85,6 +95,15 @@ def _is_text_or_none(name: object) -> bool:
 
 def _described(frame: pd.DataFrame, parts: list[Part | Level]) -> tuple[pa.Schema, bool]:
     """Look at a frame closely; tells as well whether its schema was kept for others of its shape."""
+    if isinstance(frame.columns, pd.MultiIndex) and frame.columns.nlevels == 1:
+        raise UnhashableInput(
+            "column labels",
+            "Arrow keeps no labels of a single level as levels; use frame.columns = frame.columns.get_level_values(0)",
+        )
+    if any(isinstance(level.dtype, pd.CategoricalDtype) for level in label_levels(frame.columns)):
+        raise UnhashableInput(
+            "column labels", "labels of a category have no digest; use frame.columns = frame.columns.astype(str)"
+        )
     if _is_range(frame) and isinstance(frame.index.name, tuple):
         raise UnhashableInput(f"index name {frame.index.name!r}", "Arrow keeps no tuple for it; rename it to a string")
     shown = describe_frame(frame)
@@ -104,36 +123,29 @@ def _described(frame: pd.DataFrame, parts: list[Part | Level]) -> tuple[pa.Schem
 def _memo_key(
     frame: pd.DataFrame, parts: list[Part | Level], shown: dict[str, Any], missing: list[str | None]
 ) -> str | None:
-    """Frames of one shape have one schema; categories and attrs are left to be looked at each time."""
-    if frame.attrs or any(isinstance(part.dtype, pd.CategoricalDtype) for part in parts):
+    """Frames of one shape have one schema; attrs, and categories that may be of any kind, are left to be looked at each time."""
+    categories = [part.dtype.categories for part in parts if isinstance(part.dtype, pd.CategoricalDtype)]
+    if frame.attrs or any(found.dtype == np.dtype(object) for found in categories):
         return None
-    return canonical_json([shown, missing, _is_range(frame)])
+    kinds = [[dtype_name(found.dtype), len(found) > 0] for found in categories]
+    return canonical_json([shown, missing, _is_range(frame), kinds])
 
 
 def _find_schema(
     frame: pd.DataFrame, parts: list[Part | Level], shown: dict[str, Any], missing: list[str | None]
 ) -> pa.Schema:
     schema = _arrow_schema(frame, parts)
-    notes = _notes(frame, restore(schema.empty_table()), missing)
+    notes = missing_notes(frame, restore(schema.empty_table()), missing)
     if notes:
         schema = schema.with_metadata({**schema.metadata, NOTES_KEY: json.dumps(notes).encode()})
     _check_categories(parts)
     restored = restore(schema.empty_table())
     _check_restored(shown, describe_frame(restored.reset_index(drop=True) if _is_range(frame) else restored))
-    return schema
+    return describe(schema).form
 
 
 def _is_range(frame: pd.DataFrame) -> bool:
     return isinstance(frame.index, pd.RangeIndex)
-
-
-def _with_range(schema: pa.Schema, index: pd.RangeIndex) -> pa.Schema:
-    described = json.loads(schema.metadata[b"pandas"])
-    name = int(index.name) if isinstance(index.name, np.integer) else index.name
-    described["index_columns"] = [
-        {"kind": "range", "name": name, "start": index.start, "stop": index.stop, "step": index.step}
-    ]
-    return schema.with_metadata({**schema.metadata, b"pandas": json.dumps(described).encode()})
 
 
 def _arrow_schema(frame: pd.DataFrame, parts: list[Part | Level]) -> pa.Schema:
@@ -149,6 +161,8 @@ def _arrow_schema(frame: pd.DataFrame, parts: list[Part | Level]) -> pa.Schema:
     for i, part in enumerate(parts):
         if part.dtype == np.dtype(object):
             schema = schema.set(i, pa.field(schema.field(i).name, pa.large_string()))
+    for kind, part in zip(schema.types, parts, strict=True):
+        type_name(kind, part.name)  # refused here, the reason is told as the frame's owner sees it
     described = json.loads(schema.metadata[b"pandas"])
     for entry, part in zip(described["columns"], parts, strict=True):
         if isinstance(part.dtype, pd.ArrowDtype):
@@ -166,52 +180,58 @@ def _culprit(parts: list[Part | Level]) -> str:
     return "frame"
 
 
-def _notes(frame: pd.DataFrame, restored: pd.DataFrame, missing: list[str | None]) -> dict[str, Any]:
-    notes: dict[str, Any] = {}
-    for i, dtype in enumerate(frame.dtypes):
-        if dtype_name(dtype) != dtype_name(restored.dtypes.iloc[i]) or _has_object_categories(dtype):
-            notes.setdefault("columns", {})[str(i)] = note_for(dtype, missing[i])
-    if not _is_range(frame):
-        for i in range(frame.index.nlevels):
-            dtype = frame.index.get_level_values(i)[:0].dtype
-            if dtype_name(dtype) != dtype_name(restored.index.get_level_values(i).dtype) or _has_object_categories(
-                dtype
-            ):
-                notes.setdefault("index", {})[str(i)] = note_for(dtype, missing[len(frame.columns) + i])
-    if frame.columns.dtype != restored.columns.dtype and frame.columns.nlevels == 1 and frame.columns.dtype == object:
-        notes["labels"] = "object"
-    return notes
-
-
-def _has_object_categories(dtype: Any) -> bool:
-    return isinstance(dtype, pd.CategoricalDtype) and dtype.categories.dtype == object and len(dtype.categories) > 0
-
-
 def _check_categories(parts: list[Part | Level]) -> None:
     for part in parts:
-        if not isinstance(part.dtype, pd.CategoricalDtype) or _has_object_categories(part.dtype):
+        if not isinstance(part.dtype, pd.CategoricalDtype) or _is_text(part.dtype.categories):
             continue
         categories = part.dtype.categories[:1]
         try:
             values = pa.DictionaryArray.from_arrays(pa.nulls(1, pa.int8()), pa.array(categories))
-            back = values.to_pandas().dtype.categories.dtype
+            back = dtype_name(values.to_pandas().dtype.categories.dtype)
         except (pa.ArrowException, TypeError, ValueError, NotImplementedError):
             back = None
-        if len(categories) and back != categories.dtype:
+        if len(categories) and back != dtype_name(categories.dtype):
             raise UnhashableInput(
                 part.name, f"categories of {categories.dtype} do not survive a passage through Arrow; make them strings"
             )
+
+
+def _is_text(categories: pd.Index) -> bool:
+    """Is this text, whose dtype a note keeps; other objects Arrow would guess at."""
+    if isinstance(categories.dtype, pd.StringDtype):
+        return True
+    return bool(
+        categories.dtype == object and pd.api.types.infer_dtype(categories, skipna=False) in ("string", "empty")
+    )
 
 
 def _check_restored(shown: dict[str, Any], restored: dict[str, Any]) -> None:
     for aspect, wanted in shown.items():
         if wanted == restored[aspect]:
             continue
-        where = aspect
-        if aspect in ("labels", "dtypes") and len(wanted) == len(restored[aspect]):
-            at = next(i for i, (a, b) in enumerate(zip(wanted, restored[aspect], strict=True)) if a != b)
-            where = f"column {shown['labels'][at][-1]!r}"
-        raise UnhashableInput(
-            where,
-            f"{wanted} would come back from Arrow as {restored[aspect]}; convert it to a dtype that Arrow restores",
+        raise _not_restored(aspect, wanted, restored[aspect], shown["labels"])
+
+
+def _not_restored(aspect: str, wanted: Any, found: Any, labels: list[Any]) -> UnhashableInput:
+    if aspect == "dtypes" and len(wanted) == len(found):
+        at = next(i for i, (one, other) in enumerate(zip(wanted, found, strict=True)) if one != other)
+        return UnhashableInput(
+            f"column {labels[at][-1]!r}", f"{wanted[at]} would come back as {found[at]}; convert it to another dtype"
         )
+    if aspect == "index":
+        names = [name for (name, _), (other, _) in zip(wanted, found, strict=False) if name != other]
+        if names:
+            return UnhashableInput(
+                f"index name {names[0][-1]!r}",
+                'Arrow keeps only texts as names of an index; give it one, frame.rename_axis("time") for example',
+            )
+        return UnhashableInput(
+            "index", f"its dtype {[d for _, d in wanted]} would come back as {[d for _, d in found]}; convert it first"
+        )
+    if aspect in ("labels", "label_dtypes", "label_names"):
+        return UnhashableInput(
+            "column labels" if aspect != "label_names" else "the name of the column labels",
+            "Arrow keeps labels of one kind, all texts or all integers, and only texts as their name; use "
+            "frame.columns = frame.columns.astype(str), or frame.rename_axis(columns=None)",
+        )
+    return UnhashableInput(aspect, f"{wanted} would come back from Arrow as {found}; convert it first")

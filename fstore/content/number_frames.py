@@ -17,6 +17,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from fstore.content.plain_frames import plain_frame
+
 _NUMBERS = {
     pa.int8(),
     pa.int16(),
@@ -138,7 +140,7 @@ def _look(described: bytes, names: tuple[str, ...], kinds: tuple[pa.DataType, ..
         if timed is None:
             return None
         empty = pa.schema(list(zip(names, kinds, strict=True))).empty_table()
-        shown = empty.replace_schema_metadata({b"pandas": described}).to_pandas()
+        shown = plain_frame(empty.replace_schema_metadata({b"pandas": described}))
         index = shown.index if timed else _range(said["index_columns"][0])
     except (pa.ArrowException, KeyError, TypeError, ValueError, AttributeError, NotImplementedError, SyntaxError):
         return None  # the general way says what is wrong

@@ -10,16 +10,17 @@ import pandas as pd
 import pyarrow as pa
 
 from fstore.content.canonical import BLOCK_ROWS
-from fstore.content.columns import ArrowColumn, Column, ConvertedColumn, NumpyColumn, object_strings
+from fstore.content.columns import ArrowColumn, Column, ConvertedColumn, NumpyColumn, object_strings, rows_alone
 from fstore.content.frame_parts import Level, Part, parts_of
 from fstore.content.frame_schema import schema_of
+from fstore.content.zones import is_plain, with_plain_zones
 
 _NUMPY_KINDS = "biuf"
 
 
 def columns_of(frame: pd.DataFrame, schema: pa.Schema | None = None) -> tuple[pa.Schema, list[Column]]:
     """Return the schema, found here unless it is given, and the columns, then the index levels, in the order of its fields."""
-    parts = parts_of(frame)
+    frame, parts = _settled(frame)
     schema = schema_of(frame, parts) if schema is None else schema
     rows = len(frame)
     return schema, [_column(part, kind, rows) for part, kind in zip(parts, schema.types, strict=True)]
@@ -27,8 +28,8 @@ def columns_of(frame: pd.DataFrame, schema: pa.Schema | None = None) -> tuple[pa
 
 def batches_of(frame: pd.DataFrame, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """Convert a frame of this schema block by block."""
-    parts = parts_of(frame)
-    known = [_categories(part) for part in parts]
+    frame, parts = _settled(frame)
+    known = [_categories(part, kind) for part, kind in zip(parts, schema.types, strict=True)]
     for start in range(0, len(frame) or 1, BLOCK_ROWS):
         stop = min(start + BLOCK_ROWS, len(frame))
         arrays = [_convert(p, f.type, c, start, stop) for p, f, c in zip(parts, schema, known, strict=True)]
@@ -40,12 +41,21 @@ def table_of(frame: pd.DataFrame) -> pa.Table:
 
     Unlike ``pa.Table.from_pandas`` this keeps NaN apart from null and keeps NaN bits.
     """
-    parts = parts_of(frame)
+    frame, parts = _settled(frame)
     schema = schema_of(frame, parts)
     arrays = [_arrow(part, field.type, len(frame)) for part, field in zip(parts, schema, strict=True)]
     if not arrays:
-        return pa.Table.from_pandas(frame)
+        return pa.Table.from_batches([rows_alone(len(frame), schema.metadata)])
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _settled(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Part | Level]]:
+    """Return the parts of a frame, and itself, with zones that Arrow keeps."""
+    parts = parts_of(frame)
+    if all(is_plain(part.dtype) for part in parts):
+        return frame, parts
+    frame = with_plain_zones(frame)
+    return frame, parts_of(frame)
 
 
 def _column(part: Part | Level, kind: pa.DataType, rows: int) -> Column:
@@ -64,7 +74,7 @@ def _column(part: Part | Level, kind: pa.DataType, rows: int) -> Column:
         if _is_arrow(dtype):
             return ArrowColumn(_chunked(whole.__arrow_array__()))
         data_bytes = int(whole.nbytes)
-    categories = _categories(part)
+    categories = _categories(part, kind)
     return ConvertedColumn(lambda start, stop: _convert(part, kind, categories, start, stop), data_bytes, categories)
 
 
@@ -72,7 +82,8 @@ def _convert(part: Part | Level, kind: pa.DataType, categories: pa.Array | None,
     values = part.array(start, stop)
     if categories is not None:
         codes = values.codes
-        return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), categories, ordered=values.ordered)
+        indices = pa.array(codes, kind.index_type, mask=codes < 0)
+        return pa.DictionaryArray.from_arrays(indices, categories, ordered=values.ordered)
     if part.dtype == np.dtype(object):
         return object_strings(np.asarray(values), part.name)
     if isinstance(part.dtype, np.dtype) and part.dtype.kind in _NUMPY_KINDS:
@@ -85,8 +96,8 @@ def _convert(part: Part | Level, kind: pa.DataType, categories: pa.Array | None,
 
 def _arrow(part: Part | Level, kind: pa.DataType, rows: int) -> pa.ChunkedArray:
     if _is_arrow(part.dtype):
-        return _chunked(part.array(0, rows).__arrow_array__())
-    categories = _categories(part)
+        return _chunked(part.array(0, rows).__arrow_array__()).cast(kind)
+    categories = _categories(part, kind)
     if part.dtype == np.dtype(object) or isinstance(part, Level):
         blocks: Iterator[int] = iter(range(0, rows, BLOCK_ROWS))
         return pa.chunked_array(
@@ -95,8 +106,11 @@ def _arrow(part: Part | Level, kind: pa.DataType, rows: int) -> pa.ChunkedArray:
     return _chunked(_convert(part, kind, categories, 0, rows))
 
 
-def _categories(part: Part | Level) -> pa.Array | None:
-    return pa.array(part.dtype.categories) if isinstance(part.dtype, pd.CategoricalDtype) else None
+def _categories(part: Part | Level, kind: pa.DataType) -> pa.Array | None:
+    if not isinstance(part.dtype, pd.CategoricalDtype):
+        return None
+    values = pa.array(part.dtype.categories)
+    return values if values.type == kind.value_type else values.cast(kind.value_type)
 
 
 def _is_arrow(dtype: Any) -> bool:

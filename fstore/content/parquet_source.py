@@ -17,11 +17,13 @@ import pyarrow.parquet as pq
 from blake3 import blake3
 
 from fstore.content.canonical import BLOCK_ROWS
+from fstore.content.canonical_types import without_list_views
+from fstore.content.columns import union_of_categories
 from fstore.content.description import FRAME_METADATA, describe
 from fstore.content.parquet_limits import check_tail, open_bounded, out_of_memory
 from fstore.content.parquet_types import INTENT_KEY, Intention
 from fstore.content.seal import find_footer, read_seal
-from fstore.errors import SourceChanged
+from fstore.errors import InvalidRequest, SourceChanged
 from fstore.model import ParquetSource
 
 SETTLED_NS = 2_000_000_000
@@ -48,7 +50,10 @@ class SourceStamp:
 
 
 def files_of(source: ParquetSource) -> list[Path]:
-    """List the source's files in the order of their relative paths; hidden files and folders are skipped."""
+    """List the source's files in the order of their relative paths; hidden files and folders are skipped.
+
+    Raises ``InvalidRequest`` for folders called ``key=value``.
+    """
     path = source.path
     if not path.is_dir():
         return [path]
@@ -59,6 +64,14 @@ def files_of(source: ParquetSource) -> list[Path]:
     ]
     if not found:
         raise SourceChanged(str(path), "the folder holds no *.parquet file")
+    keyed = {part for file in found for part in file.relative_to(path).parts[:-1] if "=" in part}
+    if keyed:
+        raise InvalidRequest(
+            "raw_data",
+            f"{path} holds folders such as {min(keyed)!r}, whose names are values of a column that no file holds, and "
+            "only what files hold is read: write that column into the files, or pass "
+            "pyarrow.dataset.dataset(path, partitioning='hive').to_table()",
+        )
     return sorted(found, key=lambda file: file.relative_to(path).as_posix())
 
 
@@ -110,6 +123,17 @@ def read_table(source: ParquetSource) -> pa.Table:
     return pa.Table.from_batches(batches(source), schema=schema_of_source(source))
 
 
+def categories_of(source: ParquetSource) -> dict[str, pa.Array]:
+    """Read the categories of all dictionary columns, by name: of a foreign file that takes reading these columns."""
+    names = [field.name for field in schema_of_source(source) if pa.types.is_dictionary(field.type)]
+    known: dict[str, pa.Array] = {}
+    for batch in batches(source, columns=names) if names else ():
+        for name in names:
+            found = batch.column(name).dictionary
+            known[name] = union_of_categories([known[name], found] if name in known else [found])
+    return known
+
+
 def read_rows(file: Path, schema: pa.Schema, *, first: int = 0, last: int = 0) -> pa.Table:
     """Read the first or the last rows of a file, and no row group that holds none of them."""
     opened = open_bounded(file)
@@ -122,6 +146,11 @@ def read_rows(file: Path, schema: pa.Schema, *, first: int = 0, last: int = 0) -
             rows += opened.metadata.row_group(group).num_rows
     table = pa.Table.from_batches(_file_batches(file, opened, schema, sorted(chosen), None), schema=schema)
     return table.slice(0, first) if first else table.slice(max(table.num_rows - last, 0))
+
+
+def row_count(source: ParquetSource) -> int:
+    """Add up the rows that the footers state."""
+    return sum(int(open_bounded(file).metadata.num_rows) for file in files_of(source))
 
 
 def estimated_bytes(source: ParquetSource) -> int:
@@ -154,7 +183,10 @@ def _as(schema: pa.Schema, batch: pa.RecordBatch) -> pa.RecordBatch:
     """Give a batch the types of the source's first file, of which it may have a variant (large strings, say)."""
     wanted = pa.schema([schema.field(name) for name in batch.schema.names], metadata=schema.metadata)
     same = batch.schema.types == wanted.types
-    return batch.replace_schema_metadata(wanted.metadata) if same else batch.cast(wanted)
+    if same:
+        return batch.replace_schema_metadata(wanted.metadata)
+    columns = [without_list_views(column).cast(kind) for column, kind in zip(batch.columns, wanted.types, strict=True)]
+    return pa.RecordBatch.from_arrays(columns, schema=wanted)
 
 
 def _intention(file: Path, opened: pq.ParquetFile) -> Intention:

@@ -52,7 +52,7 @@ class StoragePlan:
                     self.intended.field(i).name,
                     f"{len(known)} categories are too many for a Parquet footer; make it text",
                 )
-            notes[CATEGORIES_KEY + str(i).encode()] = _packed_array(known)
+            notes[CATEGORIES_KEY + str(i).encode()] = packed_array(known)
         if notes or self.changed:
             notes[INTENT_KEY] = base64.b64encode(self.intended.serialize().to_pybytes())
         return notes
@@ -94,7 +94,7 @@ class Intention:
         packed = notes.get(INTENT_KEY)
         self.schema = stored if packed is None else pa.ipc.read_schema(pa.py_buffer(base64.b64decode(packed)))
         self._categories = {
-            field.name: _unpacked_array(notes[key])
+            field.name: unpacked_array(notes[key])
             for i, field in enumerate(self.schema)
             if packed is not None and (key := CATEGORIES_KEY + str(i).encode()) in notes
         }
@@ -145,7 +145,7 @@ def _check_cast(field: pa.Field, back: pa.DataType) -> None:
         ) from exc
 
 
-def _packed_array(values: pa.Array) -> bytes:
+def packed_array(values: pa.Array) -> bytes:
     batch = pa.record_batch([values], names=["categories"])
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as stream:
@@ -153,6 +153,6 @@ def _packed_array(values: pa.Array) -> bytes:
     return base64.b64encode(sink.getvalue().to_pybytes())
 
 
-def _unpacked_array(packed: bytes) -> pa.Array:
+def unpacked_array(packed: bytes) -> pa.Array:
     with pa.ipc.open_stream(pa.py_buffer(base64.b64decode(packed))) as stream:
         return stream.read_next_batch().column(0)

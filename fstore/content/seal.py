@@ -5,7 +5,11 @@ metadata proves nothing by itself. ``ingest`` therefore leaves 80 bytes between 
 row group and the Parquet footer, where no reader looks and no other writer puts
 anything, and fills them when the file is complete::
 
-    "FSTORE1\\0" | root (32) | size of the data in memory (8) | BLAKE3 of these and the Parquet footer (32)
+    "FSTORE2\\0" | root (32) | size of the data in memory (8) | BLAKE3 of these and the Parquet footer (32)
+
+The digit is that of the fingerprints' format. A seal of an earlier one still shows that
+nobody else wrote the file's notes, but its root is one that no data have any more: such
+a file is scanned like a foreign one.
 
 A file that anybody wrote anew, or whose metadata somebody edited, has no valid seal and
 is treated as any foreign file. Reading a seal parses nothing, so it takes the same time
@@ -30,15 +34,16 @@ FOOTER_KEY = b"fstore.footer"
 ROOT_KEY = b"fstore.root"
 SEAL_BYTES = 80
 MAX_FOOTER_BYTES = 64 << 20
-_MAGIC = b"FSTORE1\0"
+_MAGIC = b"FSTORE2\0"
+_EARLIER = (b"FSTORE1\0",)
 _PARQUET_MAGIC = b"PAR1"
 
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """What an ingested file says about itself; ``root`` is the content digest, in hex."""
+    """What an ingested file says about itself; ``root`` is the content digest, in hex, None for one of an earlier format."""
 
-    root: str
+    root: str | None
     data_bytes: int
 
 
@@ -68,9 +73,10 @@ def read_seal(path: Path) -> Seal | None:
     except (OSError, ValueError):
         return None
     head, proof = found[:-32], found[-32:]
-    if head[:8] != _MAGIC or blake3(head + parquet_footer).digest() != proof:
+    if head[:8] not in (_MAGIC, *_EARLIER) or blake3(head + parquet_footer).digest() != proof:
         return None
-    return Seal(head[8:40].hex(), struct.unpack("<Q", head[40:])[0])
+    root = head[8:40].hex() if head[:8] == _MAGIC else None
+    return Seal(root, struct.unpack("<Q", head[40:])[0])
 
 
 def find_footer(file: BinaryIO, *, most: int = MAX_FOOTER_BYTES) -> tuple[int, bytes]:

@@ -1,4 +1,4 @@
-"""The tail digest: the last rows, the row count, the schema and the index bounds, and nothing else.
+"""The tail digest: the last rows, the row count, the schema, all categories and the index bounds, and nothing else.
 
 It does not see a corrected value further up. It exists for append-only feeds whose
 owners accept that, lives in a key space of its own and is marked on every row.
@@ -16,10 +16,11 @@ from blake3 import blake3
 
 from fstore.content.columns import ArrowColumn, Column
 from fstore.content.description import canonical_json, describe, label, range_index
+from fstore.content.footer import categories_digest
 from fstore.content.frame_schema import schema_of
 from fstore.content.pandas_frames import columns_of
 from fstore.content.parquet_limits import open_bounded
-from fstore.content.parquet_source import files_of, read_rows, schema_of_source
+from fstore.content.parquet_source import categories_of, files_of, read_rows, schema_of_source
 from fstore.model import Fingerprint, ParquetSource
 
 TAIL_ROWS = 1000
@@ -34,8 +35,10 @@ def frame_tail(frame: pd.DataFrame) -> str:
     span = None
     if isinstance(index, pd.RangeIndex):
         span = {"start": index.start, "step": index.step, "name": label(index.name, "index name")}
+    tail = columns_of(last, schema)[1]
+    categories = [column.extra() for column in tail]
     return _digest(
-        schema, rows, span, columns_of(frame.iloc[:1], schema)[1], columns_of(last, schema)[1], tail_rows=len(last)
+        schema, rows, span, columns_of(frame.iloc[:1], schema)[1], tail, tail_rows=len(last), categories=categories
     )
 
 
@@ -43,8 +46,10 @@ def table_tail(table: pa.Table) -> str:
     """Digest the tail of a table."""
     rows = table.num_rows
     first, last = table.slice(0, 1), table.slice(max(rows - TAIL_ROWS, 0))
+    categories = [ArrowColumn(column).extra() for column in table.columns]
+    span = range_index(table.schema, rows)
     return _digest(
-        table.schema, rows, range_index(table.schema, rows), _columns(first), _columns(last), tail_rows=last.num_rows
+        table.schema, rows, span, _columns(first), _columns(last), tail_rows=last.num_rows, categories=categories
     )
 
 
@@ -60,7 +65,10 @@ def source_tail(source: ParquetSource) -> str:
             last.insert(0, read_rows(file, schema, last=wanted))
     first = next((part for file in files if (part := read_rows(file, schema, first=1)).num_rows), schema.empty_table())
     tail = pa.concat_tables(last)
-    return _digest(schema, rows, range_index(schema, rows), _columns(first), _columns(tail), tail_rows=tail.num_rows)
+    known = categories_of(source)
+    categories = [known.get(field.name) for field in schema]
+    span = range_index(schema, rows)
+    return _digest(schema, rows, span, _columns(first), _columns(tail), tail_rows=tail.num_rows, categories=categories)
 
 
 def _columns(table: pa.Table) -> list[Column]:
@@ -75,6 +83,7 @@ def _digest(
     last: Sequence[Column],
     *,
     tail_rows: int,
+    categories: Sequence[pa.Array | None],
 ) -> str:
     description = describe(schema)
     levels = description.order[len(description.order) - description.levels :]
@@ -84,6 +93,9 @@ def _digest(
             "rows": rows,
             "schema": json.loads(description.text),
             "range": span,
+            "categories": [
+                None if (known := categories[i]) is None else categories_digest(known) for i in description.order
+            ],
             "first": [first[i].leaf(0, 1).hex() for i in levels] if rows else [],
             "tail": [last[i].leaf(0, tail_rows).hex() for i in description.order] if rows else [],
         }

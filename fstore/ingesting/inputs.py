@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from fstore.content.frame_schema import schema_of
 from fstore.content.pandas_frames import batches_of
 from fstore.content.parquet_source import batches, estimated_bytes, schema_of_source
 from fstore.errors import InvalidRequest, UnhashableInput
-from fstore.ingesting.csv_files import COMPRESSIONS, CSV_DELIMITERS, csv_batches, csv_schema
+from fstore.ingesting.csv_files import open_csv
+from fstore.ingesting.csv_layout import COMPRESSIONS, CSV_DELIMITERS, CsvLayout
 from fstore.model import ParquetSource
 
 _PARQUET = (".parquet", ".pq")
@@ -29,10 +30,16 @@ class Input:
     batches: Callable[[], Iterator[pa.RecordBatch]]
 
 
-def open_input(raw: object) -> Input:
-    """Find out what the raw data are, without reading more than their schema (CSV is read once to learn its types)."""
+def open_input(raw: object, layout: CsvLayout | None = None, as_text: Sequence[str] = ()) -> Input:
+    """Find out what the raw data are, without reading more than their schema (CSV is read once to learn its types).
+
+    ``layout`` is what the caller says of CSV files, and refused for anything else;
+    the columns ``as_text`` are not typed if they come from CSV.
+    """
     if isinstance(raw, (str, Path)):
-        return _open_path(Path(raw).expanduser().absolute())
+        return _open_path(_absolute(raw), layout, as_text)
+    if layout is not None:
+        raise _no_csv()
     if isinstance(raw, ParquetSource):
         source = raw
         return Input(schema_of_source(source), lambda: batches(source))
@@ -53,8 +60,7 @@ def open_input(raw: object) -> Input:
 def expected_bytes(raw: object) -> int:
     """Estimate how many bytes ``ingest`` will report as done, for a progress bar."""
     if isinstance(raw, (str, Path)):
-        path = Path(raw).expanduser().absolute()
-        files = _data_files(path)
+        files = data_files(raw)
         if _family(files) == "parquet":
             return sum(estimated_bytes(ParquetSource(file)) for file in files)
         return sum(file.stat().st_size for file in files)
@@ -65,20 +71,48 @@ def expected_bytes(raw: object) -> int:
     return int(getattr(raw, "nbytes", 0))
 
 
-def _open_path(path: Path) -> Input:
-    files = _data_files(path)
+def data_files(raw: str | Path) -> list[Path]:
+    """List the file, or the data files of the folder, that ``raw`` names, in the order of their paths."""
+    path = _absolute(raw)
+    try:
+        return _data_files(path)
+    except OSError as exc:
+        raise InvalidRequest("raw_data", f"{path} cannot be read ({exc.strerror or exc})") from exc
+
+
+def _absolute(raw: str | Path) -> Path:
+    try:
+        return Path(raw).expanduser().absolute()
+    except RuntimeError as exc:  # ~ of nobody
+        raise InvalidRequest("raw_data", f"{raw} does not exist ({exc})") from exc
+
+
+def _open_path(path: Path, layout: CsvLayout | None, as_text: Sequence[str]) -> Input:
+    files = data_files(path)
     family = _family(files)
+    if family != "parquet" and (keyed := [file for file in files if "=" in file.relative_to(path).parent.as_posix()]):
+        raise InvalidRequest(
+            "raw_data",
+            f"{keyed[0]} is in a folder of the form key=value, whose value would be lost; "
+            "ingest such folders one by one, or add the column",
+        )
+    if family == "csv":
+        found = open_csv(files, layout or CsvLayout(), as_text)
+        return Input(found.schema, found.batches)
+    if layout is not None:
+        raise _no_csv()
     if family == "parquet":
         source = ParquetSource(path) if path.is_file() or all(f.suffix == ".parquet" for f in files) else None
         if source is None:
             raise InvalidRequest("raw_data", f"rename the files in {path} to end in .parquet")
         return Input(schema_of_source(source), lambda: batches(source))
-    if family == "csv":
-        schema = csv_schema(files)
-        return Input(schema, lambda: csv_batches(files, schema))
     with _open_ipc(files[0]) as first:
         schema = first.schema
     return Input(schema, lambda: _ipc_batches(files, schema))
+
+
+def _no_csv() -> InvalidRequest:
+    return InvalidRequest("csv", "header, names, delimiter, decimal, encoding, skip_rows and text_columns are for CSV")
 
 
 def _data_files(path: Path) -> list[Path]:

@@ -13,8 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from fstore.errors import InvalidRequest, StorageUnavailable
+from fstore.ingesting.time_texts import is_text
 
 SPILL_BYTES = 64 << 20
+MOST_BYTES = 200  # of a name that gets a suffix, in most file systems
 _FILE_NAME = re.compile(r"[^/\\\x00-\x1f.][^/\\\x00-\x1f]{0,99}")
 
 
@@ -52,19 +54,40 @@ def _spill_all(batches: Iterable[pa.RecordBatch], schema: pa.Schema, column: str
 
 def _by_symbol(batch: pa.RecordBatch, column: str) -> Iterator[tuple[str, pa.RecordBatch]]:
     symbols = batch.column(batch.schema.get_field_index(column))
-    if symbols.null_count:
-        raise InvalidRequest("symbol_column", f"{column!r} is empty in some rows; drop or mend them first")
     if pa.types.is_dictionary(symbols.type):
         symbols = symbols.dictionary_decode()
+    if not is_text(symbols.type) and not pa.types.is_integer(symbols.type) and not pa.types.is_null(symbols.type):
+        # A float or a date has many ways of writing; none of them is the symbol's name.
+        raise InvalidRequest("symbol_column", f"{column!r} is {symbols.type}, not text or whole numbers; cast it first")
+    if symbols.null_count:
+        raise InvalidRequest("symbol_column", f"{column!r} is empty in some rows; drop or mend them first")
     encoded = symbols.cast(pa.string()).dictionary_encode()
     codes = encoded.indices.to_numpy()
-    ordered = batch.take(pa.array(np.argsort(codes, kind="stable")))
+    ordered = _taken(batch, pa.array(np.argsort(codes, kind="stable")))
     start = 0
     for symbol, rows in zip(encoded.dictionary.to_pylist(), np.bincount(codes), strict=False):
-        if not _FILE_NAME.fullmatch(symbol):
+        if not _FILE_NAME.fullmatch(symbol) or len(symbol.encode()) > MOST_BYTES:
             raise InvalidRequest("symbol_column", f"{symbol!r} cannot name a file; rename the symbol")
+        if symbol != symbol.strip():
+            # Stripped, it would be another symbol's; kept, one symbol would get two files.
+            raise InvalidRequest("symbol_column", f"{symbol!r} begins or ends with a space; strip the symbols first")
         yield symbol, ordered.slice(start, int(rows))
         start += int(rows)
+
+
+def _taken(batch: pa.RecordBatch, order: pa.Array) -> pa.RecordBatch:
+    # Arrow cannot take from views, which is how polars hands over text.
+    plain = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
+    try:
+        columns = [
+            column.cast(plain[column.type]).take(order).cast(column.type)
+            if column.type in plain
+            else column.take(order)
+            for column in batch.columns
+        ]
+    except pa.ArrowNotImplementedError as exc:
+        raise InvalidRequest("symbol_column", f"the rows cannot be split by symbol: {exc}; cast that column") from exc
+    return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
 
 
 def _append(held: dict[str, list[pa.RecordBatch]], files: dict[str, Path], schema: pa.Schema) -> None:

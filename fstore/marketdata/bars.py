@@ -1,13 +1,13 @@
 """Finds prices, sizes, sides and times in frames of ticks, bars, quotes or order events, whatever their columns are called.
 
-A column is looked up by its *role*: ``config["columns"][role]`` if given, else
-the first known name that is there, in any case. Whatever cannot be found or
+A column is looked up by its *role*: ``config["columns"][role]`` if given (None: no
+column plays it), else the first known name that is there, in any case. Whatever cannot be found or
 read raises ``ValueError`` with a text that says what to set.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -40,28 +40,15 @@ SIDES: Mapping[str, float] = {
 }
 
 
-def check_options(config: Mapping[str, Any], allowed: Collection[str]) -> None:
-    """Raise ``ValueError`` for a misspelt option, which would otherwise be a silent default."""
-    unknown = sorted(set(config) - set(allowed))
-    if unknown:
-        raise ValueError(f"unknown config option {unknown[0]!r}; known here: {', '.join(sorted(allowed))}")
-    columns = config.get("columns", {})
-    if not isinstance(columns, Mapping) or set(columns) - set(KNOWN_NAMES):
-        raise ValueError(
-            f"config['columns'] maps roles to column names; roles: {', '.join(KNOWN_NAMES)}; got {columns!r}"
-        )
-
-
 def find_column(raw: pd.DataFrame, config: Mapping[str, Any], role: str) -> Any:
     """Return the name of the column that plays ``role`` (any label pandas allows), or None when there is none."""
-    named = config.get("columns", {}).get(role)
-    if named is not None:
-        if named not in raw.columns:
-            raise ValueError(f"config['columns'][{role!r}] is {named!r}, but the raw data have {_list(raw)}")
-        name = named
+    chosen = config.get("columns", {})
+    if role in chosen:
+        name = chosen[role]
+        if name is not None and not _has(raw, name):
+            raise ValueError(f"config['columns'][{role!r}] is {name!r}, but the raw data have {_list(raw)}")
     else:
-        by_lower = {str(column).lower(): column for column in reversed(list(raw.columns))}
-        name = next((by_lower[known] for known in KNOWN_NAMES[role] if known in by_lower), None)
+        name = _known_name(raw, role)
     if name is not None and isinstance(raw[name], pd.DataFrame):
         raise ValueError(f"column {name!r} appears more than once in the raw data; drop or rename the copies")
     return name
@@ -133,19 +120,11 @@ def sides(raw: pd.DataFrame, column: Any) -> Floats:
     strange = [label for label, sign in known.items() if sign is None]
     if strange:
         raise ValueError(f"column {column!r} holds the side {strange[0]!r}; known: {', '.join(s for s in SIDES if s)}")
+    if {str(label).strip() for label in labels} in ({"0", "1"}, {"0.0", "1.0"}):
+        # Elsewhere 0 is "neither"; here it is the other side, and would be left out in silence.
+        raise ValueError(f"column {column!r} holds only 0 and 1; write sides as 1 and -1, or in words")
     signs = np.array([*known.values(), 0.0], dtype=np.float64)
     return signs[codes]
-
-
-def only_trades(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
-    """Keep the executed trades of an order-by-order stream; data without an action column pass unchanged.
-
-    The actions that count as trades are ``config["trade_actions"]``, default ``["T"]``.
-    """
-    column = find_column(raw, config, "action")
-    if column is None:
-        return raw
-    return raw.loc[np.asarray(raw[column].isin(list(config.get("trade_actions", ["T"]))), dtype=bool)]
 
 
 def times(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DatetimeIndex | None:
@@ -173,6 +152,23 @@ def times(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DatetimeIndex | No
     if not stamps.is_monotonic_increasing:
         raise ValueError("rows are not in time order; sort them with raw.sort_index(kind='stable')")
     return stamps
+
+
+def _known_name(raw: pd.DataFrame, role: str) -> Any:
+    by_lower: dict[str, list[Any]] = {}
+    for column in dict.fromkeys(raw.columns):
+        by_lower.setdefault(str(column).lower(), []).append(column)
+    found = next((by_lower[known] for known in KNOWN_NAMES[role] if known in by_lower), [None])
+    if len(found) > 1:
+        raise ValueError(f"columns {found[0]!r} and {found[1]!r} may both be the {role}; name one in config['columns']")
+    return found[0]
+
+
+def _has(raw: pd.DataFrame, name: Any) -> bool:
+    try:
+        return name in raw.columns
+    except TypeError:  # a list is no label
+        return False
 
 
 def _list(raw: pd.DataFrame) -> str:

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fstore.marketdata.bars import Floats, find_column, need_column, numbers, only_trades, prices, sides, sizes
-
-ADD, CANCEL, MODIFY, FILL, CLEAR = "A", "C", "M", "F", "R"
+from fstore.marketdata.actions import ADD, CANCEL, CLEAR, FILL, MODIFY, TRADE, actions, only_trades
+from fstore.marketdata.bars import Floats, find_column, need_column, numbers, prices, sides, sizes
+from fstore.marketdata.options import distance, flag
 
 
 def choose_method(raw: pd.DataFrame, config: Mapping[str, Any]) -> str:
@@ -40,11 +40,12 @@ def event_flow(raw: pd.DataFrame, config: Mapping[str, Any]) -> Floats:
     ``config["max_distance"]`` (price units) events farther than that from the
     last trade count 0, as do those before the first trade.
     """
-    action = raw[need_column(raw, config, "action")].astype("string").str.upper().to_numpy(dtype=object, na_value="")
+    trades = [str(named).strip().upper() for named in config.get("trade_actions") or [TRADE]]
+    action = actions(raw, need_column(raw, config, "action"), also=tuple(trades))
     side = sides(raw, need_column(raw, config, "side"))
     size = sizes(raw, need_column(raw, config, "size"))
     takes = action == CANCEL
-    if config.get("fills_remove", False):
+    if flag(config, "fills_remove"):
         takes |= action == FILL
     change = np.where(action == ADD, size, np.where(takes, -size, 0.0))
     modified = action == MODIFY
@@ -52,12 +53,13 @@ def event_flow(raw: pd.DataFrame, config: Mapping[str, Any]) -> Floats:
         order = raw[need_column(raw, config, "order_id")].to_numpy()
         change = np.where(modified, size - _size_before(action, takes, size, order), change)
         change = np.nan_to_num(change, nan=0.0)
-    distance = config.get("max_distance")
-    if distance is not None:
+    farthest = config.get("max_distance")
+    if farthest is not None:
+        farthest = distance(farthest, "max_distance")
         price = numbers(raw, need_column(raw, config, "price"))
-        is_trade = np.isin(action, list(config.get("trade_actions", ["T"])))
+        is_trade = np.isin(action, trades)
         last_trade = pd.Series(np.where(is_trade, price, np.nan)).ffill().to_numpy()
-        change = np.where(np.abs(price - last_trade) <= float(distance), change, 0.0)
+        change = np.where(np.abs(price - last_trade) <= farthest, change, 0.0)
     flow: Floats = side * change
     return flow
 

@@ -12,8 +12,8 @@ import pandas as pd
 from pandas.api.indexers import BaseIndexer
 
 from fstore.marketdata.bars import Floats
-
-Ints = npt.NDArray[np.int64]
+from fstore.marketdata.options import positive_int, span_ns
+from fstore.marketdata.sessions import Ints, session_numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,28 +87,6 @@ def make_windows(length: int, stamps: pd.DatetimeIndex | None, config: Mapping[s
     return Windows(starts, least if asked is None else positive_int(asked, "min_rows"))
 
 
-def session_numbers(stamps: pd.DatetimeIndex, config: Mapping[str, Any]) -> Ints:
-    """Return the day number of each row's session.
-
-    A session starts every day at ``config["session_start"]`` ("HH:MM", default
-    midnight) by the clock of ``config["session_tz"]``, or of the data themselves.
-    """
-    zone = config.get("session_tz")
-    if zone is not None:
-        if stamps.tz is None:
-            raise ValueError(
-                "session_tz needs timestamps with a time zone; localise them first or leave session_tz out"
-            )
-        stamps = stamps.tz_convert(zone)
-    start = str(config.get("session_start", "00:00"))
-    try:
-        offset = pd.Timedelta(f"{start}:00")
-    except ValueError as exc:
-        raise ValueError(f"session_start is {start!r}; write it as 'HH:MM'") from exc
-    wall = stamps.tz_localize(None).as_unit("ns").asi8 - int(offset.as_unit("ns").value)
-    return np.floor_divide(wall, 86_400_000_000_000).astype(np.int64)
-
-
 def need_times(stamps: pd.DatetimeIndex | None, purpose: str) -> pd.DatetimeIndex:
     """Raise ``ValueError`` when rows carry no times but ``purpose`` needs them."""
     if stamps is None:
@@ -117,21 +95,3 @@ def need_times(stamps: pd.DatetimeIndex | None, purpose: str) -> pd.DatetimeInde
             "set config['columns'] = {'time': '<name>'}, or use a number of rows instead"
         )
     return stamps
-
-
-def span_ns(text: str, option: str) -> int:
-    """Return a positive duration like ``"5min"`` in nanoseconds."""
-    try:
-        span = pd.Timedelta(text)
-    except ValueError as exc:
-        raise ValueError(f"{option} is {text!r}; write a number of rows or a duration such as '5min' or '30s'") from exc
-    if pd.isna(span) or span <= pd.Timedelta(0):
-        raise ValueError(f"{option} is {text!r}; it must be longer than nothing")
-    return int(span.as_unit("ns").value)
-
-
-def positive_int(value: Any, option: str) -> int:
-    """Return ``value`` as an integer of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value) or value < 1:
-        raise ValueError(f"{option} is {value!r}; it must be a whole number of at least 1")
-    return int(value)

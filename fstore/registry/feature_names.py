@@ -7,14 +7,14 @@ import importlib.util
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FunctionType, MethodType
 from typing import Any
 
 from fstore.errors import FeatureNotRegistered
+from fstore.registry.lookup import MAIN_NAMES, look_up
 
-# What the script's module is called in the process that runs it, and in children that multiprocessing spawns.
-MAIN_NAMES = ("__main__", "__mp_main__")
+LOCAL_MODULE = "local"  # names that begin with "local:" are those of fstore.local
 
 _main_alias: dict[str, str] = {}
 _FAULTS: tuple[tuple[Callable[[Any], bool], str], ...] = (
@@ -22,6 +22,10 @@ _FAULTS: tuple[tuple[Callable[[Any], bool], str], ...] = (
     (
         lambda f: isinstance(f, MethodType),
         "a method brings along an object that no worker has; write a def outside the class",
+    ),
+    (
+        lambda f: isinstance(f, staticmethod),
+        "looking its name up gives the function inside the staticmethod; put @staticmethod above @fstore.feature",
     ),
     (lambda f: plain_function(f) is None, "only a function written with def can be registered"),
     (lambda f: "<lambda>" in f.__qualname__, "a lambda has no name to find it by; write it as a def"),
@@ -31,18 +35,72 @@ _FAULTS: tuple[tuple[Callable[[Any], bool], str], ...] = (
         "(a decorator of your own must use functools.wraps)",
     ),
     (inspect.iscoroutinefunction, "it is an async function; a feature returns its frame"),
+    (
+        lambda f: importable_module(f) == LOCAL_MODULE,
+        "its module is called local, and 'local:...' are the names of fstore.local; give the module another name",
+    ),
 )
 
 
 def plain_function(func: Any) -> FunctionType | None:
     """Follow ``__wrapped__`` to the function whose source is the feature's; None when there is none."""
+    last = func
+    for last in unwrapped(func):  # noqa: B007 the last one counts
+        pass
+    return last if isinstance(last, FunctionType) and not hasattr(last, "__wrapped__") else None
+
+
+def unwrapped(func: Any) -> Iterator[Any]:
+    """Yield a callable and, one after the other, what it wraps."""
     seen: set[int] = set()
-    while not isinstance(func, FunctionType) or hasattr(func, "__wrapped__"):
-        if id(func) in seen or not hasattr(func, "__wrapped__"):
-            return None
+    while id(func) not in seen:
+        yield func
         seen.add(id(func))
-        func = func.__wrapped__
-    return func
+        func = getattr(func, "__wrapped__", func)
+
+
+def misleading(name: str, func: Any) -> str | None:
+    """Say why looking up a feature's name does not give its function, and the line that mends it; None when it does.
+
+    Whoever asks by a name means what the name leads to, as in pickle.
+    """
+    module, _, qualname = name.partition(":")
+    home = func.__module__ if getattr(func, "__module__", None) in MAIN_NAMES else module
+    found = look_up(home, qualname)
+    if found is func:
+        return None
+    short = qualname.rpartition(".")[2]
+    own = f'@fstore.feature(version="1") on top of a def of its own in {module}'
+    if found is None:
+        return f"{module} has nothing of this name (deleted, or made by exec or a call); write {own}"
+    if any(inner is func for inner in unwrapped(found)):
+        return (
+            "a decorator stands above @fstore.feature, so the name leads to other code than would be run; "
+            "put @fstore.feature on top of other decorators"
+        )
+    if any(inner is found for inner in unwrapped(func)):
+        return (
+            f"it wraps {short} and only carries its name, which leads to {short} itself; write {own}, for example "
+            f"def {short}_wrapped(raw, config), or put the wrapper as a decorator between @fstore.feature and def {short}; or "
+            'compute it in this process: fstore.local(func, version="1")'
+        )
+    return (
+        "the name leads to another object than was registered (redefined, replaced, reloaded, or decorated above "
+        f"@fstore.feature); ask for {module}.{qualname} as it is now, put @fstore.feature on top of other decorators, "
+        f"or write {own}"
+    )
+
+
+def wrapping_modules(func: Any) -> list[str]:
+    """Name the modules of what is wrapped around a plain function, itself included."""
+    modules: list[str] = []
+    seen: set[int] = set()
+    while func is not None and id(func) not in seen:
+        seen.add(id(func))
+        home = func.__globals__.get("__name__") if isinstance(func, FunctionType) else type(func).__module__
+        modules.append(str(home))
+        func = getattr(func, "__wrapped__", None)
+    return [name for name in dict.fromkeys(modules) if name not in MAIN_NAMES]
 
 
 def feature_name(func: Callable[..., Any]) -> str:

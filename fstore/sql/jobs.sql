@@ -121,7 +121,7 @@ RETURNING j.key
 
 -- name: look
 -- What a waiter asks: is it there, is it being computed, did it fail? One round trip.
-SELECT k.key, m.state, m.path, m.rows, m.file_size_bytes, m.content_digest, {columns}
+SELECT k.key, m.state, m.path, m.rows, m.file_size_bytes, m.content_digest, m.source_digest, {columns}
 FROM unnest(%(keys)s::text[]) AS k(key)
 LEFT JOIN manifest m ON m.key = k.key
 LEFT JOIN jobs j ON j.key = k.key
@@ -138,6 +138,10 @@ SELECT j.key, {columns}, j.request FROM jobs j ORDER BY j.requested_ts LIMIT %(l
 -- name: forget
 -- Lets a failed or dead job start anew.
 DELETE FROM jobs WHERE key = %(key)s AND state IN ('failed', 'dead') RETURNING key
+
+-- name: forget_failure
+-- Only the very failure that was seen: the owner's token is that of no other claim.
+DELETE FROM jobs WHERE key = %(key)s AND owner = %(owner)s AND state = 'failed' RETURNING key
 
 -- name: forget_old_failures
 DELETE FROM jobs WHERE state = 'failed' AND finished_ts < now() - interval '1 day' RETURNING key

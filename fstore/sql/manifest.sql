@@ -1,10 +1,10 @@
 -- name: find_live
 -- The hit path: primary key, few columns, no lock that a publisher could make wait.
-SELECT key, path, rows, file_size_bytes, content_digest
+SELECT key, path, rows, file_size_bytes, content_digest, source_digest
 FROM manifest WHERE key = %(key)s AND state = 'live'
 
 -- name: find_live_many
-SELECT key, path, rows, file_size_bytes, content_digest
+SELECT key, path, rows, file_size_bytes, content_digest, source_digest
 FROM manifest WHERE key = ANY(%(keys)s) AND state = 'live'
 
 -- name: find_live_entries
@@ -28,10 +28,12 @@ ORDER BY created_ts DESC, key LIMIT %(limit)s
 SELECT {columns} FROM manifest WHERE feature = %(feature)s
 ORDER BY (symbol = %(symbol)s) DESC, created_ts DESC LIMIT %(limit)s
 
--- name: other_source_digest
--- Has this explicit version been published with other source code?
-SELECT source_digest FROM manifest
-WHERE feature = %(feature)s AND feature_version = %(feature_version)s AND source_digest <> %(source_digest)s
+-- name: other_source
+-- Has this explicit version been published with other source code? Only digests of one format can be compared,
+-- and entries older than that mark have the first one.
+SELECT {columns} FROM manifest
+WHERE feature = %(feature)s AND feature_version = %(feature_version)s AND source_digest NOT IN (%(source_digest)s, '')
+  AND coalesce(library_versions->>'source_format', 'fstore-source-1') = %(source_format)s
 LIMIT 1
 
 -- name: publish
@@ -60,7 +62,7 @@ SELECT * FROM fstore_condemn(%(key)s, %(symbol)s, %(feature)s)
 -- One that somebody invalidated is computed anew: its numbers are not wanted.
 UPDATE manifest SET state = 'live', condemned_ts = NULL
 WHERE key = %(key)s AND state = 'condemned' AND NOT withdrawn AND condemned_ts > now() - make_interval(secs => %(youngest_s)s)
-RETURNING key, path, rows, file_size_bytes, content_digest
+RETURNING key, path, rows, file_size_bytes, content_digest, source_digest
 
 -- name: count_by_state
 SELECT state, count(*), coalesce(sum(file_size_bytes), 0) FROM manifest GROUP BY state

@@ -49,4 +49,6 @@ def numpy_buffers(frame: pd.DataFrame) -> list[memoryview]:
 
 def arrow_buffers(table: pa.Table) -> list[memoryview]:
     chunks = [chunk for column in table.columns for chunk in column.chunks]
-    return [memoryview(buffer) for chunk in chunks for buffer in chunk.buffers() if buffer is not None]
+    # Chunks that were cut from one piece share its memory, which is there once.
+    buffers = {buffer.address: buffer for chunk in chunks for buffer in chunk.buffers() if buffer is not None}
+    return [memoryview(buffer) for buffer in buffers.values()]

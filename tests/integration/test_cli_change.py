@@ -91,6 +91,38 @@ def test_what_cannot_be_ingested_is_told(house: House, tmp_path: Path) -> None:
     assert not (tmp_path / "out.parquet").exists()
 
 
+def test_csv_of_another_layout_is_told_and_taken(house: House, tmp_path: Path) -> None:
+    """Data for names, other separators and encodings are errors of the request that name the option; with it they are read."""
+    layouts = (
+        (
+            b"20120201 000000;1.3\n20120201 000100;1.4\n",
+            "--delimiter",
+            ("--delimiter", ";", "--no-header", "--names", "ts,p"),
+        ),
+        (b"1502942400000,1.3\n", "--no-header", ("--no-header", "--names", "ts,p")),
+        ("b\u00f6rse,p\nX,1.5\n".encode("latin-1"), "--encoding", ("--encoding", "latin-1")),
+        (b"a\n000001\n", None, ("--symbol-column", "a")),
+    )
+    for at, (content, advice, options) in enumerate(layouts):
+        csv, dest = tmp_path / f"{at}.csv", tmp_path / f"{at}" / ("out" if advice is None else "out.parquet")
+        csv.write_bytes(content)
+        if advice is not None:
+            refused = fstore(house, "ingest", csv, dest, "--json")
+            assert (refused.code, advice in refused.json["error"]["message"]) == (5, True)
+            assert str(csv) in refused.json["error"]["message"]
+
+        said = fstore(house, "ingest", csv, dest, *options, "--json")
+        rows = content.count(b"\n") - ("--no-header" not in options)
+        assert (said.code, said.json["files"][0]["rows"]) == (0, rows)
+    assert (tmp_path / "3" / "out" / "000001.parquet").exists()
+
+    timed = fstore(
+        house, "ingest", tmp_path / "0.csv", tmp_path / "t.parquet", *layouts[0][2],
+        "--time-column", "ts", "--time-format", "%Y%m%d %H%M%S", "--json",
+    )  # fmt: skip
+    assert timed.json["columns"] == {"ts": "timestamp[ns]", "p": "double"}
+
+
 def test_migrating_an_empty_database(servers: Servers, house: House, tmp_path: Path) -> None:
     """The first migration makes tables and folder, the second finds nothing to do; without it a look says what to run."""
     name = f"fstore_{uuid.uuid4().hex[:12]}"

@@ -7,41 +7,69 @@ import pyarrow as pa
 import pytest
 from pandas.testing import assert_frame_equal
 
+import fstore
 from fstore import ComputeFailed
-from tests import sample_features, sample_frames
+from tests import awkward_frames, portraits, sample_features, sample_frames
+from tests.awkward_tables import REFUSED
 
+FRAMES = {**awkward_frames.FRAMES, **sample_frames.KINDS}
 RAW = pd.DataFrame({"price": [1.0, 2.0, 3.0]})
 
 
-@pytest.mark.parametrize("kind", sample_frames.KINDS)
+# One or two of each kind; all of them are tried without workers in tests/unit/test_results.py.
+AWKWARD = (
+    "get_dummies", "cut", "qcut", "pivot over categories", "no columns", "no rows, seconds", "index in s", "periods as labels",
+    "categories, floats", "categories without rows, ints", "category index, intervals of times", "True and NaN", "large ints",
+    "business hours of an exchange", "business days with a holiday", "durations with a frequency", "index name 0", "year 10000",
+    "attrs of a tuple", "attrs with an int as key", "NaN beside null", "range as labels", "one level", "unique labels",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [*sample_frames.KINDS, *AWKWARD])
 def test_the_frame_comes_back_as_it_was_returned(staffed, kind):
-    """Values, dtypes, column labels, index, names, time zones and frequency survive; or the loss is a typed error, never silent."""
-    wanted = sample_frames.KINDS[kind]()
+    """Values, dtypes, column labels, index, names, time zones, frequency and attrs survive."""
+    wanted = FRAMES[kind]()
 
-    try:
-        computed = staffed.store.get_or_compute("RT", RAW, {"kind": kind}, sample_features.sample, timeout=30)
-    except ComputeFailed as error:
-        assert kind in REFUSED, error
-        assert error.error_type == "UnstorableResult"
-        return
-    hit = staffed.store.get_or_compute("RT", RAW, {"kind": kind}, sample_features.sample, timeout=30)
+    computed, hit = (
+        staffed.store.get_or_compute("RT", RAW, {"kind": kind}, sample_features.sample, timeout=30) for _ in range(2)
+    )
 
-    assert kind not in REFUSED
     for found in (computed, hit):
         assert_same(found, wanted)
 
 
-# Parquet knows neither; a typed refusal is the promise, the text says which column to convert.
-REFUSED = {"lists", "categories of numbers", "instants in seconds"}
+@pytest.mark.parametrize("kind", AWKWARD[::3])
+def test_a_frame_computed_by_the_caller_comes_back_as_it_was_returned(staffed, kind):
+    """A local feature's result is read back from the store like any other."""
+    wanted = FRAMES[kind]()
+    feature = fstore.local(lambda raw, config: FRAMES[config["kind"]](), version="1", name="awkward")
+
+    for _ in range(2):
+        found = staffed.store.get_or_compute("RT-local", RAW, {"kind": kind}, feature, timeout=30)
+        assert_same(found, wanted)
+
+
+@pytest.mark.parametrize(
+    "kind", ["None and NaN", "complex", "dateutil's UTC", "an own frequency", "a union", "own objects in attrs"]
+)
+@pytest.mark.parametrize("where", ["in a worker", "by the caller"])
+def test_what_cannot_survive_is_refused_and_leaves_nothing(staffed, kind, where):
+    """Everybody who asks gets the typed error that names the column, and no file or staged result is left."""
+    make, names = REFUSED[kind]
+    local = fstore.local(lambda raw, config: make(), version="1", name="unstorable")
+    feature = sample_features.unstorable if where == "in a worker" else local
+
+    with pytest.raises(ComputeFailed, match=names) as caught:
+        staffed.store.get_or_compute("RT-refused", RAW, {"kind": kind}, feature, timeout=30)
+
+    assert caught.value.error_type == "UnstorableResult"
+    root = staffed.store.resources.files.root
+    assert not list(root.glob(f"entries/*/{caught.value.key}*"))
+    assert not list(root.glob("staging/results/*"))
 
 
 def assert_same(found: pd.DataFrame, wanted: pd.DataFrame) -> None:
-    assert_frame_equal(
-        found, wanted, check_exact=True, check_column_type="equiv", check_index_type="exact", check_freq=True
-    )
-    assert type(found.index) is type(wanted.index)
-    assert found.columns.names == wanted.columns.names
-    assert list(found.dtypes) == list(wanted.dtypes)
+    assert portraits.of_frame(found) == portraits.of_frame(wanted)
 
 
 @pytest.mark.parametrize("kind", ["zoned index", "nullable", "categories", "no columns"])

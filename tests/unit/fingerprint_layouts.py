@@ -24,7 +24,7 @@ def layouts(rng: random.Random, columns: list[Column]) -> Iterator[tuple[str, pa
     )
     yield "slack under nulls", pa.table({n: slacken(rng, a) for n, a in arrays.items()})
     yield "bitmap", pa.table({n: with_bitmap(a) for n, a in arrays.items()})
-    yield "dictionary order", pa.table({n: reorder_dictionary(rng, a) for n, a in arrays.items()})
+    yield "dictionary width", pa.table({n: other_codes(rng, a) for n, a in arrays.items()})
     yield "offset widths", pa.table({n: other_width(a) for n, a in arrays.items()})
 
 
@@ -81,14 +81,18 @@ def with_bitmap(array: pa.Array) -> pa.Array:
     return pa.Array.from_buffers(array.type, len(array), [bitmap, *buffers[1:]])
 
 
-def reorder_dictionary(rng: random.Random, array: pa.Array) -> pa.Array:
-    if not pa.types.is_dictionary(array.type) or array.type.ordered or not len(array.dictionary):
+def other_codes(rng: random.Random, array: pa.Array) -> pa.Array:
+    """Repeat and interleave nulls in a dictionary whose order stays, and number its values otherwise."""
+    if not pa.types.is_dictionary(array.type) or not len(array.dictionary):
         return array
-    order = list(range(len(array.dictionary)))
-    rng.shuffle(order)
-    place = {old: new for new, old in enumerate(order)}
-    codes = pa.array([None if c is None else place[c] for c in array.indices.to_pylist()], pa.int32())
-    return pa.DictionaryArray.from_arrays(codes, array.dictionary.take(pa.array(order)))
+    order = [*range(len(array.dictionary)), rng.randrange(len(array.dictionary))]
+    values = pa.concat_arrays([array.dictionary.take(pa.array(order)), pa.nulls(1, array.dictionary.type)])
+    twice = {order[-1]: len(order) - 1}
+    codes = [
+        rng.choice([None, len(order)]) if code is None else rng.choice([code, twice.get(code, code)])
+        for code in array.indices.to_pylist()
+    ]
+    return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), values, ordered=array.type.ordered)
 
 
 def other_width(array: pa.Array) -> pa.Array:

@@ -89,7 +89,7 @@ def test_an_edit_of_one_cell_among_many_blocks_is_seen() -> None:
 
 
 def test_the_layout_of_a_table_does_not_count() -> None:
-    """Chunks, offsets, slack, bitmaps, dictionary order and offset widths leave the digest as it is."""
+    """Chunks, offsets, slack, bitmaps, codes of a dictionary and offset widths leave the digest as it is."""
     rng = random.Random(35)
     differing = []
     for _ in range(250):

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fstore.content import seal
 from fstore.errors import SourceChanged
-from fstore.fingerprint import Origin, SourceStamp, content_digest, identify, read_table, to_frame
+from fstore.fingerprint import Origin, SourceStamp, content_digest, identify, read_table, to_frame, to_table
 from fstore.ingest import ingest
 from fstore.model import HashMethod, ParquetSource
 from tests.unit.fingerprint_ticks import HOUR_AGO, foreign, of, ticks
@@ -156,3 +157,17 @@ def test_real_market_data_keep_their_identity(path: Path, tmp_path: Path) -> Non
 
     assert content_digest(frame) == content_digest(source) == of(ingested).fingerprint.digest
     pd.testing.assert_frame_equal(to_frame(read_table(ingested)), frame, check_freq=False)
+
+
+def test_a_seal_of_an_earlier_format_is_not_believed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its root is one that no data have any more; its notes still say what the columns were."""
+    frame = pd.DataFrame({"grade": pd.Categorical([3, 1], [3, 1, 7]), "p": [1.0, 2.0]})
+    monkeypatch.setattr(seal, "_MAGIC", b"FSTORE1\0")
+    earlier = ingest(frame, tmp_path / "earlier.parquet")
+    monkeypatch.undo()
+    present = ingest(frame, tmp_path / "present.parquet")
+
+    found = of(earlier)
+    assert (found.origin, of(present).origin) == (Origin.SCAN, Origin.FOOTER)
+    assert found.fingerprint == of(present).fingerprint == of(frame).fingerprint
+    assert to_frame(to_table(earlier))["grade"].cat.categories.tolist() == [3, 1, 7]

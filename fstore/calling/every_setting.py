@@ -1,0 +1,135 @@
+"""Every setting that is put back around a call, in the order in which that is done."""
+
+from __future__ import annotations
+
+import asyncio
+import locale
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import time
+from typing import Any
+
+import pyarrow as pa
+
+from fstore.calling import interpreter_settings, number_settings, pandas_options
+from fstore.calling.process_state import Setting
+
+try:
+    import resource
+except ImportError:  # not a POSIX system
+    resource = None  # type: ignore[assignment]
+
+
+def _zone() -> tuple[object, ...]:
+    return os.environ.get("TZ"), time.tzname, time.timezone, time.altzone
+
+
+def _set_zone(noted: tuple[Any, ...]) -> None:
+    if noted[0] is None:
+        os.environ.pop("TZ", None)
+    else:
+        os.environ["TZ"] = noted[0]
+    if hasattr(time, "tzset"):
+        time.tzset()
+
+
+def _environment() -> dict[bytes, bytes]:
+    # The dict inside holds bytes already; turning each into text and back takes longer than all the rest here.
+    return dict(getattr(os.environ, "_data", os.environb))
+
+
+def _set_environment(noted: dict[bytes, bytes]) -> None:
+    for name in os.environb.keys() - noted.keys():
+        del os.environb[name]
+    os.environb.update(noted)
+
+
+def _folder() -> str | None:
+    try:
+        return os.getcwd()  # noqa: PTH109 a text is all that is compared
+    except OSError:  # it was removed
+        return None
+
+
+def _set_folder(noted: str | None) -> None:
+    if noted is not None:
+        os.chdir(noted)
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+_SIGNALS = tuple(
+    number for number in range(1, 32) if number not in (getattr(signal, "SIGKILL", 9), getattr(signal, "SIGSTOP", 19))
+)
+
+
+def _handlers() -> dict[int, Any]:
+    return {number: signal.getsignal(number) for number in _SIGNALS}
+
+
+def _set_handlers(noted: dict[int, Any]) -> None:
+    for number, handler in noted.items():
+        if handler is not None and signal.getsignal(number) != handler:  # None: not set by Python, nor to be set by it
+            signal.signal(number, handler)
+
+
+def _no_timers(_: object) -> None:
+    for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
+        signal.setitimer(timer, 0)
+
+
+def _limits() -> dict[int, int]:
+    names = ("AS", "CORE", "CPU", "DATA", "FSIZE", "NOFILE", "NPROC", "STACK")
+    numbers = (getattr(resource, f"RLIMIT_{name}", None) for name in names)
+    return {number: resource.getrlimit(number)[0] for number in numbers if number is not None}
+
+
+def _set_limits(noted: dict[int, int]) -> None:
+    for number, soft in noted.items():
+        now, hard = resource.getrlimit(number)
+        if now != soft:
+            resource.setrlimit(number, (soft, hard))
+
+
+def _set_threads(noted: tuple[int, int]) -> None:
+    pa.set_cpu_count(noted[0])
+    pa.set_io_thread_count(noted[1])
+
+
+def _none() -> None:
+    return None
+
+
+# In this order: what comes first could keep the rest from being put back.
+SETTINGS: tuple[Setting, ...] = (
+    *interpreter_settings.BEFORE_OTHERS,
+    Setting("pandas option", pandas_options.read, pandas_options.write, parted=True, at_import=True),
+    *number_settings.ALL,
+    Setting("the locale", lambda: locale.setlocale(locale.LC_ALL), lambda noted: locale.setlocale(locale.LC_ALL, noted), at_import=True),
+    Setting("the environment", _environment, _set_environment),
+    Setting("the time zone", _zone, _set_zone, at_import=True),
+    Setting("the working folder", _folder, _set_folder, at_import=True),
+    Setting("the umask", _umask, os.umask, blind=True, at_import=True),
+    *interpreter_settings.ALL,
+    Setting("signal handlers", _handlers, _set_handlers),
+    Setting("timers", _none, _no_timers, blind=True),
+    Setting("the timeout of sockets", socket.getdefaulttimeout, socket.setdefaulttimeout, at_import=True),
+    Setting("the threads of pyarrow", lambda: (pa.cpu_count(), pa.io_thread_count()), _set_threads),
+    Setting(
+        "how processes are started",
+        lambda: multiprocessing.get_start_method(allow_none=True),
+        lambda noted: multiprocessing.set_start_method(noted, force=True),
+    ),
+    *((Setting("limits of resources", _limits, _set_limits),) if resource is not None else ()),
+    *((Setting("the event loop", _none, asyncio.set_event_loop_policy, blind=True),) if sys.version_info < (3, 14) else ()),
+    # Last: a signal that was held back until now may end the process here.
+    Setting("the signal mask", lambda: signal.pthread_sigmask(signal.SIG_BLOCK, ()), lambda noted: signal.pthread_sigmask(signal.SIG_SETMASK, noted), blind=True),
+)  # fmt: skip
+AT_IMPORT: tuple[Setting, ...] = tuple(setting for setting in SETTINGS if setting.at_import)

@@ -1,0 +1,206 @@
+"""How features are called: what is put back, what a module's import sets, and what is a stop."""
+
+from __future__ import annotations
+
+import decimal
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fstore.calling import call as calling
+from fstore.calling import module_imports, pandas_options, process_state
+from fstore.calling.every_setting import AT_IMPORT, SETTINGS
+from fstore.features import Feature
+from tests.unsettling_features import CHANGES, Panic
+
+SAFE_HERE = [
+    name for name in CHANGES if name.startswith(("pandas", "numpy", "warnings", "decimal", "locale", "time zone"))
+]
+
+
+@pytest.fixture(autouse=True)
+def spared() -> Iterator[None]:
+    """Put back what a test leaves, also of the things that are tested."""
+    before = process_state.read(AT_IMPORT)
+    yield
+    process_state.restore(before)
+    module_imports._noted.clear()
+
+
+@pytest.fixture
+def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Write modules, which nobody has imported yet, by name and text."""
+    monkeypatch.syspath_prepend(tmp_path)
+    known = set(sys.modules)
+
+    def write(texts: dict[str, str]) -> None:
+        for name, text in texts.items():
+            path = tmp_path / f"{name}.py"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+
+    yield write
+    for name in set(sys.modules) - known:
+        del sys.modules[name]
+
+
+def made(func: Any, name: str = "some.module:f") -> Feature:
+    """Make a feature of a function."""
+    return Feature(name, func, "1", "", True)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("change", SAFE_HERE)
+def test_restoring_undoes_a_change(change: str) -> None:
+    """What was noted is what is found again, and everything else stays."""
+    before = process_state.read(AT_IMPORT)
+    CHANGES[change]()
+    assert process_state.changed_since(before)
+
+    process_state.restore(before)
+
+    assert not process_state.changed_since(before)
+
+
+def test_one_setting_that_cannot_be_put_back_does_not_keep_the_rest(caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged with its reason."""
+    values = {"a": 1}
+
+    def refuse(_: object) -> None:
+        raise OSError("not permitted")
+
+    stuck = process_state.Setting("stuck", lambda: 2, refuse)
+    loose = process_state.Setting("loose", lambda: values["a"], lambda noted: values.update(a=noted))
+    values["a"] = 5
+
+    process_state.restore({stuck: 1, loose: 1})
+
+    assert values == {"a": 1}
+    assert "cannot put back stuck: OSError: not permitted" in caplog.text
+
+
+def test_every_setting_has_a_name_of_its_own() -> None:
+    """Two of one name could not be told apart in what the doctor says."""
+    names = [setting.name for setting in SETTINGS]
+    assert len(names) == len(set(names))
+
+
+def test_options_are_the_same_without_pandas_own_dict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another version of pandas may keep it elsewhere; the public way finds all of them too."""
+    fast = pandas_options.read()
+    monkeypatch.setattr(pandas_options, "_tree", None)
+    assert pandas_options.read() == fast
+
+
+def test_a_callers_process_is_left_as_it_is() -> None:
+    """Outside of workers a function finds, and leaves, what a direct call would."""
+    np.seterr(divide="raise")
+
+    def set_more(raw: Any, config: Any) -> str:
+        pd.set_option("display.max_rows", 17)
+        decimal.getcontext().prec = 9
+        return np.geterr()["divide"]
+
+    assert calling.call(made(set_more), None, {}) == "raise"
+    assert pd.get_option("display.max_rows") == 17
+    assert decimal.getcontext().prec == 9
+
+
+@pytest.mark.parametrize("error", [SystemExit(2), KeyboardInterrupt()])
+def test_a_stop_of_the_caller_comes_in_its_main_thread(error: BaseException) -> None:
+    """Python raises Ctrl-C there and nowhere else; in another thread the function raised it itself."""
+    elsewhere: list[bool] = []
+    thread = threading.Thread(target=lambda: elsewhere.append(calling.is_stop(error)))
+    thread.start()
+    thread.join()
+
+    assert calling.is_stop(error)
+    assert elsewhere == [False]
+
+
+@pytest.mark.parametrize("error", [Panic(), GeneratorExit(), ValueError()])
+def test_nothing_else_is_a_stop(error: BaseException) -> None:
+    """Whatever is no ``SystemExit`` or ``KeyboardInterrupt`` is an error of the function."""
+    assert not calling.is_stop(error)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_worker_is_stopped_when_it_was_told_so(told: bool) -> None:
+    """The same ``SystemExit`` is a stop or an error, by what the worker knows."""
+    calling.keep_clean(is_stopping=lambda: told)
+    try:
+        assert calling.is_stop(SystemExit(3)) is told
+    finally:
+        calling.let_be()
+
+
+def test_what_a_module_sets_is_noted_and_undone(modules: Any) -> None:
+    """It is found under the module's name, and the process is as before."""
+    modules(
+        {"sets": "import numpy as np, pandas as pd\nnp.seterr(over='raise')\npd.set_option('display.precision', 3)"}
+    )
+    before = process_state.read(AT_IMPORT)
+
+    with module_imports.watched():
+        __import__("sets")
+
+    assert not process_state.changed_since(before)
+    assert module_imports.noted() == {"sets": ("pandas option display.precision", "numpy's handling of over")}
+    process_state.write(module_imports.settings_of("sets"))
+    assert (pd.get_option("display.precision"), np.geterr()["over"]) == (3, "raise")
+
+
+@pytest.mark.parametrize("order", [("user", "other"), ("other", "user")])
+def test_the_order_of_imports_does_not_matter(modules: Any, order: tuple[str, str]) -> None:
+    """A library's settings belong to the library, whichever module imports it first."""
+    modules(
+        {
+            "library": "import pandas as pd\npd.set_option('display.precision', 3)",
+            "user": "import library\nimport pandas as pd\npd.set_option('display.width', 41)",
+            "other": "import library",
+        }
+    )
+
+    with module_imports.watched():
+        for name in order:
+            __import__(name)
+
+    assert module_imports.noted() == {
+        "library": ("pandas option display.precision",),
+        "user": ("pandas option display.width",),
+    }
+    assert not module_imports.settings_of("other")
+
+
+def test_what_a_package_sets_holds_for_its_modules(modules: Any) -> None:
+    """``__init__`` is where such lines are written; a module's own come after."""
+    modules(
+        {
+            "desk/__init__": "import pandas as pd\npd.set_option('display.width', 41)\npd.set_option('display.precision', 3)",
+            "desk/alphas": "import pandas as pd\npd.set_option('display.precision', 5)",
+        }
+    )
+
+    with module_imports.watched():
+        __import__("desk.alphas")
+
+    process_state.write(module_imports.settings_of("desk.alphas"))
+    assert (pd.get_option("display.width"), pd.get_option("display.precision")) == (41, 5)
+
+
+def test_a_module_that_cannot_be_imported_leaves_nothing(modules: Any) -> None:
+    """What it had set by then is undone as well."""
+    modules({"broken": "import warnings\nwarnings.simplefilter('always')\nimport nothing_of_that_name"})
+    before = list(warnings.filters)
+
+    with module_imports.watched(), pytest.raises(ModuleNotFoundError):
+        __import__("broken")
+
+    assert list(warnings.filters) == before

@@ -1,0 +1,244 @@
+"""How CSV files are laid out: what reads as another layout is refused, and every layout can be said."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fstore.errors import InvalidRequest
+from fstore.ingest import ingest
+from fstore.ingesting.csv_header import reads_as_data
+
+HISTDATA = "20120201 000000;1.306600;1.306560;0\n20120201 000100;1.306570;1.306560;0\n"
+HISTDATA_TICKS = "20120201 000000123,1.306600,1.306700,0\n20120201 000000456,1.306570,1.306580,0\n"
+KLINES = "1502942400000,4261.48,4313.62,47.1\n1502942460000,4308.83,4328.69,23.2\n"
+LOBSTER = "34200.017459617,5,0,1,2238200,-1\n34200.18960767,1,11885113,21,2238100,1\n"
+METATRADER = "<DATE>\t<TIME>\t<OPEN>\n2024.01.02\t09:30:00\t1.5\n2024.01.02\t09:31:00\t1.7\n"
+EUROPEAN = "t;p\n2024-01-02 09:30:00;1,5\n2024-01-02 09:31:00;2\n"
+TITLED = "https://example.org/data\nunix,open\n1646092800000,43221.71\n1646092860000,43185.48\n"
+
+
+def write(path: Path, text: str | bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def table(path: Path, **options: object) -> pa.Table:
+    return pq.read_table(ingest(path, path.parent / "out.parquet", **options).path)  # type: ignore[arg-type]
+
+
+def refused(path: Path, reason: str, **options: object) -> InvalidRequest:
+    """Check that nothing is written, and that the error says why."""
+    with pytest.raises(InvalidRequest, match=reason) as caught:
+        table(path, **options)
+    assert not (path.parent / "out.parquet").exists()
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (HISTDATA, r"cut at ','; say --delimiter ';'"),
+        (HISTDATA_TICKS, "first row reads as data .*--no-header with --names"),
+        (KLINES, "first row reads as data"),
+        (LOBSTER, "first row reads as data"),
+        (METATRADER, "say --delimiter 'tab'"),
+        (EUROPEAN, "say --delimiter ';'"),
+        ("a|b\n1|2\n", r"say --delimiter '\|'"),
+        ("date time price\n2024-01-02 09:30:00 1.5\n", "say --delimiter 'space'"),
+        ("Datum;Kurs,EUR\n01.02.2024;1,25\n", "has 2 column.*say --delimiter ';'"),
+        (TITLED, "Expected 1 columns, got 2"),
+        ("AAPL,2024-01-02T09:30:00Z\nMSFT,x\n", "first row reads as data"),
+        ("AAPL,01.02.2024 00:00:00.000 GMT+0100\nMSFT,x\n", "first row reads as data"),
+        ("AAPL,09:30:00.5 PM\nMSFT,x\n", "first row reads as data"),
+        ("AAPL,1E5\nMSFT,x\n", "first row reads as data"),
+        ("AAPL,NA\nMSFT,x\n", "first row reads as data"),
+        ("AAPL,True\nMSFT,False\n", "first row reads as data"),
+        ("AAPL,$1.50\nMSFT,$1.51\n", "first row reads as data"),
+        ("AAPL,B\nAAPL,S\n", "column 'AAPL' holds its own name"),
+        ("a,b\n1,2\na,b\n3,4\n", "column 'a' holds its own name"),
+        ("a,,b\n1,2,3\n", "no name for column 2"),
+        ("a,a\n1,2\n", "holds 'a' twice"),
+        (",0,1\n0,1.5,2.5\n", "first row reads as data"),
+    ],
+)
+def test_a_first_row_that_reads_otherwise_is_refused(tmp_path: Path, text: str, reason: str) -> None:
+    """Data taken for names would lose a row; a separator that is not seen makes one column of text."""
+    refused(write(tmp_path / "x.csv", text), reason)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["price", "ts_event", "<DATE>", "bid_px_00", "5min_return", "10y", "3M", "1st", "52w_high", "%", "Gmt time",
+     "Volume (BTC)", "börse", "開盤", "x-1", "e5", "infinite", "nano", "v1.2.3"],
+)  # fmt: skip
+def test_names_are_no_data(name: str) -> None:
+    """Digits do not make a value of a name."""
+    assert not reads_as_data(name)
+
+
+def test_usual_headers_are_taken(tmp_path: Path) -> None:
+    """An index without a name, a comma at the end of each row, empty lines and a column of clock times are no faults."""
+    assert table(write(tmp_path / "a/x.csv", ",price\n0,1.5\n")).column_names == ["", "price"]
+    assert table(write(tmp_path / "b/x.csv", "a,b,\n1,2,\n")).column_names == ["a", "b", ""]
+    assert table(write(tmp_path / "d/x.csv", 'a\n1\n""\n2\n\n\n'))["a"].to_pylist() == [1, None, 2]
+    assert table(write(tmp_path / "e/x.csv", "a,b\n1,2\n\n3,4\n")).num_rows == 2
+    assert table(write(tmp_path / "c/x.csv", "date time\n2024-01-02 09:30:00\n")).num_rows == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "first"),
+    [
+        (HISTDATA, {"names": ["t", "o", "c", "v"], "header": False, "delimiter": ";"}, ["20120201 000000", 1.3066, 1.30656, 0]),
+        (LOBSTER, {"names": list("abcdef"), "header": False}, [34200.017459617, 5, 0, 1, 2238200, -1]),
+        (METATRADER, {"delimiter": "tab", "text_columns": ["<TIME>"]}, ["2024.01.02", "09:30:00", 1.5]),
+        (EUROPEAN, {"delimiter": ";", "decimal": ",", "text_columns": ["t"]}, ["2024-01-02 09:30:00", 1.5]),
+        (TITLED, {"skip_rows": 1}, [1646092800000, 43221.71]),
+        (",0,1\n0,1.5,2.5\n", {"header": True}, [0, 1.5, 2.5]),
+        ("a,a\n1,2\n", {"header": True, "names": ["x", "y"]}, [1, 2]),
+        ("trade\ntrade\n", {"header": True}, ["trade"]),
+        ("a:b\n1:2\n", {"delimiter": ","}, ["1:2"]),
+        ("a:b\n1:2\n", {"delimiter": ":"}, [1, 2]),
+        ("bÖrse,b\nö,1\n".encode("latin-1"), {"encoding": "latin-1"}, ["ö", 1]),
+        ("a,b\nö,1\n".encode("utf-16"), {"encoding": "utf-16"}, ["ö", 1]),
+        ("a,b\n€,1\n".encode("cp1252"), {"encoding": "cp1252"}, ["€", 1]),
+        ("\ufeffa,b\nö,1\n", {"encoding": "utf-8"}, ["ö", 1]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_every_layout_can_be_said(
+    tmp_path: Path, text: str | bytes, options: dict[str, object], first: list[object]
+) -> None:
+    """With the option that the error names, the first row is the file's own, whole and typed."""
+    found = table(write(tmp_path / "x.csv", text), **options)
+
+    assert [column[0].as_py() for column in found.columns] == first
+    assert not any(name.startswith("\ufeff") for name in found.column_names)
+
+
+@pytest.mark.parametrize(
+    ("files", "options", "reason"),
+    [
+        ({"a.csv": "ts,p\n1,2\n", "b.csv": "3,4\n"}, {}, r"b\.csv: the first row reads as data"),
+        ({"a.csv": "ts,p\n1,2\n", "b.csv": "C,D\nE,F\n"}, {}, r"b\.csv has other columns than a\.csv"),
+        ({"a.csv": "ts,p\n1,2\n", "b.csv": "p,ts\n1,2\n"}, {}, r"b\.csv has other columns"),
+        ({"a.csv": "a,b\n1,2\n", "b.csv": "a;b\n1;2\n"}, {}, r"b\.csv has 1 column"),
+        ({"a.csv": "2024;1,5\n"}, {"header": False, "names": ["t", "p"]}, r"say --delimiter ';'"),
+        ({"a.csv": "3,4\n5,6\n", "b.csv": "ts,p\n1,2\n"}, {"header": False, "names": ["x", "y"]}, r"b\.csv: the first row reads as a header"),
+        ({"a.csv": "A,B\n", "b.csv": "s,t\nA,B\n"}, {"header": False, "names": ["s", "t"]}, "holds its own name"),
+        ({"symbol=A/x.csv": "a\n1\n"}, {}, "key=value"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_files_of_a_folder_agree_or_are_named(
+    tmp_path: Path, files: dict[str, str], options: dict[str, object], reason: str
+) -> None:
+    """A header in some files only would be data in the others, or data a header."""
+    for name, text in files.items():
+        write(tmp_path / "raw" / name, text)
+
+    refused(tmp_path / "raw", reason, **options)
+
+
+def test_an_odd_first_value_is_no_header(tmp_path: Path) -> None:
+    """Without a header, a first row that only widens its columns is data like the others."""
+    found = table(write(tmp_path / "x.csv", "0012,x\n7,y\n"), header=False, names=["id", "side"])
+
+    assert found.to_pydict() == {"id": ["0012", "7"], "side": ["x", "y"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("börse,b\n1,2\n".encode("latin-1"), "is not utf-8 .*--encoding latin-1"),
+        (b"a,b\n" + b"x,2\n" * 500_000 + b"\xf6,2\n", "is not utf-8"),
+        ("a,b\n1,2\n".encode("utf-16"), "begins like utf-16"),
+        ("a,b\n1,2\n".encode("utf-32"), "begins like utf-32"),
+        ("a,b\n1,2\n".encode("utf-16-le"), "NUL"),
+        (b"a,b\n1\x00,2\n", "NUL"),
+        (gzip.compress(b"a,b\n1,2\n", mtime=0), "is not utf-8"),
+        ('a,b\n1,"x\n2,y\n3,z\n', "bad quotes.* near line 4"),
+        ('a,b\n1,"x\n2,"y\n3,z\n', "bad quotes.* near line 3"),
+        ('a,b\n1,"x"y\n', "bad quotes.* near line 2"),
+        ("a\n1\n\n2\n", "an empty line before line 4"),
+        ("", "not readable as CSV"),
+        ("\n\n", "not readable as CSV"),
+        ("a,b\n1,2,\n", "Expected 2 columns, got 3"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_text_that_is_damaged_or_of_another_encoding_is_refused(tmp_path: Path, text: str | bytes, reason: str) -> None:
+    """The error names the file; a quote that never ends does not swallow the rows behind it."""
+    assert str(tmp_path / "x.csv") in str(refused(write(tmp_path / "x.csv", text), reason))
+
+
+@pytest.mark.parametrize("cut", [1, 5, -9, -1])
+def test_compressed_files_that_are_cut_short_are_refused(tmp_path: Path, cut: int) -> None:
+    """What is missing is missed, wherever the file ends."""
+    whole = gzip.compress(b"a,b\n" + b"1,2\n" * 1000)
+
+    refused(write(tmp_path / "x.csv.gz", whole[:cut]), "not readable as CSV")
+
+
+def test_quoted_cells_hold_anything(tmp_path: Path) -> None:
+    """Delimiters, quotes and line breaks inside quotes are text, also where blocks are cut."""
+    rows = '1,"x, ""y""\nz"\n' * 700_000
+    found = table(write(tmp_path / "x.csv", f"a,b\n{rows}"))
+
+    assert found["b"].unique().to_pylist() == ['x, "y"\nz']
+    assert found.num_rows == 700_000
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"header": False}, "names"),
+        ({"names": ["a", "b"]}, "names"),
+        ({"names": ["a", "a"], "header": False}, "names"),
+        ({"names": ["a", ""], "header": False}, "names"),
+        ({"names": "ab", "header": False}, "names"),
+        ({"names": [], "header": False}, "names"),
+        ({"delimiter": ";;"}, "delimiter"),
+        ({"delimiter": ""}, "delimiter"),
+        ({"delimiter": '"'}, "delimiter"),
+        ({"delimiter": "é"}, "delimiter"),
+        ({"decimal": "x"}, "decimal"),
+        ({"decimal": ","}, "decimal"),
+        ({"decimal": ",", "delimiter": ","}, "decimal"),
+        ({"encoding": "nope"}, "encoding"),
+        ({"encoding": "base64"}, "encoding"),
+        ({"skip_rows": -1}, "skip_rows"),
+        ({"skip_rows": True}, "skip_rows"),
+        ({"text_columns": ["z"]}, "text_columns"),
+        ({"text_columns": "a"}, "text_columns"),
+        ({"names": ["a"], "header": False}, "raw_data"),
+        ({"names": ["a", "b", "c"], "header": True}, "raw_data"),
+    ],
+    ids=str,
+)
+def test_layouts_that_cannot_be_are_refused_by_option(tmp_path: Path, options: dict[str, object], field: str) -> None:
+    """The field of the error is the option that is wrong."""
+    assert refused(write(tmp_path / "x.csv", "a,b\n1,2\n"), ".", **options).field == field
+
+
+def test_layouts_are_for_csv(tmp_path: Path) -> None:
+    """An option that would be ignored is refused."""
+    ingest(pa.table({"a": [1]}), tmp_path / "x.parquet")
+
+    assert refused(tmp_path / "x.parquet", "are for CSV", delimiter=";").field == "csv"
+    with pytest.raises(InvalidRequest, match="are for CSV"):
+        ingest(pa.table({"a": [1]}), tmp_path / "y.parquet", header=True)
+
+
+def test_raw_csv_is_not_overwritten(tmp_path: Path) -> None:
+    """Naming the source twice is a slip."""
+    file = write(tmp_path / "x.csv", "a\n1\n")
+
+    with pytest.raises(InvalidRequest, match="is itself the raw data"):
+        ingest(file, file)
+    assert file.read_text() == "a\n1\n"

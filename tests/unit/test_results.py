@@ -1,0 +1,303 @@
+"""What is stored is what was returned, to the bit and the type; or a refusal names what is not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import uuid
+from datetime import UTC, date, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fstore import fingerprint, local_tier, publishing, results
+from fstore.durable import write_parquet
+from fstore.features import Feature
+from fstore.files import Files
+from fstore.local_tier import LocalTier
+from fstore.model import Claim, Locator
+from tests import portraits
+from tests.awkward_frames import FRAMES
+from tests.awkward_tables import REFUSED, TABLES
+from tests.sample_frames import KINDS
+
+ALL = {kind: make for kind, make in {**FRAMES, **KINDS}.items() if kind != "more rows than a row group"}
+
+FEATURE = Feature("m:f", len, "1", "", True)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    folder = Files(tmp_path_factory.mktemp("store"))
+    folder.create("results")
+    return folder
+
+
+def published(files: Files, result: object) -> tuple[Locator, pa.Table]:
+    """Store a result as a worker does, and read it as a trainer does."""
+    request: Any = SimpleNamespace(
+        known_key=uuid.uuid4().hex * 2, symbol="S", feature="m:f", feature_version="1", canonical_config="{}",
+        fingerprint="full:" + "ab" * 32, hash_method=None, raw_data=SimpleNamespace(model_dump=dict),
+    )  # fmt: skip
+    resources: Any = SimpleNamespace(files=files)
+    offer = publishing.write_result(resources, request, FEATURE, Claim(request.known_key, 1, "me"), result, 0.1)
+    return offer.locator, files.read(offer.locator)
+
+
+def everything_in(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_a_frame_comes_back_as_it_was_returned(files: Files, kind: str) -> None:
+    """Values by their bits, objects by their types, labels, names, freq, categories and attrs: all of it survives."""
+    frame = ALL[kind]()
+
+    _, table = published(files, frame)
+
+    assert portraits.of_frame(results.decode(table)) == portraits.of_frame(ALL[kind]())
+    assert portraits.of_frame(frame) == portraits.of_frame(ALL[kind]())
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_the_local_tier_gives_the_same_frame(
+    files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """By either door, as a copy or over mapped pages, and with the very table that the store gives."""
+    monkeypatch.setattr(local_tier, "SMALL", -1)
+    frame = ALL[kind]()
+    locator, table = published(files, frame)
+    tier = LocalTier(tmp_path, max_bytes=10**9)
+
+    mapped = tier.promote(locator, table)
+
+    assert mapped is not None
+    assert portraits.of_frame(mapped.frame()) == portraits.of_frame(frame)
+    assert portraits.of_frame(results.decode(mapped.table)) == portraits.of_frame(frame)
+    assert mapped.table.schema.equals(table.schema, check_metadata=True)
+    assert portraits.of_table(mapped.table) == portraits.of_table(table)
+
+
+@pytest.mark.parametrize("kind", list(ALL)[::3])
+def test_a_staged_frame_is_compared_with_what_lies_on_disk(files: Files, kind: str) -> None:
+    """What a trainer leaves for a worker to publish is the same table, and publishing it changes nothing."""
+    frame = ALL[kind]()
+
+    staged = files.read_staged_result(files.stage_result("ab" * 32, results.encode(frame)))[0]
+    _, table = published(files, staged)
+
+    results.check_faithful(frame, staged)
+    assert portraits.of_frame(results.decode(table)) == portraits.of_frame(frame)
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_a_table_comes_back_as_it_was_returned(files: Files, tmp_path: Path, kind: str) -> None:
+    """Types, nullability, metadata, categories and values survive the file and the local tier; pandas makes a frame of it."""
+    table = TABLES[kind]()
+
+    locator, found = published(files, table)
+    mapped = LocalTier(tmp_path, max_bytes=10**9).promote(locator, found)
+
+    assert portraits.of_table(found) == portraits.of_table(table)
+    assert mapped is not None
+    assert portraits.of_table(mapped.table) == portraits.of_table(table)
+    assert len(results.decode(found)) == table.num_rows
+
+
+@pytest.mark.parametrize("kind", [*list(ALL)[::3], *TABLES])
+def test_pandas_opens_the_file(files: Files, kind: str) -> None:
+    """A file of the store is a Parquet file like any other, of as many rows."""
+    made = {**ALL, **TABLES}[kind]()
+    if kind.startswith("one name twice"):
+        pytest.skip("pandas refuses such files by itself")
+
+    locator, _ = published(files, made)
+
+    assert len(pd.read_parquet(files.root / locator.path)) == len(made)
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_cannot_survive_is_refused_by_name(files: Files, kind: str) -> None:
+    """The error says what to change, and nothing is left on disk."""
+    make, names = REFUSED[kind]
+    before = everything_in(files.root)
+
+    with pytest.raises(results.UnstorableResult, match=names):
+        published(files, make())
+
+    assert everything_in(files.root) == before
+
+
+@pytest.mark.parametrize("kind", [kind for kind in REFUSED if kind != "a reader"])
+def test_what_cannot_survive_is_refused_when_staged_too(files: Files, kind: str) -> None:
+    """A result that this process computed passes the same gate."""
+    result = REFUSED[kind][0]()
+
+    with pytest.raises(results.UnstorableResult):
+        results.check_faithful(
+            result, files.read_staged_result(files.stage_result("ab" * 32, results.encode(result)))[0]
+        )
+
+
+def test_a_file_decodes_alike_in_a_process_that_did_nothing_else(files: Files) -> None:
+    """What a frame decodes to is in its file, not in what a process has used before."""
+    wanted = {}
+    for kind in ("periods", "period level", "interval column", "cut", "periods as labels", "categories, intervals"):
+        locator, table = published(files, ALL[kind]())
+        wanted[str(files.root / locator.path)] = repr(portraits.of_frame(results.decode(table)))
+    program = (
+        "import sys, pyarrow.parquet as pq\n"
+        "from fstore import results\n"
+        "from fstore.content.stored_tables import meant_form\n"
+        "found = results.decode(meant_form(pq.ParquetFile(sys.argv[1]).read()))\n"
+        "from tests import portraits\n"
+        "print(repr(portraits.of_frame(found)), end='')\n"
+    )
+
+    for path, portrait in wanted.items():
+        done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, check=True)
+        assert done.stdout == portrait
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_entries_without_notes_read_as_ever(files: Files, kind: str) -> None:
+    """A file from before there were notes gives the frame that Arrow and the raw data's notes make of it."""
+    frame = KINDS[kind]()
+    try:
+        table = fingerprint.to_table(frame)
+    except fingerprint.UnhashableInput:
+        table = pa.Table.from_pandas(frame)
+    path = files.root / f"{uuid.uuid4().hex}.parquet"
+    write_parquet(table, path)
+    read = pa.parquet.ParquetFile(path).read()
+    path.unlink()
+
+    found = results.decode(read)
+
+    assert portraits.of_frame(found) == portraits.of_frame(fingerprint.to_frame(read))
+    again = (
+        results.decode(read.replace_schema_metadata({**read.schema.metadata, b"fstore.index_freq": b"min"}))
+        if (kind == "index with a frequency")
+        else found
+    )
+    assert kind != "index with a frequency" or again.index.freqstr == "min"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("last", "bound"),
+    [
+        ("9999-12-31T23:59:59", datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)),
+        ("10000-01-01", None),
+        ("2262-04-12", datetime(2262, 4, 12, tzinfo=UTC)),
+    ],
+)
+@pytest.mark.parametrize("unit", ["s", "ms", "us"])
+def test_times_that_no_datetime_holds_are_no_bounds(last: str, bound: datetime | None, unit: str) -> None:
+    """A sentinel far away leaves its bound out instead of failing the publication."""
+    frame = pd.DataFrame({"expiry": np.array(["2024-01-01", last], f"M8[{unit}]")})
+
+    assert results.time_bounds(results.encode(frame)) == (datetime(2024, 1, 1, tzinfo=UTC), bound)
+
+
+def test_bounds_are_exact_in_every_unit_and_zone() -> None:
+    """A zoned index is told in UTC; nanoseconds are cut, before 1970 too."""
+    index = pd.DatetimeIndex(["1969-12-31 19:00:00.000000001", "2024-07-01"], tz="America/New_York")
+    table = results.encode(pd.DataFrame({"a": [1, 2]}, index=index))
+
+    assert results.time_bounds(table) == (
+        datetime(1970, 1, 1, tzinfo=UTC),
+        datetime(2024, 7, 1, 4, tzinfo=UTC),
+    )
+    assert results.time_bounds(table.slice(0, 0)) == (None, None)
+    assert results.time_bounds(pa.table({"a": pa.nulls(2, pa.timestamp("s"))})) == (None, None)
+    assert results.time_bounds(pa.table({"a": [1]}).replace_schema_metadata({b"pandas": b"no JSON"})) == (None, None)
+
+
+_CELLS: tuple[Any, ...] = (
+    None, np.nan, pd.NA, pd.NaT, True, 1, 1.0, -0.0, 2**70, "a", "", b"x", datetime.fromisoformat("2024-01-01"), date(2024, 1, 1),
+    [1], [], (1,), {"x": 1}, {"x": 1.0}, np.int64(1), np.array([1.0]), pd.Timestamp("2024-01-01"),
+)  # fmt: skip
+_DTYPES = (
+    "int8", "int64", "uint64", "float32", "float64", "bool", "M8[s]", "M8[ns]", "m8[s]", "m8[us]", "Int64", "Float64",
+    "boolean", "str", "string", "category", "datetime64[s, Asia/Tokyo]", "period[M]", "double[pyarrow]",
+)  # fmt: skip
+_LABELS: tuple[Any, ...] = ("a", "b", 1, 0, 1.5, True, None, ("a", 1), pd.Timestamp("2024-01-01"), "1")
+
+
+@st.composite
+def values(draw: st.DrawFn, rows: int) -> Any:
+    """A column of some dtype, or of objects that need not have anything in common."""
+    if draw(st.integers(0, 3)) == 0:
+        few = draw(st.lists(st.sampled_from(range(len(_CELLS))), min_size=1, max_size=2))
+        cells = np.empty(rows, dtype=object)
+        for at in range(rows):
+            cells[at] = _CELLS[draw(st.sampled_from(few))]
+        return pd.array(cells, dtype=object) if draw(st.booleans()) else pd.Series(cells, dtype=object).array
+    dtype = draw(st.sampled_from(_DTYPES))
+    numbers = np.array(draw(st.lists(st.integers(0, 100), min_size=rows, max_size=rows)), dtype="int64")
+    made: Any = pd.Series(numbers)
+    if dtype == "period[M]":
+        made = pd.Series(pd.PeriodIndex.from_ordinals(numbers, freq="M"))
+    elif dtype == "category":
+        made = (made * draw(st.sampled_from([1, 0.5]))).astype("category")
+    elif dtype in ("str", "string"):
+        made = made.astype(str).astype(dtype)
+    else:
+        made = made.astype(dtype)
+    if rows and draw(st.booleans()) and dtype not in ("int8", "int64", "uint64", "bool"):
+        made[0] = None
+    return made.array
+
+
+@st.composite
+def frames(draw: st.DrawFn) -> pd.DataFrame:
+    """A frame of up to five columns and rows, under labels and over an index of any kind."""
+    rows = draw(st.integers(0, 5))
+    labels = draw(st.lists(st.sampled_from(_LABELS), max_size=5, unique_by=lambda label: (label, str(label))))
+    frame = pd.DataFrame({at: draw(values(rows)) for at in range(len(labels))}, index=pd.RangeIndex(rows))
+    kind = draw(st.sampled_from(["range", "values", "levels"]))
+    if kind == "values":
+        frame.index = pd.Index(draw(values(rows)))
+    elif kind == "levels":
+        frame.index = pd.MultiIndex.from_arrays([draw(values(rows)), draw(values(rows))])
+    if draw(st.booleans()) and len(labels):
+        frame.columns = pd.Index(labels, tupleize_cols=False)
+    frame.index.names = [draw(st.sampled_from([None, "t", 0, ("a", 1)])) for _ in frame.index.names]
+    frame.columns.name = draw(st.sampled_from([None, "field", 0]))
+    if draw(st.booleans()):
+        frame.attrs = {draw(st.sampled_from(["a", 1, (1,)])): draw(st.sampled_from(_CELLS))}
+    return frame
+
+
+@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(made=st.data())
+def test_any_frame_is_stored_as_it_is_or_refused(files: Files, made: st.DataObject) -> None:
+    """Nothing between: no frame comes back changed, none fails otherwise."""
+    try:
+        frame = made.draw(frames())
+    except (TypeError, ValueError):
+        return  # pandas itself makes no frame of it
+
+    try:
+        _, table = published(files, frame)
+    except results.UnstorableResult:
+        return
+
+    assert portraits.of_frame(results.decode(table)) == portraits.of_frame(frame)
+
+
+def test_columns_taken_of_a_frames_table_are_no_part_of_that_frame() -> None:
+    """Notes go by position: a table with other columns is what Arrow says it is, and none of them is mistaken for another."""
+    table = results.encode(
+        pd.DataFrame({"a": pd.cut([0.5, 1.5], [0, 1, 2]), "b": pd.Categorical([3, 1]), "c": [1.5, 2.5]})
+    )
+
+    assert results.decode(table.select(["b", "c"]))["c"].tolist() == [1.5, 2.5]
+    assert results.decode(table.select(["c", "b", "a"]))["b"].tolist() == [3, 1]

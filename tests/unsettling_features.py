@@ -1,0 +1,290 @@
+"""Features that change what belongs to the whole process that runs them, and one that tells how things are."""
+
+from __future__ import annotations
+
+import asyncio
+import decimal
+import gc
+import io
+import locale
+import logging
+import multiprocessing
+import os
+import random
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from fstore import feature
+from tests.sample_features import is_early, mark_start
+
+
+class Panic(BaseException):
+    """What libraries that are written in Rust raise: no ``Exception``."""
+
+
+class Speechless(BaseException):
+    """An error whose text is one as well."""
+
+    def __str__(self) -> str:
+        raise Panic("no text")
+
+
+def _hold_back_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+
+
+def _lower_limit() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+
+def _zone() -> None:
+    os.environ["TZ"] = "Asia/Tokyo"
+    time.tzset()
+
+
+def _zone_behind_its_back() -> None:
+    _zone()
+    del os.environ["TZ"]
+
+
+def _warn_never_again() -> None:
+    warnings.catch_warnings().__enter__()
+    warnings.simplefilter("error")
+    warnings.showwarning = lambda *_, **__: None
+
+
+def _enter_and_keep() -> None:
+    entered.append(pd.option_context("display.width", 33))
+    entered[-1].__enter__()
+
+
+def _new_paths() -> None:
+    sys.path = ["/nowhere"]
+
+
+def _streams() -> None:
+    sys.stdout = sys.stderr = io.StringIO()
+
+
+def _no_loop() -> None:
+    asyncio.run(asyncio.sleep(0))
+
+
+entered: list[Any] = []
+CHANGES = {
+    "pandas: strings": lambda: pd.set_option("future.infer_string", False),
+    "pandas: storage of strings": lambda: pd.set_option("mode.string_storage", "python"),
+    "pandas: rows that are shown": lambda: pd.set_option("display.max_rows", 3),
+    "pandas: digits": lambda: pd.set_option("display.precision", 2),
+    "pandas: an option_context never left": _enter_and_keep,
+    "numpy: errors raise": lambda: np.seterr(all="raise"),
+    "numpy: errors call": lambda: np.seterrcall(print),
+    "numpy: buffer": lambda: np.setbufsize(1600),
+    "numpy: an errstate never left": lambda: np.errstate(all="raise").__enter__(),
+    "numpy: digits": lambda: np.set_printoptions(precision=2),
+    "warnings are errors": lambda: warnings.simplefilter("error"),
+    "warnings caught for ever": _warn_never_again,
+    "decimal: precision": lambda: setattr(decimal.getcontext(), "prec", 3),
+    "decimal: rounding": lambda: setattr(decimal.getcontext(), "rounding", decimal.ROUND_UP),
+    "decimal: of new threads": lambda: setattr(decimal.DefaultContext, "prec", 3),
+    "locale": lambda: locale.setlocale(locale.LC_ALL, "C.UTF-8"),
+    "time zone": _zone,
+    "time zone, variable removed": _zone_behind_its_back,
+    "environment": lambda: os.environ.update(OMP_NUM_THREADS="3", HOME="/nowhere"),
+    "environment, removed": lambda: os.environ.pop("PATH"),
+    "folder": lambda: os.chdir("/"),
+    "umask": lambda: os.umask(0o777),
+    "search path": _new_paths,
+    "search path, in place": lambda: sys.path.insert(0, "/nowhere"),
+    "recursion": lambda: sys.setrecursionlimit(300),
+    "digits of integers": lambda: sys.set_int_max_str_digits(700),
+    "garbage collection": gc.disable,
+    "its thresholds": lambda: gc.set_threshold(1, 1, 1),
+    "signal handler": lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN),
+    "signal mask": _hold_back_signals,
+    "alarm": lambda: signal.setitimer(signal.ITIMER_REAL, 1000.0),
+    "limit of open files": _lower_limit,
+    "timeout of sockets": lambda: socket.setdefaulttimeout(0.001),
+    "root logger": lambda: logging.basicConfig(level=logging.ERROR, force=True),
+    "logging off": lambda: logging.disable(logging.CRITICAL),
+    "streams": _streams,
+    "hooks": lambda: setattr(threading, "excepthook", print),
+    "threads of pyarrow": lambda: pa.set_cpu_count(7),
+    "start of processes": lambda: multiprocessing.set_start_method("spawn", force=True),
+    "event loop": _no_loop,
+}
+
+EXITS = {
+    "panic": lambda: Panic("index 7 is out of bounds"),
+    "no text": Speechless,
+    "generator": lambda: GeneratorExit("closed"),
+    "cancelled": lambda: asyncio.CancelledError("given up"),
+    "interrupt": lambda: KeyboardInterrupt("by hand"),
+    "exit with a code": lambda: SystemExit(3),
+    "exit with a text": lambda: SystemExit("no data"),
+    "exit well": lambda: SystemExit(0),
+    "group": lambda: BaseExceptionGroup("several", [Panic("one"), ValueError("two")]),
+}
+
+
+@feature(version="1")
+def unsettle(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
+    """Change something and end well, or with an error."""
+    made = pd.DataFrame({"pid": [os.getpid()]})
+    CHANGES[config["change"]]()
+    if config.get("fails"):
+        raise ValueError("after the change")
+    return made
+
+
+@feature(version="1")
+def settled(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
+    """Tell how things are in this process."""
+    return pd.DataFrame({"pid": [os.getpid()], "state": [repr(state())], "text": ["a"]})
+
+
+@feature(version="1")
+def drawn(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
+    """Draw from the shared generators, seeded or not."""
+    if "seed" in config:
+        np.random.seed(config["seed"])
+        random.seed(config["seed"])
+    return pd.DataFrame({"pid": [os.getpid()], "numpy": [np.random.random()], "python": [random.random()]})
+
+
+@feature(version="1")
+def leaving(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
+    """Raise what is no ``Exception``, or tell the process."""
+    if config.get("how") is not None:
+        raise EXITS[config["how"]]()
+    return pd.DataFrame({"pid": [os.getpid()]})
+
+
+@feature(version="1")
+def clumsy(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
+    """Fail while cleaning up when the first start is told to stop."""
+    mark_start(config)
+    if is_early(config):
+        try:
+            time.sleep(60)
+        finally:
+            raise ValueError("the connection is closed already")
+    return raw.head(2)
+
+
+@feature(version="1")
+def pooled(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
+    """Compute squares in processes of its own."""
+    numbers = list(range(5))
+    if config["how"] == "executor":
+        with ProcessPoolExecutor(2) as executor:
+            squares = list(executor.map(square, numbers))
+    elif config["how"] == "joblib":
+        from joblib import Parallel, delayed
+
+        squares = Parallel(n_jobs=2)(delayed(square)(n) for n in numbers)
+    else:
+        with multiprocessing.get_context(config["how"]).Pool(2) as pool:
+            squares = pool.map(square, numbers)
+    return pd.DataFrame({"squares": squares})
+
+
+@feature(version="1")
+def forked(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
+    """Let a fork return as if it were the worker's child."""
+    child = os.fork()
+    if child == 0:
+        return raw
+    return pd.DataFrame({"code": [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])]})
+
+
+@feature(version="1")
+def signals_of_a_fork(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
+    """Tell whether a process that a pool forks would be ended by each signal."""
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        return pd.DataFrame({"ends": pool.map(_ends_by, (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1))})
+
+
+def _ends_by(number: int) -> bool:
+    return signal.getsignal(number) == signal.SIG_DFL
+
+
+def square(number: int) -> int:
+    """Return the square of a number, in a process that is not the worker's child."""
+    return number**2
+
+
+@feature(version="1")
+def leaving_behind(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
+    """Start a program, a fork, and one whose parent is gone; hang for good if told to."""
+    pids = [subprocess.Popen(["sleep", "600"], start_new_session=True).pid, os.fork()]
+    if pids[1] == 0:
+        time.sleep(600)
+        os._exit(0)
+    reader, writer = os.pipe()
+    between = os.fork()
+    if between == 0:
+        os.write(writer, str(subprocess.Popen(["sleep", "600"]).pid).encode())
+        os._exit(0)
+    pids.append(int(os.read(reader, 20)))
+    with suppress(ChildProcessError):
+        os.waitpid(between, 0)
+    if config.get("pids"):
+        Path(config["pids"]).write_text(" ".join(map(str, pids)))
+        _hold_back_signals()  # so that it does not see the soft limit, nor ends in order
+        time.sleep(600)
+    return pd.DataFrame({"pid": pids})
+
+
+def state() -> dict[str, Any]:
+    """Return what others' settings could have changed."""
+    context = decimal.getcontext()
+    known = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP, signal.SIGINT)}
+    return {
+        "strings": (pd.get_option("mode.string_storage"), str(pd.Series(["a"]).dtype)),
+        "shown": [pd.get_option(f"display.{name}") for name in ("max_rows", "precision", "width")],
+        "numpy": (np.geterr(), np.geterrcall(), np.getbufsize(), repr(np.array([1.23456789]))),
+        "warnings": (list(warnings.filters), warnings.showwarning.__module__, warnings.showwarning.__qualname__),
+        "decimal": (context.prec, context.rounding, decimal.DefaultContext.prec),
+        "locale": locale.setlocale(locale.LC_ALL),
+        "time": (time.tzname, time.timezone, time.localtime(0).tm_hour),
+        "environment": sorted(os.environ.items()),
+        "folder": str(Path.cwd()),
+        "umask": os.umask(0o022),
+        "path": sys.path,
+        "interpreter": (sys.getrecursionlimit(), sys.get_int_max_str_digits(), gc.isenabled(), gc.get_threshold()),
+        "signals": ([getattr(h, "__qualname__", h) for h in known.values()], signal.pthread_sigmask(signal.SIG_BLOCK, ())),
+        "alarm": signal.getitimer(signal.ITIMER_REAL),
+        "files": resource.getrlimit(resource.RLIMIT_NOFILE),
+        "sockets": socket.getdefaulttimeout(),
+        "logging": (logging.root.level, len(logging.root.handlers), logging.root.manager.disable),
+        "streams": (type(sys.stdout).__name__, type(sys.stderr).__name__, getattr(threading.excepthook, "__name__", "")),
+        "threads": pa.cpu_count(),
+        "processes": multiprocessing.get_start_method(allow_none=True),
+        "loop": _loop(),
+    }  # fmt: skip
+
+
+def _loop() -> str:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            asyncio.get_event_loop_policy().get_event_loop().close()
+        except RuntimeError as error:
+            return str(error)
+    return "a loop"
