@@ -9,8 +9,8 @@ from celery.signals import setup_logging
 
 from beat.schedule import schedule
 from fstore.bootstrap import load_settings
-from fstore.broker import celery_config
-from fstore.logs import configure_logging
+from fstore.broker.client import celery_config
+from fstore.runtime.logs import configure_logging
 
 settings = load_settings()
 app = Celery("fstore-beat")

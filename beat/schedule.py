@@ -7,8 +7,8 @@ from typing import Any
 
 from celery.schedules import crontab
 
-from fstore import broker
-from fstore.settings import Settings
+from fstore.broker import client as broker
+from fstore.settings.schema import Settings
 
 
 def schedule(settings: Settings) -> dict[str, dict[str, Any]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fstore.client.explanation import Explanation
+from fstore.client.ticket import Ticket
 from fstore.errors import (
     BrokerUnavailable,
     ComputeDead,
@@ -27,12 +29,10 @@ from fstore.errors import (
     UpkeepRefused,
     VersionMismatch,
 )
-from fstore.explaining import Explanation
-from fstore.features import feature
-from fstore.local_features import local
+from fstore.features.local_features import local
+from fstore.features.registry import feature
 from fstore.model import Entry, Fingerprint, ParquetSource, Request
 from fstore.store import FeatureStore, connect
-from fstore.ticket import Ticket
 
 __all__ = [
     "connect",

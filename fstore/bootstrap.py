@@ -7,23 +7,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fstore import features, settings
-from fstore.broker import Broker
-from fstore.content.parquet_limits import ParquetLimits, set_limits
-from fstore.coordination import Coordination
-from fstore.database import Database
+from fstore.broker.client import Broker
+from fstore.coordination.link import RedisLink
+from fstore.coordination.locks import Coordination
+from fstore.coordination.notifications import Hints
 from fstore.errors import ConfigurationError
-from fstore.files import Files
-from fstore.hints import Hints
-from fstore.jobs import Jobs
-from fstore.local_tier import LocalTier
-from fstore.manifest import Manifest
-from fstore.recorder import Recorder
-from fstore.redis_link import RedisLink
+from fstore.features import registry as features
+from fstore.fingerprint.parquet_limits import ParquetLimits, set_limits
+from fstore.postgres.jobs import Jobs
+from fstore.postgres.manifest import Manifest
+from fstore.postgres.pool import Database
+from fstore.postgres.source_memo import PostgresSourceMemo
 from fstore.resources import Resources
-from fstore.settings import Settings
-from fstore.source_memo import PostgresSourceMemo
-from fstore.stackstate.running import running_stack
+from fstore.runtime.counters import Recorder
+from fstore.settings import schema as settings
+from fstore.settings.schema import Settings
+from fstore.stack_state.running import running_stack
+from fstore.storage.folder import Files
+from fstore.storage.local_cache import LocalTier
 
 log = logging.getLogger("fstore.bootstrap")
 
@@ -99,7 +100,7 @@ def prepare(chosen: Settings) -> tuple[str | None, str | None]:
     if chosen.postgres_url is None:
         raise ConfigurationError(["FEATURE_STORE_POSTGRES_URL is not set; there is nothing to migrate"])
     url = chosen.postgres_url.get_secret_value()
-    from fstore import schema  # noqa: PLC0415 a third of a second that no trainer should pay
+    from fstore.postgres import schema  # noqa: PLC0415 a third of a second that no trainer should pay
 
     before, after = schema.migrate(url)
     database = Database(url, application_name="fstore/migrate", connect_timeout_s=chosen.connect_timeout_s, pool_size=1)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fstore.broker import Broker
-from fstore.coordination import Coordination
-from fstore.database import Database
-from fstore.files import Files
-from fstore.hints import Hints
-from fstore.jobs import Jobs
-from fstore.local_tier import LocalTier
-from fstore.manifest import Manifest
-from fstore.recorder import Recorder
-from fstore.settings import Settings
-from fstore.source_memo import PostgresSourceMemo
+from fstore.broker.client import Broker
+from fstore.coordination.locks import Coordination
+from fstore.coordination.notifications import Hints
+from fstore.postgres.jobs import Jobs
+from fstore.postgres.manifest import Manifest
+from fstore.postgres.pool import Database
+from fstore.postgres.source_memo import PostgresSourceMemo
+from fstore.runtime.counters import Recorder
+from fstore.settings.schema import Settings
+from fstore.storage.folder import Files
+from fstore.storage.local_cache import LocalTier
 
 
 @dataclass(frozen=True, slots=True)

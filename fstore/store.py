@@ -12,23 +12,28 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
-from fstore import accounts, batches, bootstrap, deadline, rawdata, tracing, upkeep
-from fstore.answering import Returns, deliver, in_form
-from fstore.asking import Question, ask, warn_of_other_source
+from fstore import bootstrap
+from fstore.client import batch as batches
+from fstore.client.answer import Returns, deliver, in_form
+from fstore.client.explanation import Explanation, explain
+from fstore.client.request import Question, ask, warn_of_other_source
+from fstore.client.singleflight import Flight
+from fstore.client.ticket import Ticket
+from fstore.client.warming import warm_up
+from fstore.compute import raw_data as rawdata
+from fstore.entries import read_entry
 from fstore.errors import EntryCorrupt, InvalidRequest
-from fstore.explaining import Explanation, explain
-from fstore.features import registered, resolve
-from fstore.flight import Flight
-from fstore.local_features import LocalFeature
+from fstore.features.local_features import LocalFeature
+from fstore.features.registry import registered, resolve
 from fstore.model import Entry, EntryState, ParquetSource, Request
-from fstore.reading import read_entry
+from fstore.reporting import stats as accounts
 from fstore.resources import Resources
-from fstore.settings import Settings
-from fstore.ticket import Ticket
-from fstore.warming import warm_up
+from fstore.runtime import deadline, tracing
+from fstore.settings.schema import Settings
+from fstore.upkeep import api as upkeep
 
 if TYPE_CHECKING:
-    from fstore.ingest import IngestOptions
+    from fstore.ingest.ingestion import IngestOptions
 
 
 class FeatureStore:
@@ -199,9 +204,9 @@ class FeatureStore:
         """Write raw data as Parquet whose footer carries the fingerprint, so that nobody has to scan it again.
 
         A path to a file or folder of CSV, Parquet or Arrow is taken as well; the options are
-        those of ``fstore.ingest.ingest``.
+        those of ``fstore.ingest.ingestion.ingest``.
         """
-        from fstore import ingest as ingesting  # noqa: PLC0415 a writer's code is no business of the hit path
+        from fstore.ingest import ingestion as ingesting  # noqa: PLC0415 a writer's code is no business of the hit path
 
         return ingesting.ingest(frame_or_table, Path(path), **options)
 

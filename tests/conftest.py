@@ -16,7 +16,7 @@ import pytest
 import redis
 
 from fstore import FeatureStore, bootstrap
-from fstore.settings import Settings
+from fstore.settings.schema import Settings
 from fstore.stack import temporary_servers
 from tests.waiting import eventually
 

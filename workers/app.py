@@ -19,17 +19,19 @@ from celery.signals import (
 )
 from celery.states import FAILURE
 
-from fstore import features, logs, tracing
 from fstore.bootstrap import load_settings
-from fstore.broker import celery_config
+from fstore.broker.client import celery_config
 from fstore.calling import module_imports
 from fstore.errors import ConfigurationError
-from fstore.logs import configure_logging
-from workers import process, refusals
+from fstore.features import registry as features
+from fstore.runtime import logs, tracing
+from fstore.runtime.logs import configure_logging
+from workers import process
+from workers import rejected_messages as refusals
 from workers.last_resort import LastResort
 from workers.main_process import GroupedEvents, PromptReplacement, freeze_once
-from workers.phases import board
-from workers.task import FstoreTask, request_of
+from workers.progress_events import board
+from workers.task_class import FstoreTask, request_of
 
 log = logging.getLogger("fstore.worker")
 

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from fstore import tracing
 from fstore.bootstrap import load_settings, open_resources
 from fstore.calling import module_imports
 from fstore.calling.call import keep_clean
 from fstore.resources import Resources
-from fstore.settings import Settings
-from workers import descendants, memory
+from fstore.runtime import tracing
+from fstore.settings.schema import Settings
+from workers import descendants
+from workers import memory_limit as memory
 from workers.stopping import is_stopping
 
 _opened: tuple[int, Resources] | None = None

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from fstore import broker, compute, compute_many, upkeep
+from fstore.broker import client as broker
+from fstore.broker.messages import claim_in, parse_compute, parse_compute_many, parse_publish
+from fstore.compute import batch_executor as compute_many
+from fstore.compute import executor as compute
 from fstore.errors import FeatureStoreError
-from fstore.messages import claim_in, parse_compute, parse_compute_many, parse_publish
 from fstore.model import Status
+from fstore.upkeep import api as upkeep
 from workers import policy, process
 from workers.app import app
-from workers.task import FstoreTask
+from workers.task_class import FstoreTask
 
 _lost: dict[str, Any] = {
     "max_retries": policy.WORKER_LOST_RETRIES,
@@ -22,7 +25,7 @@ _lost: dict[str, Any] = {
 
 @app.task(name=broker.GET_OR_COMPUTE, bind=True, **_lost)
 def get_or_compute(self: FstoreTask, request: dict[str, Any]) -> dict[str, Any]:
-    """Answer one request with status, key, path, rows, file_size_bytes and seconds; see ``fstore.compute.get_or_compute``.
+    """Answer one request with status, key, path, rows, file_size_bytes and seconds; see ``fstore.compute.executor.get_or_compute``.
 
     A request whose key another worker computes is put back, so that it holds no
     slot, unless nobody waits for this task's answer.
@@ -41,7 +44,7 @@ def get_or_compute(self: FstoreTask, request: dict[str, Any]) -> dict[str, Any]:
 
 @app.task(name=broker.GET_OR_COMPUTE_MANY, bind=True, **_lost)
 def get_or_compute_many(self: FstoreTask, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Answer several requests in one task, each with its own dict; see ``fstore.compute_many``.
+    """Answer several requests in one task, each with its own dict; see ``fstore.compute.batch_executor``.
 
     A key that another worker computes is answered ``coalesced`` without a path: ask
     for it again.
@@ -54,7 +57,7 @@ def get_or_compute_many(self: FstoreTask, requests: list[dict[str, Any]]) -> lis
 
 @app.task(name=broker.PUBLISH, bind=True, **_lost)
 def publish(self: FstoreTask, request: dict[str, Any]) -> dict[str, Any]:
-    """Publish a result that a trainer computed and staged; see ``fstore.compute.publish_staged``."""
+    """Publish a result that a trainer computed and staged; see ``fstore.compute.executor.publish_staged``."""
     try:
         asked = parse_publish(request)
     except FeatureStoreError as error:  # of another version of fstore, for one; whoever waits is told all the same
@@ -69,24 +72,24 @@ def publish(self: FstoreTask, request: dict[str, Any]) -> dict[str, Any]:
 
 @app.task(name=broker.COLLECT_GARBAGE)
 def collect_garbage() -> dict[str, Any]:
-    """Give up what the policy no longer keeps; see ``fstore.upkeep.collect_garbage``."""
+    """Give up what the policy no longer keeps; see ``fstore.upkeep.api.collect_garbage``."""
     resources = process.resources()
     return upkeep.collect_garbage(resources, dry_run=resources.settings.gc_dry_run, scheduled=True)
 
 
 @app.task(name=broker.SWEEP_INTEGRITY)
 def sweep_integrity() -> dict[str, Any]:
-    """Re-read the entries that were longest not verified; see ``fstore.upkeep.sweep_integrity``."""
+    """Re-read the entries that were longest not verified; see ``fstore.upkeep.api.sweep_integrity``."""
     return upkeep.sweep_integrity(process.resources(), scheduled=True)
 
 
 @app.task(name=broker.RECONCILE_JOBS)
 def reconcile_jobs() -> dict[str, Any]:
-    """Send lost jobs again and bury dead ones; see ``fstore.upkeep.reconcile_jobs``."""
+    """Send lost jobs again and bury dead ones; see ``fstore.upkeep.api.reconcile_jobs``."""
     return upkeep.reconcile_jobs(process.resources(), scheduled=True)
 
 
 @app.task(name=broker.FLUSH_USAGE)
 def flush_usage() -> dict[str, Any]:
-    """Take usage and counters from Redis to Postgres; see ``fstore.upkeep.flush_usage``."""
+    """Take usage and counters from Redis to Postgres; see ``fstore.upkeep.api.flush_usage``."""
     return upkeep.flush_usage(process.resources(), scheduled=True)

@@ -12,8 +12,12 @@ from pathlib import Path
 
 import click
 
-from fstore.cli import change, demo, doctor, errors, ingest, look, metrics, output, report, settings, stack, upkeep
-from fstore.cli.call import Call, common
+from fstore.cli import errors, output
+from fstore.cli.commands import change, ingest, look, metrics, report, stack, upkeep
+from fstore.cli.commands import config as settings
+from fstore.cli.context import Call, common
+from fstore.cli.demo import command as demo
+from fstore.cli.doctor import command as doctor
 from fstore.errors import FeatureStoreError
 
 FAMILIES: tuple[tuple[str, tuple[click.Command, ...]], ...] = (

@@ -9,22 +9,22 @@ from fstore.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from fstore.stack.commands import DownReport, down, up
-    from fstore.stack.report import ChildStatus, StackStatus, status
-    from fstore.stack.servers import EmbeddedServers, temporary_servers
-    from fstore.stackstate.statefile import ChildState, StackState, read_state
+    from fstore.stack.servers.embedded import EmbeddedServers, temporary_servers
+    from fstore.stack.status_report import ChildStatus, StackStatus, status
+    from fstore.stack_state.statefile import ChildState, StackState, read_state
 
 _HOMES = {
     "up": "fstore.stack.commands",
     "down": "fstore.stack.commands",
     "DownReport": "fstore.stack.commands",
-    "status": "fstore.stack.report",
-    "StackStatus": "fstore.stack.report",
-    "ChildStatus": "fstore.stack.report",
-    "read_state": "fstore.stackstate.statefile",
-    "StackState": "fstore.stackstate.statefile",
-    "ChildState": "fstore.stackstate.statefile",
-    "EmbeddedServers": "fstore.stack.servers",
-    "temporary_servers": "fstore.stack.servers",
+    "status": "fstore.stack.status_report",
+    "StackStatus": "fstore.stack.status_report",
+    "ChildStatus": "fstore.stack.status_report",
+    "read_state": "fstore.stack_state.statefile",
+    "StackState": "fstore.stack_state.statefile",
+    "ChildState": "fstore.stack_state.statefile",
+    "EmbeddedServers": "fstore.stack.servers.embedded",
+    "temporary_servers": "fstore.stack.servers.embedded",
 }
 
 __all__ = [

@@ -6,7 +6,7 @@ import json
 import sys
 
 from fstore.stack.daemon import serve
-from fstore.stack.roster import Plan
+from fstore.stack.plan import Plan
 
 if __name__ == "__main__":
     sys.exit(serve(Plan.from_dict(json.loads(sys.argv[1]))))

@@ -12,16 +12,17 @@ from pathlib import Path
 
 import filelock
 
-from fstore import bootstrap, settings
+from fstore import bootstrap
 from fstore.errors import ConfigurationError
+from fstore.settings import schema as settings
 from fstore.stack import daemon, leftovers
-from fstore.stack.identity import wait_gone
 from fstore.stack.layout import Layout
-from fstore.stack.roster import Plan
-from fstore.stack.servers import FolderTaken
+from fstore.stack.plan import Plan
+from fstore.stack.processes.identity import wait_gone
+from fstore.stack.servers.embedded import FolderTaken
 from fstore.stack.supervisor import Supervisor
-from fstore.stackstate import statefile
-from fstore.stackstate.statefile import StackState, is_alive, read_any_state
+from fstore.stack_state import statefile
+from fstore.stack_state.statefile import StackState, is_alive, read_any_state
 
 OTHER_START_WITHIN_SECONDS = 240.0
 STOP_WITHIN_SECONDS = 15.0

@@ -13,18 +13,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fstore import bootstrap, settings
+from fstore import bootstrap
 from fstore.errors import ConfigurationError, FeatureStoreError
-from fstore.stack import logs
+from fstore.settings import schema as settings
 from fstore.stack.environment import daemon_environment
 from fstore.stack.layout import Layout
-from fstore.stack.roster import Plan
-from fstore.stack.servers import FolderTaken
+from fstore.stack.plan import Plan
+from fstore.stack.processes import logs
+from fstore.stack.servers.embedded import FolderTaken
 from fstore.stack.supervisor import Supervisor
-from fstore.stackstate.statefile import StackState, read_state
+from fstore.stack_state.statefile import StackState, read_state
 
 READY_WITHIN_SECONDS = 240.0
-_DETACH = Path(__file__).with_name("detach.py")
+_DETACH = Path(__file__).with_name("processes") / "detach.py"
 
 
 def launch(plan: Plan, *, say: Callable[[str], None]) -> StackState:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import fstore
-from fstore import settings
-from fstore.settings import Settings
-from fstore.stack.identity import TOKEN_VARIABLE
+from fstore.settings import schema as settings
+from fstore.settings.schema import Settings
+from fstore.stack.processes.identity import TOKEN_VARIABLE
 
 # Any of these would lead a child past the stack's own servers, or Flower past its generated password.
 _UNWANTED = ("CELERY_", "FLOWER_", "PG")

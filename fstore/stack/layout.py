@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fstore.errors import ConfigurationError, StorageUnavailable
-from fstore.stack.accounts import Account, server_account
 from fstore.stack.choices import Choices
+from fstore.stack.processes.os_user import Account, server_account
 
 # A Unix socket's path holds 107 bytes on Linux and 103 on macOS, socket name included.
 LONGEST_RUNTIME = 80

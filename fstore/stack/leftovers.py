@@ -7,11 +7,11 @@ from pathlib import Path
 
 import psutil
 
-from fstore.stack import identity
 from fstore.stack.choices import load_choices
 from fstore.stack.layout import Layout, remove_runtime
-from fstore.stackstate.birth import is_same
-from fstore.stackstate.statefile import StackState, read_any_state
+from fstore.stack.processes import identity
+from fstore.stack_state.birth import is_same
+from fstore.stack_state.statefile import StackState, read_any_state
 
 
 def sweep(layout: Layout) -> tuple[str, ...]:

@@ -13,19 +13,21 @@ from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
 
-from fstore import settings
 from fstore.errors import ConfigurationError
-from fstore.settings import Settings
-from fstore.stack import environment, leftovers, logs, roster
-from fstore.stack.children import Cancelled, Child, ChildSpec
+from fstore.settings import schema as settings
+from fstore.settings.schema import Settings
+from fstore.stack import environment, leftovers
+from fstore.stack import plan as roster
 from fstore.stack.choices import save_choices
 from fstore.stack.modules import check_modules
-from fstore.stack.roster import Flower, Plan
-from fstore.stack.servers import EmbeddedServers
-from fstore.stack.watch import Watch
-from fstore.stackstate import statefile
-from fstore.stackstate.birth import birth_of
-from fstore.stackstate.statefile import READY, STARTING, STOPPING, StackState
+from fstore.stack.plan import Flower, Plan
+from fstore.stack.processes import logs
+from fstore.stack.processes.children import Cancelled, Child, ChildSpec
+from fstore.stack.processes.watch import Watch
+from fstore.stack.servers.embedded import EmbeddedServers
+from fstore.stack_state import statefile
+from fstore.stack_state.birth import birth_of
+from fstore.stack_state.statefile import READY, STARTING, STOPPING, StackState
 
 TICK_SECONDS = 0.1
 LOGS_EVERY_SECONDS = 10.0

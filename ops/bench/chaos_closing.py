@@ -15,7 +15,7 @@ from chaos_checker import Change, EndedRow
 from chaos_crew import Member
 from chaos_world import GRACE_S, World
 
-from fstore.stack.identity import carrying
+from fstore.stack.processes.identity import carrying
 
 TRAINERS_END_WITHIN_S = 60.0
 REST_WITHIN_S = 60.0

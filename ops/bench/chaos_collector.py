@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from chaos_history import Journal
 from chaos_trainer import become
 
-from fstore import FeatureStoreError, bootstrap, upkeep
+from fstore import FeatureStoreError, bootstrap
 from fstore.resources import Resources
+from fstore.upkeep import api as upkeep
 
 PERIOD_S = 5.0
 

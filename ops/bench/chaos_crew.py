@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 
 from fstore.stack.environment import python_path
-from fstore.stack.spawn import Order, spawn
+from fstore.stack.processes.spawn import Order, spawn
 
 QUEUES = "fstore.compute,fstore.write,fstore.upkeep"
 START_WITHIN_S = 60.0

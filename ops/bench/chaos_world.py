@@ -21,7 +21,7 @@ from redis import Redis
 
 from fstore import bootstrap
 from fstore.stack import EmbeddedServers, temporary_servers
-from fstore.stack.identity import TOKEN_VARIABLE
+from fstore.stack.processes.identity import TOKEN_VARIABLE
 
 GRACE_S, RETENTION_S, MOST_BYTES = 15.0, 60.0, 6_000_000
 SETTINGS = {

@@ -28,8 +28,8 @@ import pyarrow.parquet as pq
 from blake3 import blake3
 from fingerprint_data import arrow_buffers, numeric_frame, numpy_buffers, string_frame
 
-from fstore.fingerprint import content_digest, identify, to_table
-from fstore.ingest import ingest
+from fstore.fingerprint.identification import content_digest, identify, to_table
+from fstore.ingest.ingestion import ingest
 from fstore.model import ParquetSource
 
 THREADS = min(os.cpu_count() or 1, 8)

@@ -28,7 +28,8 @@ from figures import Figure, Outcome, interleaved, main, milliseconds
 from parts import crew, part_number, serve, together
 from stand import Stand, open_in_part, stand
 
-from fstore import FeatureStore, fingerprint
+from fstore import FeatureStore
+from fstore.fingerprint import identification as fingerprint
 
 SIZES = ((390, 50), (100_000, 20), (2_000_000, 50))
 LARGE_ROWS, LARGE_COLUMNS = SIZES[-1]

@@ -20,8 +20,8 @@ import psycopg2
 from celery import Celery
 
 from fstore import FeatureStore, bootstrap
-from fstore.broker import celery_config
-from fstore.settings import Settings
+from fstore.broker.client import celery_config
+from fstore.settings.schema import Settings
 from fstore.stack import EmbeddedServers, temporary_servers
 
 HERE = Path(__file__).parent

@@ -28,11 +28,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from blake3 import blake3
 
-from fstore import bootstrap, upkeep
-from fstore.garbage import GarbageRules
+from fstore import bootstrap
 from fstore.model import HashMethod, KeyParts, NewEntry
 from fstore.resources import Resources
 from fstore.stack import temporary_servers
+from fstore.upkeep import api as upkeep
+from fstore.upkeep.gc_shard import GarbageRules
 
 FLOOR_FACTOR, GROWTH_RATIO, PEAK_MB, LONGEST_PUBLISH_S = 3.0, 1.3, 200.0, 1.0
 COLUMNS = "key, path, file_size_bytes, state, created_ts, verified_ts, condemned_ts"

@@ -10,9 +10,9 @@ from typing import Any
 import psycopg2
 import psycopg2.extensions as pg
 
-from fstore.database import Database
-from fstore.manifest import Manifest
 from fstore.model import Claim, HashMethod, KeyParts, NewEntry
+from fstore.postgres.manifest import Manifest
+from fstore.postgres.pool import Database
 
 Offered = tuple[NewEntry, Claim]
 

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from fstore import broker, upkeep
-from fstore.stack.ports import choose_port
+from fstore.broker import client as broker
+from fstore.stack.servers.ports import choose_port
+from fstore.upkeep import api as upkeep
 from tests.conftest import REPOSITORY, build_house, stop_group
 from tests.waiting import eventually
 

@@ -21,8 +21,8 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from fstore import upkeep
-from fstore.stack.ports import choose_port
+from fstore.stack.servers.ports import choose_port
+from fstore.upkeep import api as upkeep
 from tests.conftest import REPOSITORY, House, stop_group
 from tests.waiting import eventually
 

@@ -14,11 +14,12 @@ import pandas as pd
 import redis
 from blake3 import blake3
 
-from fstore import FeatureStoreError, upkeep
-from fstore.collect import collect_garbage, rules_of
-from fstore.files import STORE_ID, TEMPORARY
+from fstore import FeatureStoreError
 from fstore.model import Locator
-from fstore.verifying import Pace, check_file
+from fstore.storage.folder import STORE_ID, TEMPORARY
+from fstore.storage.verify import Pace, check_file
+from fstore.upkeep import api as upkeep
+from fstore.upkeep.gc_run import collect_garbage, rules_of
 from tests import sample_features
 from tests.conftest import House
 from tests.faults.calls import LEEWAY_S, Calls

@@ -19,7 +19,7 @@ import psycopg2
 import redis
 
 from fstore import FeatureStore
-from fstore.migrations.versions.m0004_pending import SPACE, TURN
+from fstore.postgres.migrations.versions.m0004_pending import SPACE, TURN
 from fstore.stack import EmbeddedServers, temporary_servers
 from tests import sample_features
 from tests.conftest import REPOSITORY, House, Servers, build_house, run_sql, stop_group, with_database

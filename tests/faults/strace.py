@@ -15,7 +15,7 @@ from typing import Any
 
 from fstore import FeatureStore, FeatureStoreError
 from fstore.bootstrap import load_settings, open_resources
-from fstore.publishing import library_versions
+from fstore.compute.publishing import library_versions
 from tests.trainers import context
 from tests.waiting import eventually
 

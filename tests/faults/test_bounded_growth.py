@@ -12,9 +12,9 @@ import pyarrow as pa
 import pytest
 
 from fstore import Request
-from fstore.collect import collect_garbage
+from fstore.entries import read_entry
 from fstore.model import Locator
-from fstore.reading import read_entry
+from fstore.upkeep.gc_run import collect_garbage
 from tests.integration.shelf import RULES, Shelf, key
 from tests.sample_features import noise
 

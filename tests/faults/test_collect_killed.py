@@ -8,10 +8,10 @@ import traceback
 import warnings
 from functools import wraps
 
-from fstore.collect import collect_garbage
-from fstore.garbage_report import GarbageReport
-from fstore.inventory import Inventory
-from fstore.ledger import Ledger
+from fstore.postgres.maintenance import Ledger
+from fstore.storage.listing import Inventory
+from fstore.upkeep.gc_report import GarbageReport
+from fstore.upkeep.gc_run import collect_garbage
 from tests.integration.shelf import HOUR, RULES, WEEK, Shelf, key
 from tests.waiting import eventually
 

@@ -8,11 +8,11 @@ from datetime import timedelta
 
 import pytest
 
-from fstore import compute
-from fstore.collect import collect_garbage
+from fstore.broker.messages import parse_compute
+from fstore.compute import executor as compute
 from fstore.errors import UpkeepRefused
-from fstore.garbage import GarbageRules
-from fstore.messages import parse_compute
+from fstore.upkeep.gc_run import collect_garbage
+from fstore.upkeep.gc_shard import GarbageRules
 from tests.faults.invariants import check_invariants
 from tests.faults.rows import row
 from tests.faults.site import RAW

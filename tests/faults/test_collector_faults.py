@@ -10,8 +10,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from fstore.collect import collect_garbage
-from fstore.garbage_report import GarbageReport
+from fstore.upkeep.gc_report import GarbageReport
+from fstore.upkeep.gc_run import collect_garbage
 from tests.conftest import Servers, build_house
 from tests.faults.invariants import check_invariants
 from tests.faults.rows import row

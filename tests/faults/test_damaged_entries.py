@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from fstore import upkeep
 from fstore.errors import EntryCorrupt
 from fstore.model import EntryState
+from fstore.upkeep import api as upkeep
 from tests.faults.invariants import check_invariants
 from tests.faults.rows import row
 from tests.faults.site import RAW, Site

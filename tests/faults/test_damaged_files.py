@@ -7,9 +7,9 @@ import random
 import pandas as pd
 import pytest
 
-from fstore import compute
-from fstore.messages import parse_compute
-from fstore.reading import read_entry
+from fstore.broker.messages import parse_compute
+from fstore.compute import executor as compute
+from fstore.entries import read_entry
 from tests.integration.shelf import Shelf, frame
 from tests.sample_features import scaled
 

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 
-from fstore.stack.ports import choose_port
+from fstore.stack.servers.ports import choose_port
 from tests.conftest import stop_group
 from tests.faults.invariants import check_invariants
 from tests.faults.rows import row

@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fstore import compute
-from fstore.collect import collect_garbage
+from fstore.broker.messages import parse_compute
+from fstore.compute import executor as compute
 from fstore.errors import StorageFull
-from fstore.messages import parse_compute
+from fstore.upkeep.gc_run import collect_garbage
 from tests.faults.invariants import check_invariants
 from tests.faults.publish_order import assert_durable_before_row, offered, opened_for_writing
 from tests.faults.rows import row

@@ -12,7 +12,8 @@ from typing import Any
 import psycopg2
 import pytest
 
-from fstore import FeatureStore, FeatureStoreError, ManifestBusy, ManifestUnavailable, deadline
+from fstore import FeatureStore, FeatureStoreError, ManifestBusy, ManifestUnavailable
+from fstore.runtime import deadline
 from tests import sample_features
 from tests.faults.invariants import check_invariants
 from tests.faults.rows import row

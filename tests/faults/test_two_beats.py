@@ -13,8 +13,9 @@ from itertools import pairwise
 
 import pytest
 
-from fstore import broker, upkeep
-from fstore.ledger import Ledger
+from fstore.broker import client as broker
+from fstore.postgres.maintenance import Ledger
+from fstore.upkeep import api as upkeep
 from tests.faults.invariants import check_invariants
 from tests.faults.rows import row
 from tests.faults.site import Site, clean_environment

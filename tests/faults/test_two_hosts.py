@@ -64,7 +64,9 @@ class Estate:
 def estate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Estate]:
     """Three hosts, started; all of it is gone afterwards."""
     demand(["root", "bridge"])
-    monkeypatch.setattr("fstore.stack.spawn._current", None)  # the thread that starts servers lives on one host
+    monkeypatch.setattr(
+        "fstore.stack.processes.spawn._current", None
+    )  # the thread that starts servers lives on one host
     with Hosts("trainer", "worker", "service") as hosts, ending_on(hosts, "service") as stack:
         with hosts.on("service"):
             settings = stack.enter_context(reachable_postgres())

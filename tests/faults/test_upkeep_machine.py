@@ -23,12 +23,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from fstore.collect import collect_garbage
-from fstore.inventory import Inventory
-from fstore.ledger import Ledger
+from fstore.entries import read_entry
 from fstore.model import Claim, Locator
-from fstore.reading import read_entry
-from fstore.sweep import sweep_integrity
+from fstore.postgres.maintenance import Ledger
+from fstore.storage.listing import Inventory
+from fstore.upkeep.gc_run import collect_garbage
+from fstore.upkeep.sweep import sweep_integrity
 from tests.conftest import build_house
 from tests.integration.shelf import HOUR, RULES, Shelf, key
 
@@ -246,8 +246,8 @@ class Upkeep(RuleBasedStateMachine):
 
 def test_every_history_keeps_the_promises(servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """No history of crashes, races and damage serves wrong bytes, loses what is in use or leaves anything behind."""
-    monkeypatch.setattr("fstore.survey.SHARDS", tuple(sorted({key(name)[:2] for name in NAMES})))
-    monkeypatch.setattr("fstore.files._NOT_YET_VISIBLE_WAITS_S", ())
+    monkeypatch.setattr("fstore.upkeep.gc_plan.SHARDS", tuple(sorted({key(name)[:2] for name in NAMES})))
+    monkeypatch.setattr("fstore.storage.folder._NOT_YET_VISIBLE_WAITS_S", ())
     Fuse.install(monkeypatch)
     with ExitStack() as stack:
         Upkeep.shelf = Shelf(build_house(servers, tmp_path, stack).store.resources)

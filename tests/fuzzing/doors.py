@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 import fstore
-from fstore.fingerprint import to_dataset, to_table
+from fstore.fingerprint.identification import to_dataset, to_table
 from tests.fuzzing import functions
 from tests.fuzzing.comparison import difference
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import yaml
 
-from fstore import secret_files
-from fstore.stack.binaries import find_redis
-from fstore.stack.ports import choose_port
+from fstore.cli import secrets as secret_files
+from fstore.stack.servers.binaries import find_redis
+from fstore.stack.servers.ports import choose_port
 from tests.conftest import REPOSITORY, Servers, stop_group
 
 FILE = REPOSITORY / "docker-compose.yml"

@@ -16,8 +16,8 @@ from typing import Any
 import pandas as pd
 import redis
 
-from fstore import envelope
-from fstore.signing import KeyRing
+from fstore.broker import envelope
+from fstore.broker.signing import KeyRing
 from fstore.stack import temporary_servers
 from tests import sample_features
 from tests.conftest import House, Servers, build_house

@@ -11,10 +11,10 @@ import pandas as pd
 import pyarrow as pa
 from blake3 import blake3
 
-from fstore.garbage import GarbageRules
-from fstore.messages import ComputeRequest, RawReference
+from fstore.broker.messages import ComputeRequest, RawReference
 from fstore.model import Claim, Entry, HashMethod, KeyParts, Locator, NewEntry
 from fstore.resources import Resources
+from fstore.upkeep.gc_shard import GarbageRules
 
 WEEK = timedelta(weeks=1)
 HOUR = timedelta(hours=1)

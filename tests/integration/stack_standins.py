@@ -11,12 +11,12 @@ import sys
 from pathlib import Path
 
 from fstore.errors import FeatureStoreError
-from fstore.stack import identity, restarts
-from fstore.stack.children import ChildSpec
 from fstore.stack.layout import Layout
-from fstore.stack.roster import Plan
+from fstore.stack.plan import Plan
+from fstore.stack.processes import identity, restarts
+from fstore.stack.processes.children import ChildSpec
 from fstore.stack.supervisor import Supervisor
-from fstore.stackstate.statefile import StackState
+from fstore.stack_state.statefile import StackState
 
 WAIT = "import time\nwhile True: time.sleep(1)\n"
 BEHAVIOURS = {

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 import fstore
-import fstore.asking
-import fstore.rawdata
+import fstore.client.request
+import fstore.compute.raw_data
 from fstore import (
     ComputeFailed,
     FeatureNotRegistered,
@@ -22,8 +22,8 @@ from fstore import (
     StorageUnavailable,
     UnhashableInput,
 )
-from fstore.features import Feature
-from fstore.flight import Flight
+from fstore.client.singleflight import Flight
+from fstore.features.registry import Feature
 from tests import sample_features
 from tests.conftest import House
 from tests.waiting import eventually
@@ -184,8 +184,8 @@ def test_a_function_the_workers_do_not_know_is_an_error_not_a_wait(staffed):
     """A trainer with a newer or another set of features than the workers is told so at once."""
     known_here = Feature("tests.elsewhere:unknown", never_registered, "1", "digest", True, "pandas")
     asked = staffed.store._ask("BAD", RAW, {}, sample_features.scaled)
-    asked = fstore.asking.question(
-        "BAD", RAW, asked.parts.config, known_here, fstore.asking.identify(staffed.store.resources, RAW)
+    asked = fstore.client.request.question(
+        "BAD", RAW, asked.parts.config, known_here, fstore.client.request.identify(staffed.store.resources, RAW)
     )
 
     (answer,) = Flight(staffed.store.resources, [asked], seconds=20).answers()
@@ -196,7 +196,9 @@ def test_a_function_the_workers_do_not_know_is_an_error_not_a_wait(staffed):
 def test_another_version_on_the_workers_is_an_error_not_a_wait(staffed):
     """The error names both versions."""
     newer = Feature("tests.sample_features:scaled", never_registered, "2", "digest", True, "pandas")
-    asked = fstore.asking.question("BAD", RAW, "{}", newer, fstore.asking.identify(staffed.store.resources, RAW))
+    asked = fstore.client.request.question(
+        "BAD", RAW, "{}", newer, fstore.client.request.identify(staffed.store.resources, RAW)
+    )
 
     (answer,) = Flight(staffed.store.resources, [asked], seconds=20).answers()
 
@@ -235,7 +237,7 @@ def test_staged_raw_data_that_rot_are_staged_anew(staffed):
     """A damaged copy on its way to the worker costs time only: the trainer still has the data."""
     raw = pd.DataFrame({"price": np.arange(1000.0)})
     asked = staffed.store._ask("BAD", raw, {"seconds": 0, "rows": 1000}, sample_features.slow)
-    staged = staffed.root / fstore.rawdata.stage(staffed.store.resources.files, raw, asked.taken).path
+    staged = staffed.root / fstore.compute.raw_data.stage(staffed.store.resources.files, raw, asked.taken).path
     staged.chmod(0o640)
     damaged = bytearray(staged.read_bytes())
     damaged[len(damaged) // 2] ^= 0x10

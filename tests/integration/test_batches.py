@@ -10,15 +10,17 @@ import pandas as pd
 import pytest
 
 import fstore
-from fstore import asking, compute_many, rawdata
-from fstore.broker import COMPUTE_QUEUE
-from fstore.chunks import MOST, in_chunks
-from fstore.compute_many import get_or_compute_many
+from fstore.broker.chunks import MOST, in_chunks
+from fstore.broker.client import COMPUTE_QUEUE
+from fstore.broker.messages import ComputeRequest, RawReference
+from fstore.client import request as asking
+from fstore.compute import batch_executor as compute_many
+from fstore.compute import raw_data as rawdata
+from fstore.compute.batch_executor import get_or_compute_many
 from fstore.errors import ComputeDead, ComputeFailed, ComputeTimeout
-from fstore.manifest import _offer
-from fstore.messages import ComputeRequest, RawReference
-from fstore.migrations.versions.m0004_pending import SPACE, TURN
 from fstore.model import Claim
+from fstore.postgres.manifest import _offer
+from fstore.postgres.migrations.versions.m0004_pending import SPACE, TURN
 from tests import sample_features
 from tests.conftest import build_house
 from tests.integration.shelf import Shelf, key

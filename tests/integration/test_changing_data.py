@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import fstore
-from fstore import fingerprint, rawdata
-from fstore.content import parquet_source
+from fstore.compute import raw_data as rawdata
 from fstore.errors import FeatureStoreError, SourceChanged
+from fstore.fingerprint import identification as fingerprint
+from fstore.fingerprint import parquet_source
 from tests import sample_features
 
 _case = count()
@@ -153,7 +154,7 @@ def test_peeking_with_a_generator_looks_at_each_content(staffed, refill):
 def test_a_list_that_shares_a_frame_is_fingerprinted_once(staffed, monkeypatch):
     """A thousand requests over one frame cost one scan."""
     seen = []
-    monkeypatch.setattr("fstore.batches.identify", _counting(seen, "fstore.batches"))
+    monkeypatch.setattr("fstore.client.batch.identify", _counting(seen, "fstore.batches"))
     raw = pd.DataFrame({"x": [1.0]})
     asked = [fstore.Request("ONE", raw, {"n": n}, sample_features.scaled) for n in range(50)]
 
@@ -164,7 +165,7 @@ def test_a_list_that_shares_a_frame_is_fingerprinted_once(staffed, monkeypatch):
 
 
 def _counting(seen, where):
-    from fstore.asking import identify
+    from fstore.client.request import identify
 
     def counted(resources, raw):
         seen.append(raw)
@@ -204,7 +205,7 @@ def pages_overwritten(path):
 
 
 def fstore_ingest(path, values):
-    from fstore.ingest import ingest
+    from fstore.ingest.ingestion import ingest
 
     return ingest(pd.DataFrame({"x": values}), path)
 

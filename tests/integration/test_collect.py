@@ -8,12 +8,12 @@ from datetime import timedelta
 
 import pytest
 
-from fstore import upkeep
-from fstore.collect import collect_garbage, rules_of
 from fstore.errors import StoreMismatch, UpkeepRefused
-from fstore.garbage_report import GarbageReport, details
-from fstore.ledger import Ledger
-from fstore.upkeep_run import Skipped
+from fstore.postgres.maintenance import Ledger
+from fstore.upkeep import api as upkeep
+from fstore.upkeep.gc_report import GarbageReport, details
+from fstore.upkeep.gc_run import collect_garbage, rules_of
+from fstore.upkeep.runner import Skipped
 from tests.integration.shelf import HOUR, RULES, WEEK, Shelf, key
 
 
@@ -70,12 +70,12 @@ def test_nothing_is_condemned_right_after_redis_lost_its_notes(shelf):
 def test_nothing_is_condemned_while_use_cannot_be_brought_up_to_date(shelf, monkeypatch):
     """While another flush hangs, or when Redis goes away after the plan was made, entries stay and the report says why."""
     shelf.publish("maybe read", age=10 * WEEK)
-    monkeypatch.setattr("fstore.reconcile.FLUSH_PATIENCE_S", 0.1)
+    monkeypatch.setattr("fstore.upkeep.reconcile.FLUSH_PATIENCE_S", 0.1)
     with Ledger(shelf.resources.database).alone("flush"):
         assert "another flush" in str(collect(shelf).as_dict()["plan"]["postponed"])
 
     notes = [True, False]
-    monkeypatch.setattr("fstore.collect.move_notes_in_turn", lambda _: notes.pop(0))
+    monkeypatch.setattr("fstore.upkeep.gc_run.move_notes_in_turn", lambda _: notes.pop(0))
     report = collect(shelf)
 
     assert shelf.state("maybe read") == "live"

@@ -16,7 +16,9 @@ import pytest
 import yaml
 
 from beat.schedule import schedule
-from fstore import broker, secret_files, settings
+from fstore.broker import client as broker
+from fstore.cli import secrets as secret_files
+from fstore.settings import schema as settings
 from tests.conftest import REPOSITORY
 from tests.integration import compose_file
 from tests.integration.compose_file import RULES

@@ -14,12 +14,12 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fstore import deadline
-from fstore.coordination import Coordination, Lead, hint_channel
+from fstore.coordination.link import RedisLink
+from fstore.coordination.locks import Coordination, Lead, hint_channel
+from fstore.coordination.notifications import Hints
 from fstore.errors import BrokerUnavailable
-from fstore.hints import Hints
-from fstore.recorder import Recorder
-from fstore.redis_link import RedisLink
+from fstore.runtime import deadline
+from fstore.runtime.counters import Recorder
 from tests.faults.proxy import Proxy
 from tests.waiting import eventually
 

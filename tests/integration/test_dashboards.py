@@ -15,9 +15,9 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from fstore import upkeep
-from fstore.metrics import StoreCollector
-from fstore.timings import TIMINGS
+from fstore.reporting.prometheus import StoreCollector
+from fstore.runtime.timings import TIMINGS
+from fstore.upkeep import api as upkeep
 from tests.conftest import REPOSITORY, House
 
 OPS = REPOSITORY / "ops"

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 import psycopg2
 import pytest
 
-from fstore import deadline
-from fstore.database import Database
 from fstore.errors import ConfigurationError, ManifestBusy, ManifestUnavailable
 from fstore.model import EntryState
+from fstore.postgres.pool import Database
+from fstore.runtime import deadline
 from tests.conftest import run_sql
 from tests.waiting import eventually
 

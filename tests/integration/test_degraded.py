@@ -25,9 +25,9 @@ from fstore import (
     Request,
     StorageFull,
     StorageUnavailable,
-    compute,
-    rawdata,
 )
+from fstore.compute import executor as compute
+from fstore.compute import raw_data as rawdata
 from fstore.stack import EmbeddedServers, temporary_servers
 from tests import sample_features
 from tests.conftest import House, Servers, build_house

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from fstore import envelope
-from fstore.signing import KeyRing
+from fstore.broker import envelope
+from fstore.broker.signing import KeyRing
 from tests import sample_features
 from tests.conftest import REPOSITORY
 from tests.integration.hostile_site import (

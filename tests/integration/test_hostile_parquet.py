@@ -16,10 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fstore import FeatureStoreError, InvalidRequest, ParquetSource, SourceChanged, UnhashableInput, keys
-from fstore.failures import verdict
-from fstore.features import resolve
-from fstore.messages import ComputeRequest
+from fstore import FeatureStoreError, InvalidRequest, ParquetSource, SourceChanged, UnhashableInput
+from fstore.broker.messages import ComputeRequest
+from fstore.compute.failures import verdict
+from fstore.features import keys
+from fstore.features.registry import resolve
 from fstore.model import Fingerprint, HashMethod, KeyParts
 from fstore.stack import temporary_servers
 from tests import sample_features

@@ -71,7 +71,7 @@ def test_what_changes_after_it_was_wrapped_is_seen(staffed):
 
 def test_what_changes_before_it_is_computed_is_refused(staffed, monkeypatch):
     """A submitted callable that holds another value when its turn comes computes nothing under the old key."""
-    from fstore import local_compute
+    from fstore.client import local_compute
 
     symbol = f"SUBMITTED-{next(_case)}"
     features = script("W = 2\nfeatures = lambda raw, config: raw * W")

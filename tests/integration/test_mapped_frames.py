@@ -11,10 +11,12 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from fstore import local_tier, reading, results
-from fstore.answering import in_form
-from fstore.local_tier import LocalTier
+from fstore import entries as reading
+from fstore.client.answer import in_form
 from fstore.model import Locator
+from fstore.results import codec as results
+from fstore.storage import local_cache as local_tier
+from fstore.storage.local_cache import LocalTier
 from tests import sample_features, sample_frames
 
 RAW = pd.DataFrame({"price": np.arange(200_000.0)})

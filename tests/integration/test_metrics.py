@@ -21,11 +21,12 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from fstore import bootstrap, upkeep
-from fstore.metrics import COUNTERS, MODES, StoreCollector
+from fstore import bootstrap
+from fstore.reporting.counters import tally
+from fstore.reporting.prometheus import COUNTERS, MODES, StoreCollector
 from fstore.resources import Resources
-from fstore.stack.ports import choose_port
-from fstore.tally import tally
+from fstore.stack.servers.ports import choose_port
+from fstore.upkeep import api as upkeep
 from tests.conftest import REPOSITORY, House, run_sql, stop_group
 from tests.waiting import eventually
 

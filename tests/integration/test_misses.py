@@ -10,14 +10,16 @@ import pandas as pd
 import pytest
 
 import fstore
-from fstore import ComputeFailed, ManifestUnavailable, Request, StorageFull, answering, fingerprint
-from fstore.asking import ask
-from fstore.coordination import Coordination, hint_channel
-from fstore.files import Files
-from fstore.hints import Hints, Watch
-from fstore.jobs import Jobs
-from fstore.manifest import Manifest
-from fstore.registering import QUICK_TO_STAGE_CELLS, Registrar
+from fstore import ComputeFailed, ManifestUnavailable, Request, StorageFull
+from fstore.client import answer as answering
+from fstore.client.enqueue import QUICK_TO_STAGE_CELLS, Registrar
+from fstore.client.request import ask
+from fstore.coordination.locks import Coordination, hint_channel
+from fstore.coordination.notifications import Hints, Watch
+from fstore.fingerprint import identification as fingerprint
+from fstore.postgres.jobs import Jobs
+from fstore.postgres.manifest import Manifest
+from fstore.storage.folder import Files
 from tests import sample_features
 from tests.waiting import eventually
 

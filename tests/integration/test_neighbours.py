@@ -17,9 +17,9 @@ import psutil
 import pytest
 
 from fstore import ComputeFailed, Request, local
-from fstore.accounts import cache_stats
 from fstore.calling import process_state
 from fstore.calling.every_setting import AT_IMPORT
+from fstore.reporting.stats import cache_stats
 from fstore.stack import temporary_servers
 from tests import unsettling_features
 from tests.conftest import House, Servers, build_house

@@ -19,9 +19,12 @@ import pandas as pd
 import pytest
 
 import fstore
-import fstore.ticket
-from fstore import Request, VersionMismatch, asking, features, rawdata
-from fstore.features import Feature
+import fstore.client.ticket
+from fstore import Request, VersionMismatch
+from fstore.client import request as asking
+from fstore.compute import raw_data as rawdata
+from fstore.features import registry as features
+from fstore.features.registry import Feature
 from tests.conftest import REPOSITORY, House, Servers, build_house
 from tests.integration.commands import fstore as run_fstore
 from tests.waiting import eventually
@@ -222,7 +225,7 @@ def test_a_submit_and_a_plain_client_are_not_told_of_it_either(house, new, old):
             house.store.get_or_compute("FREE", source, config, new["scaled"], timeout=30)
 
     resources = house.store.resources
-    before = fstore.ticket.Ticket(resources, asking.ask(resources, "FREE", source, first, old["scaled"]))
+    before = fstore.client.ticket.Ticket(resources, asking.ask(resources, "FREE", source, first, old["scaled"]))
     assert (before.status(), before.done(), before.exception()) == ("unknown", False, None)
     ticket = house.store.submit("FREE", source, first, old["scaled"])
     eventually(lambda: ticket.status() == "live", seconds=20, what="the ticket's result")
@@ -441,7 +444,7 @@ def test_explain_names_what_an_entry_was_computed_by_that_is_another_here(house,
 
 def test_a_local_result_records_the_libraries_of_whoever_computed_it(house, monkeypatch):
     """A worker only writes it down: its own versions would be the wrong ones."""
-    from fstore import publishing
+    from fstore.compute import publishing
 
     local = fstore.local(lambda raw, config: raw, version="1", name="libraries")
     here = {**publishing.library_versions(), "python": "3.99"}

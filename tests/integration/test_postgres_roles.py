@@ -13,9 +13,11 @@ import psycopg2
 import pytest
 
 import fstore
-from fstore import NotPermitted, schema, upkeep
+from fstore import NotPermitted
 from fstore.model import EntryState
+from fstore.postgres import schema
 from fstore.stack import temporary_servers
+from fstore.upkeep import api as upkeep
 from tests.conftest import House, Servers, build_house, run_sql, start_worker, stop_group, with_database
 
 SCALED = "tests.sample_features:scaled"

@@ -6,11 +6,11 @@ import threading
 
 import pytest
 
-from fstore import deadline
+from fstore.compute.publishing import Offer, insert
 from fstore.errors import EntryCorrupt, ManifestUnavailable
-from fstore.manifest import Published
 from fstore.model import Claim, EntryState, HashMethod, JobState, KeyParts, NewEntry
-from fstore.publishing import Offer, insert
+from fstore.postgres.manifest import Published
+from fstore.runtime import deadline
 from tests.integration.shelf import Shelf, key
 from tests.waiting import eventually
 

@@ -6,12 +6,12 @@ from datetime import timedelta
 
 import pytest
 
-from fstore import upkeep
-from fstore.broker import COMPUTE_QUEUE
+from fstore.broker.client import COMPUTE_QUEUE
 from fstore.errors import BrokerUnavailable
 from fstore.model import JobState
-from fstore.reconcile import FlushReport, flush_usage, move_notes, reconcile_jobs
-from fstore.upkeep_run import Skipped
+from fstore.upkeep import api as upkeep
+from fstore.upkeep.reconcile import FlushReport, flush_usage, move_notes, reconcile_jobs
+from fstore.upkeep.runner import Skipped
 from tests.integration.shelf import Shelf, key
 
 
@@ -71,7 +71,7 @@ def test_without_redis_the_run_says_so(shelf, monkeypatch):
     def down(*args):
         raise BrokerUnavailable("taking notes of usage", "down")
 
-    monkeypatch.setattr("fstore.coordination.Coordination.take_notes", down)
+    monkeypatch.setattr("fstore.coordination.locks.Coordination.take_notes", down)
 
     with pytest.raises(BrokerUnavailable):
         flush_usage(shelf.resources)

@@ -16,8 +16,8 @@ import pytest
 import redis
 
 import fstore
-from fstore import secret_files
-from fstore.stack.binaries import find_redis
+from fstore.cli import secrets as secret_files
+from fstore.stack.servers.binaries import find_redis
 from tests.conftest import REPOSITORY, House, Servers, build_house, start_worker, stop_group
 from tests.waiting import eventually
 
@@ -100,7 +100,7 @@ class Guarded:
 @pytest.fixture
 def guarded(tmp_path: Path) -> Iterator[Guarded]:
     """A Redis that knows only the users of operations, and one more to read its log of denials."""
-    from fstore.stack.ports import choose_port
+    from fstore.stack.servers.ports import choose_port
 
     port = choose_port(str(tmp_path))
     folder = tmp_path / "secrets"

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 import fstore
-from fstore import ComputeFailed, ComputeTimeout, EntryCorrupt, InvalidRequest, Request, UnhashableInput, fingerprint
+from fstore import ComputeFailed, ComputeTimeout, EntryCorrupt, InvalidRequest, Request, UnhashableInput
+from fstore.fingerprint import identification as fingerprint
 from tests import sample_features
 from tests.waiting import eventually
 
@@ -250,7 +251,7 @@ def test_changed_source_under_the_same_version_is_warned_of_once(staffed, caplog
         "UPDATE manifest SET source_digest = 'another' WHERE key = %(key)s",
         {"key": staffed.store.peek("SOURCE", RAW, config, sample_features.scaled).key},
     )
-    from fstore import asking
+    from fstore.client import request as asking
 
     asking._warned.clear()
     with caplog.at_level(logging.WARNING, "fstore.asking"):

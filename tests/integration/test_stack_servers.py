@@ -19,9 +19,9 @@ import redis
 
 from fstore.errors import ConfigurationError, StorageUnavailable
 from fstore.stack import EmbeddedServers, down, layout, temporary_servers
-from fstore.stack.accounts import Account, server_account
-from fstore.stack.binaries import find_postgres, find_redis, reachable
 from fstore.stack.choices import Choices, load_choices, save_choices
+from fstore.stack.processes.os_user import Account, server_account
+from fstore.stack.servers.binaries import find_postgres, find_redis, reachable
 from tests.waiting import eventually
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root lends accounts to servers")
@@ -254,7 +254,7 @@ def test_servers_die_with_a_killed_owner(folder):
 
 
 def is_running(pid: int) -> bool:
-    from fstore.stackstate.birth import birth_of
+    from fstore.stack_state.birth import birth_of
 
     return birth_of(pid) is not None
 

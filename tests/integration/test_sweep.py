@@ -8,12 +8,13 @@ from datetime import timedelta
 import pandas as pd
 import pytest
 
-from fstore import ParquetSource, upkeep
+from fstore import ParquetSource
 from fstore.errors import StoreMismatch, UpkeepRefused
-from fstore.ledger import Ledger
-from fstore.sweep import IntegrityReport, sweep_integrity
-from fstore.upkeep_run import Skipped
-from fstore.verifying import Pace
+from fstore.postgres.maintenance import Ledger
+from fstore.storage.verify import Pace
+from fstore.upkeep import api as upkeep
+from fstore.upkeep.runner import Skipped
+from fstore.upkeep.sweep import IntegrityReport, sweep_integrity
 from tests.integration.shelf import HOUR, WEEK, Shelf, frame, key
 from tests.sample_features import scaled
 
@@ -122,7 +123,7 @@ def test_the_longest_unverified_come_first_within_the_budget(shelf):
 
 def test_pages_are_read_to_the_end(shelf, monkeypatch):
     """More entries than a page holds, some verified at the same moment, are each read once."""
-    monkeypatch.setattr("fstore.sweep.PAGE", 3)
+    monkeypatch.setattr("fstore.upkeep.sweep.PAGE", 3)
     for i in range(10):
         shelf.publish(f"e{i}", age=WEEK)
     shelf.sql("UPDATE manifest SET verified_ts = date_trunc('day', now()) - interval '1 day'")
@@ -150,7 +151,7 @@ def test_an_entry_condemned_meanwhile_has_no_fault(shelf, monkeypatch):
     """A file that goes because upkeep or a newer result took its place is not reported."""
     gone = shelf.publish("gone", age=WEEK)
     (shelf.root / gone.path).unlink()
-    from fstore import sweep as module
+    from fstore.upkeep import sweep as module
 
     check = module.check_file
 
@@ -235,8 +236,8 @@ def test_reading_keeps_to_its_pace():
 
 def publish_from(house, shelf, path):
     """Publish an entry as a worker would, computed from a file of the user."""
-    from fstore import compute
-    from fstore.messages import parse_compute
+    from fstore.broker.messages import parse_compute
+    from fstore.compute import executor as compute
 
     request = parse_compute({"symbol": "AAPL", "raw_data": str(ParquetSource(path).path), "config": {"factor": 3}, "feature": "tests.sample_features:scaled"})  # fmt: skip
     outcome = compute.get_or_compute(shelf.resources, request, phase=lambda _: None)

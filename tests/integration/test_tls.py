@@ -16,8 +16,8 @@ import redis
 
 import fstore
 from fstore import BrokerUnavailable, ManifestUnavailable
-from fstore.metrics import StoreCollector
-from fstore.settings import load
+from fstore.reporting.prometheus import StoreCollector
+from fstore.settings.schema import load
 from tests import sample_features
 from tests.conftest import REPOSITORY, House, Servers, build_house, run_sql
 from tests.integration.tls_site import Place, missing, tls_servers

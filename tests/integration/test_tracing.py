@@ -180,7 +180,7 @@ def test_a_program_without_opentelemetry_loses_nothing(house: House) -> None:
         "if sys.argv[1] == 'absent':\n"
         "    sys.modules['opentelemetry'] = None\n"
         "import pandas, fstore\n"
-        "from fstore import tracing\n"
+        "from fstore.runtime import tracing\n"
         "with fstore.connect() as store:\n"
         "    frame = pandas.DataFrame({'price': [1.0, 2.0]})\n"
         "    answer = store.get_or_compute(sys.argv[1], frame, {}, 'tests.sample_features:scaled', timeout=60)\n"

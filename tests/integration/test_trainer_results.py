@@ -11,7 +11,10 @@ import pyarrow as pa
 import pytest
 
 import fstore
-from fstore import compute, local_compute
+from fstore.broker.messages import claim_in
+from fstore.client import local_compute
+from fstore.compute import executor as compute
+from fstore.compute.raw_data import Taker
 from fstore.errors import (
     BrokerUnavailable,
     ComputeFailed,
@@ -21,10 +24,8 @@ from fstore.errors import (
     NotPermitted,
     StorageFull,
 )
-from fstore.files import Files
-from fstore.messages import claim_in
-from fstore.rawdata import Taker
-from fstore.results import UnstorableResult
+from fstore.results.codec import UnstorableResult
+from fstore.storage.folder import Files
 from tests.waiting import eventually
 
 RAW = pd.DataFrame({"x": [1.0, 2.0]})

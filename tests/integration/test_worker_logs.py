@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 import fstore
-from fstore import logs, settings
+from fstore.runtime import logs
+from fstore.settings import schema as settings
 from tests.conftest import House
 from tests.waiting import eventually
 

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from fstore.settings import load
-from fstore.stack.accounts import server_account
-from fstore.stack.ports import choose_port
-from fstore.stack.servers import EmbeddedServers
+from fstore.settings.schema import load
+from fstore.stack.processes.os_user import server_account
+from fstore.stack.servers.embedded import EmbeddedServers
+from fstore.stack.servers.ports import choose_port
 
 _HBA = "local all all scram-sha-256\nhostssl all all 127.0.0.0/8 scram-sha-256\n"
 # Debian's redis-tools holds the whole server under this name; the server of the wheel is built without TLS.

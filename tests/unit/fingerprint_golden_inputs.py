@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from fstore.content.canonical import BLOCK_ROWS
-from fstore.fingerprint import content_digest, identify
+from fstore.fingerprint.canonical import BLOCK_ROWS
+from fstore.fingerprint.identification import content_digest, identify
 
 NAN = float("nan")
 

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from fstore.files import Files
-from fstore.fingerprint import content_digest, to_frame, to_table
+from fstore.fingerprint.identification import content_digest, to_frame, to_table
+from fstore.storage.folder import Files
 
 
 def staged(raw: Any, folder: Path) -> pa.Table:

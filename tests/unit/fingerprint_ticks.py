@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fstore.fingerprint import Identified, identify
+from fstore.fingerprint.identification import Identified, identify
 from fstore.model import ParquetSource
 
 HOUR_AGO = time.time() - 3600

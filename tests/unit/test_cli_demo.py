@@ -9,12 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fstore import features
-from fstore.cli import demo_data, demo_plan, demo_race, demo_run
-from fstore.cli.demo_data import DataSet
-from fstore.cli.demo_plan import Case, Step
-from fstore.cli.demo_trainer import difference
+from fstore.cli.demo import data as demo_data
+from fstore.cli.demo import plan as demo_plan
+from fstore.cli.demo import race as demo_race
+from fstore.cli.demo import run as demo_run
+from fstore.cli.demo.data import DataSet
+from fstore.cli.demo.plan import Case, Step
+from fstore.cli.demo.trainer import difference
 from fstore.errors import InvalidRequest
+from fstore.features import registry as features
 
 SYNTHETIC = (
     DataSet("A", Path("a.parquet")),

@@ -92,7 +92,7 @@ def test_a_wrong_settings_file_is_told_without_a_traceback(tmp_path: object) -> 
 
 def test_a_bug_is_one_line_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """An error nobody foresaw is reported as a bug with its place, and exits with 70."""
-    monkeypatch.setattr("fstore.cli.call.Call.settings", lambda self: 1 / 0)
+    monkeypatch.setattr("fstore.cli.context.Call.settings", lambda self: 1 / 0)
 
     status, out, err = ask("config")
 

@@ -8,7 +8,7 @@ from types import FunctionType, ModuleType
 
 import pytest
 
-from fstore.registry.code_digest import SourceUnavailable, source_digest
+from fstore.features.source.digest import SourceUnavailable, source_digest
 
 BASE = '''
 import numpy as np

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fstore.configuration.cron import schedule_fault
+from fstore.settings.cron import schedule_fault
 
 
 @pytest.mark.parametrize(

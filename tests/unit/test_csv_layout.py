@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from fstore.errors import InvalidRequest
-from fstore.ingest import ingest
-from fstore.ingesting.csv_header import reads_as_data
+from fstore.ingest.csv_header import reads_as_data
+from fstore.ingest.ingestion import ingest
 
 HISTDATA = "20120201 000000;1.306600;1.306560;0\n20120201 000100;1.306570;1.306560;0\n"
 HISTDATA_TICKS = "20120201 000000123,1.306600,1.306700,0\n20120201 000000456,1.306570,1.306580,0\n"

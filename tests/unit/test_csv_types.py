@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fstore.errors import InvalidRequest, SourceChanged
-from fstore.ingest import ingest
-from fstore.ingesting.csv_cells import MISSING, ColumnShapes, type_for
+from fstore.ingest.csv_cells import MISSING, ColumnShapes, type_for
+from fstore.ingest.ingestion import ingest
 
 TEXT, INT, UINT, FLOAT = pa.string(), pa.int64(), pa.uint64(), pa.float64()
 NS, UTC = pa.timestamp("ns"), pa.timestamp("ns", tz="UTC")

@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from fstore import features
-from fstore.registry.code_digest import source_digest
+from fstore.features import registry as features
+from fstore.features.source.digest import source_digest
 from tests.unit.digest_edits import EDITS, NO_EDITS, PAIRS
 
 Seen = Callable[[str], tuple[str, str]]

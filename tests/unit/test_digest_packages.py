@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from fstore import features
-from fstore.registry.code_digest import SourceUnavailable, covered, source_digest
+from fstore.features import registry as features
+from fstore.features.source.digest import SourceUnavailable, covered, source_digest
 
 Files = Mapping[str, str]
 HELPER = "def w():\n    return <W>\n"
@@ -254,7 +254,7 @@ def test_a_thousand_features_of_one_package_are_parsed_once(
     package: Callable[[Files], str], monkeypatch: pytest.MonkeyPatch
 ):
     """Every module is parsed once a process, however many features are defined."""
-    from fstore.registry import module_text
+    from fstore.features.source import module_text
 
     parsed: list[str] = []
     plain = module_text.ModuleSource

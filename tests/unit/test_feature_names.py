@@ -11,9 +11,9 @@ from types import FunctionType, ModuleType
 
 import pytest
 
-from fstore import features
 from fstore.errors import ConfigurationError, FeatureNotRegistered
-from fstore.features import load_modules, registered, resolve
+from fstore.features import registry as features
+from fstore.features.registry import load_modules, registered, resolve
 
 OPENING = """
 import functools
@@ -327,7 +327,7 @@ def test_module_called_local_has_no_features(module: Callable[..., ModuleType]):
 def test_module_that_is_being_imported_is_not_judged_yet(module: Callable[..., ModuleType]):
     """A module may open the store in the middle of its own import."""
     made = module(
-        "from fstore.features import load_modules\n"
+        "from fstore.features.registry import load_modules\n"
         "def later(): return registers(windowed(2)(momentum))\n"
         "fast = later()\n"
         "load_modules(['nm_module'])\n"

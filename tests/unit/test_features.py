@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from fstore import features
 from fstore.errors import ConfigurationError, FeatureNotRegistered
-from fstore.features import Feature, feature, load_modules, registered, resolve
+from fstore.features import registry as features
+from fstore.features.registry import Feature, feature, load_modules, registered, resolve
 
 
 @feature(version="1")

@@ -17,15 +17,8 @@ import pyarrow as pa
 import pytest
 
 from fstore.errors import UnhashableInput
-from fstore.fingerprint import (
-    ContentHasher,
-    Origin,
-    content_digest,
-    identify,
-    to_frame,
-    to_table,
-)
-from fstore.ingest import ingest
+from fstore.fingerprint.identification import ContentHasher, Origin, content_digest, identify, to_frame, to_table
+from fstore.ingest.ingestion import ingest
 from fstore.model import HashMethod
 from tests.unit.fingerprint_ticks import foreign, of, ticks
 

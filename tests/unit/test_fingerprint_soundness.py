@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fstore.content.canonical import BLOCK_ROWS
-from fstore.fingerprint import content_digest, identify, to_frame, to_table
-from fstore.ingest import ingest
+from fstore.fingerprint.canonical import BLOCK_ROWS
+from fstore.fingerprint.identification import content_digest, identify, to_frame, to_table
+from fstore.ingest.ingestion import ingest
 from fstore.model import ParquetSource
 from tests.unit import fingerprint_cases as tables
 from tests.unit import fingerprint_frames as frames

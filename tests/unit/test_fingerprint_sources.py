@@ -10,10 +10,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fstore.content import seal
 from fstore.errors import SourceChanged
-from fstore.fingerprint import Origin, SourceStamp, content_digest, identify, read_table, to_frame, to_table
-from fstore.ingest import ingest
+from fstore.fingerprint import seal
+from fstore.fingerprint.identification import (
+    Origin,
+    SourceStamp,
+    content_digest,
+    identify,
+    read_table,
+    to_frame,
+    to_table,
+)
+from fstore.ingest.ingestion import ingest
 from fstore.model import HashMethod, ParquetSource
 from tests.unit.fingerprint_ticks import HOUR_AGO, foreign, of, ticks
 
@@ -35,7 +43,7 @@ def test_a_foreign_file_is_read_once_and_then_remembered(tmp_path: Path, monkeyp
     """The first trainer pays for the scan, the next one reads the memo; a touched file is read again."""
     source, memo = foreign(ticks(), tmp_path / "ticks.parquet"), Memo()
     later_ns = source.path.stat().st_ctime_ns + 10_000_000_000
-    monkeypatch.setattr("fstore.content.parquet_source.time.time_ns", lambda: later_ns)
+    monkeypatch.setattr("fstore.fingerprint.parquet_source.time.time_ns", lambda: later_ns)
 
     first, second = of(source, memo=memo), of(source, memo=memo)
     os.utime(source.path, (HOUR_AGO + 1, HOUR_AGO + 1))
@@ -51,7 +59,7 @@ def test_a_file_written_just_now_is_not_remembered(tmp_path: Path, monkeypatch: 
     changed_ns = source.path.stat().st_ctime_ns
     memo = Memo()
     for age_ns, kept in ((1_999_999_999, 0), (2_000_000_001, 1)):
-        monkeypatch.setattr("fstore.content.parquet_source.time.time_ns", lambda age_ns=age_ns: changed_ns + age_ns)
+        monkeypatch.setattr("fstore.fingerprint.parquet_source.time.time_ns", lambda age_ns=age_ns: changed_ns + age_ns)
         of(source, memo=memo)
 
         assert len(memo.known) == kept

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from fstore.errors import InvalidRequest, SourceChanged, StorageFull, UnhashableInput
-from fstore.fingerprint import Origin, content_digest, identify, read_table, to_frame
-from fstore.ingest import ingest
+from fstore.fingerprint.identification import Origin, content_digest, identify, read_table, to_frame
+from fstore.ingest.ingestion import ingest
 from fstore.model import ParquetSource
 
 CSV = "ts,symbol,price,size\n2024-01-02T09:30:00,AAPL,100,1\n2024-01-02T09:30:01,MSFT,200.5,\n2024-01-02T09:30:01.5,AAPL,101,3\n"
@@ -62,7 +62,7 @@ def test_a_frame_comes_back_as_it_was(tmp_path: Path, column: object, rows: int)
 
 def test_many_row_groups_hold_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The digest is taken while row groups are written; other tools read the same rows."""
-    monkeypatch.setattr("fstore.content.sealed_writer.ROW_GROUP_BYTES", 1 << 20)
+    monkeypatch.setattr("fstore.ingest.writer.ROW_GROUP_BYTES", 1 << 20)
     rows = 400_000
     frame = pd.DataFrame(
         {"price": np.random.default_rng(1).random(rows), "side": pd.Categorical(["buy", "sell"] * (rows // 2))}
@@ -121,7 +121,7 @@ def test_times_out_of_order_or_missing_are_refused(tmp_path: Path, table: pa.Tab
 
 def test_symbol_column_makes_one_file_a_symbol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each symbol's rows, in their order, go to a sealed file of its own; nothing else is left in the folder."""
-    monkeypatch.setattr("fstore.ingesting.symbols.SPILL_BYTES", 1)
+    monkeypatch.setattr("fstore.ingest.symbols.SPILL_BYTES", 1)
     folder = ingest(write(tmp_path / "x.csv"), tmp_path / "out", symbol_column="symbol", time_column="ts").path
     apple = ParquetSource(folder / "AAPL.parquet")
 
@@ -180,7 +180,7 @@ def test_a_full_disk_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("fstore.content.sealed_writer.os.fsync", full)
+    monkeypatch.setattr("fstore.ingest.writer.os.fsync", full)
     with pytest.raises(StorageFull, match="No space left"):
         ingest(pa.table({"x": [1]}), tmp_path / "x.parquet")
 

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from fstore.errors import InvalidRequest, SourceChanged
-from fstore.fingerprint import content_digest, identify, read_table, to_frame
-from fstore.ingest import expected_bytes, ingest
+from fstore.fingerprint.identification import content_digest, identify, read_table, to_frame
+from fstore.ingest.ingestion import expected_bytes, ingest
 from fstore.model import ParquetSource
 
 CSV = "ts,symbol,price,size\n2024-01-02T09:30:00,AAPL,100,1\n2024-01-02T09:30:01,MSFT,200.5,\n2024-01-02T09:30:01.5,AAPL,101,3\n"

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 
 from fstore.errors import InvalidRequest
-from fstore.fingerprint import read_table, to_frame
-from fstore.ingest import ingest
-from fstore.ingesting.time_texts import UNITS
+from fstore.fingerprint.identification import read_table, to_frame
+from fstore.ingest.ingestion import ingest
+from fstore.ingest.time_texts import UNITS
 
 
 def index_of(tmp_path: Path, raw: object, **options: object) -> pd.DatetimeIndex:

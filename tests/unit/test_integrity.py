@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fstore.integrity import Fault, FaultKind, FoundFile, compare, key_of, looks_wrong, shard_of
+from fstore.upkeep.integrity import Fault, FaultKind, FoundFile, compare, key_of, looks_wrong, shard_of
 
 NAMES = st.integers(0, 40).map(lambda i: f"entries/ab/ab{i:04d}.t.parquet")
 

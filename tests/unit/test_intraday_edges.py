@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from fstore.intraday import log_returns, order_flow_imbalance, realised_volatility, vwap_bands
-from fstore.marketdata.bars import sides
+from fstore.intraday.bars import sides
 
 FEATURES = (vwap_bands, realised_volatility, order_flow_imbalance, log_returns)
 

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fstore.errors import InvalidRequest, UnhashableInput
-from fstore.keys import (
+from fstore.features.keys import (
     MAX_CONFIG_BYTES,
     canonical_config,
     check_symbol,

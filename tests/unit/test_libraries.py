@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from fstore import features
-from fstore.cli import doctor_features
+from fstore.cli.doctor import features as doctor_features
 from fstore.errors import ConfigurationError, VersionMismatch
-from fstore.features import Feature, feature, resolve
-from fstore.local_features import local
-from fstore.registry import libraries
-from fstore.registry.libraries import with_libraries
-from fstore.registry.lookup import MARK
+from fstore.features import libraries
+from fstore.features import registry as features
+from fstore.features.libraries import with_libraries
+from fstore.features.local_features import local
+from fstore.features.lookup import MARK
+from fstore.features.registry import Feature, feature, resolve
 
 PANDAS, NUMPY = importlib.metadata.version("pandas"), importlib.metadata.version("numpy")
 

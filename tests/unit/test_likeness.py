@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from fstore.content.likeness import frame_difference, table_difference
+from fstore.results.likeness import frame_difference, table_difference
 
 DIFFERENT: dict[str, tuple[Any, Any]] = {
     "None for NaN": (pd.Series([True, np.nan], dtype=object), pd.Series([True, None], dtype=object)),

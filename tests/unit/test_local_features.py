@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from fstore.errors import ConfigurationError, FeatureNotRegistered
-from fstore.features import Feature, resolve
-from fstore.local_features import LocalFeature, local
+from fstore.features.local_features import LocalFeature, local
+from fstore.features.registry import Feature, resolve
 
 
 def plain(raw: Any, config: Any) -> Any:

@@ -22,8 +22,8 @@ import pytest
 
 import fstore
 from fstore.errors import FeatureNotRegistered
-from fstore.features import resolve
-from fstore.local_features import LocalFeature, local
+from fstore.features.local_features import LocalFeature, local
+from fstore.features.registry import resolve
 
 SCRIPT = '''
 import contextlib, dataclasses, enum, functools, math, sys

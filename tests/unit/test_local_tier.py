@@ -10,9 +10,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from fstore import results
-from fstore.local_tier import LocalTier
 from fstore.model import Locator
+from fstore.results import codec as results
+from fstore.storage.local_cache import LocalTier
 
 
 def an_entry(rows: int = 1000, *, token: str = "0" * 16, seed: int = 0) -> tuple[Locator, pd.DataFrame, pa.Table]:
@@ -180,7 +180,7 @@ def test_a_full_disk_only_costs_the_speed(tmp_path: Path, monkeypatch: pytest.Mo
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("fstore.local_tier._write", full)
+    monkeypatch.setattr("fstore.storage.local_cache._write", full)
 
     assert tier.promote(locator, table) is None
     assert local_files(tmp_path) == []

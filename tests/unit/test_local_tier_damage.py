@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fstore import local_tier, results
-from fstore.content import unnamed_files
-from fstore.content.unnamed_files import identity_of, open_unnamed
-from fstore.local_tier import LocalTier
 from fstore.model import Locator
+from fstore.results import codec as results
+from fstore.storage import local_cache as local_tier
+from fstore.storage import unnamed_files
+from fstore.storage.local_cache import LocalTier
+from fstore.storage.unnamed_files import identity_of, open_unnamed
 
 LARGE, SMALL = 200_000, 1000
 
@@ -132,8 +133,8 @@ def test_cutting_files_short_ends_no_process(tmp_path: Path, cut: str, rows: int
     program = textwrap.dedent(
         f"""
         import os, pathlib
-        from fstore import results
-        from fstore.local_tier import LocalTier
+        from fstore.results import codec as results
+        from fstore.storage.local_cache import LocalTier
         from tests.unit.test_local_tier_damage import an_entry
         folder = pathlib.Path({str(tmp_path)!r})
         locator, frame = an_entry({rows})
@@ -180,8 +181,8 @@ def test_processes_of_a_host_map_one_copy(tmp_path: Path) -> None:
     program = textwrap.dedent(
         f"""
         import os, pathlib, sys
-        from fstore import results
-        from fstore.local_tier import LocalTier
+        from fstore.results import codec as results
+        from fstore.storage.local_cache import LocalTier
         from tests.unit.test_local_tier_damage import an_entry
         locator, frame = an_entry({LARGE})
         tier = LocalTier(pathlib.Path({str(tmp_path)!r}), max_bytes=10**9)

@@ -10,8 +10,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from fstore import results
-from fstore.content.number_frames import number_frame
+from fstore.frames.number_frames import number_frame
+from fstore.results import codec as results
 from tests.sample_frames import KINDS
 
 KIND_NAMES = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64")

@@ -18,10 +18,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fstore.content import one_form
 from fstore.errors import InvalidRequest, UnhashableInput
-from fstore.fingerprint import content_digest, identify, to_dataset, to_frame, to_table
-from fstore.ingest import ingest
+from fstore.fingerprint import one_form
+from fstore.fingerprint.identification import content_digest, identify, to_dataset, to_frame, to_table
+from fstore.ingest.ingestion import ingest
 from fstore.model import ParquetSource
 from tests.unit import fingerprint_cases, fingerprint_frames, fingerprint_layouts
 from tests.unit.fingerprint_staging import assert_one_table, chunking, staged

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fstore.registry.syntax_text import syntax_text
+from fstore.features.source.syntax_text import syntax_text
 from tests.unit.test_code_digest import BASE
 
 
@@ -81,16 +81,16 @@ def test_digests_agree_on_other_pythons(tmp_path: Path):
     (tmp_path / "alphas.py").write_text(
         "import helper\n" + BASE.replace("import numpy as np", "np = __import__('math')")
     )
-    registry = Path(syntax_text.__code__.co_filename).parent
+    source = Path(syntax_text.__code__.co_filename).parent
     standin = "hexdigest = lambda self: self.sha.hexdigest()\n    update = lambda self, data: self.sha.update(data)\n"
     (tmp_path / "blake3.py").write_text(
         f"import hashlib\nclass blake3:\n    def __init__(self, data=b''):\n        self.sha = hashlib.sha256(data)\n    {standin}"
     )
     program = (
         "import sys, types\n"
-        "for name, path in (('fstore', sys.argv[1]), ('fstore.registry', sys.argv[2])):\n"
+        "for name, path in zip(('fstore', 'fstore.features', 'fstore.features.source'), sys.argv[1:]):\n"
         "    sys.modules[name] = types.ModuleType(name); sys.modules[name].__path__ = [path]\n"
-        "from fstore.registry.code_digest import covered, source_digest\n"
+        "from fstore.features.source.digest import covered, source_digest\n"
         "import alphas\n"
         "assert 'helper' in covered(alphas.vwap).walk.modules\n"
         "print(source_digest(alphas.vwap))\n"
@@ -98,7 +98,7 @@ def test_digests_agree_on_other_pythons(tmp_path: Path):
 
     said = {
         subprocess.run(
-            [python, "-c", program, str(registry.parent), str(registry)],
+            [python, "-c", program, str(source.parent.parent), str(source.parent), str(source)],
             cwd=tmp_path, capture_output=True, check=True, text=True, env={**os.environ, "PYTHONDONTWRITEBYTECODE": ""},
         ).stdout
         for python in (sys.executable, *other_pythons()) for _ in range(2)

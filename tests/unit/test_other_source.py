@@ -17,17 +17,19 @@ import pandas as pd
 import pytest
 
 import fstore
-from fstore import features, intraday, planning, publishing
+from fstore import intraday
+from fstore.broker.messages import ComputeRequest, parse_compute, parse_publish
+from fstore.client.explanation import Explanation, differences
+from fstore.compute import planning, publishing
+from fstore.compute.failures import error_of, is_anothers_refusal, note_of
 from fstore.errors import InvalidRequest, VersionMismatch
-from fstore.explaining import Explanation, differences
-from fstore.failures import error_of, is_anothers_refusal, note_of
-from fstore.features import Feature
-from fstore.messages import ComputeRequest, parse_compute, parse_publish
+from fstore.features import registry as features
+from fstore.features.registry import Feature
+from fstore.features.source import imports
+from fstore.features.source.digest import source_format
+from fstore.features.source.imports import imported_libraries, source_time
 from fstore.model import Entry, EntryState, Fingerprint, HashMethod, KeyParts
-from fstore.registry import imports
-from fstore.registry.code_digest import source_format
-from fstore.registry.imports import imported_libraries, source_time
-from fstore.settings import Settings, load
+from fstore.settings.schema import Settings, load
 
 OLD, NEW = "a" * 64, "b" * 64
 

@@ -10,9 +10,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from fstore import fingerprint, rawdata
-from fstore.content.private_copy import private_copy
+from fstore.compute import raw_data as rawdata
+from fstore.compute.private_copy import private_copy
 from fstore.errors import SourceChanged, UnhashableInput
+from fstore.fingerprint import identification as fingerprint
 from fstore.model import Fingerprint
 
 ROWS = 300

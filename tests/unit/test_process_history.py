@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fstore import results
-from fstore.fingerprint import content_digest, to_table
+from fstore.fingerprint.identification import content_digest, to_table
+from fstore.results import codec as results
 
 STR = pd.StringDtype("pyarrow", na_value=np.nan)
 PYTHON = pd.StringDtype("python", na_value=np.nan)
@@ -37,8 +37,8 @@ import warnings; warnings.simplefilter("ignore")
 if when == "before" and setting != "-": pd.set_option(setting, eval(value))
 import fstore
 if when == "after" and setting != "-": pd.set_option(setting, eval(value))
-from fstore import results
-from fstore.fingerprint import content_digest, to_frame, to_table
+from fstore.results import codec as results
+from fstore.fingerprint.identification import content_digest, to_frame, to_table
 from fstore.model import ParquetSource
 import pyarrow as pa, pyarrow.parquet as pq
 
@@ -163,7 +163,7 @@ def test_a_table_read_before_fstore_was_imported_is_known_as_well(tmp_path: Path
     frame = pd.DataFrame({"x": pd.period_range("2024-01", periods=2, freq="M")})
     frame.to_parquet(tmp_path / "x.parquet")
     script = (
-        "import sys, pyarrow.parquet as pq; table = pq.read_table(sys.argv[1]); import fstore.fingerprint as f;"
+        "import sys, pyarrow.parquet as pq; table = pq.read_table(sys.argv[1]); import fstore.fingerprint.identification as f;"
         "print(table.schema.field(0).type, f.content_digest(table), f.to_frame(f.to_table(table)).dtypes.iloc[0])"
     )
 

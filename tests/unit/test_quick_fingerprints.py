@@ -12,12 +12,12 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from fstore.content.columns import ArrowColumn, NumpyColumn, arrow_column
-from fstore.content.description import canonical_json
-from fstore.content.footer import footer_of, table_footer
-from fstore.content.pandas_frames import columns_of
 from fstore.errors import UnhashableInput
-from fstore.fingerprint import content_digest, to_table
+from fstore.fingerprint.columns import ArrowColumn, NumpyColumn, arrow_column
+from fstore.fingerprint.footer import footer_of, table_footer
+from fstore.fingerprint.identification import content_digest, to_table
+from fstore.frames.convert import columns_of
+from fstore.frames.description import canonical_json
 from tests.sample_frames import KINDS
 
 TIMES = np.array([0, 1, 2], dtype="datetime64[us]")

@@ -6,9 +6,19 @@ import re
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 
-from fstore.report import HOUR, Degraded, Report, Slow, Span, UpkeepRun, degraded_periods, quantiles, time_line
-from fstore.report_page import page
-from fstore.timings import BOUNDS_S, counters_of, histogram
+from fstore.reporting.report import (
+    HOUR,
+    Degraded,
+    Report,
+    Slow,
+    Span,
+    UpkeepRun,
+    degraded_periods,
+    quantiles,
+    time_line,
+)
+from fstore.reporting.report_html import page
+from fstore.runtime.timings import BOUNDS_S, counters_of, histogram
 
 DAY = timedelta(days=1)
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

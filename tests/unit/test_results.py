@@ -17,12 +17,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fstore import fingerprint, local_tier, publishing, results
-from fstore.durable import write_parquet
-from fstore.features import Feature
-from fstore.files import Files
-from fstore.local_tier import LocalTier
+from fstore.compute import publishing
+from fstore.features.registry import Feature
+from fstore.fingerprint import identification as fingerprint
 from fstore.model import Claim, Locator
+from fstore.results import codec as results
+from fstore.storage import local_cache as local_tier
+from fstore.storage.durable import write_parquet
+from fstore.storage.folder import Files
+from fstore.storage.local_cache import LocalTier
 from tests import portraits
 from tests.awkward_frames import FRAMES
 from tests.awkward_tables import REFUSED, TABLES
@@ -154,8 +157,8 @@ def test_a_file_decodes_alike_in_a_process_that_did_nothing_else(files: Files) -
         wanted[str(files.root / locator.path)] = repr(portraits.of_frame(results.decode(table)))
     program = (
         "import sys, pyarrow.parquet as pq\n"
-        "from fstore import results\n"
-        "from fstore.content.stored_tables import meant_form\n"
+        "from fstore.results import codec as results\n"
+        "from fstore.results.stored_tables import meant_form\n"
         "found = results.decode(meant_form(pq.ParquetFile(sys.argv[1]).read()))\n"
         "from tests import portraits\n"
         "print(repr(portraits.of_frame(found)), end='')\n"

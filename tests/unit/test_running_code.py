@@ -20,7 +20,7 @@ REPORT = f"""
 import sys, types
 sys.modules["fstore"] = types.ModuleType("fstore")  # the rest of fstore takes seconds to import
 sys.modules["fstore"].__path__ = [{str(REPOSITORY / "fstore")!r}]
-from fstore.registry.code_digest import SourceUnavailable, source_digest
+from fstore.features.source.digest import SourceUnavailable, source_digest
 def tell(function):
     try:
         print(source_digest(function))
@@ -258,7 +258,7 @@ def cells(*texts: str) -> str:
     """Run texts as the cells of a notebook and return the digest of ``vwap``."""
     import linecache
 
-    from fstore.registry.code_digest import source_digest
+    from fstore.features.source.digest import source_digest
 
     names: dict[str, object] = {"__name__": "__main__"}
     for number, text in enumerate(texts):

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import pytest
 from click.testing import CliRunner
 
-from fstore import settings
 from fstore.cli.app import app
-from fstore.secret_files import ACL, POSTGRES_ROLES, REDIS_USERS, init_secrets
+from fstore.cli.secrets import ACL, POSTGRES_ROLES, REDIS_USERS, init_secrets
+from fstore.settings import schema as settings
 from tests.conftest import REPOSITORY
 
 RULES = (REPOSITORY / "ops" / "redis" / "users.acl").read_text()

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from fstore.intraday import vwap_bands
-from fstore.marketdata.sessions import session_numbers
+from fstore.intraday.sessions import session_numbers
 
 # Every kind of change: an hour, half an hour, at midnight, by another sign in winter, and a whole day that was skipped.
 CHANGES = {

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from fstore import settings
-from fstore.configuration.values import masked
 from fstore.errors import ConfigurationError
-from fstore.settings import Settings
+from fstore.settings import schema as settings
+from fstore.settings.schema import Settings
+from fstore.settings.values import masked
 
 
 def load(environ: dict[str, str] | None = None, **overrides: Any) -> Settings:

@@ -12,11 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fstore import durable, fingerprint, rawdata
-from fstore.durable import SMALL, read_whole, write_arrow, write_parquet
+from fstore.compute import raw_data as rawdata
 from fstore.errors import StorageFull
-from fstore.files import Files
+from fstore.fingerprint import identification as fingerprint
 from fstore.model import Locator
+from fstore.storage import durable
+from fstore.storage.durable import SMALL, read_whole, write_arrow, write_parquet
+from fstore.storage.folder import Files
 
 SIZES = {"small": SMALL // 16, "large": SMALL // 8 * 3}
 

@@ -12,14 +12,22 @@ from pathlib import Path
 import pytest
 
 from fstore.errors import ConfigurationError
-from fstore.stack import logs
 from fstore.stack.choices import Choices, load_choices, save_choices
 from fstore.stack.environment import python_path
-from fstore.stack.ports import FIRST, LAST, choose_port
-from fstore.stack.report import mask, status
-from fstore.stack.roster import Plan
-from fstore.stackstate.birth import birth_of, is_same
-from fstore.stackstate.statefile import READY, STARTING, ChildState, StackState, read_any_state, read_state, write_state
+from fstore.stack.plan import Plan
+from fstore.stack.processes import logs
+from fstore.stack.servers.ports import FIRST, LAST, choose_port
+from fstore.stack.status_report import mask, status
+from fstore.stack_state.birth import birth_of, is_same
+from fstore.stack_state.statefile import (
+    READY,
+    STARTING,
+    ChildState,
+    StackState,
+    read_any_state,
+    read_state,
+    write_state,
+)
 
 
 def make_state(root: Path, **changes: object) -> StackState:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fstore.stack.restarts import LIMIT_AT_START, LIMIT_LATER, Record
+from fstore.stack.processes.restarts import LIMIT_AT_START, LIMIT_LATER, Record
 
 
 def _delays(record: Record, ends: int, *, ready_for_seconds: float = 0.0) -> list[float | None]:

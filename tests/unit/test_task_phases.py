@@ -11,9 +11,10 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from tests.waiting import eventually
-from workers import phases, task
-from workers.phases import PhaseBoard
-from workers.task import FstoreTask
+from workers import progress_events as phases
+from workers import task_class as task
+from workers.progress_events import PhaseBoard
+from workers.task_class import FstoreTask
 
 Act = Callable[[], None]
 

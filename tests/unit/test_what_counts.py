@@ -15,8 +15,8 @@ import pyarrow as pa
 import pytest
 
 from fstore.errors import UnhashableInput
-from fstore.fingerprint import content_digest, identify, to_frame, to_table
-from fstore.ingest import ingest
+from fstore.fingerprint.identification import content_digest, identify, to_frame, to_table
+from fstore.ingest.ingestion import ingest
 from tests.unit.fingerprint_staging import seen
 
 pytz = pytest.importorskip("pytz")

@@ -1,0 +1,1 @@
+"""Celery: messages, sending, the signed transport."""

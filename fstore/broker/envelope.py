@@ -1,0 +1,191 @@
+"""Whether a message from the broker may reach Celery: a task or a command of the expected form, and signed if a key is set.
+
+Celery trusts what lies in its queues: text that is no message ends the worker's main
+process, and what it cannot decode it logs in full. So messages are judged before
+Celery sees them. Whoever writes to Redis can still delete messages and fill its
+memory, but can neither start anything nor stop a worker.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from fstore.broker.signing import BadSignature, KeyRing
+
+SIGNATURE = "fstore_signature"
+TASK_LIVES_S = 86_400  # a task that waited for a worker for longer is dropped, unless it expires sooner by itself
+COMMAND_LIVES_S = 60
+MAX_BODY_BYTES = 32 * 1024 * 1024
+MAX_DEPTH = 100  # Celery goes through it by recursion, several levels of its own for each
+CONTROL = "celery.pidbox"  # the exchange of remote control, and the end of its queues' names
+EVENTS = "celeryev"
+REPLIES = "reply."
+
+
+class Refused(Exception):
+    """A message is not let through; the text is one of few, and holds nothing of the message."""
+
+
+def _time(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
+
+
+Text = Annotated[str, Field(max_length=4096)]
+Name = Annotated[str, Field(min_length=1, max_length=256)]
+Time = Annotated[str, Field(max_length=64), AfterValidator(_time)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+
+class _DeliveryInfo(_Strict):
+    exchange: Text
+    routing_key: Text
+
+
+class _Properties(_Strict):
+    delivery_tag: Name
+    delivery_info: _DeliveryInfo
+    body_encoding: Literal["base64"]
+    correlation_id: Text | None = None
+    reply_to: Text | None = None
+
+
+class _Message(_Strict):
+    body: str = Field(max_length=MAX_BODY_BYTES * 4 // 3 + 4)
+    content_type: Literal["application/json"] = Field(alias="content-type")
+    content_encoding: Literal["utf-8"] = Field(alias="content-encoding")
+    headers: dict[str, Any]
+    properties: _Properties
+
+
+class _Headers(_Strict):
+    """What Celery's main process reads of the headers of a command, an event or a reply."""
+
+    clock: int | None = None
+    expires: float | int | None = None
+    compression: None = None  # would be undone before anybody looks at the size
+
+
+class _TaskHeaders(_Strict):
+    """What Celery's main process reads of a task's headers, in protocol 2."""
+
+    compression: None = None
+    task: Name
+    id: Name
+    retries: int | None = Field(None, ge=0)
+    timelimit: Annotated[list[float | int | None], Field(min_length=2, max_length=2)] | None = None
+    eta: Time | None = None
+    expires: Time | None = None
+    argsrepr: Text | None = None
+    kwargsrepr: Text | None = None
+    origin: Text | None = None
+    root_id: Name | None = None
+    parent_id: Name | None = None
+    group: Name | None = None
+    group_index: int | None = None
+    shadow: Name | None = None
+    ignore_result: bool | None = None
+    replaced_task_nesting: int | None = None
+    stamped_headers: list[str] | None = None
+    stamps: dict[str, Any] | None = None
+
+
+def signed(message: Mapping[str, Any], exchange: str, ring: KeyRing, *, now: float) -> str | None:
+    """Return the signature for a message that is about to be sent; None for those that need none: events and replies."""
+    headers, body = message["headers"], message["body"]
+    body = body.encode() if isinstance(body, str) else bytes(body)
+    if "task" in headers:
+        return ring.sign(_task_parts(headers, body), until=_last_moment(headers, now))
+    if exchange.endswith(CONTROL) and not exchange.startswith(REPLIES):
+        return ring.sign(_command_parts(body), until=now + COMMAND_LIVES_S)
+    return None
+
+
+def check(message: object, queue: str, ring: KeyRing | None, *, now: float) -> None:
+    """Raise ``Refused`` for a message of ``queue`` that must not reach Celery; without a ring only its form counts."""
+    try:
+        found = _Message.model_validate(message)
+    except ValidationError as error:
+        raise Refused(_fault(error)) from error
+    try:
+        body = base64.b64decode(found.body, validate=True)
+        content = json.loads(body)
+    except (binascii.Error, ValueError, RecursionError) as error:
+        raise Refused("its content is not JSON, or is nested too deep") from error
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth(content) > MAX_DEPTH:
+        raise Refused("its content is nested too deep")
+    is_command = queue.endswith(CONTROL) and not queue.endswith(f".{REPLIES}{CONTROL}")
+    is_task = not is_command and not queue.startswith(EVENTS) and not queue.endswith(CONTROL)
+    _check_headers(_TaskHeaders if is_task else _Headers, found.headers)
+    if is_task and not _is_task(content):
+        raise Refused("not a task")
+    if not is_task and not is_command:
+        return
+    parts = _task_parts(found.headers, body) if is_task else _command_parts(body)
+    if ring is not None:
+        try:
+            ring.check(found.headers.get(SIGNATURE), parts, now=now)
+        except BadSignature as error:
+            raise Refused(str(error)) from error
+
+
+def _check_headers(kind: type[_Strict], headers: dict[str, Any]) -> None:
+    try:
+        kind.model_validate(headers)
+    except ValidationError as error:
+        raise Refused(_fault(error)) from error
+
+
+def _is_task(content: object) -> bool:
+    """Tell arguments, keyword arguments and what follows on the task from anything else."""
+    match content:
+        case [list(), dict(), dict()]:
+            return True
+        case _:
+            return False
+
+
+def _depth(content: object) -> int:
+    depth, level = 0, [content]
+    while level:
+        depth += 1
+        inner = [
+            list(item.values()) if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)
+        ]
+        level = [part for item in inner for part in item]
+    return depth
+
+
+def _task_parts(headers: Mapping[str, Any], body: bytes) -> list[bytes]:
+    """Return all that decides what a worker does: the body holds the arguments and what follows on the task."""
+    names = ("task", "id", "retries", "timelimit", "eta", "expires")
+    return [b"task", json.dumps([headers.get(name) for name in names]).encode(), body]
+
+
+def _command_parts(body: bytes) -> list[bytes]:
+    return [b"command", body]
+
+
+def _last_moment(headers: Mapping[str, Any], now: float) -> float:
+    starts = max(now, _seconds(headers.get("eta")) or now)
+    return min(_seconds(headers.get("expires")) or starts + TASK_LIVES_S, starts + TASK_LIVES_S)
+
+
+def _seconds(time: object) -> float | None:
+    return datetime.fromisoformat(time).timestamp() if isinstance(time, str) else None
+
+
+def _fault(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    place = ".".join(str(part) for part in first["loc"][:2] if isinstance(part, str))
+    return f"not a message of the expected form ({place or 'no object'}: {first['type']})"

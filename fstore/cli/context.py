@@ -1,0 +1,83 @@
+"""What every command is told: which store, which settings file, which form of output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import RenderableType
+
+from fstore import bootstrap
+from fstore.cli import output
+from fstore.resources import Resources
+from fstore.settings.schema import Settings
+from fstore.store import FeatureStore
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass
+class Call:
+    """The options that all commands share."""
+
+    as_json: bool = False
+    root: Path | None = None
+    config_file: Path | None = None
+
+    def settings(self) -> Settings:
+        """Gather the settings; a stack that runs on the root fills in what nobody else says."""
+        given = {"path": self.root} if self.root is not None else {}
+        return bootstrap.load_settings(given, config_file=self.config_file)
+
+    @contextmanager
+    def store(self) -> Iterator[FeatureStore]:
+        """Open the store for one command."""
+        with FeatureStore.over(bootstrap.open_resources(self.settings(), role="cli")) as opened:
+            yield opened
+
+    @contextmanager
+    def resources(self) -> Iterator[Resources]:
+        """Open the store's adapters for one command."""
+        with self.store() as opened:
+            yield opened.resources
+
+    def show(self, document: dict[str, Any], *renderables: RenderableType) -> None:
+        """Print a result: the document as JSON, or what people read."""
+        if self.as_json:
+            output.print_json(document)
+            return
+        console = output.stdout()
+        for renderable in renderables:
+            console.print(renderable)
+
+
+pass_call = click.make_pass_decorator(Call, ensure=True)
+
+
+def common(*, file_option: tuple[str, ...] = ("-c", "--config")) -> Callable[[F], F]:
+    """Add ``--json``, ``--root`` and the settings file to a command; they may also stand before its name."""
+
+    def decorate(command: F) -> F:
+        options = (
+            click.option("--json", "json_", is_flag=True, expose_value=False, callback=_keep("as_json"), help="Print JSON and nothing else on stdout."),
+            click.option("--root", type=click.Path(path_type=Path), expose_value=False, callback=_keep("root"), metavar="PATH", help="The store's folder (FEATURE_STORE_PATH)."),
+            click.option(*file_option, "config_file_", type=click.Path(path_type=Path), expose_value=False, callback=_keep("config_file"), metavar="FILE", help="A YAML file with settings (FEATURE_STORE_CONFIG)."),
+        )  # fmt: skip
+        for option in options:
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def _keep(name: str) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    def callback(context: click.Context, _: click.Parameter, value: Any) -> Any:
+        if value not in (None, False):  # not given here: what stands before the command's name holds
+            setattr(context.ensure_object(Call), name, value)
+        return value
+
+    return callback

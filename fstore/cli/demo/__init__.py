@@ -1,0 +1,1 @@
+"""fstore demo: twenty trainers share one cache."""

@@ -1,0 +1,200 @@
+"""The main job, end to end: a stack of its own, trainers that share one cache, and an account of what really happened."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fstore import bootstrap
+from fstore.cli.demo import data as demo_data
+from fstore.cli.demo import plan as demo_plan
+from fstore.cli.demo import race as demo_race
+from fstore.cli.demo import stage as demo_stage
+from fstore.cli.demo.data import DataSet
+from fstore.cli.demo.plan import Case, Step
+from fstore.cli.demo.stage import Say, Wish
+from fstore.client import request as asking
+from fstore.errors import ConfigurationError
+from fstore.features import registry as features
+from fstore.model import JobState, ParquetSource
+from fstore.resources import Resources
+from fstore.settings import schema as settings
+from fstore.store import FeatureStore
+
+SEED = 20261121
+REQUEST_TIMEOUT_S = 240.0
+SETTLE_WITHIN_S = 10.0
+TURN_WITHIN_S = 60.0
+
+Watch = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """``report`` has the fields that the documentation names; ``troubles`` say what was wrong, if anything."""
+
+    root: Path
+    report: Mapping[str, Any]
+    troubles: tuple[str, ...]
+
+
+def run(wish: Wish, *, say: Say, watch: Watch) -> Outcome:
+    """Do the main job and return its account; whatever was started is stopped, whatever was written removed, unless kept.
+
+    ``say`` is told what happens, ``watch`` how many requests are answered.
+    """
+    began = time.monotonic()
+    with ExitStack() as cleanup:
+        cleanup.enter_context(demo_stage.orderly_ends())
+        root = cleanup.enter_context(demo_stage.place(wish))
+        folder = cleanup.enter_context(demo_stage.own_folder(root, keep=wish.keep))
+        environment = demo_stage.own_environment(root, wish.files)
+        ready = cleanup.enter_context(demo_stage.own_stack(root, environment, keep=wish.keep, say=say))
+        race = cleanup.enter_context(demo_race.trainers(wish.trainers, environment, folder / "trainers.log"))
+
+        datasets = demo_data.given(wish.files) if wish.files else demo_data.synthetic(folder / "raw", seed=SEED)
+        frames = [data.frame() for data in datasets]
+        cases = demo_plan.make_cases(datasets, frames, demo_plan.number_of_cases(wish.trainers * wish.requests))
+        _write_direct_results(folder / "expected", datasets, frames, cases)
+        schedule = demo_plan.make_schedule(cases, datasets, trainers=wish.trainers, requests=wish.requests, seed=SEED)
+        jobs = [_job(folder / "expected", datasets, cases, steps) for steps in schedule]
+
+        state = ready()
+        chosen = settings.load(
+            {"path": root, "postgres_url": state.postgres_url, "redis_url": state.redis_url},
+            environ={},
+            stack={"signing_key": state.settings.get("FEATURE_STORE_SIGNING_KEY")},
+        )
+        with FeatureStore.over(bootstrap.open_resources(chosen, role="demo")) as store:
+            _refuse_unless_empty(store.resources)
+            say(f"{wish.trainers} trainers ask for features, {wish.requests} times each")
+            tally = race.run(jobs, lambda t: watch(t.answered, t.requests))
+            say("collecting garbage and reading every cached byte")
+            counted = _settled_counters(store)
+            keys = _keys_asked_for(store.resources, datasets, frames, cases, schedule)
+            rows = sum(n for n, _ in store.resources.manifest.count_by_state().values())
+            gc, integrity = _in_turn(store.run_garbage_collection), _in_turn(store.validate_cache_integrity)
+        report = {
+            "trainers": wish.trainers,
+            "requests": tally.requests,
+            "succeeded": tally.succeeded,
+            "failed": tally.failed,
+            "wrong_results": tally.wrong,
+            "unique_keys": len(keys),
+            "computed": counted["computed"],
+            "hits": counted["cache_hits"],
+            "coalesced": counted["coalesced"],
+            "hit_ms": percentiles(tally.hits_ms),
+            "miss_ms": percentiles(tally.misses_ms),
+            "manifest_rows": rows,
+            "gc": {name: gc.get(name) for name in ("dry_run", "summary", "faults", "skipped")},
+            "integrity": {name: integrity.get(name) for name in ("integrity_ok", "issues", "checked", "bytes_read")},
+            "flower_url": state.flower_url,
+        }
+        if not wish.keep:
+            say("stopping everything")
+    report["seconds"] = round(time.monotonic() - began, 2)
+    return Outcome(root, report, (*tally.troubles, *wrong_with(report)))
+
+
+def wrong_with(report: Mapping[str, Any]) -> list[str]:
+    """Return what contradicts the promise of one compute a key and right frames for everybody."""
+    requests, unique = report["requests"], report["unique_keys"]
+    claims = (
+        (report["succeeded"] == requests, f"{report['succeeded']} of {requests} requests succeeded"),
+        (report["wrong_results"] == 0, f"{report['wrong_results']} frames were not what the function returns"),
+        (report["computed"] == unique, f"{report['computed']} computations for {unique} keys"),
+        (report["manifest_rows"] == unique, f"{report['manifest_rows']} manifest rows for {unique} keys"),
+        (not report["gc"]["faults"], f"garbage collection met faults: {report['gc']['faults']}"),
+        (report["integrity"]["integrity_ok"], f"integrity issues: {report['integrity']['issues']}"),
+        (report["integrity"]["checked"] == report["manifest_rows"], "integrity was not checked for every entry"),
+    )
+    return [text for holds, text in claims if not holds]
+
+
+def percentiles(milliseconds: Sequence[float]) -> dict[str, float | None]:
+    """Return the median and the 99th percentile, by nearest rank; None when there are no values."""
+    ordered = sorted(milliseconds)
+
+    def rank(share: float) -> float | None:
+        return round(ordered[max(0, -(-len(ordered) * share // 100).__int__() - 1)], 3) if ordered else None
+
+    return {"p50": rank(50), "p99": rank(99)}
+
+
+def _write_direct_results(
+    folder: Path, datasets: Sequence[DataSet], frames: Sequence[pd.DataFrame], cases: Sequence[Case]
+) -> None:
+    """Call every feature directly, without any store, and keep what it returns for the trainers to compare with."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for number, case in enumerate(cases):
+        result = features.resolve(case.feature).func(frames[case.data], case.config)
+        (folder / f"{number}.pickle").write_bytes(pickle.dumps(result))
+
+
+def _job(folder: Path, datasets: Sequence[DataSet], cases: Sequence[Case], steps: Sequence[Step]) -> dict[str, Any]:
+    return {
+        "datasets": [{"symbol": data.symbol, "path": str(data.path)} for data in datasets],
+        "cases": [{"data": case.data, "feature": case.feature, "config": dict(case.config)} for case in cases],
+        "steps": [{"case": step.case, "form": step.form, "gate": step.gate} for step in steps],
+        "expected": str(folder),
+        "timeout": REQUEST_TIMEOUT_S,
+    }
+
+
+def _refuse_unless_empty(resources: Resources) -> None:
+    held = sum(n for n, _ in resources.manifest.count_by_state().values())
+    if held:
+        raise ConfigurationError(
+            [
+                f"{resources.settings.path} holds a store with {held} entries and the demo counts from zero; give it another --root, or none"
+            ]
+        )
+
+
+def _settled_counters(store: FeatureStore) -> dict[str, int]:
+    """Read the store's counters once nothing moves them any more: no job left, and twice the same numbers."""
+    ends_at = time.monotonic() + SETTLE_WITHIN_S
+    before: dict[str, int] = {}
+    while True:
+        jobs = store.resources.jobs.count_by_state()
+        counted = store.get_cache_stats()
+        idle = not (jobs.get(JobState.QUEUED) or jobs.get(JobState.RUNNING))
+        if (idle and counted == before) or time.monotonic() > ends_at:
+            return counted
+        before = counted
+        time.sleep(0.3)
+
+
+def _in_turn(upkeep: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Do one run of upkeep; if Beat happens to have its own at this very moment, after that."""
+    ends_at = time.monotonic() + TURN_WITHIN_S
+    while True:
+        report = upkeep()
+        if not report.get("skipped") or time.monotonic() > ends_at:
+            return report
+        time.sleep(0.2)
+
+
+def _keys_asked_for(
+    resources: Resources,
+    datasets: Sequence[DataSet],
+    frames: Sequence[pd.DataFrame],
+    cases: Sequence[Case],
+    schedule: Sequence[Sequence[Step]],
+) -> set[str]:
+    """Return the keys of all requests, derived from the raw data anew."""
+    keys = set()
+    for number, form in sorted({(step.case, step.form) for steps in schedule for step in steps}):
+        case = cases[number]
+        data = datasets[case.data]
+        raw = frames[case.data] if form == "frame" else ParquetSource(data.path)
+        keys.add(asking.ask(resources, data.symbol, raw, case.config, case.feature).key)
+    return keys

@@ -1,0 +1,1 @@
+"""fstore doctor: what is wrong, and what to do about it."""

@@ -1,0 +1,97 @@
+"""``fstore doctor``: is everything set up as it has to be, and what to do where it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import click
+
+from fstore import bootstrap
+from fstore import stack as embedded
+from fstore.cli import errors, output
+from fstore.cli.context import Call, common, pass_call
+from fstore.cli.doctor import features as doctor_features
+from fstore.cli.doctor import local_checks as doctor_checks
+from fstore.cli.doctor import server_checks as doctor_servers
+from fstore.cli.doctor.local_checks import Finding, Level, fault, ok, warning
+from fstore.errors import ConfigurationError
+from fstore.settings.schema import Settings
+
+STYLES = {Level.OK: "green", Level.WARNING: "yellow", Level.FAULT: "red"}
+
+
+@click.command(epilog=errors.codes(errors.WRONG, wrong="at least one fault was found; warnings alone exit with 0"))
+@click.option("--before-start", is_flag=True, help="Leave out workers and Beat, which do not run yet.")
+@common()
+@pass_call
+def doctor(call: Call, before_start: bool) -> int:
+    """Check settings, packages, folders, Postgres, Redis, workers and clocks; say what to do about each fault."""
+    findings = tuple(examine(call, before_start=before_start))
+    known = doctor_features.describe_features()
+    count = {level: sum(f.level is level for f in findings) for level in Level}
+    made = output.table("", "check", "found")
+    for found in findings:
+        text = f"{found.detail}\n-> {found.advice}" if found.advice else found.detail
+        made.add_row(
+            str(found.level), found.check, text, style=None if found.level is Level.OK else STYLES[found.level]
+        )
+    document = {
+        "healthy": not count[Level.FAULT],
+        "count": {str(k): n for k, n in count.items()},
+        "findings": [asdict(f) for f in findings],
+        "features": known,
+    }
+    call.show(document, made, f"{count[Level.OK]} ok, {count[Level.WARNING]} warnings, {count[Level.FAULT]} faults")
+    return errors.WRONG if count[Level.FAULT] else errors.OK
+
+
+def examine(call: Call, *, before_start: bool = False) -> Iterator[Finding]:
+    """Make every check that can be made; what is broken hides only what depends on it."""
+    yield from doctor_checks.check_packages()
+    try:
+        chosen = call.settings()
+    except ConfigurationError as error:
+        for text in error.faults:
+            yield fault("settings", text, "correct the setting; 'fstore config' shows where each is written")
+        return
+    yield from doctor_checks.check_settings(chosen)
+    yield from doctor_checks.check_features(chosen)
+    yield from doctor_features.check_coverage()
+    yield from doctor_checks.check_folder(chosen)
+    yield from _check_stack(chosen)
+    try:
+        resources = bootstrap.open_resources(chosen, role="doctor")
+    except ConfigurationError as error:
+        for text in error.faults:
+            yield fault("servers", text, "'fstore up' starts a local stack")
+        return
+    try:
+        yield from doctor_servers.check_postgres(resources)
+        yield from doctor_servers.check_redis(resources)
+        if not before_start:
+            yield from doctor_servers.check_workers(resources)
+    finally:
+        resources.close()
+
+
+def _check_stack(chosen: Settings) -> Iterator[Finding]:
+    found = embedded.status(chosen.path)
+    if not found.running:
+        if found.phase == "killed":
+            yield warning(
+                "stack", f"the stack on {found.root} was killed", "'fstore up' starts it again, 'fstore down' tidies up"
+            )
+        return
+    bad = [child.name for child in found.children if not child.alive or child.phase != "running"]
+    if found.phase != "ready" or bad:
+        yield fault(
+            "stack",
+            f"{found.phase}, not running: {', '.join(bad) or 'nothing'}",
+            "see 'fstore status' and the logs it names",
+        )
+    else:
+        yield ok("stack", f"{len(found.children)} processes run on {found.root}")
+    restarts = sum(child.restarts for child in found.children)
+    if restarts:
+        yield warning("stack", f"{restarts} restarts since it was started", "see the logs that 'fstore status' names")

@@ -1,0 +1,170 @@
+"""What ``fstore doctor`` looks at that needs no server: settings, packages, folders, feature modules."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from fstore.calling import module_imports
+from fstore.errors import ConfigurationError, StorageUnavailable
+from fstore.features import registry as features
+from fstore.runtime import tracing
+from fstore.settings import schema as settings_
+from fstore.settings.schema import Settings
+from fstore.storage.listing import Inventory
+
+PACKAGES = ("fstore", "workers", "beat")
+LITTLE_SPACE_BYTES, NO_SPACE_BYTES = 2_000_000_000, 100_000_000
+LITTLE_SPACE_SHARE = 0.05
+
+
+class Level(StrEnum):
+    """How bad a finding is; only a fault makes ``fstore doctor`` fail."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAULT = "fault"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the doctor's report; ``advice`` says what to do when it is not ok."""
+
+    check: str
+    level: Level
+    detail: str
+    advice: str = ""
+
+
+def ok(check: str, detail: str) -> Finding:
+    """Make a finding that all is well."""
+    return Finding(check, Level.OK, detail)
+
+
+def warning(check: str, detail: str, advice: str) -> Finding:
+    """Make a finding that may hurt."""
+    return Finding(check, Level.WARNING, detail, advice)
+
+
+def fault(check: str, detail: str, advice: str) -> Finding:
+    """Make a finding that has to be mended."""
+    return Finding(check, Level.FAULT, detail, advice)
+
+
+def check_settings(chosen: Settings) -> Iterator[Finding]:
+    """Tell which settings are in force, and whether Celery would replace some."""
+    given = sum(origin != "default" for origin in chosen.origins.values())
+    yield ok("settings", f"no contradictions; {given} are not defaults ('fstore config --changed' shows them)")
+    strangers = settings_.celery_overrides()
+    for name, value in strangers.items():
+        yield fault("celery variables", f"{name}={value} replaces fstore's broker without a word", f"unset {name}")
+    if not strangers:
+        yield ok("celery variables", "none that would replace fstore's broker")
+    limit, visibility = chosen.compute_time_limit_s, chosen.visibility_timeout_s
+    if visibility < 2 * limit:
+        yield fault(
+            "visibility timeout",
+            f"{visibility:g} s is less than twice the compute limit of {limit:g} s: long tasks would run twice",
+            "raise it",
+        )
+    else:
+        yield ok("visibility timeout", f"{visibility:g} s, twice the compute limit of {limit:g} s")
+    if chosen.trace_exporter is not None:
+        yield from _check_exporter(chosen.trace_exporter)
+    if chosen.hash_policy == "tail":
+        yield warning(
+            "hash policy",
+            "'tail' does not see a correction inside the data",
+            "set FEATURE_STORE_HASH_POLICY=full unless you know why not",
+        )
+
+
+def _check_exporter(name: str) -> Iterator[Finding]:
+    try:
+        tracing.find_exporter(name)
+    except ConfigurationError as error:
+        for text in error.faults:
+            yield fault("trace exporter", text, "a worker refuses to start without it")
+    else:
+        yield ok("trace exporter", name)
+
+
+def check_packages() -> Iterator[Finding]:
+    """Tell where the three packages come from: a stranger's ``workers`` on the path would be imported in silence."""
+    homes = {}
+    for name in PACKAGES:
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.origin is None:
+            yield fault(
+                "packages", f"{name} cannot be imported", "install the project with: pip install intraday-fstore"
+            )
+        else:
+            homes[name] = Path(spec.origin).parent.parent
+            yield ok("packages", f"{name} from {Path(spec.origin).parent}")
+    if len(set(homes.values())) > 1:
+        advice = "rename the folders that hide the right ones, or take theirs off PYTHONPATH"
+        yield fault("packages", "the three do not come from one installation", advice)
+
+
+def check_features(chosen: Settings) -> Iterator[Finding]:
+    """Import every feature module as a worker does."""
+    try:
+        with module_imports.watched():
+            known = features.load_modules(chosen.feature_modules)
+    except ConfigurationError as error:
+        for text in error.faults:
+            yield fault("feature modules", text, "mend the import: a worker refuses to start without it")
+        return
+    yield ok("feature modules", f"{', '.join(chosen.feature_modules) or 'none'}: {len(known)} features")
+    yield from _check_settings_at_import(chosen)
+
+
+def _check_settings_at_import(chosen: Settings) -> Iterator[Finding]:
+    """Name what sets something for the whole process when it is imported; libraries that only filter warnings are many."""
+    for module, names in module_imports.noted().items():
+        own = any(f"{feature}.".startswith(f"{module}.") for feature in chosen.feature_modules)
+        if own or set(names) != {"warnings"}:
+            holds = "in workers it holds for its own features alone" if own else "in workers it does not hold"
+            yield warning(
+                "module settings",
+                f"{module} sets {', '.join(names)} while it is imported",
+                f"{holds}; set it inside the function that needs it, for example with pandas.option_context",
+            )
+
+
+def check_folder(chosen: Settings) -> Iterator[Finding]:
+    """Look at rights and free space of the store folder, and whether the data folders are there."""
+    root = chosen.path
+    if not root.is_dir():
+        yield fault("store folder", f"{root} does not exist", "run 'fstore migrate', or 'fstore up' for a local stack")
+        return
+    try:
+        Inventory(root).now_ns()
+    except StorageUnavailable as error:
+        yield fault("store folder", str(error), f"give this user the right to write in {root}")
+    else:
+        others = root.stat().st_mode & 0o002
+        if others:
+            yield warning("store folder", f"everybody may write in {root}", f"chmod o-w {root}")
+        else:
+            yield ok("store folder", f"{root} can be written by user {os.geteuid()}")
+    space = shutil.disk_usage(root)
+    text = f"{space.free / 1e9:.1f} GB free of {space.total / 1e9:.1f} GB"
+    if space.free < NO_SPACE_BYTES:
+        yield fault("free space", text, "free space: results are computed but no longer stored; 'fstore gc' may help")
+    elif space.free < max(LITTLE_SPACE_BYTES, LITTLE_SPACE_SHARE * space.total):
+        yield warning("free space", text, "set FEATURE_STORE_GC_MAX_BYTES, or give the store more room")
+    else:
+        yield ok("free space", text)
+    for folder in chosen.data_roots:
+        if folder.is_dir() and os.access(folder, os.R_OK | os.X_OK):
+            yield ok("data roots", f"{folder} can be read")
+        else:
+            yield warning(
+                "data roots", f"{folder} cannot be read here", "mount it, or take it out of FEATURE_STORE_DATA_ROOTS"
+            )

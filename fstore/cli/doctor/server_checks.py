@@ -1,0 +1,191 @@
+"""What ``fstore doctor`` asks Postgres, Redis and the workers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from fstore.broker.client import QUEUES
+from fstore.cli.doctor.local_checks import Finding, fault, ok, warning
+from fstore.errors import BrokerUnavailable, FeatureStoreError, ManifestUnavailable, StoreMismatch
+from fstore.model import JobState
+from fstore.postgres import schema
+from fstore.postgres.maintenance import Ledger
+from fstore.postgres.queries import statements
+from fstore.resources import Resources
+
+OLDEST_POSTGRES = 140000
+OLDEST_REDIS = (6, 2)
+SKEW_S = 2.0
+MANY_MESSAGES = 10_000
+
+
+def check_postgres(resources: Resources) -> Iterator[Finding]:
+    """Ask Postgres for its version, settings, tables and clock; nothing else can be told when it does not answer."""
+    sql = statements("doctor")
+    try:
+        began = time.time()
+        server = resources.database.query(sql["server"])[0]
+        ended = time.time()
+        text, number, outlasts, lock, deadlock, fsync, replica, now = server
+    except FeatureStoreError as error:
+        yield fault("postgres", str(error), "start it, or correct FEATURE_STORE_POSTGRES_URL")
+        return
+    if number < OLDEST_POSTGRES:
+        yield fault("postgres", f"version {text}", "14 or newer is needed")
+    elif replica:
+        yield fault("postgres", "this server is a read-only replica", "connect to the primary")
+    else:
+        yield ok("postgres", f"version {text} answers in {1000 * (ended - began):.1f} ms")
+    if not fsync:
+        yield warning(
+            "postgres",
+            "fsync is off: a crash of the host may lose published entries",
+            "switch it on unless this is a test",
+        )
+    if outlasts:
+        yield ok("lock timeout", f"{lock}, above deadlock_timeout of {deadlock}")
+    else:
+        yield fault(
+            "lock timeout",
+            f"{lock} is not above deadlock_timeout of {deadlock}: publishing fails while autovacuum runs",
+            "lower deadlock_timeout on the server to 1s",
+        )
+    yield _skew("Postgres", (began + ended) / 2, now)
+    yield from _check_tables(resources)
+
+
+def check_redis(resources: Resources) -> Iterator[Finding]:
+    """Ask Redis for its version, its eviction policy, its persistence and its clock."""
+    try:
+        began = time.time()
+        about, now = resources.coordination.server()
+        ended = time.time()
+    except BrokerUnavailable as error:
+        yield fault(
+            "redis",
+            str(error),
+            "start it, or correct FEATURE_STORE_REDIS_URL; until then misses are computed by the callers",
+        )
+        return
+    # Valkey tells the Redis version it is compatible with, and its own.
+    version = str(about.get("redis_version", "0"))
+    if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < OLDEST_REDIS:
+        yield fault("redis", f"version {version}", "6.2 or newer is needed")
+    else:
+        yield ok("redis", f"version {version} answers in {1000 * (ended - began):.1f} ms")
+    yield _eviction(about)
+    yield _persistence(about)
+    yield _skew("Redis", (began + ended) / 2, now)
+
+
+def check_workers(resources: Resources) -> Iterator[Finding]:
+    """Ask for the workers of each queue, the messages that wait, and whether Beat's tasks have run."""
+    try:
+        workers = resources.broker.workers_by_queue()
+        waiting = {queue: resources.coordination.queue_length(queue) for queue in QUEUES}
+    except BrokerUnavailable as error:
+        yield fault("workers", str(error), "start Redis first")
+        return
+    for queue in QUEUES:
+        n = len(workers[queue])
+        if not n:
+            yield fault(
+                "workers",
+                f"nobody serves {queue}, {waiting[queue]} messages wait",
+                f"start one: celery -A workers.app worker -Q {queue}",
+            )
+        elif waiting[queue] > MANY_MESSAGES:
+            yield warning("workers", f"{n} serve {queue}, {waiting[queue]} messages wait", "start more workers")
+        else:
+            yield ok("workers", f"{n} serve {queue}, {waiting[queue]} messages wait")
+    try:
+        yield from _check_upkeep(resources)
+    except (ManifestUnavailable, FeatureStoreError) as error:
+        yield fault("beat", str(error), "mend Postgres first")
+
+
+def _check_tables(resources: Resources) -> Iterator[Finding]:
+    sql, wanted = statements("doctor"), schema.wanted_revision()
+    has_tables = resources.database.query(sql["has_revision"])[0][0]
+    found = [row[0] for row in resources.database.query(sql["revision"])] if has_tables else []
+    if found != [wanted]:
+        yield fault(
+            "tables", f"revision {', '.join(found) or 'none'}, this version needs {wanted}", "run 'fstore migrate'"
+        )
+        return
+    yield ok("tables", f"revision {wanted}")
+    store_id, _ = resources.manifest.store_identity()
+    try:
+        resources.files.check(store_id)
+    except StoreMismatch as error:
+        yield fault("store id", str(error), "correct one of the two settings; on a new store run 'fstore migrate'")
+    except FeatureStoreError as error:
+        yield fault("store id", str(error), "mend the store folder first")
+    else:
+        yield ok("store id", f"folder and database both carry {store_id}")
+    dead = resources.jobs.count_by_state().get(JobState.DEAD, 0)
+    if dead:
+        yield warning(
+            "jobs",
+            f"{dead} computations ended their workers again and again",
+            "see the workers' logs; 'fstore invalidate --key K' lets one start anew",
+        )
+    else:
+        yield ok("jobs", "none is dead")
+
+
+def _check_upkeep(resources: Resources) -> Iterator[Finding]:
+    """Beat answers no probe of ours; the most frequent of its tasks leaves its mark in the database."""
+    runs = Ledger(resources.database).list_runs("reconcile", limit=1)
+    period_s = resources.settings.reconcile_period_s
+    age_s = (datetime.now(UTC) - runs[0].started_at).total_seconds() if runs else None
+    if age_s is None or age_s > 3 * period_s + 10:
+        when = "never" if age_s is None else f"{age_s:.0f} s ago"
+        yield warning(
+            "beat",
+            f"jobs were last reconciled {when}, it should be every {period_s:g} s",
+            "start Beat (celery -A beat.app beat) and a worker for fstore.upkeep; new ones need a minute",
+        )
+    else:
+        yield ok("beat", f"jobs were reconciled {age_s:.0f} s ago")
+
+
+def _eviction(about: Mapping[str, Any]) -> Finding:
+    """Judge the policy even while memory is unlimited: it acts on the day that somebody sets a limit."""
+    policy, most = about.get("maxmemory_policy", "unknown"), int(about.get("maxmemory", 0))
+    text = f"maxmemory {most or 'unlimited'}, policy {policy}"
+    if policy == "noeviction":
+        return ok("redis memory", f"{text}: neither a lock nor a task message is ever evicted")
+    return fault(
+        "redis memory", f"{text}: locks and task messages may be evicted", "CONFIG SET maxmemory-policy noeviction"
+    )
+
+
+def _persistence(about: Mapping[str, Any]) -> Finding:
+    """Redis may lose everything without harm to results, but not without loss of time; one that cannot save refuses writes."""
+    failing = [name for name in ("rdb_last_bgsave_status", "aof_last_write_status") if about.get(name, "ok") != "ok"]
+    if failing:
+        return fault(
+            "redis persistence", f"{', '.join(failing)} is not ok: Redis refuses writes", "see its log; free its disk"
+        )
+    if int(about.get("aof_enabled", 0)):
+        return ok("redis persistence", "appendonly yes: a restart loses a second of messages at most")
+    return warning(
+        "redis persistence",
+        "appendonly no: a restart loses messages and usage notes; jobs are sent again later",
+        "set appendonly yes, unless a delay after its restarts is no matter",
+    )
+
+
+def _skew(server: str, here: float, there: float) -> Finding:
+    skew_s = there - here
+    if abs(skew_s) > SKEW_S:
+        return warning(
+            "clock",
+            f"{server} is {skew_s:+.1f} s off this host",
+            "synchronise the clocks; leases hold all the same, times shown do not",
+        )
+    return ok("clock", f"{server} is {1000 * skew_s:+.0f} ms off this host")

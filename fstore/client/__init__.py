@@ -1,0 +1,1 @@
+"""A trainer asks: key, look up, lead or wait, fall back."""

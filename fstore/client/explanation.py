@@ -1,0 +1,182 @@
+"""Why a request hits or misses: the parts of its key, the nearest earlier entry, and who is at work."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from fstore.client.request import Question
+from fstore.compute.publishing import are_comparable, differing_versions, format_of
+from fstore.features import keys
+from fstore.features.registry import Feature
+from fstore.features.source.digest import source_format
+from fstore.model import Entry, EntryState, Job, KeyParts
+from fstore.resources import Resources
+
+
+@dataclass(frozen=True, slots=True)
+class Nearest:
+    """The entry whose key shares most parts with the one asked for, and the parts that differ."""
+
+    key: str
+    differs_in: tuple[str, ...]
+    parts: KeyParts
+    created_ts: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What an entry was computed by, and what is in this process instead; None for a library that is not."""
+
+    entry: str
+    here: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What is known about one request.
+
+    ``expected_s`` is the median of the feature's last computations;
+    ``differs_from_here`` tells what the entry was computed by that is another here.
+    """
+
+    key: str
+    hit: bool
+    state: str
+    parts: KeyParts
+    hash_method: str
+    entry: Entry | None
+    nearest: Nearest | None
+    owner: str | None
+    attempt: int | None
+    elapsed_s: float | None
+    expected_s: float | None
+    failure: str | None
+    source_digest: str = ""
+    differs_from_here: Mapping[str, Difference] = field(default_factory=dict)
+
+    @property
+    def same_source(self) -> bool | None:
+        """Whether the entry was computed by the source code that this process runs; None when nobody can tell."""
+        if self.entry is None or "source" in self.differs_from_here:
+            return None if self.entry is None else False
+        return True if self.source_digest and self.entry.source_digest == self.source_digest else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        near = self.nearest
+        return {
+            "key": self.key,
+            "hit": self.hit,
+            "state": self.state,
+            "parts": _parts(self.parts),
+            "hash_method": self.hash_method,
+            "path": self.entry.path if self.entry else None,
+            "created_ts": self.entry.created_ts.isoformat() if self.entry else None,
+            "nearest": near
+            and {
+                "key": near.key,
+                "differs_in": list(near.differs_in),
+                "parts": _parts(near.parts),
+                "created_ts": near.created_ts.isoformat(),
+            },
+            "owner": self.owner,
+            "attempt": self.attempt,
+            "elapsed_s": self.elapsed_s,
+            "expected_s": self.expected_s,
+            "failure": self.failure,
+            "source_digest": self.source_digest or None,
+            "entry_source_digest": self.entry.source_digest or None if self.entry else None,
+            "same_source": self.same_source,
+            "library_versions": dict(self.entry.library_versions) if self.entry else None,
+            "differs_from_here": {name: asdict(both) for name, both in self.differs_from_here.items()},
+        }
+
+    def __str__(self) -> str:
+        lines = [f"{'hit' if self.hit else 'miss'}: {self.key} ({self.state})"]
+        lines += [f"  {name}: {value}" for name, value in _parts(self.parts).items()]
+        if self.nearest is not None and not self.hit:
+            lines.append(
+                f"  nearest earlier entry {self.nearest.key[:12]} differs in: {', '.join(self.nearest.differs_in)}"
+            )
+        lines += [f"  {line}" for line in self._code()]
+        if self.owner:
+            lines.append(f"  computed by {self.owner}, attempt {self.attempt}, for {self.elapsed_s or 0:.1f} s")
+        if self.expected_s is not None:
+            lines.append(f"  a computation usually takes {self.expected_s:.2f} s")
+        if self.failure:
+            lines.append(f"  last failure: {self.failure}")
+        return "\n".join(lines)
+
+    def _code(self) -> Iterator[str]:
+        if self.entry is None:
+            return
+        if self.same_source is None:
+            yield "the source it was computed by cannot be compared with this process's"
+        for name, both in self.differs_from_here.items():
+            if name == "source":
+                yield f"computed by other source: {both.entry}, this process runs {both.here}"
+            else:
+                yield f"computed by {name} {both.entry}, here is {both.here or 'none'}"
+
+
+def differences(entry: Entry, feature: Feature | None) -> dict[str, Difference]:
+    """Return in what the code that computed an entry is not this process's: ``source``, python, libraries; what is unknown is left out."""
+    found: dict[str, Difference] = {}
+    own = feature.source_digest if feature is not None and feature.version == entry.parts.feature_version else ""
+    is_other = are_comparable(entry.source_digest, own) and entry.source_digest != own
+    if is_other and format_of(entry) == source_format():
+        found["source"] = Difference(entry.source_digest, own)
+    return found | {name: Difference(*both) for name, both in differing_versions(entry).items()}
+
+
+def explain(resources: Resources, asked: Question) -> Explanation:
+    """Tell what a request would meet now; computes nothing and changes nothing."""
+    entry = resources.manifest.find_entry(asked.key)
+    job = resources.jobs.find(asked.key)
+    live = entry is not None and entry.state is EntryState.LIVE
+    return Explanation(
+        key=asked.key,
+        hit=live,
+        state=str(entry.state if entry is not None else job.state if job is not None else "unknown"),
+        parts=asked.parts,
+        hash_method=str(asked.taken.method),
+        entry=entry,
+        nearest=None if live else _nearest(resources, asked),
+        owner=(job.owner or None) if job else None,
+        attempt=job.attempt if job else None,
+        elapsed_s=_elapsed(job),
+        expected_s=resources.manifest.expected_seconds(asked.parts.feature),
+        failure=f"{job.failure.error_type}: {job.failure.detail}" if job and job.failure else None,
+        source_digest=asked.feature.source_digest,
+        differs_from_here=differences(entry, asked.feature) if entry is not None else {},
+    )
+
+
+def _nearest(resources: Resources, asked: Question) -> Nearest | None:
+    others = [entry for entry in resources.manifest.nearest_entries(asked.parts) if entry.key != asked.key]
+    compared = [(len(differs := keys.differing_parts(asked.parts, entry.parts)), differs, entry) for entry in others]
+    if not compared:
+        return None
+    _, differs, entry = min(compared, key=lambda found: found[0])  # of equals the first: the newest
+    return Nearest(entry.key, differs, entry.parts, entry.created_ts)
+
+
+def _elapsed(job: Job | None) -> float | None:
+    if job is None:
+        return None
+    ended = job.finished_ts or datetime.now(UTC)
+    return max(0.0, (ended - (job.started_ts or job.requested_ts)).total_seconds())
+
+
+def _parts(parts: KeyParts) -> dict[str, Any]:
+    return {
+        "symbol": parts.symbol,
+        "feature": parts.feature,
+        "feature_version": parts.feature_version,
+        "config": json.loads(parts.config),
+        "fingerprint": parts.fingerprint,
+    }

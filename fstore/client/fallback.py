@@ -1,0 +1,80 @@
+"""What becomes of a question when something is away: computed here, with or without being stored, or an error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fstore.broker.messages import RawReference
+from fstore.client import local_compute
+from fstore.client.request import Question
+from fstore.compute import raw_data as rawdata
+from fstore.compute.raw_data import Taker
+from fstore.errors import BrokerUnavailable, FeatureStoreError, ManifestUnavailable, StorageUnavailable
+from fstore.model import Locator, Status
+from fstore.resources import Resources
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a question was answered: by an entry, by a result that could not be stored, or by an error."""
+
+    asked: Question
+    status: Status
+    locator: Locator | None = None
+    result: object = None
+    error: FeatureStoreError | None = None
+
+
+class Fallback:
+    """Answers questions without what is away; ``left`` tells the seconds until the caller's deadline."""
+
+    def __init__(self, resources: Resources, left: Callable[[], float]) -> None:
+        self._resources = resources
+        self._left = left
+        self._taker = Taker()
+
+    @property
+    def is_allowed(self) -> bool:
+        """Whether the settings let a trainer compute for itself."""
+        return self._resources.settings.on_unavailable == "compute"
+
+    def compute_here(self, asked: Question, reference: RawReference, *, by_worker: bool) -> Answer | None:
+        """Compute under a job lease in this process and publish; None while somebody else holds the claim."""
+        try:
+            local = local_compute.compute_and_publish(
+                self._resources, asked, reference, self._taker, by_worker=by_worker, seconds=self._left()
+            )
+        except (ManifestUnavailable, StorageUnavailable, BrokerUnavailable):
+            raise
+        except FeatureStoreError as error:
+            return Answer(asked, Status.COMPUTED, error=error)
+        if local is None:
+            return None
+        if local.why_not_stored is not None:
+            self._resources.recorder.degraded("not stored", str(local.why_not_stored))
+        if local.locator is None and local.result is None:
+            return None
+        return Answer(asked, Status.COMPUTED, local.locator, local.result)
+
+    def without_redis(self, asked: Question, error: BrokerUnavailable) -> Answer | None:
+        """No worker can be asked: compute here under the job's lease and publish."""
+        if not self.is_allowed:
+            return Answer(asked, Status.COALESCED, error=error)
+        self._resources.recorder.degraded("redis", str(error))
+        try:
+            reference = rawdata.stage(self._resources.files, asked.raw, asked.taken)
+            return self.compute_here(asked, reference, by_worker=False)
+        except StorageUnavailable as full:
+            return self.not_stored(asked, "store folder", full)
+
+    def not_stored(self, asked: Question, mode: str, cause: FeatureStoreError) -> Answer:
+        """Compute here and keep nothing."""
+        if not self.is_allowed:
+            return Answer(asked, Status.COALESCED, error=cause)
+        self._resources.recorder.degraded(mode, str(cause))
+        try:
+            result = local_compute.compute_only(asked, self._taker, seconds=self._left())
+            return Answer(asked, Status.COMPUTED, result=result)
+        except FeatureStoreError as error:
+            return Answer(asked, Status.COMPUTED, error=error)

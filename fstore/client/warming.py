@@ -1,0 +1,33 @@
+"""Makes the first request as quick as the next: what it would have to load and connect is loaded and connected before."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+
+import pandas as pd
+
+from fstore.fingerprint import identification as fingerprint
+from fstore.resources import Resources
+from fstore.results import codec as results
+
+
+def warm_up(resources: Resources) -> threading.Thread:
+    """Load lazy code and open one connection each, in a thread that nobody waits for.
+
+    A crowd of trainers that starts at one gate would otherwise pay for all of it while
+    the one that leads is trying to. Servers that are away are none of its business.
+    """
+    thread = threading.Thread(target=_warm, args=(resources,), name="fstore-warm-up", daemon=True)
+    thread.start()
+    return thread
+
+
+def _warm(resources: Resources) -> None:
+    with suppress(Exception):  # the store may be closed meanwhile; what is really wrong, the first request will say
+        frame = pd.DataFrame({"x": [0.0]})
+        fingerprint.content_digest(frame)
+        results.decode(results.encode(frame))
+        resources.jobs.look(["-"])
+        with resources.hints.watch(["-"]):
+            resources.coordination.is_up()

@@ -1,0 +1,1 @@
+"""A worker answers: plan, claim, run, publish, fail."""

@@ -1,0 +1,140 @@
+"""From a message to a key: what a worker derives itself, and checks against what the caller claims to know."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from fstore.broker.messages import ComputeRequest
+from fstore.compute import raw_data as rawdata
+from fstore.errors import InvalidRequest, VersionMismatch
+from fstore.features import keys
+from fstore.features import registry as features
+from fstore.features.registry import Feature
+from fstore.features.source.digest import source_format
+from fstore.fingerprint import identification as fingerprint
+from fstore.model import Fingerprint, HashMethod, KeyParts, ParquetSource
+from fstore.resources import Resources
+
+log = logging.getLogger("fstore.planning")
+
+_said: dict[tuple[str, str, str | None, str], object] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One key to compute: what the key commits to, the function, and the request as it stands in the job row."""
+
+    key: str
+    parts: KeyParts
+    feature: Feature
+    fingerprint: Fingerprint
+    request: ComputeRequest
+
+
+def plan(resources: Resources, request: ComputeRequest) -> Work:
+    """Derive the key from what this worker knows, and check whatever the caller claims to know.
+
+    Raises ``VersionMismatch`` when the worker would run other code than the caller's
+    key commits to, or, unless one of both sides accepts that, than the caller's own
+    under the same version.
+    """
+    feature = features.resolve(request.feature)
+    _compare_code(request, feature, warn_only=resources.settings.on_source_change == "warn")
+    config = request.canonical_config if request.canonical_config is not None else keys.canonical_config(request.config)
+    keys.restore_config(config)  # refuses any text that is not in canonical form
+    taken = _claimed_fingerprint(request) or _taken_fingerprint(resources, request)
+    parts = KeyParts(keys.check_symbol(request.symbol), feature.name, feature.version, config, str(taken))
+    key = keys.key_of(parts)
+    if request.key is not None and request.key != key:
+        raise InvalidRequest(
+            "key", "is not the key of the other fields; trainer and worker run different versions of fstore"
+        )
+    known = request.model_copy(
+        update={
+            "key": key,
+            "feature_version": feature.version,
+            "canonical_config": config,
+            "config": {},
+            "fingerprint": str(taken),
+            "hash_method": taken.method.value,
+        }
+    )
+    return Work(key, parts, feature, taken, known)
+
+
+def _compare_code(request: ComputeRequest, feature: Feature, *, warn_only: bool) -> None:
+    asked_version = request.feature_version if request.feature_version is not None else feature.version
+    mismatch = VersionMismatch(
+        feature.name,
+        asked_version,
+        feature.version,
+        _code(request.source_digest, request.source_time, request.input),
+        _code(feature.source_digest, feature.source_time, feature.input),
+    )
+    if asked_version != feature.version:
+        raise mismatch
+    if _is_other_code(request, feature):
+        if not warn_only and request.on_source_change != "warn":
+            raise mismatch
+        if _is_news(request, feature):
+            log.warning("computed all the same, as on_source_change=warn asks: %s", mismatch)
+    elif (reason := _why_not_compared(request, feature)) is not None and _is_news(request, feature):
+        log.warning(
+            "computed without knowing whether version %r of %s is the caller's code: its source %s",
+            feature.version,
+            feature.name,
+            reason,
+        )
+
+
+def _is_other_code(request: ComputeRequest, feature: Feature) -> bool:
+    """Tell whether a caller runs other code, as far as he says what he runs."""
+    if request.input not in (None, feature.input):
+        return True
+    if request.source_digest is None or request.source_format not in (None, source_format()):
+        return False
+    return bool(feature.source_digest) and request.source_digest != feature.source_digest
+
+
+def _why_not_compared(request: ComputeRequest, feature: Feature) -> str | None:
+    if request.input is None:
+        return None  # a plain client, who runs nothing
+    if not feature.source_digest:
+        return "cannot be read by this worker; install the module with its source"
+    if request.source_digest is None:
+        return "cannot be read by the caller"
+    return None if request.source_format == source_format() else "is digested in another way by the caller's fstore"
+
+
+def _code(digest: str | None, time: float | None, kind: str | None) -> dict[str, Any]:
+    known = {"source_digest": digest or None, "source_time": time, "input": kind}
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _is_news(request: ComputeRequest, feature: Feature) -> bool:
+    token = object()
+    return (
+        _said.setdefault((feature.name, feature.version, request.source_digest, feature.source_digest), token) is token
+    )
+
+
+def _claimed_fingerprint(request: ComputeRequest) -> Fingerprint | None:
+    if request.fingerprint is None or request.hash_method is None:
+        return None
+    taken = Fingerprint(HashMethod(request.hash_method), request.fingerprint.rpartition(":")[2])
+    if str(taken) != request.fingerprint:
+        raise InvalidRequest("fingerprint", f"{request.fingerprint!r} is not of this version's form ({taken})")
+    return taken
+
+
+def _taken_fingerprint(resources: Resources, request: ComputeRequest) -> Fingerprint:
+    if request.raw_data.kind == "staged":
+        raise InvalidRequest("fingerprint", "staged raw data need the fingerprint they were staged under")
+    source = ParquetSource(rawdata.allowed_path(request.raw_data.path, resources.files, resources.settings))
+    chosen = resources.settings
+    taken = fingerprint.identify(
+        source, threshold_bytes=chosen.threshold_bytes, policy=chosen.hash_policy, memo=resources.memo
+    )
+    return taken.fingerprint

@@ -1,1 +1,0 @@
-"""How settings are written, gathered and checked; ``fstore.settings`` is the face."""

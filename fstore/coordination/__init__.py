@@ -1,0 +1,1 @@
+"""Redis: dedup locks, notifications, the usage buffer."""

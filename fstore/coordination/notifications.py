@@ -1,0 +1,186 @@
+"""Wakes waiters when a computation ends, through one pub/sub connection a process.
+
+A hint may be lost; whoever waits polls the manifest as well. It only makes the
+answer arrive a few milliseconds after the commit instead of up to a second.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+
+from fstore.coordination.link import RedisLink, Subscriber
+from fstore.coordination.locks import hint_channel, key_of_channel
+from fstore.errors import BrokerUnavailable
+from fstore.runtime.fork_safety import forget_in_children
+
+IDLE_CHANNEL = hint_channel("-")  # keeps the connection subscribed while nobody waits
+RECONNECT_AFTER_S = 1.0  # at the earliest after it was opened the last time
+
+
+class Watch:
+    """What one waiter listens for; ``wait`` tells which keys it heard of."""
+
+    def __init__(self, hints: Hints) -> None:
+        self._hints = hints
+        self._event = threading.Event()
+        self._guard = threading.Lock()
+        self._heard: dict[str, bool] = {}  # whether it was announced, or only listened for from now on
+        self._keys: set[str] = set()
+
+    def add(self, keys: Iterable[str]) -> set[str]:
+        """Listen for more keys; subscribed on return, if Redis is up. Returns those that nobody else here listens for."""
+        fresh = set(keys) - self._keys
+        self._keys |= fresh
+        return self._hints._listen_for(fresh, self)
+
+    def drop(self, keys: Iterable[str]) -> None:
+        """Listen for these no longer."""
+        stale = self._keys & set(keys)
+        self._keys -= stale
+        self._hints._forget(stale, self)
+
+    def wait(self, timeout_s: float) -> set[str]:
+        """Wait until one of the keys may be settled, at most ``timeout_s``; return those that may be, none when time is up."""
+        self._event.wait(timeout_s)
+        with self._guard:
+            self._event.clear()
+            heard, self._heard = self._heard, {}
+        return heard.keys() & self._keys
+
+    def knows_all_about(self, keys: Iterable[str]) -> None:
+        """Say that nothing was missed before these keys were listened for, so that this alone need not wake the waiter.
+
+        To be said by whoever registered their jobs, before any worker hears of them.
+        """
+        with self._guard:
+            for key in keys:
+                if self._heard.get(key) is False:
+                    del self._heard[key]
+            if not self._heard:
+                self._event.clear()
+
+    def close(self) -> None:
+        """Listen for nothing any more."""
+        self.drop(set(self._keys))
+
+    def hear(self, key: str, *, announced: bool = True) -> None:
+        """Note that ``key`` may be settled, or may have been before it was listened for, and wake the waiter."""
+        with self._guard:
+            self._heard[key] = announced or self._heard.get(key, False)
+            self._event.set()
+
+
+class Hints:
+    """One listening thread a process, started by the first waiter; a forked child starts its own."""
+
+    def __init__(self, link: RedisLink) -> None:
+        self._link = link
+        self._closed = False
+        self.forget_after_fork()
+        forget_in_children(self)
+
+    def forget_after_fork(self) -> None:
+        """Begin without a thread and without waiters: a forked child has neither the thread nor a right to the socket."""
+        self._guard = threading.Lock()
+        self._order = threading.Lock()  # a subscription must not be overtaken by an older end of one
+        self._waiting: dict[str, list[Watch]] = defaultdict(list)
+        self._subscriber: Subscriber | None = None
+        self._running = False
+
+    @contextmanager
+    def watch(self, keys: Iterable[str] = ()) -> Iterator[Watch]:
+        """Listen for ``keys``, and others added later, while the block runs."""
+        watch = Watch(self)
+        try:
+            watch.add(keys)
+            yield watch
+        finally:
+            watch.close()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._closed = True
+        with self._guard:
+            subscriber, self._subscriber = self._subscriber, None
+        if subscriber is not None and subscriber.is_open:
+            with suppress(BrokerUnavailable):
+                subscriber.subscribe(IDLE_CHANNEL + "close")  # wakes the reader, which then sees that it is closed
+
+    def _start(self) -> None:
+        if not self._running and not self._closed:
+            self._running = True
+            self._subscriber = self._link.subscriber()
+            threading.Thread(target=self._listen, args=(self._subscriber,), name="fstore-hints", daemon=True).start()
+
+    def _listen_for(self, keys: Iterable[str], watch: Watch) -> set[str]:
+        with self._order:
+            with self._guard:
+                fresh = {key for key in keys if key not in self._waiting}
+                for key in keys:
+                    self._waiting[key].append(watch)
+                self._start()
+                subscriber = self._subscriber
+            if subscriber is not None and subscriber.is_open and fresh:
+                with suppress(BrokerUnavailable):
+                    subscriber.subscribe(*map(hint_channel, fresh))
+        return fresh
+
+    def _forget(self, keys: Iterable[str], watch: Watch) -> None:
+        with self._order:
+            with self._guard:
+                stale = []
+                for key in keys:
+                    waiting = self._waiting.get(key)
+                    if waiting and watch in waiting:
+                        waiting.remove(watch)
+                        if not waiting:
+                            del self._waiting[key]
+                            stale.append(hint_channel(key))
+                subscriber = self._subscriber
+            if subscriber is not None and subscriber.is_open and stale:
+                with suppress(BrokerUnavailable):
+                    subscriber.unsubscribe(*stale)
+
+    def _listen(self, subscriber: Subscriber) -> None:
+        pause = threading.Event()
+        while not self._closed:
+            opened_at = time.monotonic()
+            try:
+                with self._guard:
+                    known = set(self._waiting)
+                subscriber.subscribe(IDLE_CHANNEL, *map(hint_channel, known))
+                subscriber.is_open = True
+                with self._guard:
+                    missed = self._waiting.keys() - known
+                if missed:
+                    subscriber.subscribe(*map(hint_channel, missed))
+                while not self._closed:
+                    heard = subscriber.next(timeout_s=1.0)
+                    if heard is not None:
+                        self._wake(*heard)
+            except BrokerUnavailable:
+                subscriber.is_open = False
+                self._wake_all()
+                pause.wait(max(0.0, opened_at + RECONNECT_AFTER_S - time.monotonic()))
+                subscriber.close()
+                subscriber = self._link.subscriber()
+                with self._guard:
+                    self._subscriber = subscriber
+        subscriber.close()
+
+    def _wake(self, kind: str, channel: str) -> None:
+        # A confirmed subscription wakes too: what happened before it may have been missed.
+        key = key_of_channel(channel)
+        with self._guard:
+            for watch in self._waiting.get(key, ()):
+                watch.hear(key, announced=kind == "message")
+
+    def _wake_all(self) -> None:
+        with self._guard:
+            for key, waiting in self._waiting.items():
+                for watch in waiting:
+                    watch.hear(key)

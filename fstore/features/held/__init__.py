@@ -1,0 +1,1 @@
+"""What callables without a place of their own hold: code, cells, globals."""

@@ -1,0 +1,86 @@
+"""Values of libraries whose pickles are faithful: equal bytes make equal values."""
+
+from __future__ import annotations
+
+import copyreg
+import io
+import pickle
+from typing import Any, Protocol
+
+from fstore.features.lookup import look_up
+
+_FAITHFUL = frozenset({
+    "numpy", "pandas", "pyarrow", "polars", "datetime", "zoneinfo", "dateutil", "pytz",
+    "decimal", "fractions", "uuid", "pathlib", "re", "collections", "_collections", "_codecs", "copyreg", "typing", "operator", "_operator",
+})  # fmt: skip
+
+
+class Untellable(Exception):
+    """A value's content cannot be told; the text says which value it is."""
+
+
+class Digest(Protocol):
+    """What takes bytes, as BLAKE3 does."""
+
+    def update(self, data: Any, /) -> object:
+        """Take more bytes."""
+
+
+def is_library_value(kind: type) -> bool:
+    """Tell a type that a library taught to pickle itself; what only has attributes is no matter of a library."""
+    return str(kind.__module__).partition(".")[0] in _FAITHFUL and pickles_itself(kind)
+
+
+def pickles_itself(kind: type) -> bool:
+    """Tell a type that has a word in its pickles from one of which Python writes all attributes."""
+    methods = ("__reduce_ex__", "__reduce__", "__getstate__")
+    return kind in copyreg.dispatch_table or any(
+        getattr(kind, method, None) is not getattr(object, method) for method in methods
+    )
+
+
+def pickled_into(digest: Digest, value: Any) -> None:
+    """Feed a value's pickle to a digest; raises ``Untellable`` when it holds objects of other kinds."""
+    sink = _Sink(digest)
+    try:
+        _Pickler(sink, protocol=5).dump(value)
+    except Untellable:
+        raise
+    except Exception as exc:
+        raise Untellable(f"{type(value).__module__}.{type(value).__qualname__}: {exc}") from exc
+    digest.update(f"pickle of {sink.size} bytes".encode())
+
+
+class _Sink(io.RawIOBase):
+    def __init__(self, digest: Digest) -> None:
+        super().__init__()
+        self.size, self._digest = 0, digest
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._digest.update(data)
+        size = memoryview(data).nbytes
+        self.size += size
+        return size
+
+
+class _Pickler(pickle.Pickler):
+    def reducer_override(self, obj: Any) -> Any:
+        """Let pass what a library defines; another function, class or object is refused."""
+        qualname = getattr(obj, "__qualname__", None)
+        if isinstance(qualname, str):
+            # A method of a class, as ZoneInfo's, tells its module by the class alone.
+            owner = getattr(obj, "__self__", None)
+            home = str(getattr(obj, "__module__", None) or getattr(owner, "__module__", "builtins"))
+            is_there = look_up(home, qualname) == obj  # a bound method is made anew at each look
+            allowed = is_there and home.partition(".")[0] in _FAITHFUL | {"builtins"}
+        else:
+            allowed = is_library_value(type(obj)) or type(obj) in _OWN_KINDS
+        if not allowed:
+            raise Untellable(f"{type(obj).__module__}.{type(obj).__qualname__}")
+        return NotImplemented
+
+
+_OWN_KINDS = frozenset({complex, bytearray, slice, range, pickle.PickleBuffer})

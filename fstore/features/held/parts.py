@@ -1,0 +1,108 @@
+"""What values, containers and callables of Python's own kinds consist of."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import struct
+import types
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from fstore.features.held.code import code_identity
+from fstore.features.held.library_values import Untellable
+from fstore.features.lookup import MAIN_NAMES, MARK, name_of
+
+EMPTY = object()
+
+
+def content_of(cell: types.CellType) -> Any:
+    """Return what a cell holds, or ``EMPTY`` while it holds nothing."""
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return EMPTY
+
+
+def annotation_text(annotated: Any) -> str:
+    """Write the annotations of a function or class, which decorators and code may read."""
+    try:
+        found = inspect.get_annotations(annotated)
+    except Exception:  # later Pythons evaluate them now
+        return ""
+    return repr({name: getattr(kind, "__qualname__", None) or str(kind) for name, kind in found.items()})
+
+
+def main_once(module: str | None) -> str | None:
+    """Name a module, the script's always alike: children that multiprocessing spawns know it by another name."""
+    return MAIN_NAMES[0] if module in MAIN_NAMES else module
+
+
+def sorted_items(space: Mapping[str, Any]) -> list[Any]:
+    """List names and values by name."""
+    return [part for name in sorted(space) if name != MARK for part in (name, space[name])]
+
+
+def without_mark(state: Any) -> Any:
+    """Return an object's state without what a registration left there."""
+    return {name: item for name, item in state.items() if name != MARK} if isinstance(state, dict) else state
+
+
+def is_method_of(cls: type, part: Any) -> bool:
+    """Tell what is written in a class body from what its metaclass put there."""
+    function = getattr(part, "__func__", getattr(part, "fget", part))
+    return isinstance(function, types.FunctionType) and function.__module__ == cls.__module__
+
+
+def _builtin_parts(function: types.BuiltinFunctionType) -> list[Any]:
+    owner = function.__self__
+    if owner is None or isinstance(owner, types.ModuleType):
+        name = name_of(function)
+        if name is None:
+            raise Untellable(f"the compiled function {function.__qualname__}")
+        return list(name)
+    return [function.__name__, owner]
+
+
+def _lru_parts(cached: Any) -> list[Any]:
+    return [cached.__wrapped__, cached.cache_parameters(), without_mark(cached.__dict__)]
+
+
+PLAIN: dict[type, Callable[[Any], str | bytes]] = {
+    type(None): lambda _: "",
+    type(...): lambda _: "",
+    type(NotImplemented): lambda _: "",
+    bool: str,
+    int: hex,
+    str: lambda text: text,
+    bytes: lambda content: content,
+    bytearray: bytes,
+    float: lambda number: struct.pack(">d", number),
+    complex: lambda number: struct.pack(">dd", number.real, number.imag),
+}
+CONTAINERS: dict[type, Callable[[Any], Iterable[Any]]] = {
+    tuple: list,
+    list: list,
+    dict: lambda items: [part for item in items.items() for part in item],
+    types.MappingProxyType: lambda items: [part for item in items.items() for part in item],
+    range: lambda numbers: [numbers.start, numbers.stop, numbers.step],
+    slice: lambda part: [part.start, part.stop, part.step],
+    types.CodeType: lambda code: [code_identity(code).digest],
+}
+CALLABLES: dict[type, Callable[[Any], Iterable[Any]]] = {
+    functools.partial: lambda partial: [partial.func, partial.args, partial.keywords, partial.__dict__],
+    functools._lru_cache_wrapper: _lru_parts,
+    functools.cached_property: lambda found: [found.func, found.attrname],
+    types.MethodType: lambda method: [method.__func__, method.__self__],
+    types.BuiltinFunctionType: _builtin_parts,
+    types.MethodWrapperType: lambda method: [method.__name__, method.__self__],
+    types.MethodDescriptorType: lambda method: [method.__name__, method.__objclass__],
+    types.WrapperDescriptorType: lambda method: [method.__name__, method.__objclass__],
+    types.MemberDescriptorType: lambda member: [member.__name__],
+    types.GetSetDescriptorType: lambda member: [member.__name__],
+    types.GenericAlias: lambda alias: [alias.__origin__, alias.__args__],
+    types.UnionType: lambda union: union.__args__,
+    staticmethod: lambda method: [method.__func__],
+    classmethod: lambda method: [method.__func__],
+    property: lambda found: [found.fget, found.fset, found.fdel],
+}

@@ -1,0 +1,217 @@
+"""The digest of a callable and of all that it holds and looks up, for callables that have no name of their own.
+
+Counted are the code, nested code included, closure cells, defaults, attributes,
+what it wraps, the arguments of partials, the state of objects, and the globals
+that the code names: values by their content, functions and classes of the same
+module by theirs, those of importable modules by their names, modules by theirs.
+
+Where the content of a value cannot be told, ``Untellable`` says which it is.
+Two callables of one digest do the same; two that do the same may differ in it.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import functools
+import logging
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from enum import Enum
+from typing import Any
+
+from blake3 import blake3
+
+from fstore.features.held.code import code_identity
+from fstore.features.held.library_values import Untellable, is_library_value, pickled_into, pickles_itself
+from fstore.features.held.parts import (
+    CALLABLES,
+    CONTAINERS,
+    EMPTY,
+    PLAIN,
+    annotation_text,
+    content_of,
+    is_method_of,
+    main_once,
+    sorted_items,
+    without_mark,
+)
+from fstore.features.lookup import core_function, is_importable, is_installed, name_of
+
+_FORMAT = "fstore-held-1"
+_CLASS_MACHINERY = frozenset({
+    "__dict__", "__weakref__", "__module__", "__doc__", "__qualname__", "__annotations__", "__abstractmethods__",
+    "_abc_impl", "__orig_bases__", "__parameters__", "__firstlineno__", "__static_attributes__",
+    "__annotate__", "__annotate_func__", "__annotations_cache__",
+})  # fmt: skip
+_DISPATCHING = functools.singledispatch(lambda value: value).__code__  # type: ignore[attr-defined]
+
+
+def held_digest(func: Callable[..., Any]) -> str:
+    """Digest a callable with all that it holds; 64 hex digits. Raises ``Untellable``."""
+    core = core_function(func)
+    walk = _Walk(None if core is None else core.__globals__)
+    try:
+        walk.value(func)
+    except RecursionError:
+        raise Untellable("it is nested too deeply") from None
+    except RuntimeError as exc:  # a dict that another thread fills meanwhile
+        raise Untellable(str(exc)) from exc
+    return walk.digest()
+
+
+class _Walk:
+    """Writes one object after the other into a digest, each part with its kind and length."""
+
+    def __init__(self, home: Mapping[str, Any] | None) -> None:
+        self._digest = blake3(_FORMAT.encode())
+        self._seen: dict[int, int] = {}
+        self._kept: list[Any] = []  # an id is another object's once its own is gone
+        self._open: set[int] = set()
+        self._home = home
+        # The module whose functions and classes are counted by content now; a library's are known by their names.
+        self._own = None if home is None or is_installed(home) else home
+
+    def digest(self) -> str:
+        return self._digest.hexdigest()
+
+    def value(self, value: Any) -> None:
+        """Write one value with its exact type."""
+        kind = type(value)
+        if (plain := PLAIN.get(kind)) is not None:
+            self._put(kind.__name__, plain(value))
+        elif (container := CONTAINERS.get(kind)) is not None:
+            with self._inside(value):
+                self._parts(kind.__name__, container(value))
+        elif kind in {set, frozenset}:
+            self._parts(kind.__name__, sorted(self._alone(item) for item in value))
+        elif isinstance(value, Enum):
+            self._parts("enum", [kind, value.name, None if value.name else value.value])
+        elif is_library_value(kind):
+            self._put(f"{kind.__module__}:{kind.__qualname__}", b"")
+            pickled_into(self._digest, value)
+        elif isinstance(value, logging.Logger):
+            self._put("logger", value.name)  # says things, changes none
+        else:
+            self._identity(value)
+
+    def _identity(self, value: Any) -> None:
+        """Write what is itself rather than equal to something: a second mention refers to the first, so cycles end."""
+        if (number := self._seen.get(id(value))) is not None:
+            self._put("seen", number.to_bytes(8, "big"))
+            return
+        self._seen[id(value)] = len(self._seen)
+        self._kept.append(value)
+        if isinstance(value, types.ModuleType):
+            if not is_importable(value):
+                raise Untellable(f"the module {value.__name__}, which no import finds")
+            self._put("module", value.__name__)
+        elif isinstance(value, types.FunctionType):
+            self._function(value)
+        elif isinstance(value, type):
+            self._class(value)
+        elif (parts := CALLABLES.get(type(value))) is not None:
+            self._parts(type(value).__name__, parts(value))
+        elif (held := getattr(type(value), "held_content", None)) is not None:
+            self._parts("held", held(value))
+        else:
+            self._instance(value)
+
+    def _function(self, function: types.FunctionType) -> None:
+        space = function.__globals__
+        is_first = len(self._seen) == 1
+        if not is_first and space is not self._own and (place := name_of(function)) is not None:
+            self._parts("named", place)
+            return
+        if function.__code__ is _DISPATCHING:
+            registry: Mapping[type, Any] = function.registry  # type: ignore[attr-defined]
+            self._parts("singledispatch", [part for item in registry.items() for part in item])
+            return
+        before, self._own = self._own, space if space is self._home or not is_installed(space) else None
+        code = code_identity(function.__code__)
+        self._put("function", code.digest)
+        self._parts("called", [main_once(function.__module__), function.__name__, function.__qualname__])
+        self._put("annotations", annotation_text(function))
+        self._parts("held", [function.__defaults__, function.__kwdefaults__])
+        self._parts("attributes", sorted_items(function.__dict__))
+        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+            self._named_part(name, content_of(cell))
+        names = sorted(code.looked_up(space))
+        self._put("globals", str(len(names)))
+        for name in names:
+            self._global(function, name)
+        self._own = before
+
+    def _global(self, function: types.FunctionType, name: str) -> None:
+        space = function.__globals__
+        if name not in space:
+            known = name in getattr(function, "__builtins__", {})
+            self._put("builtin" if known else "absent", name)
+        elif name == "__name__":
+            self._put("name", str(main_once(space[name])))
+        else:
+            self._named_part(name, space[name])
+
+    def _class(self, cls: type) -> None:
+        is_own = self._own is not None and cls.__module__ == self._own.get("__name__")
+        if not is_own and (place := name_of(cls)) is not None:
+            self._parts("named", place)
+            return
+        self._put("class", cls.__qualname__)
+        self._put("annotations", annotation_text(cls))
+        self._parts("bases", [type(cls), *cls.__bases__])
+        if issubclass(cls, Enum):
+            self._parts("members", [part for name, member in cls.__members__.items() for part in (name, member.value)])
+            methods = {name: part for name, part in vars(cls).items() if is_method_of(cls, part)}
+            self._parts("methods", sorted_items(methods))
+            return
+        names = sorted(vars(cls).keys() - _CLASS_MACHINERY)
+        self._put("members", str(len(names)))
+        for name in names:
+            self._named_part(name, vars(cls)[name])
+
+    def _instance(self, value: Any) -> None:
+        kind = type(value)
+        if kind is object or pickles_itself(kind):
+            raise Untellable(f"{kind.__module__}.{kind.__qualname__}")
+        try:
+            make, arguments, *state = value.__reduce_ex__(4)
+        except (TypeError, ValueError, AttributeError) as exc:
+            raise Untellable(f"{kind.__module__}.{kind.__qualname__}: {exc}") from exc
+        if make is not copyreg.__newobj__:  # type: ignore[attr-defined]
+            raise Untellable(f"{kind.__module__}.{kind.__qualname__}")
+        content, items, pairs = (*state, None, None, None)[:3]
+        flat = [part for pair in pairs or () for part in pair]
+        self._parts("instance", [kind, *arguments[1:], without_mark(content), list(items or ()), flat])
+
+    def _named_part(self, name: str, part: Any) -> None:
+        self._put("name", name)
+        if part is EMPTY:
+            raise Untellable(f"{name} has no value yet")
+        try:
+            self.value(part)
+        except Untellable as exc:
+            raise Untellable(f"{name}: {exc}") from exc
+
+    def _parts(self, kind: str, parts: Iterable[Any]) -> None:
+        listed = list(parts)
+        self._put(kind, len(listed).to_bytes(8, "big"))
+        for part in listed:
+            self.value(part)
+
+    def _put(self, kind: str, content: str | bytes) -> None:
+        encoded = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
+        self._digest.update(f"{kind}:{len(encoded)}:".encode() + encoded)
+
+    def _alone(self, item: Any) -> str:
+        walk = _Walk(self._home if self._own is None else self._own)
+        walk.value(item)
+        return walk.digest()
+
+    @contextmanager
+    def _inside(self, container: Any) -> Iterator[None]:
+        if id(container) in self._open:
+            raise Untellable(f"a {type(container).__name__} that contains itself")
+        self._open.add(id(container))
+        yield
+        self._open.discard(id(container))

@@ -1,0 +1,254 @@
+"""The registry: which functions are features, under which names, in which version."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, TypeVar, overload
+
+from fstore.errors import ConfigurationError, FeatureNotRegistered
+from fstore.features.declarations import (
+    SOURCE_PREFIX,
+    Feature,
+    InputKind,
+    checked_input,
+    checked_track,
+    checked_version,
+    digest_or_fault,
+)
+from fstore.features.libraries import library_versions, with_libraries
+from fstore.features.lookup import MAIN_NAMES, MARK, is_twin
+from fstore.features.names import (
+    LOCAL_MODULE,
+    claim_script,
+    describe,
+    fault_of,
+    feature_name,
+    misleading,
+    not_registered,
+    plain_function,
+    stuck_in_script,
+)
+from fstore.features.source.digest import Track
+from fstore.features.source.imports import source_time
+
+__all__ = ["Feature", "InputKind", "Track", "feature", "load_modules", "registered", "resolve"]
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+_registry: dict[str, Feature] = {}
+# In which run of which module a name was registered: a reload has another spec, an import anew another module as well.
+_runs: dict[str, tuple[object, object]] = {}
+_lock = threading.Lock()
+
+
+@overload
+def feature(version: _F) -> _F: ...
+@overload
+def feature(
+    version: str | None = None,
+    *,
+    input: InputKind = "pandas",
+    track: Track = "package",
+    libraries: Sequence[str] = (),
+) -> Callable[[_F], _F]: ...
+def feature(
+    version: Any = None, *, input: InputKind = "pandas", track: Track = "package", libraries: Sequence[str] = ()
+) -> Any:
+    """Register the function below as a feature and return it unchanged.
+
+    Without ``version`` a digest of the source is the version: an edit of the
+    function, of anything it uses in its module, or of a module of its package,
+    distribution or folder that is imported on the way, makes new keys
+    (``track="module"`` leaves those other modules out). With ``version`` only
+    changing that text does. ``libraries`` names distributions or modules, such as
+    ``["ta", "numba"]``, whose installed versions become part of the version, so
+    that an upgrade makes new keys as well.
+
+    No version covers other libraries, nor data files, the environment, locale,
+    time zone, clocks or random numbers: what a feature returns may depend on
+    its two arguments alone. ``fstore doctor`` lists what each version covers.
+
+    ``input`` says how the raw data arrive: ``"pandas"``, ``"arrow"`` (a Table) or
+    ``"dataset"`` (a pyarrow.dataset.Dataset, for sources larger than memory).
+    """
+    if callable(version):
+        return _register(version, None, "pandas", "package", ())
+    return lambda func: _register(func, version, input, track, libraries)
+
+
+def resolve(compute_func: Any) -> Feature:
+    """Find the feature for a registered function or for its name ``"module:qualname"``.
+
+    A name is looked up, never imported, and stands for a function only if it
+    leads to that very object. What ``fstore.local`` wrapped is returned as it is
+    now. Raises ``FeatureNotRegistered`` with the line that fixes it.
+    """
+    if isinstance(compute_func, Feature):
+        return compute_func.current()
+    if isinstance(compute_func, str):
+        return _by_name(compute_func)
+    found = getattr(compute_func, MARK, None)
+    if not isinstance(found, Feature) or not (found.func is compute_func or is_twin(found.func, compute_func)):
+        # The mark is also seen through functools.wraps and bound methods: those are other callables.
+        raise not_registered(compute_func)
+    if found.name.startswith(MAIN_NAMES):
+        raise stuck_in_script(compute_func)
+    return _reachable(found)
+
+
+def registered() -> Mapping[str, Feature]:
+    """List the features of this process by name."""
+    return MappingProxyType(dict(sorted(_registry.items())))
+
+
+def load_modules(modules: Iterable[str]) -> Mapping[str, Feature]:
+    """Import the modules of FEATURE_STORE_FEATURE_MODULES and return all features of this process.
+
+    Call it once, when a process starts. A module that is the running script is
+    not imported again; its functions get its real name. Raises
+    ``ConfigurationError`` that names every module that cannot be imported and
+    every feature in them whose name leads to something else.
+    """
+    chosen, faults = tuple(modules), []
+    for module in chosen:
+        try:
+            if module == LOCAL_MODULE:
+                raise ImportError("'local:...' are the names of fstore.local; give the module another name")  # noqa: TRY301 told with the others
+            if claim_script(module):
+                _rename_script()
+            else:
+                importlib.import_module(module)
+        except Exception as exc:
+            faults.append(
+                f"feature_modules: cannot import {module!r}: {type(exc).__name__}: {exc}; install it, put its folder on "
+                "PYTHONPATH, or take it out of FEATURE_STORE_FEATURE_MODULES"
+            )
+    faults += [
+        f"{entry.name}: {fault}" for entry in _loaded_from(chosen) if (fault := misleading(entry.name, entry.func))
+    ]
+    if faults:
+        raise ConfigurationError(faults)
+    return registered()
+
+
+def _register(func: Any, version: str | None, kind: InputKind, track: Track, libraries: Sequence[str]) -> Any:
+    if fault := fault_of(func):
+        raise FeatureNotRegistered(describe(func), fault)
+    name = feature_name(func)
+    kind = checked_input(kind, name)
+    track, versions = checked_track(track, name), library_versions(libraries, name)
+    digest, fault = digest_or_fault(func, track)
+    if version is None and not digest:
+        raise FeatureNotRegistered(
+            name,
+            f"its source cannot be read ({fault}), so it needs a version by hand: "
+            f'@fstore.feature(version="1") above def {func.__name__}(...)',
+        )
+    declared = checked_version(version, name) if version is not None else f"{SOURCE_PREFIX}{digest[:32]}"
+    declared = with_libraries(declared, versions)
+    entry = Feature(name, func, declared, digest, version is not None, kind, source_time(func), track, versions)
+    run = _run_of(func)
+    with _lock:
+        known = _registry.get(name)
+        # In a notebook a cell that runs again replaces; there nothing is asked for by name.
+        if known is not None and not name.startswith(MAIN_NAMES) and _is_same_run(_runs.get(name), run):
+            _refuse_second(known, entry)
+        _enter(entry)
+        _runs[name] = run
+    return func
+
+
+def _enter(entry: Feature) -> None:
+    try:
+        setattr(entry.func, MARK, entry)
+    except AttributeError as exc:
+        raise FeatureNotRegistered(
+            entry.name, "its decorator returns an object that takes no attributes; put @fstore.feature below it"
+        ) from exc
+    _registry[entry.name] = entry
+
+
+def _run_of(func: Callable[..., Any]) -> tuple[object, object]:
+    module = sys.modules.get(func.__module__)
+    return module, getattr(module, "__spec__", None)
+
+
+def _is_same_run(a: tuple[object, object] | None, b: tuple[object, object]) -> bool:
+    return a is not None and a[0] is b[0] and a[1] is b[1]  # specs of two runs are equal
+
+
+def _refuse_second(known: Feature, entry: Feature) -> None:
+    if known.func is entry.func:
+        if (known.version, known.input) == (entry.version, entry.input):
+            return
+        fault = (
+            "it was registered before with another version or input; one function is one feature, write a def for each"
+        )
+    elif plain_function(known.func) is plain_function(entry.func):
+        fault = (
+            "the name is taken by another function: two callables wrap one function and carry its name; write a def for "
+            'each and put @fstore.feature(version="1") on top of it'
+        )
+    else:
+        fault = (
+            f"the name is taken by another function ({_place(known)}); rename the one in {_place(entry)} "
+            "(a module that is edited and run again: importlib.reload)"
+        )
+    raise FeatureNotRegistered(entry.name, fault)
+
+
+def _place(entry: Feature) -> str:
+    function = plain_function(entry.func)
+    return f"{function.__code__.co_filename}:{function.__code__.co_firstlineno}" if function else entry.name
+
+
+def _reachable(entry: Feature) -> Feature:
+    if fault := misleading(entry.name, entry.func):
+        raise FeatureNotRegistered(entry.name, fault)
+    return entry
+
+
+def _loaded_from(modules: tuple[str, ...]) -> list[Feature]:
+    """List the features of these modules and those below them; one that is still being imported is none of them yet."""
+    found = []
+    for entry in registered().values():
+        module = entry.name.partition(":")[0]
+        spec = getattr(sys.modules.get(module), "__spec__", None)
+        if any(module == each or module.startswith(f"{each}.") for each in modules) and not getattr(
+            spec, "_initializing", False
+        ):
+            found.append(entry)
+    return found
+
+
+def _rename_script() -> None:
+    """Give the script's features the name under which workers import them."""
+    with _lock:
+        for name in [name for name in _registry if name.startswith(MAIN_NAMES)]:
+            entry = _registry[name]
+            renamed = replace(entry, name=feature_name(entry.func))
+            if renamed.name != name:
+                del _registry[name]
+                _enter(renamed)
+                _runs[renamed.name] = _run_of(entry.func)
+
+
+def _by_name(name: str) -> Feature:
+    found = _registry.get(name)
+    if found is not None and not name.startswith(MAIN_NAMES):
+        return _reachable(found)
+    near = difflib.get_close_matches(name[:200], _registry, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    module = name.partition(":")[0]
+    where = module if ":" in name and module.replace(".", "").isidentifier() else "its module"
+    raise FeatureNotRegistered(
+        name[:200],
+        f"{hint}a name has the form 'module:function', the function carries @fstore.feature, and {where[:100]} is listed in "
+        "FEATURE_STORE_FEATURE_MODULES of this process",
+    )

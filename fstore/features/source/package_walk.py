@@ -1,0 +1,236 @@
+"""The modules of a feature's own code that its module imports, directly or through others.
+
+Import lines count wherever they stand, in functions too; so do the packages
+around a module, texts that name a module, and attributes that name a
+submodule. Who imports what is only known at run time gets the whole package.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from fstore.features.source.lookups import Lookups
+from fstore.features.source.module_source import ModuleSource, is_script_part
+from fstore.features.source.module_text import SourceUnavailable, parsed, stamp, text_of
+from fstore.features.source.own_code import Found, Home, find, is_standard, submodules
+
+_DOTTED = re.compile(r"\.*[^\W\d]\w*(\.[^\W\d]\w*)+(:.*)?|\.+[^\W\d]\w*")
+
+
+class Import(NamedTuple):
+    """An import line with absolute names; ``names`` are empty for ``import a.b``."""
+
+    module: str
+    names: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Walk:
+    """What was found: own modules with their texts, other top-level names, and what is taken from the feature's module."""
+
+    modules: dict[str, Found] = field(default_factory=dict)
+    texts: dict[str, str | bytes] = field(default_factory=dict)
+    others: set[str] = field(default_factory=set)
+    taken: set[str] = field(default_factory=set)
+    takes_all: bool = False
+    stamps: dict[str, tuple[int, ...] | None] = field(default_factory=dict)
+
+    def is_current(self) -> bool:
+        """Tell whether every file and folder that was looked at is what it was."""
+        return all(seen is not None and stamp(path) == seen for path, seen in self.stamps.items())
+
+
+_walks: dict[tuple[Home, frozenset[str]], Walk] = {}
+
+
+def walk(home: Home, source: ModuleSource, places: Iterable[int], extra: Iterable[str] = ()) -> Walk:
+    """Follow the imports of these statements of the feature's module, and ``extra`` modules, through own code."""
+    lookups = Lookups()
+    for place in places:
+        lookups.add(source.lookups(place))
+    walker = _Walker(home)
+    walker.start(_imports([source.statements[place] for place in places], home.package), lookups, extra)
+    first = home, frozenset(walker.seen)
+    known = _walks.get(first)
+    if known is None or not known.is_current():
+        known = _walks[first] = walker.finish()
+    return replace(known, others=known.others | walker.others)
+
+
+class _Walker:
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._walk = Walk()
+        self._waiting: list[Found] = []
+        self.seen: set[str] = set()
+        self.others = self._walk.others
+
+    def start(self, imports: Iterable[Import], lookups: Lookups, extra: Iterable[str]) -> None:
+        """Note the modules that the feature's own module asks for."""
+        self._follow(imports, lookups, self._home.package)
+        for name in (self._home.package, *extra):
+            self._reach(name)
+
+    def finish(self) -> Walk:
+        """Follow them until nothing new turns up."""
+        while self._waiting:
+            self._enter(self._waiting.pop())
+        return self._walk
+
+    def _enter(self, found: Found) -> None:
+        """Cover a module and follow what it imports."""
+        text = text_of(found)
+        self._walk.modules[found.name], self._walk.texts[found.name] = found, text
+        for path in filter(None, (found.file, str(Path(found.file).parent) if found.file else "", *found.folders)):
+            self._walk.stamps[path] = stamp(path)
+        if isinstance(text, bytes):
+            return
+        source = parsed(text, found.name)
+        package = found.name if found.folders else found.name.rpartition(".")[0]
+        imports = list(_imports([s for s in source.statements if not is_script_part(s)], package))
+        lookups = source.all_lookups
+        self._follow(imports, lookups, package)
+        self._note_what_is_taken(imports, lookups)
+        if found.folders:
+            self._reach_parts(found, lookups.words())
+
+    def _follow(self, imports: Iterable[Import], lookups: Lookups, package: str) -> None:
+        packages: list[Found] = []  # those that the importer holds as objects
+        for line in imports:
+            around = self._reach(line.module)
+            packages += around if not line.names else []
+            for name in line.names:
+                full = f"{line.module}.{name}"
+                packages += [found for found in self._reach(full) if found.name == full]
+                if name == "*" and around and around[-1].name == line.module:
+                    self._reach_parts(around[-1], _words_of(around[-1]))
+        for name in lookups.imported_texts | set(_named_in(lookups.texts, package)):
+            packages += self._reach(_absolute(name, package))
+        known: set[str] = set()
+        while packages:
+            found = packages.pop()
+            if found.name not in known:
+                known.add(found.name)
+                packages += self._reach_parts(found, lookups.attributes)
+        if lookups.any_module:
+            self._reach_all()
+
+    def _reach(self, name: str) -> list[Found]:
+        """Note a module and the packages around it; returns the own packages among them."""
+        parts = name.split(".")
+        packages: list[Found] = []
+        for count in range(1, len(parts) + 1):
+            part = ".".join(parts[:count])
+            if not part or (found := find(part)) is None:
+                break
+            if not self._home.owns(found):
+                if not is_standard(parts[0]):
+                    self._walk.others.add(parts[0])
+                break
+            if found.folders:
+                packages.append(found)
+            if part not in self.seen:
+                self.seen.add(part)
+                if not _same_file(found.file, self._home.file):
+                    self._waiting.append(found)
+        return packages
+
+    def _reach_parts(self, package: Found, words: Iterable[str]) -> list[Found]:
+        """Note the submodules of a package that words may mean."""
+        chosen = set(submodules(package)).intersection(words)
+        return [found for name in chosen for found in self._reach(f"{package.name}.{name}")]
+
+    def _reach_all(self) -> None:
+        """Note every module that a name built at run time may mean."""
+        top = find(self._home.top)
+        if top is None or not top.folders or not self._home.owns(top):
+            folder = Found("", "", (str(Path(self._home.file).parent),), None)
+            for name in submodules(folder):
+                if (beside := find(name)) and not beside.folders and self._home.owns(beside):
+                    self._reach_if_readable(beside)
+            return
+        waiting, seen = [top], set()
+        while waiting:
+            package = waiting.pop()
+            for name in submodules(package):
+                found = find(f"{package.name}.{name}")
+                if found is not None and found.name not in seen:
+                    seen.add(found.name)
+                    self._reach_if_readable(found)
+                    waiting += [found] if found.folders else []
+
+    def _reach_if_readable(self, found: Found) -> None:
+        try:
+            if isinstance(text := text_of(found), str):
+                parsed(text, found.name)
+        except SourceUnavailable:
+            return  # Nobody says that it is imported.
+        self._reach(found.name)
+
+    def _note_what_is_taken(self, imports: Iterable[Import], lookups: Lookups) -> None:
+        """Note what a covered module uses of the feature's own, which it may import in turn."""
+        own = self._home.name
+        reaches = lookups.any_name
+        for line in imports:
+            if line.module == own and line.names:
+                self._walk.taken.update(line.names)
+                self._walk.takes_all |= "*" in line.names
+            reaches |= line.module == own
+            if own in ([line.module] if not line.names else [f"{line.module}.{name}" for name in line.names]):
+                self._walk.taken |= lookups.attributes | lookups.words()
+                self._walk.takes_all |= lookups.any_name
+        if own in lookups.texts | lookups.imported_texts or (lookups.any_name and reaches and lookups.source_text):
+            self._walk.takes_all = True
+        if not lookups.attributes.isdisjoint({"_getframe", "currentframe", "f_back", "f_globals", "__globals__"}):
+            self._walk.takes_all = True
+
+
+def _imports(statements: Iterable[ast.stmt], package: str) -> Iterator[Import]:
+    for statement in statements:
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Import):
+                yield from (Import(alias.name, ()) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                origin = _absolute("." * node.level + (node.module or ""), package)
+                yield Import(origin, tuple(alias.name for alias in node.names))
+
+
+def _named_in(texts: Iterable[str], package: str) -> Iterator[str]:
+    """Yield modules that texts may name: dotted names, files, and import lines of code that is kept as a text."""
+    for text in texts:
+        if _DOTTED.fullmatch(text):
+            yield text.partition(":")[0]
+        if text.endswith(".py"):
+            stem = re.split(r"[\\/]", text[:-3])[-1]
+            yield from (stem, f".{stem}") if stem.isidentifier() else ()
+        if "import" in text:
+            try:
+                lines = ast.parse(text).body
+            except (SyntaxError, ValueError, RecursionError, MemoryError):
+                continue
+            for line in _imports(lines, package):
+                yield line.module
+                yield from (f"{line.module}.{name}" for name in line.names)
+
+
+def _absolute(name: str, package: str) -> str:
+    bare = name.lstrip(".")
+    level = len(name) - len(bare)
+    if not level:
+        return name
+    above = package.split(".")[: len(package.split(".")) - level + 1] if package else []
+    return ".".join([*above, *([bare] if bare else [])])
+
+
+def _words_of(package: Found) -> set[str]:
+    text = text_of(package)
+    return parsed(text, package.name).all_lookups.words() if isinstance(text, str) else set()
+
+
+def _same_file(one: str, other: str) -> bool:
+    return bool(one) and (one == other or Path(one).resolve() == Path(other).resolve())

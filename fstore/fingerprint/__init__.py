@@ -1,0 +1,1 @@
+"""Identity of raw data: canonical streams, footers, sources, seals."""

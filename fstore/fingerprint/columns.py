@@ -1,0 +1,194 @@
+"""Where a column's blocks come from: numpy memory, Arrow memory or pandas extension arrays, read in place.
+
+Whatever cannot be hashed in place is converted one block at a time, so the extra
+memory is a block per thread however large the data are.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from fstore.errors import UnhashableInput
+from fstore.fingerprint.canonical import BLOCK_ROWS, LeafHash, leaf, leaf_of_numbers
+from fstore.frames.arrow_types import plain_storage
+
+_NUMBER_TYPES = {
+    kind.id
+    for kind in (
+        *(pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64()),
+        *(pa.float32(), pa.float64(), pa.timestamp("ns")),
+    )
+}
+
+
+class Column(Protocol):
+    """Rows of one column, hashed block by block from any thread."""
+
+    @property
+    def data_bytes(self) -> int: ...
+
+    def leaf(self, start: int, stop: int) -> bytes:
+        """Hash the rows from ``start`` to ``stop``; at most one block of them."""
+        ...
+
+    def extra(self) -> pa.Array | None:
+        """What the column holds besides its values, known once all leaves are hashed: its categories."""
+        ...
+
+
+class ArrowColumn:
+    """A column in Arrow memory, in chunks of any length."""
+
+    def __init__(self, chunks: pa.ChunkedArray) -> None:
+        self._chunks = [chunk for chunk in chunks.chunks if len(chunk)]
+        self._starts = [0]
+        for chunk in self._chunks:
+            self._starts.append(self._starts[-1] + len(chunk))
+        self._is_dictionary = pa.types.is_dictionary(chunks.type)
+        self._dictionaries = [chunk.dictionary for chunk in chunks.chunks] if self._is_dictionary else []
+        self.data_bytes = int(chunks.nbytes)
+
+    def leaf(self, start: int, stop: int) -> bytes:
+        return leaf(self.pieces(start, stop))
+
+    def pieces(self, start: int, stop: int) -> list[pa.Array]:
+        pieces = []
+        at = bisect_right(self._starts, start) - 1
+        while start < stop:
+            chunk, offset = self._chunks[at], start - self._starts[at]
+            piece = chunk.slice(offset, stop - start)
+            pieces.append(piece)
+            start, at = start + len(piece), at + 1
+        if len(pieces) > 64 and not self._is_dictionary:
+            return [pa.concat_arrays(pieces)]
+        return pieces
+
+    def extra(self) -> pa.Array | None:
+        return union_of_categories(self._dictionaries) if self._is_dictionary else None
+
+
+class NumpyColumn:
+    """A numpy column; ``missing`` is the bit pattern that stands for null (NaT), if the dtype has one."""
+
+    def __init__(self, values: npt.NDArray[Any], *, nat_is_null: bool = False) -> None:
+        self._values = values
+        self._nat_is_null = nat_is_null
+        self.data_bytes = int(values.nbytes)
+
+    def leaf(self, start: int, stop: int) -> bytes:
+        block = np.ascontiguousarray(self._values[start:stop])
+        if block.dtype != np.bool_ and not self._nat_is_null:
+            return leaf_of_numbers(block)
+        into = LeafHash()
+        nulls = 0
+        if block.dtype == np.bool_:
+            into.bits(block)
+        elif nulls := int(np.count_nonzero(is_nat := block == np.iinfo(np.int64).min)):
+            into.values(np.where(is_nat, 0, block).view(np.uint8))
+            into.bits(~is_nat)
+        else:
+            into.values(block.view(np.uint8))
+        into.node(stop - start, nulls)
+        return into.digest()
+
+    def extra(self) -> pa.Array | None:
+        return None
+
+
+def arrow_column(chunks: pa.ChunkedArray) -> Column:
+    """Return a column in Arrow memory; numbers and times in one piece and without nulls are read as numpy would."""
+    if chunks.type.id in _NUMBER_TYPES and chunks.num_chunks == 1 and not chunks.null_count:
+        return NumpyColumn(chunks.chunk(0).to_numpy(zero_copy_only=True))
+    return ArrowColumn(chunks)
+
+
+class ConvertedColumn:
+    """A pandas array that becomes Arrow one block at a time."""
+
+    def __init__(
+        self, convert: Callable[[int, int], pa.Array], data_bytes: int, categories: pa.Array | None = None
+    ) -> None:
+        self._convert = convert
+        self._categories = categories
+        self.data_bytes = data_bytes
+
+    def leaf(self, start: int, stop: int) -> bytes:
+        return leaf([self._convert(start, stop)])
+
+    def extra(self) -> pa.Array | None:
+        return self._categories
+
+
+def union_of_categories(dictionaries: list[pa.Array]) -> pa.Array:
+    """Merge the dictionaries of a column's chunks, in the order of first appearance, without nulls and repetitions."""
+    kinds = {dictionary.type for dictionary in dictionaries}
+    if not dictionaries:
+        return pa.nulls(0)
+    if len(kinds) > 1:
+        raise UnhashableInput("dictionary", f"chunks disagree about the value type: {sorted(map(str, kinds))}")
+    distinct: list[pa.Array] = []
+    for dictionary in dictionaries:
+        if not any(dictionary is known or dictionary.equals(known) for known in distinct):
+            distinct.append(dictionary)
+    return _unique(distinct[0] if len(distinct) == 1 else pa.concat_arrays(distinct))
+
+
+def _unique(values: pa.Array) -> pa.Array:
+    values = values.drop_null() if values.null_count else values
+    try:
+        once = plain_storage(values).unique()
+    except pa.ArrowNotImplementedError:
+        return values  # nested ones, of which Arrow cannot tell whether they are equal
+    return values if len(once) == len(values) else once
+
+
+def object_strings(values: npt.NDArray[np.object_], column: str) -> pa.Array:
+    """Convert Python strings, or raise ``UnhashableInput`` for anything else in the column."""
+    try:
+        return pa.array(values, type=pa.large_string(), from_pandas=True)
+    except (pa.ArrowException, TypeError, ValueError) as exc:
+        raise not_strings(column, str(exc)) from exc
+
+
+def missing_marker(values: npt.NDArray[np.object_], column: str) -> str:
+    """Tell which object stands for a missing value ("None", "nan" or "NA"), after checking that all others are strings."""
+    markers: set[str] = set()
+    for start in range(0, len(values), BLOCK_ROWS):
+        block = values[start : start + BLOCK_ROWS]
+        found = pd.api.types.infer_dtype(block, skipna=True)
+        if found not in ("string", "empty"):
+            raise not_strings(column, f"found {found}")
+        markers.update(map(_marker, block[pd.isna(block)]))
+    if len(markers) > 1 or "other" in markers:
+        raise not_strings(column, "missing values are of several kinds")
+    return markers.pop() if markers else "None"
+
+
+def _marker(missing: object) -> str:
+    if missing is None:
+        return "None"
+    if isinstance(missing, float):
+        return "nan"
+    return "NA" if missing is pd.NA else "other"
+
+
+def not_strings(column: str, detail: str) -> UnhashableInput:
+    """Build the refusal of an object column."""
+    return UnhashableInput(
+        column,
+        f"an object column may hold only str, and one of None, NaN or NA for missing values ({detail}); "
+        "convert it with .astype('str'), 'category' or a pd.ArrowDtype",
+    )
+
+
+def rows_alone(rows: int, metadata: dict[bytes, bytes]) -> pa.RecordBatch:
+    """Make a batch without columns that knows how many rows it has; most ways lead to one that forgets."""
+    empty = pa.StructArray.from_buffers(pa.struct([]), rows, [None])
+    return pa.RecordBatch.from_struct_array(empty).replace_schema_metadata(metadata)

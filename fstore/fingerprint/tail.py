@@ -1,0 +1,103 @@
+"""The tail digest: the last rows, the row count, the schema, all categories and the index bounds, and nothing else.
+
+It does not see a corrected value further up. It exists for append-only feeds whose
+owners accept that, lives in a key space of its own and is marked on every row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+from blake3 import blake3
+
+from fstore.fingerprint.columns import ArrowColumn, Column
+from fstore.fingerprint.footer import categories_digest
+from fstore.fingerprint.parquet_limits import open_bounded
+from fstore.fingerprint.parquet_source import categories_of, files_of, read_rows, schema_of_source
+from fstore.frames.convert import columns_of
+from fstore.frames.description import canonical_json, describe, label, range_index
+from fstore.frames.schema import schema_of
+from fstore.model import Fingerprint, ParquetSource
+
+TAIL_ROWS = 1000
+
+
+def frame_tail(frame: pd.DataFrame) -> str:
+    """Digest the tail of a frame."""
+    rows = len(frame)
+    last = frame.iloc[max(rows - TAIL_ROWS, 0) :]
+    schema = schema_of(last)
+    index = frame.index
+    span = None
+    if isinstance(index, pd.RangeIndex):
+        span = {"start": index.start, "step": index.step, "name": label(index.name, "index name")}
+    tail = columns_of(last, schema)[1]
+    categories = [column.extra() for column in tail]
+    return _digest(
+        schema, rows, span, columns_of(frame.iloc[:1], schema)[1], tail, tail_rows=len(last), categories=categories
+    )
+
+
+def table_tail(table: pa.Table) -> str:
+    """Digest the tail of a table."""
+    rows = table.num_rows
+    first, last = table.slice(0, 1), table.slice(max(rows - TAIL_ROWS, 0))
+    categories = [ArrowColumn(column).extra() for column in table.columns]
+    span = range_index(table.schema, rows)
+    return _digest(
+        table.schema, rows, span, _columns(first), _columns(last), tail_rows=last.num_rows, categories=categories
+    )
+
+
+def source_tail(source: ParquetSource) -> str:
+    """Digest the tail of a Parquet source; reads its footers and the row groups that hold the first and the last rows."""
+    schema = schema_of_source(source)
+    files = files_of(source)
+    rows = sum(open_bounded(file).metadata.num_rows for file in files)
+    last: list[pa.Table] = []
+    for file in reversed(files):
+        wanted = TAIL_ROWS - sum(part.num_rows for part in last)
+        if wanted > 0:
+            last.insert(0, read_rows(file, schema, last=wanted))
+    first = next((part for file in files if (part := read_rows(file, schema, first=1)).num_rows), schema.empty_table())
+    tail = pa.concat_tables(last)
+    known = categories_of(source)
+    categories = [known.get(field.name) for field in schema]
+    span = range_index(schema, rows)
+    return _digest(schema, rows, span, _columns(first), _columns(tail), tail_rows=tail.num_rows, categories=categories)
+
+
+def _columns(table: pa.Table) -> list[Column]:
+    return [ArrowColumn(column) for column in table.columns]
+
+
+def _digest(
+    schema: pa.Schema,
+    rows: int,
+    span: dict[str, Any] | None,
+    first: Sequence[Column],
+    last: Sequence[Column],
+    *,
+    tail_rows: int,
+    categories: Sequence[pa.Array | None],
+) -> str:
+    description = describe(schema)
+    levels = description.order[len(description.order) - description.levels :]
+    text = canonical_json(
+        {
+            "format": f"{Fingerprint.FORMAT}-tail",
+            "rows": rows,
+            "schema": json.loads(description.text),
+            "range": span,
+            "categories": [
+                None if (known := categories[i]) is None else categories_digest(known) for i in description.order
+            ],
+            "first": [first[i].leaf(0, 1).hex() for i in levels] if rows else [],
+            "tail": [last[i].leaf(0, tail_rows).hex() for i in description.order] if rows else [],
+        }
+    )
+    return blake3(text.encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""pandas and Arrow without loss."""

@@ -1,0 +1,1 @@
+"""Any raw data to sealed Parquet."""

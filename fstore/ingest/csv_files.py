@@ -1,0 +1,128 @@
+"""CSV: types that fit every row of every file, then the rows.
+
+All files are read twice: as text, to find out what the cells of each column look like
+(``csv_cells`` has the rules), then with the types that follow. So the result does not
+depend on where in the files the first odd value stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+from pyarrow import csv
+
+from fstore.errors import InvalidRequest, SourceChanged
+from fstore.ingest.csv_cells import FALSE, MISSING, TRUE, ColumnShapes, Shape, type_for
+from fstore.ingest.csv_header import check_first_row, check_no_header, check_own_name
+from fstore.ingest.csv_layout import CsvLayout
+from fstore.ingest.csv_text import CsvText, inspect
+
+_BLOCK_BYTES = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class CsvFiles:
+    """Files of one layout and the schema that fits them all."""
+
+    schema: pa.Schema
+    batches: Callable[[], Iterator[pa.RecordBatch]]
+
+
+def open_csv(files: Sequence[Path], layout: CsvLayout, as_text: Sequence[str] = ()) -> CsvFiles:
+    """Read all files once and find the types that hold every cell; ``InvalidRequest`` for what is no such file.
+
+    The columns ``as_text`` are not typed, like those that the layout says so of.
+    """
+    texts: dict[Path, CsvText] = {}
+    stamps = {file: _stamp(file) for file in files}
+    for file in files:
+        texts[file] = inspect(file, layout)
+        check_first_row(file, texts[file], layout)
+    names = list(layout.names or texts[files[0]].first_row)
+    missing = [name for name in layout.text_columns if name not in names]
+    if missing:
+        raise InvalidRequest("text_columns", f"there is no column {missing[0]!r}, but {', '.join(names)}")
+    if len(set(names)) < len(names):
+        raise InvalidRequest("raw_data", f"{files[0]}: a column name is there twice; give others with --names (names=)")
+    kept = {*layout.text_columns, *as_text}
+    columns = {name: ColumnShapes(decimal=layout.decimal, text=name in kept) for name in names}
+    for file in files:
+        reader = _Reader(file, layout, texts[file].quoted)
+        _look(reader, columns, names, files[0])
+    if layout.header is False:
+        shapes = {name: column.seen for name, column in columns.items()}
+        for file in files:
+            check_no_header(file, texts[file].first_row, names, shapes, layout)
+            for name, cell in zip(names, texts[file].first_row, strict=False):
+                columns[name].look(pa.array([cell]))
+    types = {name: type_for(column.seen) for name, column in columns.items()}
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for file in files:
+            yield from _Reader(file, layout, texts[file].quoted).batches(types, names)
+            if _stamp(file) != stamps[file]:
+                raise SourceChanged(str(file), "was changed while it was read; ingest it again when it is complete")
+
+    return CsvFiles(pa.schema(list(types.items())), batches)
+
+
+def _look(reader: _Reader, columns: Mapping[str, ColumnShapes], names: list[str], first: Path) -> None:
+    """Gather the shapes of a file's cells, except of the first row if that may be a header."""
+    rest = 1 if reader.layout.header is False else 0
+    for batch in reader.batches(None, names):
+        if batch.schema.names != names:
+            raise InvalidRequest("raw_data", f"{reader.file} has other columns than {first.name}")
+        for name, cells in zip(names, batch.columns, strict=True):
+            columns[name].look(cells[rest:])
+            if Shape.TEXT in columns[name].seen:
+                check_own_name(reader.file, name, cells, reader.layout)
+        rest = 0 if batch.num_rows else rest
+
+
+def _stamp(file: Path) -> tuple[int, int, int]:
+    try:
+        found = file.stat()
+    except OSError as exc:
+        raise InvalidRequest("raw_data", f"{file} is not readable as CSV ({exc.strerror})") from exc
+    return found.st_size, found.st_mtime_ns, found.st_ino
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    file: Path
+    layout: CsvLayout
+    quoted: bool
+
+    def batches(self, types: Mapping[str, pa.DataType] | None, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Stream the rows, as text where there are no types yet."""
+        layout = self.layout
+        given = list(names) if layout.names is not None else None
+        try:
+            with csv.open_csv(
+                str(self.file),
+                read_options=csv.ReadOptions(
+                    block_size=_BLOCK_BYTES,
+                    encoding="utf8" if layout.codec == "utf-8-sig" else layout.codec,
+                    skip_rows=layout.skip_rows,
+                    column_names=given,
+                    skip_rows_after_names=1 if given and layout.header else 0,
+                ),
+                # Without quotes no cell can hold a line break, and blocks are cut faster.
+                parse_options=csv.ParseOptions(
+                    delimiter=layout.delimiter_of(self.file), newlines_in_values=self.quoted
+                ),
+                convert_options=csv.ConvertOptions(
+                    column_types=types,
+                    default_column_type=pa.string(),
+                    null_values=["", *MISSING],
+                    true_values=TRUE,
+                    false_values=FALSE,
+                    decimal_point=layout.decimal,
+                ),
+            ) as reader:
+                yield from reader
+        except (pa.ArrowException, UnicodeError, OSError) as exc:
+            raise InvalidRequest("raw_data", f"{self.file} is not readable as CSV ({exc})") from exc

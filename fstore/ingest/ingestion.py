@@ -1,0 +1,154 @@
+"""Turn raw data of any form into sealed Parquet: streaming, in bounded memory, published atomically.
+
+What ``ingest`` writes carries the fingerprint of its content, so trainers identify it
+by reading its footer alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from typing import TypedDict, Unpack
+
+import pyarrow as pa
+
+from fstore.errors import InvalidRequest, StorageUnavailable
+from fstore.fingerprint.footer import Progress
+from fstore.ingest.csv_layout import CsvLayout
+from fstore.ingest.inputs import Input, data_files, expected_bytes, open_input
+from fstore.ingest.symbols import split_by_symbol
+from fstore.ingest.times import TimeColumn, TimeIndex
+from fstore.ingest.writer import SealedWriter
+from fstore.model import ParquetSource
+
+__all__ = ["IngestOptions", "expected_bytes", "ingest"]
+
+
+class CsvOptions(TypedDict, total=False):
+    """What only CSV files need to be told; see ``fstore.ingest.csv_layout``."""
+
+    header: bool | None
+    names: Sequence[str] | None
+    delimiter: str | None
+    decimal: str
+    encoding: str
+    skip_rows: int
+    text_columns: Collection[str]
+
+
+class IngestOptions(CsvOptions, total=False):
+    """The options of ``ingest``."""
+
+    symbol_column: str | None
+    time_column: str | None
+    time_unit: str | None
+    time_format: str | None
+    date_column: str | None
+
+
+def ingest(
+    raw: object,
+    dest: str | Path,
+    *,
+    symbol_column: str | None = None,
+    time_column: str | None = None,
+    time_unit: str | None = None,
+    time_format: str | None = None,
+    date_column: str | None = None,
+    progress: Progress | None = None,
+    **csv: Unpack[CsvOptions],
+) -> ParquetSource:
+    """Write raw data to ``dest`` and return the source to hand to trainers.
+
+    ``raw`` is a frame, a table, an Arrow stream, a ``ParquetSource``, or a path to a
+    file or folder of CSV, Parquet or Arrow IPC. ``time_column`` becomes the index; it
+    may hold no null and not go back in time. It holds timestamps, dates or ISO text, or
+    else ``time_unit`` (s, ms, us, ns since 1970 UTC) or ``time_format`` (of strptime)
+    says how to read it, and ``date_column`` which column of days to put before it, with
+    a space. With ``symbol_column`` ``dest`` is a folder that gets one
+    ``<symbol>.parquet`` for each symbol, which is text as it is written, or a whole
+    number; each file is published by itself. ``progress`` is told the number of further
+    bytes done, out of ``expected_bytes(raw)``.
+
+    CSV is read as UTF-8 with a first row of names, cut at commas (tabs for .tsv), unless
+    ``header``, ``names``, ``delimiter``, ``decimal``, ``encoding`` or ``skip_rows`` say
+    otherwise; columns get the types that hold every cell without loss
+    (``fstore.ingest.csv_cells``), ``text_columns`` stay text.
+
+    An existing file at ``dest`` is replaced. Raises ``InvalidRequest`` for input that
+    cannot be read or does not fit the columns named, ``UnhashableInput`` for data without
+    a faithful digest, ``StorageFull`` or ``StorageUnavailable`` for ``dest``.
+    """
+    target = Path(dest).expanduser().absolute()
+    layout = CsvLayout(**csv) if csv else None
+    time = None
+    if time_column is not None:
+        time = TimeColumn(time_column, time_unit, time_format, date_column)
+    elif time_unit is not None or time_format is not None or date_column is not None:
+        raise InvalidRequest("time_column", "name the column whose unit, format or date is given")
+    given = open_input(raw, layout, _as_written(symbol_column, time))
+    for option, name in (
+        ("symbol_column", symbol_column),
+        ("time_column", time_column),
+        ("date_column", date_column),
+    ):
+        if name is not None and name not in given.schema.names:
+            raise InvalidRequest(option, f"there is no column {name!r}, but {', '.join(given.schema.names)}")
+        if name is not None and given.schema.names.count(name) > 1:
+            raise InvalidRequest(option, f"there are several columns {name!r}; rename all but one")
+    if not given.schema.names:
+        raise InvalidRequest("raw_data", "there are no columns, and Parquet cannot hold rows without them")
+    if symbol_column is not None:
+        _ingest_by_symbol(given, target, symbol_column, time, progress)
+    else:
+        if _is_folder(target):
+            raise InvalidRequest("dest", f"{target} is a folder; name the file to write, or give a symbol column")
+        _refuse_own_source(raw, target)
+        _write(target, given.schema, given.batches(), time, progress)
+    return ParquetSource(target)
+
+
+def _is_folder(target: Path) -> bool:
+    try:
+        return target.is_dir()
+    except OSError as exc:
+        raise StorageUnavailable(str(target), exc.strerror or str(exc)) from exc
+
+
+def _as_written(symbol_column: str | None, time: TimeColumn | None) -> list[str]:
+    symbols = [symbol_column] if symbol_column is not None else []
+    return [*symbols, *(time.as_text if time else ())]
+
+
+def _refuse_own_source(raw: object, target: Path) -> None:
+    """Raw data are not overwritten by what is made of them, unless both are Parquet."""
+    if not isinstance(raw, (str, Path)) or not target.exists() or target.suffix in (".parquet", ".pq"):
+        return
+    if any(file.samefile(target) for file in data_files(raw)):
+        raise InvalidRequest("dest", f"{target} is itself the raw data; name another file")
+
+
+def _ingest_by_symbol(
+    given: Input, target: Path, symbol_column: str, time: TimeColumn | None, progress: Progress | None
+) -> None:
+    if target.suffix == ".parquet" or (not _is_folder(target) and target.exists()):
+        raise InvalidRequest("dest", f"{target} must be a folder: a symbol column makes one file for each symbol")
+    with split_by_symbol(given.batches(), given.schema, symbol_column, target) as parts:
+        for symbol, part in parts:
+            _write(target / f"{symbol}.parquet", given.schema, part, time, progress)
+
+
+def _write(
+    target: Path,
+    schema: pa.Schema,
+    batches: Iterable[pa.RecordBatch],
+    time: TimeColumn | None,
+    progress: Progress | None,
+) -> None:
+    times = TimeIndex(schema, time) if time is not None else None
+    with SealedWriter(target, times.schema if times else schema) as writer:
+        for batch in batches:
+            writer.write(times.apply(batch) if times else batch)
+            if progress:
+                progress(int(batch.nbytes))
+        writer.publish()

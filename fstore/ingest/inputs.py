@@ -1,0 +1,184 @@
+"""The forms raw data come in, as one: a schema and a stream of record batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from fstore.errors import InvalidRequest, UnhashableInput
+from fstore.fingerprint.canonical import BLOCK_ROWS
+from fstore.fingerprint.parquet_source import batches, estimated_bytes, schema_of_source
+from fstore.frames.convert import batches_of
+from fstore.frames.schema import schema_of
+from fstore.ingest.csv_files import open_csv
+from fstore.ingest.csv_layout import COMPRESSIONS, CSV_DELIMITERS, CsvLayout
+from fstore.model import ParquetSource
+
+_PARQUET = (".parquet", ".pq")
+_IPC = (".arrow", ".feather", ".ipc", ".arrows")
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """Raw data to be read once."""
+
+    schema: pa.Schema
+    batches: Callable[[], Iterator[pa.RecordBatch]]
+
+
+def open_input(raw: object, layout: CsvLayout | None = None, as_text: Sequence[str] = ()) -> Input:
+    """Find out what the raw data are, without reading more than their schema (CSV is read once to learn its types).
+
+    ``layout`` is what the caller says of CSV files, and refused for anything else;
+    the columns ``as_text`` are not typed if they come from CSV.
+    """
+    if isinstance(raw, (str, Path)):
+        return _open_path(_absolute(raw), layout, as_text)
+    if layout is not None:
+        raise _no_csv()
+    if isinstance(raw, ParquetSource):
+        source = raw
+        return Input(schema_of_source(source), lambda: batches(source))
+    if isinstance(raw, pd.DataFrame):
+        frame, schema = raw, schema_of(raw)
+        return Input(schema, lambda: batches_of(frame, schema))
+    if isinstance(raw, pa.RecordBatch):
+        raw = pa.Table.from_batches([raw])
+    if isinstance(raw, pa.Table):
+        table = raw
+        return Input(table.schema, lambda: iter(table.to_batches(max_chunksize=BLOCK_ROWS)))
+    if not hasattr(raw, "__arrow_c_stream__"):
+        raise UnhashableInput("raw_data", f"{type(raw).__name__} is neither data nor a path to them")
+    reader = pa.RecordBatchReader.from_stream(raw)
+    return Input(reader.schema, lambda: _cut(reader))
+
+
+def expected_bytes(raw: object) -> int:
+    """Estimate how many bytes ``ingest`` will report as done, for a progress bar."""
+    if isinstance(raw, (str, Path)):
+        files = data_files(raw)
+        if _family(files) == "parquet":
+            return sum(estimated_bytes(ParquetSource(file)) for file in files)
+        return sum(file.stat().st_size for file in files)
+    if isinstance(raw, ParquetSource):
+        return estimated_bytes(raw)
+    if isinstance(raw, pd.DataFrame):
+        return int(raw.memory_usage().sum())
+    return int(getattr(raw, "nbytes", 0))
+
+
+def data_files(raw: str | Path) -> list[Path]:
+    """List the file, or the data files of the folder, that ``raw`` names, in the order of their paths."""
+    path = _absolute(raw)
+    try:
+        return _data_files(path)
+    except OSError as exc:
+        raise InvalidRequest("raw_data", f"{path} cannot be read ({exc.strerror or exc})") from exc
+
+
+def _absolute(raw: str | Path) -> Path:
+    try:
+        return Path(raw).expanduser().absolute()
+    except RuntimeError as exc:  # ~ of nobody
+        raise InvalidRequest("raw_data", f"{raw} does not exist ({exc})") from exc
+
+
+def _open_path(path: Path, layout: CsvLayout | None, as_text: Sequence[str]) -> Input:
+    files = data_files(path)
+    family = _family(files)
+    if family != "parquet" and (keyed := [file for file in files if "=" in file.relative_to(path).parent.as_posix()]):
+        raise InvalidRequest(
+            "raw_data",
+            f"{keyed[0]} is in a folder of the form key=value, whose value would be lost; "
+            "ingest such folders one by one, or add the column",
+        )
+    if family == "csv":
+        found = open_csv(files, layout or CsvLayout(), as_text)
+        return Input(found.schema, found.batches)
+    if layout is not None:
+        raise _no_csv()
+    if family == "parquet":
+        source = ParquetSource(path) if path.is_file() or all(f.suffix == ".parquet" for f in files) else None
+        if source is None:
+            raise InvalidRequest("raw_data", f"rename the files in {path} to end in .parquet")
+        return Input(schema_of_source(source), lambda: batches(source))
+    with _open_ipc(files[0]) as first:
+        schema = first.schema
+    return Input(schema, lambda: _ipc_batches(files, schema))
+
+
+def _no_csv() -> InvalidRequest:
+    return InvalidRequest("csv", "header, names, delimiter, decimal, encoding, skip_rows and text_columns are for CSV")
+
+
+def _data_files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise InvalidRequest("raw_data", f"{path} does not exist")
+    found = [file for file in path.rglob("*") if file.is_file() and _kind(file) is not None]
+    shown = [file for file in found if not any(part.startswith(".") for part in file.relative_to(path).parts)]
+    if not shown:
+        raise InvalidRequest("raw_data", f"{path} holds no CSV, Parquet or Arrow file")
+    return sorted(shown, key=lambda file: file.relative_to(path).as_posix())
+
+
+def _kind(file: Path) -> str | None:
+    suffixes = [suffix.lower() for suffix in file.suffixes]
+    if suffixes and suffixes[-1] in COMPRESSIONS:
+        suffixes.pop()
+    last = suffixes[-1] if suffixes else ""
+    if last in _PARQUET:
+        return "parquet"
+    if last in _IPC:
+        return "ipc"
+    return "csv" if last in CSV_DELIMITERS else None
+
+
+def _family(files: list[Path]) -> str:
+    kinds = {_kind(file) for file in files}
+    if len(kinds) > 1:
+        raise InvalidRequest(
+            "raw_data", f"the folder mixes formats ({', '.join(sorted(map(str, kinds)))}); ingest one at a time"
+        )
+    kind = kinds.pop()
+    if kind is None:
+        known = ", ".join([*CSV_DELIMITERS, *_PARQUET, *_IPC])
+        raise InvalidRequest("raw_data", f"{files[0].name} ends in none of {known}")
+    return kind
+
+
+def _open_ipc(file: Path) -> pa.RecordBatchReader:
+    """Open an IPC file or stream; the first bytes tell which."""
+    try:
+        opened = pa.OSFile(str(file), "rb")
+        is_file = opened.read(6) == b"ARROW1"
+        opened.seek(0)
+        if not is_file:
+            return pa.ipc.open_stream(opened)
+        reader = pa.ipc.open_file(opened)
+        chunks = (reader.get_batch(i) for i in range(reader.num_record_batches))
+        return pa.RecordBatchReader.from_batches(reader.schema, chunks)
+    except (pa.ArrowException, OSError) as exc:
+        raise InvalidRequest("raw_data", f"{file} is not readable as Arrow IPC ({exc})") from exc
+
+
+def _ipc_batches(files: list[Path], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    for file in files:
+        with _open_ipc(file) as reader:
+            if reader.schema != schema:
+                raise InvalidRequest("raw_data", f"{file.name} has other columns or types than {files[0].name}")
+            try:
+                yield from _cut(reader)
+            except (pa.ArrowException, OSError) as exc:
+                raise InvalidRequest("raw_data", f"{file} cannot be read to the end ({exc})") from exc
+
+
+def _cut(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    for batch in reader:
+        for start in range(0, batch.num_rows, BLOCK_ROWS):
+            yield batch.slice(start, BLOCK_ROWS)

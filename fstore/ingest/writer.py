@@ -1,0 +1,132 @@
+"""Write a Parquet file row group by row group, digest it on the way, and publish it whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from pathlib import Path
+from types import TracebackType
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fstore.errors import StorageFull, StorageUnavailable
+from fstore.fingerprint.footer import Footer
+from fstore.fingerprint.parquet_types import plan_storage
+from fstore.fingerprint.seal import SEAL_BYTES, apply_seal, notes_of
+from fstore.fingerprint.streaming import ContentHasher
+from fstore.frames.arrow_types import is_text
+
+ROW_GROUP_ROWS = 1 << 20
+ROW_GROUP_BYTES = 64 << 20
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+class SealedWriter:
+    """Writes batches of one schema to ``dest``; nothing is seen there until ``publish`` has made all of it durable.
+
+    Leaving the ``with`` block without ``publish`` removes what was written. Holds at
+    most one row group in memory.
+    """
+
+    def __init__(self, dest: Path, schema: pa.Schema) -> None:
+        self.dest = dest
+        self._plan = plan_storage(schema)
+        self._hasher = ContentHasher(schema)
+        self._pending: list[pa.RecordBatch] = []
+        self._pending_rows = 0
+        self._pending_bytes = 0
+        self._temp = dest.with_name(f".{dest.name}.{secrets.token_hex(8)}.tmp")
+        self._published = False
+        try:
+            dest.parent.mkdir(parents=True, exist_ok=True)
+            self._sink = pa.OSFile(str(self._temp), "wb")
+            self._writer = pq.ParquetWriter(self._sink, self._plan.stored, **_options(self._plan.stored))
+        except OSError as exc:
+            raise _storage_error(self.dest, exc) from exc
+
+    @property
+    def rows(self) -> int:
+        return self._hasher.rows
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Append rows."""
+        self._hasher.update(batch)
+        stored = self._plan.store(batch) if self._plan.changed else batch
+        self._pending.append(stored)
+        self._pending_rows += batch.num_rows
+        self._pending_bytes += int(batch.nbytes)
+        if self._pending_rows >= ROW_GROUP_ROWS or self._pending_bytes >= ROW_GROUP_BYTES:
+            self._write_group()
+
+    def publish(self) -> Footer:
+        """Write footer and seal, then fsync, rename and fsync the folder: after this the file survives a power cut."""
+        self._write_group()
+        footer = self._hasher.footer()
+        try:
+            self._sink.write(bytes(SEAL_BYTES))
+            self._writer.add_key_value_metadata({**notes_of(footer), **self._plan.metadata(self._hasher.categories())})
+            self._writer.close()
+            self._sink.close()
+            apply_seal(self._temp, footer.root, self._hasher.data_bytes)
+            _sync(self._temp)
+            self._temp.replace(self.dest)
+            self._published = True
+            _sync(self.dest.parent)
+        except OSError as exc:
+            raise _storage_error(self.dest, exc) from exc
+        return footer
+
+    def __enter__(self) -> SealedWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._published:
+            return
+        try:
+            self._writer.close()
+            self._sink.close()
+        except (pa.ArrowException, OSError):
+            # The error that brought us here is the one to report.
+            pass
+        self._temp.unlink(missing_ok=True)
+
+    def _write_group(self) -> None:
+        if not self._pending_rows:
+            return
+        table = pa.Table.from_batches(self._pending, schema=self._plan.stored)
+        self._pending, self._pending_rows, self._pending_bytes = [], 0, 0
+        try:
+            self._writer.write_table(table, row_group_size=max(table.num_rows, 1))
+        except OSError as exc:
+            raise _storage_error(self.dest, exc) from exc
+
+
+def _options(schema: pa.Schema) -> dict[str, object]:
+    repetitive = [
+        field.name
+        for field in schema
+        if is_text(field.type) or pa.types.is_dictionary(field.type) or pa.types.is_integer(field.type)
+    ]
+    return {
+        "compression": "zstd",
+        "use_dictionary": repetitive or False,
+        "write_page_checksum": True,
+        "store_schema": True,
+    }
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _storage_error(path: Path, exc: OSError) -> StorageUnavailable:
+    kind = StorageFull if exc.errno in _FULL else StorageUnavailable
+    return kind(str(path), exc.strerror or str(exc))

@@ -1,1 +1,0 @@
-"""How raw data in other forms are read; ``fstore.ingest`` is the face."""

@@ -1,1 +1,0 @@
-"""Ticks, quotes, orders and bars as the built-in features read them."""

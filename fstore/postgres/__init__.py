@@ -1,0 +1,1 @@
+"""Every statement: manifest, jobs, upkeep, schema."""

@@ -1,0 +1,300 @@
+"""The one door to Postgres: pooled connections, client-side deadlines, translated errors.
+
+Connections are opened in psycopg2's asynchronous mode and waited on with
+``poll``: libpq itself waits without a limit, so a server that is stopped but
+keeps its sockets open would hold a trainer for ever. Every statement is its own
+transaction; several statements in one string are one transaction too, which is
+how a publish takes a single round trip.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import psycopg2
+import psycopg2.extensions as pg
+import tenacity
+from sqlalchemy.pool import PoolProxiedConnection, QueuePool
+
+from fstore.errors import FeatureStoreError, ManifestBusy, ManifestUnavailable, NotPermitted
+from fstore.postgres.sqlstate import translated
+from fstore.runtime import deadline
+
+Row = tuple[Any, ...]
+
+# A lock wait must outlast deadlock_timeout (1 s), or a running autovacuum, which
+# Postgres cancels only then, makes every publish fail (measured: 500 ms fails, 3 s succeeds).
+SESSION_OPTIONS = " ".join(
+    f"-c {option}"
+    for option in (
+        "lock_timeout=3s",
+        "statement_timeout=10s",
+        "idle_in_transaction_session_timeout=5s",
+        "client_connection_check_interval=1s",
+        "timezone=UTC",
+    )
+)
+STATEMENT_DEADLINE_S = 12.0  # just above statement_timeout: the server's own word is the better one
+IDLE_PING_S = 30.0
+OVERFLOW = 10
+SLOT_WAIT_S = 5.0
+PAUSE_AFTER_FAILURE_S = 1.0  # after a failed connect others fail at once: nobody queues for a dead server
+
+_ANSWERED = (ManifestBusy, NotPermitted)  # the server's own word, so the connection is fine
+
+
+class Database:
+    """A pool of connections to one Postgres.
+
+    Safe to share between threads, and after a fork: a child drops the parent's
+    connections without closing them and opens its own.
+    """
+
+    def __init__(self, url: str, *, application_name: str, connect_timeout_s: float = 3.0, pool_size: int = 10) -> None:
+        self._url = url
+        self._application_name = application_name
+        self._connect_timeout_s = connect_timeout_s
+        self._last_used: weakref.WeakKeyDictionary[pg.connection, float] = weakref.WeakKeyDictionary()
+        self._down_until, self._down_why = 0.0, ""
+        self._most = pool_size + OVERFLOW
+        self._slots = threading.BoundedSemaphore(self._most)  # waits as long as the call may; the pool itself cannot
+        self._pool = QueuePool(
+            cast(Any, self._connect), pool_size=pool_size, max_overflow=OVERFLOW, reset_on_return=None
+        )
+        _alive.add(self)
+
+    def query(self, sql: str, params: Mapping[str, Any] | Sequence[Any] | None = None) -> list[Row]:
+        """Run a statement and return its rows; a connection that was dropped meanwhile is replaced once.
+
+        Only for statements that may run twice.
+        """
+        try:
+            return self._run(sql, params)
+        except ManifestUnavailable as error:
+            if isinstance(error, _ANSWERED) or deadline.is_due():
+                raise
+            # Where one pooled connection is dead the others are too, though their sockets may not say so yet.
+            stale, self._pool = self._pool, self._pool.recreate()
+            stale.dispose()
+            return self._run(sql, params)
+
+    def transact(
+        self,
+        sql: str,
+        params: Mapping[str, Any] | Sequence[Any] | None = None,
+        *,
+        tries: int = 5,
+        total_s: float = 18.0,
+    ) -> list[Row]:
+        """Run a statement that competes for locks, at most ``tries`` times within ``total_s``, and return its rows.
+
+        It may have been committed and run again, when only the answer was lost: the
+        statement must be written so that the second run is harmless.
+        """
+        retrying = tenacity.Retrying(
+            stop=tenacity.stop_after_attempt(tries) | tenacity.stop_after_delay(total_s),
+            wait=tenacity.wait_random_exponential(multiplier=0.05, max=2),
+            retry=tenacity.retry_if_exception(
+                lambda error: (
+                    isinstance(error, ManifestUnavailable)
+                    and not isinstance(error, NotPermitted)
+                    and not deadline.is_due()
+                )
+            ),
+            reraise=True,
+        )
+        return retrying(self._run, sql, params)
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """Lend one connection for several statements, as session-level advisory locks and VACUUM need."""
+        with self._lent() as connection:
+            yield Session(connection)
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self._pool.dispose()
+
+    def forget_after_fork(self) -> None:
+        """Leave the parent's connections alone and start an empty pool; called in a forked child."""
+        self._last_used = weakref.WeakKeyDictionary()
+        _orphaned.append(self._pool)  # its sockets belong to the parent: never collected, never closed here
+        self._pool = self._pool.recreate()
+        self._slots = threading.BoundedSemaphore(self._most)
+
+    def _run(self, sql: str, params: Mapping[str, Any] | Sequence[Any] | None) -> list[Row]:
+        with self._lent() as connection:
+            return _execute(connection, sql, params)
+
+    @contextmanager
+    def _lent(self) -> Iterator[pg.connection]:
+        slots = self._slots
+        if not slots.acquire(timeout=deadline.remaining(SLOT_WAIT_S)):
+            raise ManifestUnavailable("waiting for a free connection", "all pooled connections are busy")
+        try:
+            with self._checked_out() as connection:
+                yield connection
+        finally:
+            slots.release()
+
+    @contextmanager
+    def _checked_out(self) -> Iterator[pg.connection]:
+        try:
+            lent = self._alive()
+        except psycopg2.Error as error:
+            raise translated(error, "connecting") from error
+        connection: pg.connection = lent.dbapi_connection  # type: ignore[assignment]
+        healthy = False
+        try:
+            if time.monotonic() - self._last_used.get(connection, time.monotonic()) > IDLE_PING_S:
+                _execute(connection, "SELECT 1", None)
+            yield connection
+            healthy = True
+        except FeatureStoreError as error:
+            healthy = not isinstance(error, ManifestUnavailable) or isinstance(error, _ANSWERED)
+            raise
+        finally:
+            if healthy and not connection.closed and not connection.isexecuting():
+                self._last_used[connection] = time.monotonic()
+            else:
+                lent.invalidate()
+            lent.close()
+
+    def _alive(self) -> PoolProxiedConnection:
+        """Take a connection the server has not closed: after a restart all idle ones of the pool are dead at once."""
+        while True:
+            lent: PoolProxiedConnection = self._pool.connect()
+            connection = cast(pg.connection, lent.dbapi_connection)
+            if connection not in self._last_used or not _has_news(connection):
+                return lent
+            lent.invalidate()
+            lent.close()
+
+    def _connect(self) -> pg.connection:
+        if time.monotonic() < self._down_until:
+            raise ManifestUnavailable("connecting", self._down_why)
+        seconds = deadline.remaining(self._connect_timeout_s)
+        try:
+            return self._connect_now(seconds)
+        except (psycopg2.OperationalError, ManifestUnavailable) as error:
+            if seconds >= self._connect_timeout_s:  # a caller in a hurry says nothing about the server
+                self._down_why = " ".join(map(str, error.args[-1:])).strip().partition("\n")[0]
+                self._down_until = time.monotonic() + PAUSE_AFTER_FAILURE_S
+            raise
+
+    def _connect_now(self, seconds: float) -> pg.connection:
+        connection = psycopg2.connect(
+            self._url,
+            async_=True,
+            connect_timeout=max(2, round(seconds)),
+            keepalives=1,
+            keepalives_idle=30,
+            keepalives_interval=10,
+            keepalives_count=3,
+            tcp_user_timeout=10_000,
+            application_name=self._application_name,
+            options=SESSION_OPTIONS,
+        )
+        try:
+            _wait(connection, seconds, "connecting")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+class Session:
+    """One connection, for as long as the ``with`` block lasts."""
+
+    def __init__(self, connection: pg.connection) -> None:
+        self._connection = connection
+
+    def query(
+        self,
+        sql: str,
+        params: Mapping[str, Any] | Sequence[Any] | None = None,
+        *,
+        seconds: float = STATEMENT_DEADLINE_S,
+    ) -> list[Row]:
+        """Run a statement on this connection and return its rows."""
+        return _execute(self._connection, sql, params, seconds)
+
+    def ask(
+        self,
+        sql: str,
+        params: Mapping[str, Any] | Sequence[Any] | None = None,
+        *,
+        seconds: float = STATEMENT_DEADLINE_S,
+    ) -> Callable[[], list[Row]]:
+        """Send a statement and return at once; call the result for the rows, before anything else is sent here."""
+        return _send(self._connection, sql, params, seconds)
+
+
+def _execute(
+    connection: pg.connection,
+    sql: str,
+    params: Mapping[str, Any] | Sequence[Any] | None,
+    seconds: float = STATEMENT_DEADLINE_S,
+) -> list[Row]:
+    return _send(connection, sql, params, seconds)()
+
+
+def _send(
+    connection: pg.connection, sql: str, params: Mapping[str, Any] | Sequence[Any] | None, seconds: float
+) -> Callable[[], list[Row]]:
+    try:
+        cursor = connection.cursor()
+        cursor.execute(sql, params)
+    except psycopg2.Error as error:
+        raise translated(error, "running a statement") from error
+
+    def receive() -> list[Row]:
+        try:
+            _wait(connection, deadline.remaining(seconds), "waiting for an answer")
+            rows: list[Row] = cursor.fetchall() if cursor.description is not None else []
+            cursor.close()
+            return rows
+        except psycopg2.Error as error:
+            raise translated(error, "running a statement") from error
+
+    return receive
+
+
+def _has_news(connection: pg.connection) -> bool:
+    """Tell whether an idle connection has something to read: the server's last word, or the end of the stream."""
+    poller = select.poll()
+    poller.register(connection.fileno(), select.POLLIN)
+    return bool(poller.poll(0))
+
+
+def _wait(connection: pg.connection, seconds: float, action: str) -> None:
+    ends_at = time.monotonic() + seconds
+    poller = select.poll()
+    while True:
+        state = connection.poll()
+        if state == pg.POLL_OK:
+            return
+        poller.register(connection.fileno(), select.POLLIN if state == pg.POLL_READ else select.POLLOUT)
+        left = ends_at - time.monotonic()
+        if left <= 0 or not poller.poll(left * 1000):
+            raise ManifestUnavailable(action, f"no answer within {seconds:.1f} s")
+        poller.unregister(connection.fileno())
+
+
+_alive: weakref.WeakSet[Database] = weakref.WeakSet()
+_orphaned: list[QueuePool] = []
+
+
+def _after_fork_in_child() -> None:
+    for database in list(_alive):
+        database.forget_after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,1 @@
+"""The store in numbers: stats, Prometheus, the report."""

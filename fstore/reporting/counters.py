@@ -1,0 +1,34 @@
+"""Reads the counters of the whole store at one moment, although they lie in Postgres and in Redis."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+
+from fstore.postgres.queries import statements
+from fstore.resources import Resources
+
+TRIES = 6
+PAUSE_S = 0.05
+
+
+def tally(resources: Resources) -> Mapping[str, int]:
+    """Return every counter: what Postgres has and what Redis has not handed over yet.
+
+    While a flush moves counters they may be in both places: then this waits a moment
+    and reads again. What a killed flush left behind counts, since the next one moves
+    it. Raises ``ManifestUnavailable`` and ``BrokerUnavailable``.
+    """
+    written = _written(resources)
+    for _ in range(TRIES):
+        waiting, moving = resources.coordination.noted_counters()
+        before, written = written, _written(resources)
+        if not moving and before == written:
+            break
+        time.sleep(PAUSE_S)
+    return Counter(written) + Counter(waiting) + Counter(moving)
+
+
+def _written(resources: Resources) -> dict[str, int]:
+    return {name: int(value) for name, value in resources.database.query(statements("manifest")["read_counters"])}

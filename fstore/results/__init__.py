@@ -1,0 +1,1 @@
+"""Results as tables and back: what is read equals what was returned."""

@@ -1,0 +1,125 @@
+"""Columns of Python objects as Arrow, and the same objects again.
+
+Arrow finds the type; what it does not tell is noted: which object stands for a missing
+value, whether cells were arrays, and whether numbers are whole though too large for 64
+bits. Mixtures that no note can mend come back changed and are refused by the comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from fstore.errors import UnhashableInput
+from fstore.fingerprint.columns import missing_marker
+from fstore.results.python_values import zone_from_json, zone_to_json
+
+_MARKERS = {"None": None, "nan": float("nan"), "NA": pd.NA, "NaT": pd.NaT}
+_WIDEST = pa.decimal256(76, 0)
+
+_MAKERS: dict[str, Callable[[Any], Any]] = {"integers": int, "tuples": tuple, "decimals": Decimal}
+
+Note = dict[str, Any]
+
+
+def holds_texts(values: Any) -> bool:
+    """Tell whether all objects are strings, with one kind of missing value: these need no note of ours."""
+    try:
+        missing_marker(np.asarray(values, dtype=object), "")
+    except UnhashableInput:
+        return False
+    return True
+
+
+def cells_to_arrow(values: np.ndarray[Any, Any]) -> tuple[pa.ChunkedArray, Note]:
+    """Convert objects and note what brings them back; raises Arrow's errors, ``ValueError`` or ``TypeError`` where none can."""
+    missing = np.fromiter(map(_is_missing, values), np.bool_, len(values))
+    present = values[~missing]
+    markers = {_marker(value) for value in values[missing]}
+    if len(markers) > 1:
+        raise ValueError(f"it says in {len(markers)} ways that a value is missing: {', '.join(sorted(markers))}")
+    note: Note = {"missing": markers.pop() if markers else "None"}
+    plain, kind, told = _plain_cells(present)
+    cells = np.full(len(values), None, dtype=object)
+    cells[~missing] = plain
+    found = pa.array(cells, type=kind, mask=missing, from_pandas=False)
+    return found if isinstance(found, pa.ChunkedArray) else pa.chunked_array([found]), {**note, **told}
+
+
+def _plain_cells(present: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], pa.DataType | None, Note]:
+    """Return objects that Arrow takes, their type where it cannot be guessed, and how to make the given ones of them."""
+    kinds = set(map(type, present))
+    kind = kinds.pop() if len(kinds) == 1 else None
+    plain, arrow, note = present, None, {}
+    if kind is np.ndarray:
+        note = {"cells": "arrays"}
+    elif kind is tuple:
+        note = {"cells": "tuples"}
+    elif kind is int and not all(-(1 << 63) <= value < 1 << 63 for value in present):
+        plain, arrow, note = _each(Decimal, present), _WIDEST, {"cells": "integers"}
+    elif kind is Decimal and len({value.as_tuple().exponent for value in present}) > 1:
+        plain, arrow, note = _each(str, present), pa.large_string(), {"cells": "decimals"}  # a column has one scale
+    elif kind is pd.Timestamp and len({(value.unit, value.tzinfo) for value in present}) == 1:
+        times = pd.DatetimeIndex(list(present))
+        plain, arrow, note = _each(int, times.asi8), pa.array(times[:0]).type, {"cells": "timestamps"}
+    elif kind is not None and issubclass(kind, np.generic) and present[0].dtype.kind in "biuf":
+        plain, arrow = _each(lambda value: value.item(), present), pa.from_numpy_dtype(present[0].dtype)
+        note = {"cells": present[0].dtype.str}
+    elif kind is datetime and len(zones := {value.tzinfo for value in present}) == 1:
+        note = {"zone": zone_to_json(zones.pop())}
+    return plain, arrow, note
+
+
+def cells_of_arrow(column: pa.ChunkedArray, note: Note) -> np.ndarray[Any, Any]:
+    """Make the objects again."""
+    how = note.get("cells")
+    valid = column.is_valid().to_numpy(zero_copy_only=False)
+    marker = _MARKERS[note["missing"]]
+    if how in ("arrays", "timestamps") or (how is None and _is_quick(column.type)):
+        cells = np.array(column.to_pandas().astype(object).array, dtype=object)
+        cells[~valid] = marker
+        return cells
+    make = _maker(note)
+    cells = np.empty(len(column), dtype=object)
+    for at, (value, is_there) in enumerate(zip(column.to_pylist(), valid.tolist(), strict=True)):
+        cells[at] = make(value) if is_there else marker
+    return cells
+
+
+def _maker(note: Note) -> Callable[[Any], Any]:
+    how = note.get("cells")
+    zone = zone_from_json(note.get("zone"))
+    if zone is not None:
+        return lambda value: value.astimezone(zone)
+    if how in _MAKERS:
+        return _MAKERS[how]
+    return (lambda value: value) if how is None else np.dtype(how).type
+
+
+def _is_quick(kind: pa.DataType) -> bool:
+    """Tell whether pandas makes the very objects of it that Arrow makes, at once."""
+    types = pa.types
+    tests = (types.is_boolean, types.is_date32, types.is_time64, types.is_decimal128, types.is_binary)
+    return any(test(kind) for test in tests)
+
+
+def _each(make: Callable[[Any], Any], present: Any) -> np.ndarray[Any, Any]:
+    made = np.empty(len(present), dtype=object)
+    made[:] = [make(value) for value in present]
+    return made
+
+
+def _is_missing(value: object) -> bool:
+    return value is None or value is pd.NA or value is pd.NaT or (type(value) is float and value != value)  # noqa: PLR0124 - only NaN
+
+
+def _marker(value: object) -> str:
+    if value is None:
+        return "None"
+    return "NA" if value is pd.NA else "NaT" if value is pd.NaT else "nan"

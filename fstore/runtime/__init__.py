@@ -1,0 +1,1 @@
+"""What every process carries: deadlines, fork safety, heartbeats, counters, spans, log lines."""

@@ -1,0 +1,121 @@
+"""Collects usage and counters in the process and hands them to Redis in batches, off the hit path."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+
+from fstore.coordination.locks import Coordination
+from fstore.errors import BrokerUnavailable
+from fstore.runtime.fork_safety import forget_in_children
+from fstore.runtime.timings import counters_of
+
+log = logging.getLogger("fstore.recorder")
+
+FLUSH_EVERY_S = 0.5
+KEEP_AT_MOST = 100_000  # keys remembered while Redis is away; usage beyond that is not worth the memory
+WARN_EVERY_S = 60.0
+
+
+class Recorder:
+    """Best effort by design: a killed process loses at most the last half second of its notes."""
+
+    def __init__(self, coordination: Coordination, *, timed: bool = True) -> None:
+        self._coordination = coordination
+        self._timed = timed
+        self._warned: dict[str, float] = {}
+        self.forget_after_fork()
+        forget_in_children(self)
+        atexit.register(self.flush)
+
+    def forget_after_fork(self) -> None:
+        """Begin with no notes and no thread: a child notes for itself, the parent still has what it noted."""
+        self._guard = threading.Lock()
+        self._pending, self._closed = threading.Event(), threading.Event()
+        self._hits: Counter[str] = Counter()
+        self._counters: Counter[str] = Counter()
+        self._thread: threading.Thread | None = None
+
+    def used(self, key: str) -> None:
+        """Note that an entry was read."""
+        with self._guard:
+            if len(self._hits) < KEEP_AT_MOST or key in self._hits:
+                self._hits[key] += 1
+        self._wake()
+
+    def count(self, name: str, n: int = 1) -> None:
+        """Add to a counter."""
+        with self._guard:
+            self._counters[name] += n
+        self._wake()
+
+    def took(self, what: str, seconds: float) -> None:
+        """Add a duration to one of ``timings.TIMINGS``; about a microsecond, nothing when timings are switched off."""
+        if not self._timed:
+            return
+        (bucket, one), (total, microseconds) = counters_of(what, seconds)
+        with self._guard:
+            self._counters[bucket] += one
+            self._counters[total] += microseconds
+        self._wake()
+
+    def degraded(self, mode: str, reason: str) -> None:
+        """Count a request served in a degraded mode, and log it at most once a minute for each mode."""
+        self.count("degraded")
+        self.count(f"degraded:{mode}")
+        now = time.monotonic()
+        with self._guard:
+            due = now - self._warned.get(mode, -WARN_EVERY_S) >= WARN_EVERY_S
+            if due:
+                self._warned[mode] = now
+        if due:
+            log.warning("degraded: %s: %s", mode, reason)
+
+    def pending(self) -> Mapping[str, int]:
+        """Return the counters that Redis does not have yet."""
+        with self._guard:
+            return dict(self._counters)
+
+    def flush(self) -> bool:
+        """Hand over what was noted, and return whether Redis took it; what it did not take is kept."""
+        with self._guard:
+            hits, counters = self._hits, self._counters
+            self._hits, self._counters = Counter(), Counter()
+        if not hits and not counters:
+            return True
+        try:
+            self._coordination.note(hits, counters)
+        except BrokerUnavailable:
+            with self._guard:
+                self._hits.update(hits)
+                self._counters.update(counters)
+            return False
+        return True
+
+    def close(self) -> None:
+        """Hand over what is left and stop."""
+        atexit.unregister(self.flush)
+        self.flush()
+        self._closed.set()
+        self._pending.set()
+
+    def _wake(self) -> None:
+        if self._thread is None:
+            with self._guard:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="fstore-recorder", daemon=True)
+                    self._thread.start()
+        self._pending.set()
+
+    def _run(self) -> None:
+        while not self._closed.is_set():
+            self._pending.wait()
+            self._pending.clear()
+            self._closed.wait(FLUSH_EVERY_S)
+            if not self.flush():
+                self._closed.wait(5 * FLUSH_EVERY_S)
+                self._pending.set()

@@ -1,0 +1,56 @@
+"""Log lines as an event and its fields: JSON off a terminal, text on one.
+
+What a process is working on is bound once and then stands in every line that is
+written meanwhile, by whichever library.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+
+from fstore.settings.schema import Settings
+
+KEY_DIGITS = 12
+
+
+def configure_logging(settings: Settings) -> None:
+    """Send every record of this process to stderr in the chosen form; called by processes of fstore, never by the library."""
+    as_text = settings.log_format == "text" or (settings.log_format == "auto" and sys.stderr.isatty())
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    written: list[structlog.typing.Processor] = (
+        [structlog.dev.ConsoleRenderer()]
+        if as_text
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *written],
+    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.log_level)
+    logging.captureWarnings(capture=True)
+
+
+def bind(*, key: str | None = None, **fields: str | None) -> None:
+    """Put fields into every line that this task logs from now on; None and empty texts are left out."""
+    known = {name: value for name, value in fields.items() if value}
+    if key:
+        known["key"] = key[:KEY_DIGITS]
+    structlog.contextvars.bind_contextvars(**known)
+
+
+def unbind() -> None:
+    """Forget what was bound: the next task is about something else."""
+    structlog.contextvars.clear_contextvars()

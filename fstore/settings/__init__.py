@@ -1,0 +1,1 @@
+"""Every setting: schema, layers, rules."""

@@ -1,0 +1,177 @@
+"""How a setting is written and shown: sizes, lists, folders, addresses, schedules, secrets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import BeforeValidator, SecretStr
+
+from fstore.broker.signing import split_keys
+from fstore.settings.cron import schedule_fault
+
+_UNITS = {
+    "": 1,
+    "b": 1,
+    **{f"{letter}b": 1000**power for power, letter in enumerate("kmgt", start=1)},
+    **{f"{letter}ib": 1024**power for power, letter in enumerate("kmgt", start=1)},
+}
+_SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
+_MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
+
+
+def parse_size(value: Any) -> Any:
+    """Turn ``"50MB"`` (10^6) or ``"2GiB"`` (2^30) into bytes; leave numbers as they are."""
+    if not isinstance(value, str):
+        return refuse_bool(value)
+    match = _SIZE.fullmatch(value)
+    if match is None or match[2].lower() not in _UNITS:
+        raise ValueError("expected a number of bytes such as 1000000, 50MB or 2GiB")
+    return (
+        int(float(match[1]) * _UNITS[match[2].lower()]) if "." in match[1] else int(match[1]) * _UNITS[match[2].lower()]
+    )
+
+
+def refuse_bool(value: Any) -> Any:
+    """Refuse true and false where a number is meant; Python would read them as 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError("expected a number, not true or false")  # noqa: TRY004 pydantic collects ValueError
+    return value
+
+
+def absolute_path(value: Any) -> Any:
+    """Expand ``~`` and make a path absolute, so that it means the same after a change of folder."""
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("expected a path, found an empty text")
+    if not isinstance(value, (str, Path)):
+        return value
+    try:
+        return Path(value).expanduser().absolute()
+    except RuntimeError as exc:
+        raise ValueError(f"cannot expand it: {exc}") from exc
+
+
+def _split(value: Any) -> Any:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    if isinstance(value, Iterable) and not isinstance(value, (bytes, dict)):
+        return tuple(value)
+    return value
+
+
+def _module_names(value: Any) -> Any:
+    names = _split(value)
+    if isinstance(names, tuple):
+        for name in names:
+            if not isinstance(name, str) or not _MODULE.fullmatch(name):
+                raise ValueError(
+                    f"{name!r} is not a module name; expected for example 'mypkg.features,fstore.intraday'"
+                )
+        return tuple(dict.fromkeys(names))
+    return names
+
+
+def _folders(value: Any) -> Any:
+    folders = _split(value)
+    if not isinstance(folders, tuple):
+        return folders
+    for folder in folders:
+        if "," in str(folder):
+            raise ValueError(f"{str(folder)!r} has a comma in its name, which separates folders here; use a link to it")
+    return tuple(absolute_path(folder) for folder in folders)
+
+
+def _schedule(value: Any) -> Any:
+    if isinstance(value, str) and (fault := schedule_fault(value)):
+        raise ValueError(fault)
+    return value
+
+
+def _with_scheme(value: Any, schemes: tuple[str, ...], example: str) -> Any:
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if not isinstance(text, str):
+        return value
+    try:
+        scheme = urlsplit(text).scheme
+    except ValueError:
+        scheme = ""
+    if scheme not in schemes or "://" not in text:
+        raise ValueError(f"expected an address such as {example}")
+    return value
+
+
+def _postgres_url(value: Any) -> Any:
+    return _with_scheme(value, ("postgresql",), "postgresql://user:password@host:5432/fstore")
+
+
+def _redis_url(value: Any) -> Any:
+    checked = _with_scheme(value, ("redis", "rediss"), "redis://:password@host:6379/0")
+    text = checked.get_secret_value() if isinstance(checked, SecretStr) else checked
+    if isinstance(text, str) and text.startswith("rediss:") and "ssl_cert_reqs=" not in text:
+        # Celery takes no address without it, and clients differ in what its absence means.
+        return f"{text}{'&' if '?' in text else '?'}ssl_cert_reqs=required"
+    return checked
+
+
+def _upper(value: Any) -> Any:
+    return value.upper() if isinstance(value, str) else value
+
+
+def _signing_key(value: Any) -> Any:
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if isinstance(text, str) and min((len(key) for key in split_keys(text)), default=0) < 16:
+        raise ValueError("expected keys of 16 characters or more each; 'openssl rand -hex 32' makes one")
+    return value
+
+
+Size = Annotated[int, BeforeValidator(parse_size)]
+Whole = Annotated[int, BeforeValidator(refuse_bool)]
+Real = Annotated[float, BeforeValidator(refuse_bool)]
+Folder = Annotated[Path, BeforeValidator(absolute_path)]
+Folders = Annotated[tuple[Path, ...], BeforeValidator(_folders)]
+ModuleNames = Annotated[tuple[str, ...], BeforeValidator(_module_names)]
+Schedule = Annotated[str, BeforeValidator(_schedule)]
+PostgresUrl = Annotated[SecretStr, BeforeValidator(_postgres_url)]
+RedisUrl = Annotated[SecretStr, BeforeValidator(_redis_url)]
+LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]
+SigningKey = Annotated[SecretStr, BeforeValidator(_signing_key)]
+
+
+def shown(value: Any) -> str:
+    """Write a value for people to read, secrets masked."""
+    return masked(value.get_secret_value()) if isinstance(value, SecretStr) else written(value)
+
+
+def written(value: Any) -> str:
+    """Write a value as the environment would give it, lists with commas."""
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, tuple):
+        return ",".join(str(item) for item in value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return repr(int(value)) if value.is_integer() else repr(value)
+    return "" if value is None else str(value)
+
+
+def masked(secret: str) -> str:
+    """Keep of an address what says where it leads; hide everything else."""
+    try:
+        parts = urlsplit(secret)
+        # An '@' behind the host means that an unquoted password was cut in the wrong place.
+        if not parts.scheme or "://" not in secret or "@" in parts.path + parts.query + parts.fragment:
+            return "********"
+        host = parts.netloc.rpartition("@")[2]
+        user = f"{parts.username or ''}:********@" if "@" in parts.netloc else ""
+        query = "&".join(
+            item if item.startswith(("host=", "port=")) else f"{item.partition('=')[0]}=********"
+            for item in parts.query.split("&")
+            if item
+        )
+        return urlunsplit((parts.scheme, user + host, parts.path, query, ""))
+    except ValueError:
+        return "********"

@@ -1,0 +1,1 @@
+"""The store is looked after: garbage collection, sweeps, reconciling, usage."""

@@ -1,0 +1,172 @@
+"""Integrity sweeps: re-read what was longest not verified, hide what is wrong, have it computed again."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from fstore.entries import hide
+from fstore.errors import EntryCorrupt, UpkeepRefused
+from fstore.model import EntryState, Locator
+from fstore.postgres.maintenance import Ledger
+from fstore.resources import Resources
+from fstore.storage.verify import Pace, check_file
+from fstore.upkeep.gc_plan import Progress, silent
+from fstore.upkeep.integrity import Fault, FaultKind, looks_wrong
+from fstore.upkeep.recompute import SourceIssue, ask_again, check_sources
+from fstore.upkeep.runner import Skipped, Turn, run_alone, run_beside
+
+log = logging.getLogger("fstore.sweep")
+
+PAGE = 200
+BYTES_PER_S = 64_000_000.0  # a scheduled sweep leaves most of a disk to those who wait for it
+
+
+@dataclass(slots=True)
+class IntegrityReport:
+    """What a sweep read and found; ``complete`` means that it came to the end of what was live at its start."""
+
+    repair: bool
+    checked: int = 0
+    bytes_read: int = 0
+    faults: list[Fault] = field(default_factory=list)
+    source_issues: list[SourceIssue] = field(default_factory=list)
+    quarantined: int = 0
+    recomputing: int = 0
+    complete: bool = False
+    seconds: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as JSON."""
+        issues = [{"key": f.key, "path": f.path, "kind": str(f.kind), "detail": f.detail} for f in self.faults]
+        return {
+            "kind": "sweep",
+            "repair": self.repair,
+            "integrity_ok": not self.faults,
+            "issues": issues,
+            "source_issues": [issue.as_dict() for issue in self.source_issues],
+            "checked": self.checked,
+            "bytes_read": self.bytes_read,
+            "quarantined": self.quarantined,
+            "recomputing": self.recomputing,
+            "complete": self.complete,
+            "seconds": round(self.seconds, 6),
+        }
+
+
+def sweep_integrity(
+    resources: Resources,
+    *,
+    byte_budget: int | None = None,
+    bytes_per_s: float | None = BYTES_PER_S,
+    repair: bool = True,
+    sources: bool = False,
+    force: bool = False,
+    unless_within_s: float = 0,
+    progress: Progress = silent,
+) -> IntegrityReport | Skipped:
+    """Read live entries, the longest unverified first, until ``byte_budget`` is used up; None means all of them.
+
+    With ``repair`` a wrong entry is quarantined, row first, then file, and computed
+    again where its raw data are unchanged; without it faults are only reported, also
+    while another sweep is going on.
+    ``sources`` also reads the raw data that lie in files of users. Raises
+    ``StoreMismatch`` for another store's folder, and ``UpkeepRefused`` when so many
+    files are missing that the folder rather than the files is at fault, unless
+    ``force``; nothing is quarantined of the page where that shows.
+    """
+    store_id, _ = resources.manifest.store_identity()
+    resources.files.check(store_id)
+
+    def work(turn: Turn) -> IntegrityReport:
+        report = IntegrityReport(repair)
+        began = time.monotonic()
+        sweeper = _Sweeper(resources, report, turn, Pace(bytes_per_s), repair=repair, force=force)
+        for page in sweeper.pages(byte_budget, progress):
+            sweeper.check(page)
+        if sources:
+            report.source_issues = check_sources(resources, progress=progress)
+        report.seconds = time.monotonic() - began
+        return report
+
+    if not repair:
+        return run_beside(resources, "sweep", work)
+    return run_alone(resources, "sweep", work, unless_within_s=unless_within_s)
+
+
+class _Sweeper:
+    """Works through the entries page by page."""
+
+    def __init__(
+        self, resources: Resources, report: IntegrityReport, turn: Turn, pace: Pace, *, repair: bool, force: bool
+    ) -> None:
+        self._resources, self._report, self._turn, self._pace = resources, report, turn, pace
+        self._repair, self._force = repair, force
+        self._ledger = Ledger(resources.database)
+
+    def pages(self, byte_budget: int | None, progress: Progress) -> Iterator[Sequence[Locator]]:
+        """Give the entries to read, at least one, for as long as their sizes fit the budget."""
+        live, _ = self._resources.manifest.count_by_state().get(EntryState.LIVE, (0, 0))
+        left = byte_budget
+        after: tuple[datetime, str] | None = None
+        while True:
+            progress("verifying", min(self._report.checked, live), live)
+            self._turn.check()
+            rows = self._ledger.longest_unverified(before=self._turn.started_at, after=after, limit=PAGE)
+            if not rows:
+                self._report.complete = True
+                progress("verifying", live, live)
+                return
+            after = (rows[-1][1], rows[-1][0].key)
+            page = []
+            for found, _ in rows:
+                if left is not None and left <= 0:
+                    break
+                page.append(found)
+                left = None if left is None else left - found.file_size_bytes
+            yield page
+            if len(page) < len(rows) or left == 0:
+                return
+
+    def check(self, page: Sequence[Locator]) -> None:
+        """Read a page of entries; hide what is wrong and record what is right."""
+        right, faults = [], []
+        for found in page:
+            fault, size_bytes = check_file(self._resources.files.root, found, self._pace)
+            self._report.bytes_read += size_bytes
+            if fault is None:
+                right.append(found)
+            elif self._still_stands(fault):
+                faults.append(fault)
+        self._report.checked += len(page)
+        self._refuse_if_suspicious(faults)
+        self._report.faults += faults
+        self._ledger.mark_verified(right)
+        if self._repair:
+            for fault in faults:
+                self._hide(fault)
+
+    def _still_stands(self, fault: Fault) -> bool:
+        """Return whether the row still names that file: an entry condemned, reaped or replaced meanwhile has no fault."""
+        current = self._resources.manifest.find_live(fault.key)
+        return current is not None and current.path == fault.path
+
+    def _refuse_if_suspicious(self, faults: Sequence[Fault]) -> None:
+        lost = sum(fault.kind is FaultKind.MISSING for fault in (*self._report.faults, *faults))
+        reason = looks_wrong(orphans=0, lost=lost, total_rows=self._report.checked, total_files=self._report.checked)
+        if reason and self._repair and not self._force:
+            raise UpkeepRefused(
+                reason, "no further entry was touched; check FEATURE_STORE_PATH and the mount, then use --force"
+            )
+
+    def _hide(self, fault: Fault) -> None:
+        if not hide(self._resources, EntryCorrupt(fault.key, fault.path, f"{fault.kind}: {fault.detail}")):
+            return
+        self._report.quarantined += 1
+        entry = self._resources.manifest.find_entry(fault.key)
+        if entry is not None and ask_again(self._resources, entry):
+            self._report.recomputing += 1

@@ -1,0 +1,24 @@
+"""Counts the messages that a worker dropped unread. They never reach a child, so the main process counts them."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from fstore.bootstrap import load_settings
+from fstore.coordination.link import RedisLink
+from fstore.coordination.locks import Coordination
+from fstore.runtime.counters import Recorder
+
+COUNTER = "messages_rejected"
+
+
+def note() -> None:
+    """Count one message; it is handed to Redis by a thread, so the loop that asks does not wait."""
+    _recorder().count(COUNTER)
+
+
+@cache
+def _recorder() -> Recorder:
+    chosen = load_settings()
+    url = chosen.redis_url.get_secret_value() if chosen.redis_url else ""
+    return Recorder(Coordination(RedisLink(url, timeout_s=chosen.connect_timeout_s), lock_s=chosen.lock_seconds))
