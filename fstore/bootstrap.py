@@ -84,7 +84,7 @@ def open_resources(chosen: Settings, *, role: str) -> Resources:
         coordination=coordination,
         hints=Hints(link),
         broker=Broker(chosen),
-        recorder=Recorder(coordination, timed=chosen.performance_tracking),
+        recorder=Recorder(coordination.note, timed=chosen.performance_tracking),
         local_tier=LocalTier(chosen.local_cache, max_bytes=chosen.local_cache_max_bytes)
         if chosen.local_cache
         else None,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class HashMethod(StrEnum):
@@ -212,3 +212,29 @@ class Job:
     finished_ts: datetime | None
     failure: FailureNote | None
     request: Mapping[str, Any] | None = None
+
+
+class ShardRow(NamedTuple):
+    """An entry as garbage collection sees it; ``state`` is an ``EntryState``, ``used_at`` None if it was not used since it was made."""
+
+    key: str
+    path: str
+    size_bytes: int
+    state: str
+    created_at: datetime
+    used_at: datetime | None
+    condemned_at: datetime | None
+
+    @property
+    def last_used_at(self) -> datetime:
+        """When it was used or, if never, made."""
+        return self.used_at or self.created_at
+
+
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """A hidden entry whose grace is over: its row goes, then its file."""
+
+    key: str
+    path: str
+    size_bytes: int

@@ -21,4 +21,4 @@ def note() -> None:
 def _recorder() -> Recorder:
     chosen = load_settings()
     url = chosen.redis_url.get_secret_value() if chosen.redis_url else ""
-    return Recorder(Coordination(RedisLink(url, timeout_s=chosen.connect_timeout_s), lock_s=chosen.lock_seconds))
+    return Recorder(Coordination(RedisLink(url, timeout_s=chosen.connect_timeout_s), lock_s=chosen.lock_seconds).note)

@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from fstore.settings.values import split_keys
+
 FORMAT = "1"
 CLOCK_SKEW_S = 300  # clocks of hosts may differ by so much
 
@@ -30,7 +32,7 @@ class KeyRing:
     keys: tuple[bytes, ...]
 
     def __repr__(self) -> str:
-        # Rings must look different: see fstore.wire.Guard.
+        # Rings must look different: see fstore.broker.transport.Guard.
         return f"KeyRing({', '.join(map(_name, self.keys))})"
 
     @classmethod
@@ -58,11 +60,6 @@ class KeyRing:
             raise BadSignature("wrong signature")
         if now > int(last) + CLOCK_SKEW_S:
             raise BadSignature("too old")
-
-
-def split_keys(secret: str) -> list[str]:
-    """Return the keys that a setting holds, the signing one first."""
-    return [key for key in re.split(r"[,\s]+", secret) if key]
 
 
 def _name(key: bytes) -> str:

@@ -15,13 +15,14 @@ from fstore.compute import raw_data as rawdata
 from fstore.compute.failures import error_of, is_anothers_refusal, note_of, verdict
 from fstore.compute.lease import lease
 from fstore.compute.planning import Work, plan
-from fstore.compute.publishing import Offer, announce, insert, library_versions, new_entry, publish_result
+from fstore.compute.publishing import Offer, announce, insert, new_entry, publish_result
 from fstore.compute.raw_data import Loaded
 from fstore.errors import EntryCorrupt, FeatureStoreError, InvalidRequest
 from fstore.features import keys
 from fstore.model import Claim, KeyParts, Locator, Status
 from fstore.resources import Resources
 from fstore.runtime import logs, tracing
+from fstore.runtime.versions import library_versions
 
 Phase = Callable[[str], None]
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import logging
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import version
 
 import pyarrow as pa
 
@@ -19,13 +16,13 @@ from fstore.features.source.imports import imported_libraries, version_here
 from fstore.model import Claim, Entry, HashMethod, KeyParts, Locator, NewEntry
 from fstore.resources import Resources
 from fstore.results import codec as results
+from fstore.runtime.versions import library_versions
 from fstore.storage.folder import Stored
 
 log = logging.getLogger("fstore.publishing")
 
 FORMAT_FIELD = "source_format"
 _FIRST_FORMAT = "fstore-source-1"  # of entries that do not say
-_ALWAYS = {"fstore": "intraday-fstore", "pandas": "pandas", "pyarrow": "pyarrow", "numpy": "numpy"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +140,6 @@ def new_entry(
         library_versions=versions,
         source=request.raw_data.model_dump(),
     )
-
-
-@cache
-def library_versions() -> Mapping[str, str]:
-    """Return what computes results here: the interpreter and the libraries whose change may change numbers."""
-    return {"python": platform.python_version(), **{name: version(installed) for name, installed in _ALWAYS.items()}}
 
 
 def versions_of(feature: Feature) -> Mapping[str, str]:

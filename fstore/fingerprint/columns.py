@@ -12,11 +12,10 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 
 from fstore.errors import UnhashableInput
-from fstore.fingerprint.canonical import BLOCK_ROWS, LeafHash, leaf, leaf_of_numbers
+from fstore.fingerprint.canonical import LeafHash, leaf, leaf_of_numbers
 from fstore.frames.arrow_types import plain_storage
 
 _NUMBER_TYPES = {
@@ -147,48 +146,3 @@ def _unique(values: pa.Array) -> pa.Array:
     except pa.ArrowNotImplementedError:
         return values  # nested ones, of which Arrow cannot tell whether they are equal
     return values if len(once) == len(values) else once
-
-
-def object_strings(values: npt.NDArray[np.object_], column: str) -> pa.Array:
-    """Convert Python strings, or raise ``UnhashableInput`` for anything else in the column."""
-    try:
-        return pa.array(values, type=pa.large_string(), from_pandas=True)
-    except (pa.ArrowException, TypeError, ValueError) as exc:
-        raise not_strings(column, str(exc)) from exc
-
-
-def missing_marker(values: npt.NDArray[np.object_], column: str) -> str:
-    """Tell which object stands for a missing value ("None", "nan" or "NA"), after checking that all others are strings."""
-    markers: set[str] = set()
-    for start in range(0, len(values), BLOCK_ROWS):
-        block = values[start : start + BLOCK_ROWS]
-        found = pd.api.types.infer_dtype(block, skipna=True)
-        if found not in ("string", "empty"):
-            raise not_strings(column, f"found {found}")
-        markers.update(map(_marker, block[pd.isna(block)]))
-    if len(markers) > 1 or "other" in markers:
-        raise not_strings(column, "missing values are of several kinds")
-    return markers.pop() if markers else "None"
-
-
-def _marker(missing: object) -> str:
-    if missing is None:
-        return "None"
-    if isinstance(missing, float):
-        return "nan"
-    return "NA" if missing is pd.NA else "other"
-
-
-def not_strings(column: str, detail: str) -> UnhashableInput:
-    """Build the refusal of an object column."""
-    return UnhashableInput(
-        column,
-        f"an object column may hold only str, and one of None, NaN or NA for missing values ({detail}); "
-        "convert it with .astype('str'), 'category' or a pd.ArrowDtype",
-    )
-
-
-def rows_alone(rows: int, metadata: dict[bytes, bytes]) -> pa.RecordBatch:
-    """Make a batch without columns that knows how many rows it has; most ways lead to one that forgets."""
-    empty = pa.StructArray.from_buffers(pa.struct([]), rows, [None])
-    return pa.RecordBatch.from_struct_array(empty).replace_schema_metadata(metadata)

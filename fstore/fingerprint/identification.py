@@ -41,12 +41,12 @@ import pyarrow.dataset as ds
 from fstore.errors import SourceChanged, UnhashableInput
 from fstore.fingerprint import parquet_source as sources
 from fstore.fingerprint.footer import footer_of, table_footer
+from fstore.fingerprint.frame_columns import columns_of
 from fstore.fingerprint.one_form import dataset_of_source, dataset_of_table, table_in_form, table_of_frame
 from fstore.fingerprint.parquet_source import SourceStamp, read_table
 from fstore.fingerprint.seal import read_seal
 from fstore.fingerprint.streaming import ContentHasher
 from fstore.fingerprint.tail import frame_tail, source_tail, table_tail
-from fstore.frames.convert import columns_of
 from fstore.frames.dtypes import restore
 from fstore.model import Fingerprint, HashMethod, ParquetSource
 

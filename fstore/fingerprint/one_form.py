@@ -18,10 +18,10 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from fstore.errors import UnhashableInput
-from fstore.fingerprint.columns import rows_alone, union_of_categories
+from fstore.fingerprint.columns import union_of_categories
 from fstore.fingerprint.parquet_source import files_of, read_table, row_count, schema_of_source
 from fstore.frames.arrow_types import without_list_views
-from fstore.frames.convert import table_of
+from fstore.frames.convert import rows_alone, table_of
 from fstore.frames.description import describe, range_index, with_range
 from fstore.frames.dtypes import without_notes
 from fstore.model import ParquetSource

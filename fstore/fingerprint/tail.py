@@ -16,9 +16,9 @@ from blake3 import blake3
 
 from fstore.fingerprint.columns import ArrowColumn, Column
 from fstore.fingerprint.footer import categories_digest
+from fstore.fingerprint.frame_columns import columns_of
 from fstore.fingerprint.parquet_limits import open_bounded
 from fstore.fingerprint.parquet_source import categories_of, files_of, read_rows, schema_of_source
-from fstore.frames.convert import columns_of
 from fstore.frames.description import canonical_json, describe, label, range_index
 from fstore.frames.schema import schema_of
 from fstore.model import Fingerprint, ParquetSource

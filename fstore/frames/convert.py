@@ -1,4 +1,4 @@
-"""pandas frames as Arrow: their columns read in place, block by block, or whole as a table."""
+"""pandas frames as Arrow: block by block, or whole as a table."""
 
 from __future__ import annotations
 
@@ -9,30 +9,21 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from fstore.fingerprint.canonical import BLOCK_ROWS
-from fstore.fingerprint.columns import ArrowColumn, Column, ConvertedColumn, NumpyColumn, object_strings, rows_alone
-from fstore.frames.parts import Level, Part, parts_of
+from fstore.frames.parts import PIECE_ROWS, Level, Part, parts_of
 from fstore.frames.schema import schema_of
+from fstore.frames.texts import object_strings
 from fstore.frames.zones import is_plain, with_plain_zones
 
-_NUMPY_KINDS = "biuf"
-
-
-def columns_of(frame: pd.DataFrame, schema: pa.Schema | None = None) -> tuple[pa.Schema, list[Column]]:
-    """Return the schema, found here unless it is given, and the columns, then the index levels, in the order of its fields."""
-    frame, parts = _settled(frame)
-    schema = schema_of(frame, parts) if schema is None else schema
-    rows = len(frame)
-    return schema, [_column(part, kind, rows) for part, kind in zip(parts, schema.types, strict=True)]
+NUMPY_KINDS = "biuf"
 
 
 def batches_of(frame: pd.DataFrame, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """Convert a frame of this schema block by block."""
-    frame, parts = _settled(frame)
-    known = [_categories(part, kind) for part, kind in zip(parts, schema.types, strict=True)]
-    for start in range(0, len(frame) or 1, BLOCK_ROWS):
-        stop = min(start + BLOCK_ROWS, len(frame))
-        arrays = [_convert(p, f.type, c, start, stop) for p, f, c in zip(parts, schema, known, strict=True)]
+    frame, parts = settled(frame)
+    known = [categories_of(part, kind) for part, kind in zip(parts, schema.types, strict=True)]
+    for start in range(0, len(frame) or 1, PIECE_ROWS):
+        stop = min(start + PIECE_ROWS, len(frame))
+        arrays = [convert_rows(p, f.type, c, start, stop) for p, f, c in zip(parts, schema, known, strict=True)]
         yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
@@ -41,7 +32,7 @@ def table_of(frame: pd.DataFrame) -> pa.Table:
 
     Unlike ``pa.Table.from_pandas`` this keeps NaN apart from null and keeps NaN bits.
     """
-    frame, parts = _settled(frame)
+    frame, parts = settled(frame)
     schema = schema_of(frame, parts)
     arrays = [_arrow(part, field.type, len(frame)) for part, field in zip(parts, schema, strict=True)]
     if not arrays:
@@ -49,7 +40,7 @@ def table_of(frame: pd.DataFrame) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def _settled(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Part | Level]]:
+def settled(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Part | Level]]:
     """Return the parts of a frame, and itself, with zones that Arrow keeps."""
     parts = parts_of(frame)
     if all(is_plain(part.dtype) for part in parts):
@@ -58,27 +49,8 @@ def _settled(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Part | Level]]:
     return frame, parts_of(frame)
 
 
-def _column(part: Part | Level, kind: pa.DataType, rows: int) -> Column:
-    dtype = part.dtype
-    data_bytes = rows * 8
-    if isinstance(part, Part):
-        if isinstance(part.values, np.ndarray) and part.values.dtype.kind in _NUMPY_KINDS:
-            return NumpyColumn(part.values)
-        whole = part.array(0, rows)
-        if isinstance(dtype, np.dtype) and dtype.kind in _NUMPY_KINDS:
-            return NumpyColumn(np.asarray(whole))
-        if isinstance(dtype, (pd.DatetimeTZDtype, pd.PeriodDtype)) or (
-            isinstance(dtype, np.dtype) and dtype.kind in "mM"
-        ):
-            return NumpyColumn(whole.view("i8"), nat_is_null=True)
-        if _is_arrow(dtype):
-            return ArrowColumn(_chunked(whole.__arrow_array__()))
-        data_bytes = int(whole.nbytes)
-    categories = _categories(part, kind)
-    return ConvertedColumn(lambda start, stop: _convert(part, kind, categories, start, stop), data_bytes, categories)
-
-
-def _convert(part: Part | Level, kind: pa.DataType, categories: pa.Array | None, start: int, stop: int) -> pa.Array:
+def convert_rows(part: Part | Level, kind: pa.DataType, categories: pa.Array | None, start: int, stop: int) -> pa.Array:
+    """Convert the rows from ``start`` to ``stop`` of a column or an index level."""
     values = part.array(start, stop)
     if categories is not None:
         codes = values.codes
@@ -86,7 +58,7 @@ def _convert(part: Part | Level, kind: pa.DataType, categories: pa.Array | None,
         return pa.DictionaryArray.from_arrays(indices, categories, ordered=values.ordered)
     if part.dtype == np.dtype(object):
         return object_strings(np.asarray(values), part.name)
-    if isinstance(part.dtype, np.dtype) and part.dtype.kind in _NUMPY_KINDS:
+    if isinstance(part.dtype, np.dtype) and part.dtype.kind in NUMPY_KINDS:
         return pa.array(np.asarray(values), type=kind, from_pandas=False)
     array = pa.array(values, type=kind)
     if isinstance(array, pa.ChunkedArray):
@@ -95,27 +67,36 @@ def _convert(part: Part | Level, kind: pa.DataType, categories: pa.Array | None,
 
 
 def _arrow(part: Part | Level, kind: pa.DataType, rows: int) -> pa.ChunkedArray:
-    if _is_arrow(part.dtype):
-        return _chunked(part.array(0, rows).__arrow_array__()).cast(kind)
-    categories = _categories(part, kind)
+    if is_arrow(part.dtype):
+        return chunked(part.array(0, rows).__arrow_array__()).cast(kind)
+    categories = categories_of(part, kind)
     if part.dtype == np.dtype(object) or isinstance(part, Level):
-        blocks: Iterator[int] = iter(range(0, rows, BLOCK_ROWS))
+        blocks: Iterator[int] = iter(range(0, rows, PIECE_ROWS))
         return pa.chunked_array(
-            [_convert(part, kind, categories, start, min(start + BLOCK_ROWS, rows)) for start in blocks], type=kind
+            [convert_rows(part, kind, categories, start, min(start + PIECE_ROWS, rows)) for start in blocks], type=kind
         )
-    return _chunked(_convert(part, kind, categories, 0, rows))
+    return chunked(convert_rows(part, kind, categories, 0, rows))
 
 
-def _categories(part: Part | Level, kind: pa.DataType) -> pa.Array | None:
+def categories_of(part: Part | Level, kind: pa.DataType) -> pa.Array | None:
+    """Return the categories of a column as Arrow holds them, or None when it has none."""
     if not isinstance(part.dtype, pd.CategoricalDtype):
         return None
     values = pa.array(part.dtype.categories)
     return values if values.type == kind.value_type else values.cast(kind.value_type)
 
 
-def _is_arrow(dtype: Any) -> bool:
+def is_arrow(dtype: Any) -> bool:
+    """Do columns of this dtype lie in Arrow memory already."""
     return isinstance(dtype, pd.ArrowDtype) or (isinstance(dtype, pd.StringDtype) and dtype.storage == "pyarrow")
 
 
-def _chunked(array: pa.Array | pa.ChunkedArray) -> pa.ChunkedArray:
+def chunked(array: pa.Array | pa.ChunkedArray) -> pa.ChunkedArray:
+    """Take an array as chunks."""
     return array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
+
+
+def rows_alone(rows: int, metadata: dict[bytes, bytes]) -> pa.RecordBatch:
+    """Make a batch without columns that knows how many rows it has; most ways lead to one that forgets."""
+    empty = pa.StructArray.from_buffers(pa.struct([]), rows, [None])
+    return pa.RecordBatch.from_struct_array(empty).replace_schema_metadata(metadata)

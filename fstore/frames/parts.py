@@ -11,6 +11,7 @@ import pandas as pd
 
 from fstore.errors import UnhashableInput
 
+PIECE_ROWS = 131_072  # converted at a time, which bounds the memory that this takes
 _SMALL_CELLS = 50_000
 
 

@@ -10,10 +10,9 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from fstore.errors import ManifestBusy, ManifestUnavailable
-from fstore.model import Locator
+from fstore.model import Doomed, Locator, ShardRow
 from fstore.postgres.pool import Database, Session
 from fstore.postgres.queries import statements
-from fstore.upkeep.gc_shard import Doomed, ShardRow
 
 Kind = Literal["gc", "sweep", "reconcile", "flush"]
 

@@ -19,7 +19,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from fstore.broker.client import QUEUES
-from fstore.compute.publishing import library_versions
 from fstore.errors import FeatureStoreError
 from fstore.model import EntryState, JobState
 from fstore.postgres.pool import Row
@@ -27,6 +26,7 @@ from fstore.postgres.queries import statements
 from fstore.reporting.counters import tally
 from fstore.resources import Resources
 from fstore.runtime.timings import TIMINGS, histogram
+from fstore.runtime.versions import library_versions
 
 log = logging.getLogger("fstore.metrics")
 

@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 
 from fstore.errors import UnhashableInput
-from fstore.fingerprint.columns import missing_marker
+from fstore.frames.texts import missing_marker
 from fstore.results.python_values import zone_from_json, zone_to_json
 
 _MARKERS = {"None": None, "nan": float("nan"), "NA": pd.NA, "NaT": pd.NaT}

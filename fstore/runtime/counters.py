@@ -7,9 +7,8 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from fstore.coordination.locks import Coordination
 from fstore.errors import BrokerUnavailable
 from fstore.runtime.fork_safety import forget_in_children
 from fstore.runtime.timings import counters_of
@@ -21,11 +20,15 @@ KEEP_AT_MOST = 100_000  # keys remembered while Redis is away; usage beyond that
 WARN_EVERY_S = 60.0
 
 
+# Takes hits by key and counters by name; raises BrokerUnavailable when it cannot.
+Sink = Callable[[Mapping[str, int], Mapping[str, int]], None]
+
+
 class Recorder:
     """Best effort by design: a killed process loses at most the last half second of its notes."""
 
-    def __init__(self, coordination: Coordination, *, timed: bool = True) -> None:
-        self._coordination = coordination
+    def __init__(self, sink: Sink, *, timed: bool = True) -> None:
+        self._sink = sink
         self._timed = timed
         self._warned: dict[str, float] = {}
         self.forget_after_fork()
@@ -88,7 +91,7 @@ class Recorder:
         if not hits and not counters:
             return True
         try:
-            self._coordination.note(hits, counters)
+            self._sink(hits, counters)
         except BrokerUnavailable:
             with self._guard:
                 self._hits.update(hits)

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BeforeValidator, SecretStr
 
-from fstore.broker.signing import split_keys
 from fstore.settings.cron import schedule_fault
 
 _UNITS = {
@@ -175,3 +174,8 @@ def masked(secret: str) -> str:
         return urlunsplit((parts.scheme, user + host, parts.path, query, ""))
     except ValueError:
         return "********"
+
+
+def split_keys(secret: str) -> list[str]:
+    """Return the keys that a setting holds, the signing one first."""
+    return [key for key in re.split(r"[,\s]+", secret) if key]

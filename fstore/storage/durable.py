@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fstore.errors import StorageFull, StorageUnavailable
-from fstore.fingerprint.columns import rows_alone
+from fstore.frames.convert import rows_alone
 from fstore.results.stored_tables import meant_form, stored_form
 from fstore.storage.hashing import hasher_for
 

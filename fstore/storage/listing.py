@@ -16,7 +16,7 @@ from pathlib import Path
 
 from fstore.errors import StorageUnavailable
 from fstore.storage.folder import TEMPORARY
-from fstore.upkeep.integrity import FoundFile
+from fstore.storage.layout import FoundFile
 
 SHARDS = tuple(f"{number:02x}" for number in range(256))
 _ENTRY = re.compile(r"[0-9a-f]{64}\.[0-9A-Za-z-]+\.parquet")

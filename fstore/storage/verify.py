@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,9 +14,27 @@ from blake3 import blake3
 
 from fstore.errors import StorageUnavailable
 from fstore.model import Locator
-from fstore.upkeep.integrity import Fault, FaultKind
 
 _CHUNK = 1 << 20
+
+
+class FaultKind(StrEnum):
+    """In which way a file is not what its row says."""
+
+    MISSING = "missing"
+    SIZE = "size"
+    DIGEST = "digest"
+    UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One entry whose file is not what was written."""
+
+    key: str
+    path: str
+    kind: FaultKind
+    detail: str
 
 
 class Pace:

@@ -7,23 +7,14 @@ from datetime import datetime
 from typing import TypeVar
 
 from fstore.errors import BrokerUnavailable
-from fstore.model import EntryState
+from fstore.model import Doomed, EntryState, ShardRow
 from fstore.postgres.maintenance import Ledger
 from fstore.resources import Resources
+from fstore.storage.layout import FoundFile, key_of
 from fstore.storage.listing import SHARDS, Inventory, Listing
 from fstore.upkeep.gc_policy import Candidate, plan_eviction
-from fstore.upkeep.gc_shard import (
-    Doomed,
-    GarbagePlan,
-    GarbageRules,
-    ShardRow,
-    Stray,
-    Totals,
-    Why,
-    is_older,
-    judge_shard,
-)
-from fstore.upkeep.integrity import FoundFile, compare, key_of
+from fstore.upkeep.gc_shard import GarbagePlan, GarbageRules, Stray, Totals, Why, is_older, judge_shard
+from fstore.upkeep.integrity import compare
 
 AT_MOST = 50_000  # of each kind in one run: bounds the memory of a plan; the next run takes the rest
 

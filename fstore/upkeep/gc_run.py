@@ -9,15 +9,17 @@ from datetime import timedelta
 from typing import TypeVar
 
 from fstore.errors import BrokerUnavailable, StorageUnavailable, UpkeepRefused
+from fstore.model import Doomed, ShardRow
 from fstore.postgres.maintenance import Ledger
 from fstore.resources import Resources
 from fstore.settings.schema import Settings
+from fstore.storage.layout import FoundFile, key_of
 from fstore.storage.listing import Inventory
 from fstore.upkeep.gc_plan import Progress, make_plan, silent, unneeded, usage_fault
 from fstore.upkeep.gc_policy import Candidate, Eviction
 from fstore.upkeep.gc_report import GarbageReport, Phase
-from fstore.upkeep.gc_shard import Doomed, GarbagePlan, GarbageRules, ShardRow, Stray, Why, grace_fault
-from fstore.upkeep.integrity import FoundFile, key_of, looks_wrong
+from fstore.upkeep.gc_shard import GarbagePlan, GarbageRules, Stray, Why, grace_fault
+from fstore.upkeep.integrity import looks_wrong
 from fstore.upkeep.reconcile import move_notes_in_turn
 from fstore.upkeep.runner import Skipped, Turn, run_alone
 

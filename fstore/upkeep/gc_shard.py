@@ -6,30 +6,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import NamedTuple
 
-from fstore.model import EntryState
+from fstore.model import Doomed, EntryState, ShardRow
+from fstore.storage.layout import FoundFile, key_of
 from fstore.upkeep.gc_policy import RECENT_USE, Candidate, Eviction, EvictionPolicy
-from fstore.upkeep.integrity import Comparison, FoundFile, key_of
+from fstore.upkeep.integrity import Comparison
 
 SHORTEST_GRACE = timedelta(hours=1)
-
-
-class ShardRow(NamedTuple):
-    """An entry as garbage collection sees it; ``state`` is an ``EntryState``, ``used_at`` None if it was not used since it was made."""
-
-    key: str
-    path: str
-    size_bytes: int
-    state: str
-    created_at: datetime
-    used_at: datetime | None
-    condemned_at: datetime | None
-
-    @property
-    def last_used_at(self) -> datetime:
-        """When it was used or, if never, made."""
-        return self.used_at or self.created_at
 
 
 class Why(StrEnum):
@@ -61,15 +44,6 @@ class GarbageRules:
             high_watermark_bytes=self.max_bytes,
             low_watermark_bytes=0 if self.max_bytes is None else self.max_bytes * 9 // 10,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Doomed:
-    """A hidden entry whose grace is over: its row goes, then its file."""
-
-    key: str
-    path: str
-    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

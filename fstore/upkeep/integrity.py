@@ -4,30 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
+
+from fstore.storage.layout import FoundFile
+from fstore.storage.verify import Fault, FaultKind
 
 LOOKS_WRONG_SHARE = 0.05
 LOOKS_WRONG_COUNT = 100
-
-
-class FaultKind(StrEnum):
-    """In which way a file is not what its row says."""
-
-    MISSING = "missing"
-    SIZE = "size"
-    DIGEST = "digest"
-    UNREADABLE = "unreadable"
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One entry whose file is not what was written."""
-
-    key: str
-    path: str
-    kind: FaultKind
-    detail: str
 
 
 class Expected(Protocol):
@@ -42,14 +25,6 @@ class Expected(Protocol):
 
 
 R = TypeVar("R", bound=Expected)
-
-
-class FoundFile(NamedTuple):
-    """A file that lies in the store; ``path`` is relative to the root, ``modified_ns`` by its file system's clock."""
-
-    path: str
-    size_bytes: int
-    modified_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +45,6 @@ class Comparison(Generic[R]):
             for row, file in self.wrong_size
         )
         return (*missing, *resized)
-
-
-def shard_of(key: str) -> str:
-    """Return the folder, two hex digits, that holds the files of ``key``."""
-    return key[:2]
-
-
-def key_of(path: str) -> str:
-    """Return the key that a file's name starts with; names have the form ``<key>.<token>.parquet``."""
-    return path.rpartition("/")[2].partition(".")[0]
 
 
 def compare(rows: Iterable[R], found: Iterable[FoundFile]) -> Comparison[R]:

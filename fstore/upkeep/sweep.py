@@ -14,9 +14,9 @@ from fstore.errors import EntryCorrupt, UpkeepRefused
 from fstore.model import EntryState, Locator
 from fstore.postgres.maintenance import Ledger
 from fstore.resources import Resources
-from fstore.storage.verify import Pace, check_file
+from fstore.storage.verify import Fault, FaultKind, Pace, check_file
 from fstore.upkeep.gc_plan import Progress, silent
-from fstore.upkeep.integrity import Fault, FaultKind, looks_wrong
+from fstore.upkeep.integrity import looks_wrong
 from fstore.upkeep.recompute import SourceIssue, ask_again, check_sources
 from fstore.upkeep.runner import Skipped, Turn, run_alone, run_beside
 

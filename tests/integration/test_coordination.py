@@ -289,7 +289,7 @@ def test_notes_outlive_an_outage(link, client):
             Coordination(link, lock_s=30).note(hits, counters)
 
     moody = Moody()
-    recorder = Recorder(moody)
+    recorder = Recorder(moody.note)
     recorder.used("k")
     recorder.count("cache_hits", 2)
     assert not recorder.flush()
@@ -306,7 +306,7 @@ def test_notes_outlive_an_outage(link, client):
 
 def test_degraded_requests_are_counted_all_and_logged_once_a_minute(link, client, caplog):
     """A line for each of a thousand requests would hide what matters."""
-    recorder = Recorder(Coordination(link, lock_s=30))
+    recorder = Recorder(Coordination(link, lock_s=30).note)
     with caplog.at_level(logging.WARNING):
         for n in range(50):
             recorder.degraded("redis", f"reason {n}")
@@ -321,7 +321,7 @@ def test_degraded_requests_are_counted_all_and_logged_once_a_minute(link, client
 
 def test_notes_are_handed_over_without_being_asked(link, client):
     """Half a second later they are in Redis."""
-    recorder = Recorder(Coordination(link, lock_s=30))
+    recorder = Recorder(Coordination(link, lock_s=30).note)
     recorder.used("k")
     eventually(lambda: client.hget("fstore:usage", "k") == "1", seconds=5, what="the note to arrive")
     recorder.close()

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from fstore.features import registry as features
+from fstore.features.declarations import digest_of
 from fstore.features.source.digest import SourceUnavailable, covered, source_digest
 
 Files = Mapping[str, str]
@@ -244,7 +245,7 @@ def test_wrapper_of_another_module_counts(package: Callable[[Files], str]):
     for value in "59":
         package({path: text.replace("<W>", value) for path, text in files.items()})
         wraps = importlib.import_module("pkg.wraps")
-        digests.append(features.digest_of(wraps.twice(sys.modules["pkg.alphas"].vwap)))
+        digests.append(digest_of(wraps.twice(sys.modules["pkg.alphas"].vwap)))
 
     assert all(digests)
     assert digests[0] != digests[1]

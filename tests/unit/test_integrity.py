@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fstore.upkeep.integrity import Fault, FaultKind, FoundFile, compare, key_of, looks_wrong, shard_of
+from fstore.storage.layout import FoundFile, key_of, shard_of
+from fstore.storage.verify import Fault, FaultKind
+from fstore.upkeep.integrity import compare, looks_wrong
 
 NAMES = st.integers(0, 40).map(lambda i: f"entries/ab/ab{i:04d}.t.parquet")
 

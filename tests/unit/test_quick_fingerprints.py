@@ -15,8 +15,8 @@ import pytest
 from fstore.errors import UnhashableInput
 from fstore.fingerprint.columns import ArrowColumn, NumpyColumn, arrow_column
 from fstore.fingerprint.footer import footer_of, table_footer
+from fstore.fingerprint.frame_columns import columns_of
 from fstore.fingerprint.identification import content_digest, to_table
-from fstore.frames.convert import columns_of
 from fstore.frames.description import canonical_json
 from tests.sample_frames import KINDS
 

@@ -14,7 +14,8 @@ import pytest
 
 from fstore.broker import envelope
 from fstore.broker.envelope import Refused
-from fstore.broker.signing import CLOCK_SKEW_S, BadSignature, KeyRing, split_keys
+from fstore.broker.signing import CLOCK_SKEW_S, BadSignature, KeyRing
+from fstore.settings.values import split_keys
 
 OLD, NEW = "old-key-0123456789", "new-key-0123456789"
 NOW = datetime(2026, 11, 21, tzinfo=UTC).timestamp()

@@ -1,0 +1,16 @@
+"""The versions of what computes and shows results here."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import version
+
+_ALWAYS = {"fstore": "intraday-fstore", "pandas": "pandas", "pyarrow": "pyarrow", "numpy": "numpy"}
+
+
+@cache
+def library_versions() -> Mapping[str, str]:
+    """Return what computes results here: the interpreter and the libraries whose change may change numbers."""
+    return {"python": platform.python_version(), **{name: version(installed) for name, installed in _ALWAYS.items()}}
