@@ -209,7 +209,6 @@ REFUSED: Mapping[str, tuple[Callable[[], Any], str]] = {
     "None": (lambda: None, "NoneType"),
     "a list": (lambda: [1, 2], "list"),
     "an array": (lambda: np.zeros((2, 2)), "ndarray"),
-    "a reader": (lambda: pa.table({"a": [1]}).to_reader(), "read_all"),
     "a union": (
         lambda: pa.table({"price": pa.UnionArray.from_sparse(pa.array([0], pa.int8()), [pa.array([1])])}),
         "price",

@@ -31,11 +31,12 @@ class Loaded:
 
     def settle(self, result: object) -> object:
         """Return the result, read to its end, if the feature cannot have seen other data; raises ``SourceChanged``."""
-        if self.watch is None:
-            return result
         if not isinstance(result, pd.DataFrame):
-            result = results.encode(result)  # a stream may still be reading from the source
-        self.watch.check()
+            result = results.encode(
+                result
+            )  # a stream can be read once perhaps, and may still be reading from the source
+        if self.watch is not None:
+            self.watch.check()
         return result
 
 

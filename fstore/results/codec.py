@@ -26,8 +26,8 @@ _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 def encode(result: object) -> pa.Table:
     """Turn what a feature function returned into a table that ``decode`` turns back into an equal frame.
 
-    Takes a pandas DataFrame, a pyarrow Table, or anything with ``__arrow_c_stream__``
-    that can be read more than once. Raises ``UnstorableResult``, naming the column,
+    Takes a pandas DataFrame, a pyarrow Table, or anything with ``__arrow_c_stream__``,
+    which is read. Raises ``UnstorableResult``, naming the column,
     for anything else and for frames that would come back changed.
     """
     if isinstance(result, pa.Table):
@@ -98,10 +98,6 @@ def time_bounds(table: pa.Table) -> tuple[datetime | None, datetime | None]:
 
 
 def _table_of_stream(result: Any) -> pa.Table:
-    if isinstance(result, pa.RecordBatchReader):
-        raise UnstorableResult(
-            "the feature function returned a RecordBatchReader, which can be read only once; return reader.read_all()"
-        )
     if hasattr(result, "__arrow_c_stream__") and not isinstance(result, pd.Series):
         try:
             return pa.table(result)

@@ -319,6 +319,20 @@ def test_a_source_that_changes_before_a_lazy_result_is_read_makes_no_result(staf
         store.get_or_compute("LAZY", fstore.ParquetSource(path), {}, feature, timeout=30)
 
 
+@pytest.mark.parametrize("kind", ["pandas", "arrow", "dataset"])
+def test_a_stream_that_can_be_read_once_is_a_result(staffed, kind):
+    """What a feature returns as a reader is read once, compared and stored like a table."""
+
+    def streams(raw, config):
+        return pa.table({"y": [1, 2, 3]}).to_reader()
+
+    feature = fstore.local(streams, version="1", name=name(), input=kind)
+    raw = pa.table({"x": [1.0]})
+
+    assert staffed.store.get_or_compute("R", raw, {}, feature, returns="arrow").to_pydict() == {"y": [1, 2, 3]}
+    assert staffed.store.get_or_compute("R", raw, {}, feature)["y"].tolist() == [1, 2, 3]
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_worker_publishes_nothing_of_a_source_that_changed_under_it(staffed, count):
     """The same in a worker, for a single request and for a chunk."""

@@ -81,13 +81,17 @@ def raising(error):
 
 
 FAULTS = [
-    ("fstore.compute.new_entry", OverflowError("date value out of range"), ComputeFailed),
-    ("fstore.compute.new_entry", Panic("index out of bounds"), ComputeFailed),
-    ("fstore.compute.insert", RuntimeError("unknown"), ComputeFailed),
-    ("fstore.compute.insert", MemoryError(), ComputeFailed),
-    ("fstore.files.Files.publish_bytes", ValueError("odd"), ComputeFailed),
-    ("fstore.files.Files.read_staged_result", InvalidRequest("staged_path", "is not a staged result"), InvalidRequest),
-    ("fstore.keys.key_of", UnicodeError("odd"), ComputeFailed),
+    ("fstore.compute.executor.new_entry", OverflowError("date value out of range"), ComputeFailed),
+    ("fstore.compute.executor.new_entry", Panic("index out of bounds"), ComputeFailed),
+    ("fstore.compute.executor.insert", RuntimeError("unknown"), ComputeFailed),
+    ("fstore.compute.executor.insert", MemoryError(), ComputeFailed),
+    ("fstore.storage.folder.Files.publish_bytes", ValueError("odd"), ComputeFailed),
+    (
+        "fstore.storage.folder.Files.read_staged_result",
+        InvalidRequest("staged_path", "is not a staged result"),
+        InvalidRequest,
+    ),
+    ("fstore.features.keys.key_of", UnicodeError("odd"), ComputeFailed),
 ]
 
 
@@ -120,7 +124,7 @@ def test_whatever_fails_in_the_publishing_task_is_told_at_once(house, publisher,
     assert str(error) in str(caught.value)
     assert [type(late) for late in waiting] == [told]
     assert staged(house) == []
-    if place != "fstore.compute.insert":  # whose file may have its row: upkeep finds out
+    if place != "fstore.compute.executor.insert":  # whose file may have its row: upkeep finds out
         assert entries(house) == []
 
 
