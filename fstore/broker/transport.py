@@ -38,6 +38,14 @@ class Guard:
     refused: Callable[[], None] | None = None
     tls: str = ""
 
+    def __json__(self) -> str:
+        """Return what ``celery inspect stats`` shows of it among the options of the transport.
+
+        An answer that cannot be encoded makes Celery reset the control channel, and a worker
+        that then listens to a silent socket takes tasks only every few seconds.
+        """
+        return "signed" if self.ring is not None else "unsigned"
+
     def drop(self, queue: str, reason: str) -> None:
         """Count a message that is not delivered, and say why, at most once a second for each reason."""
         if self.refused is not None:

@@ -1,0 +1,49 @@
+"""Every command by which operators and dashboards ask a worker about itself is answered, and costs nobody a request."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from celery import Celery
+
+from fstore.broker.client import celery_config
+from tests import sample_features
+from tests.conftest import House
+
+# What Celery's inspection offers, beside the dumps of memory that need further libraries.
+COMMANDS = (
+    "ping", "clock", "stats", "active", "reserved", "scheduled", "revoked", "registered", "active_queues", "conf",
+    "report", "memsample",
+)  # fmt: skip
+
+
+@pytest.fixture
+def worker(house: House, tmp_path: Path) -> Celery:
+    """A worker that has replaced its child since it began, and an application that asks it."""
+    house.start(concurrency=1, FEATURE_STORE_WORKER_MAX_TASKS_PER_CHILD="2")
+    for n in range(5):
+        ask(house, n)
+    app = Celery("operator", set_as_current=False)
+    app.conf.update(celery_config(house.settings))
+    return app
+
+
+def ask(house: House, n: int) -> None:
+    house.store.get_or_compute("S", pd.DataFrame({"x": [float(n)]}), {}, sample_features.scaled, timeout=30)
+
+
+def test_a_worker_answers_whatever_it_is_asked(house: House, worker: Celery, tmp_path: Path) -> None:
+    """Also after a child was replaced; the next computations are taken, and the options it shows hold no key."""
+    inspect = worker.control.inspect(timeout=10, limit=1)
+
+    answers = {command: getattr(inspect, command)() for command in COMMANDS}
+    for n in range(100, 103):
+        ask(house, n)
+
+    assert [command for command, answer in answers.items() if not answer] == []
+    (shown,) = answers["stats"].values()
+    assert shown["broker"]["transport_options"]["fstore_guard"] == "unsigned"
+    logs = [path.read_text() for path in tmp_path.glob("worker-*.log")]
+    assert logs and not any("Control command error" in text for text in logs)
