@@ -15,7 +15,6 @@ with the columns, not with the rows, so a file's footer is read in no time at an
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -45,10 +44,6 @@ class Footer:
     def root(self) -> str:
         """The content digest, in hex."""
         return blake3(self.text.encode()).hexdigest()
-
-    @property
-    def rows(self) -> int:
-        return int(json.loads(self.text)["rows"])
 
 
 def compose(

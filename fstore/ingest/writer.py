@@ -46,10 +46,6 @@ class SealedWriter:
         except OSError as exc:
             raise _storage_error(self.dest, exc) from exc
 
-    @property
-    def rows(self) -> int:
-        return self._hasher.rows
-
     def write(self, batch: pa.RecordBatch) -> None:
         """Append rows."""
         self._hasher.update(batch)

@@ -149,10 +149,6 @@ class Jobs:
         """Return how many jobs stand in each state."""
         return {JobState(state): n for state, n in self._database.query(self._sql["count_by_state"])}
 
-    def live_requests(self) -> dict[str, Mapping[str, Any]]:
-        """Return the requests of all queued and running jobs by key."""
-        return dict(self._database.query(self._sql["live_paths"]))
-
 
 def _view(row: Row) -> View:
     key, state, path, rows, size, digest, source_digest, *job = row

@@ -10,7 +10,7 @@ from importlib import resources
 
 @cache
 def statements(name: str) -> Mapping[str, str]:
-    """Return the named statements of ``fstore/sql/<name>.sql``; each starts with ``-- name: <statement>``."""
+    """Return the named statements of ``fstore/postgres/sql/<name>.sql``; each starts with ``-- name: <statement>``."""
     text = resources.files("fstore.postgres").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
     parts = re.split(r"^-- name: (\w+)\s*$", text, flags=re.MULTILINE)[1:]
     return {

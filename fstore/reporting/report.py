@@ -17,7 +17,6 @@ from fstore.runtime.timings import Histogram, histogram
 
 MOST_ROWS = 12
 HOUR = timedelta(hours=1)
-OUTCOMES = ("cache_hits", "coalesced", "computed", "failed")
 
 
 @dataclass(frozen=True, slots=True)

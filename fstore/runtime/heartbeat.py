@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextvars
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -14,31 +13,20 @@ from fstore.errors import FeatureStoreError
 log = logging.getLogger("fstore.heartbeat")
 
 
-class Pulse:
-    """How a heartbeat goes: ``lost`` is set once the act says that there is nothing left to renew."""
-
-    def __init__(self) -> None:
-        self.lost = False
-        self.renewed_at = time.monotonic()
-
-
 @contextmanager
-def heartbeat(name: str, period_s: float, act: Callable[[], bool]) -> Iterator[Pulse]:
+def heartbeat(name: str, period_s: float, act: Callable[[], bool]) -> Iterator[None]:
     """Call ``act`` every ``period_s`` in a thread until the block ends, or until it returns False.
 
     An act that raises one of fstore's errors is tried again a period later: what it
     renews may lapse meanwhile, and the next call then says so.
     """
-    pulse = Pulse()
     ended = threading.Event()
 
     def beat() -> None:
         while not ended.wait(period_s):
             try:
                 if not act():
-                    pulse.lost = True
                     return
-                pulse.renewed_at = time.monotonic()
             except FeatureStoreError as error:
                 log.warning("%s: %s", name, error)
 
@@ -46,7 +34,7 @@ def heartbeat(name: str, period_s: float, act: Callable[[], bool]) -> Iterator[P
     thread = threading.Thread(target=contextvars.copy_context().run, args=(beat,), name=name, daemon=True)
     thread.start()
     try:
-        yield pulse
+        yield
     finally:
         ended.set()
         thread.join(timeout=period_s)

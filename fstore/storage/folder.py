@@ -265,14 +265,6 @@ class Files:
             raise StorageUnavailable(path, "leads outside the store folder")
         return resolved
 
-    def free_bytes(self) -> int:
-        """Return the space left for this user on the store's file system."""
-        try:
-            stats = os.statvfs(self.root)
-        except OSError as error:
-            raise StorageUnavailable(str(self.root), str(error)) from error
-        return stats.f_bavail * stats.f_frsize
-
 
 def _staged_raw(digest: str) -> str:
     return f"staging/raw/{digest[:2]}/{digest}.arrow"

@@ -154,7 +154,7 @@ def test_peeking_with_a_generator_looks_at_each_content(staffed, refill):
 def test_a_list_that_shares_a_frame_is_fingerprinted_once(staffed, monkeypatch):
     """A thousand requests over one frame cost one scan."""
     seen = []
-    monkeypatch.setattr("fstore.client.batch.identify", _counting(seen, "fstore.batches"))
+    monkeypatch.setattr("fstore.client.batch.identify", _counting(seen, "fstore.client.batch"))
     raw = pd.DataFrame({"x": [1.0]})
     asked = [fstore.Request("ONE", raw, {"n": n}, sample_features.scaled) for n in range(50)]
 

@@ -148,7 +148,3 @@ DELETE FROM jobs WHERE state = 'failed' AND finished_ts < now() - interval '1 da
 
 -- name: count_by_state
 SELECT state, count(*) FROM jobs GROUP BY state
-
--- name: live_paths
--- Raw data and staged results that a job may still need; upkeep leaves them alone.
-SELECT key, request FROM jobs WHERE state IN ('queued', 'running')

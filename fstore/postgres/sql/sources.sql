@@ -6,6 +6,3 @@ SELECT digest FROM sources WHERE stamp = %(stamp)s
 -- have equal digests, so whoever comes second changes nothing.
 INSERT INTO sources (stamp, path, digest, recorded_ts) VALUES (%(stamp)s, %(path)s, %(digest)s, now())
 ON CONFLICT (stamp) DO NOTHING
-
--- name: forget_older
-DELETE FROM sources WHERE recorded_ts < now() - make_interval(days => %(days)s)
