@@ -25,6 +25,7 @@ from fstore.postgres.pool import Row
 from fstore.postgres.queries import statements
 from fstore.reporting.counters import tally
 from fstore.resources import Resources
+from fstore.runtime.counters import COUNTERS, MODES
 from fstore.runtime.timings import TIMINGS, histogram
 from fstore.runtime.versions import library_versions
 
@@ -32,24 +33,6 @@ log = logging.getLogger("fstore.metrics")
 
 T = TypeVar("T")
 
-COUNTERS: Mapping[str, str] = {
-    "cache_hits": "requests answered by an entry",
-    "cache_misses": "requests that found no entry",
-    "coalesced": "misses that were answered by somebody else's computation",
-    "computed": "results computed and published",
-    "failed": "computations that ended with an error",
-    "dead": "computations given up after they killed their workers",
-    "corrupt_detected": "entries quarantined because their file was wrong",
-    "takeovers": "computations started again because their worker died, froze or stopped",
-    "messages_rejected": "messages that workers dropped unread: malformed, not signed, or too old",
-    "processes_ended": "processes that features started and left behind, ended with their worker's child",
-    "hash_optimizations": "fingerprints that needed no scan of the data",
-    "footer_hash_optimizations": "fingerprints taken by the footer method",
-    "gc_runs": "runs of garbage collection",
-    "files_cleaned": "files that garbage collection deleted",
-    "bytes_freed": "bytes that garbage collection freed",
-}
-MODES = ("redis", "postgres", "store folder", "not stored")
 OTHER = "other"
 MOST_FEATURES = 50
 KINDS = ("gc", "sweep", "reconcile", "flush")

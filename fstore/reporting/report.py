@@ -8,12 +8,11 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 
-from fstore.errors import BrokerUnavailable
 from fstore.model import EntryState
 from fstore.postgres.queries import statements
-from fstore.reporting.counters import tally
+from fstore.reporting.counters import tally_or_written
 from fstore.resources import Resources
-from fstore.runtime.timings import Histogram, histogram
+from fstore.runtime.timings import Histogram, histogram, is_timing
 
 MOST_ROWS = 12
 HOUR = timedelta(hours=1)
@@ -118,10 +117,7 @@ def gather(resources: Resources, *, days: float = 14) -> Report:
     since = made - timedelta(days=days)
     span = HOUR if days <= 3 else timedelta(days=1)
     activity = resources.database.query(sql["activity"], {"since": since})
-    try:
-        counters = tally(resources)
-    except BrokerUnavailable:
-        counters = {n: int(v) for n, v in resources.database.query(statements("manifest")["read_counters"])}
+    counters = tally_or_written(resources)
     states = resources.manifest.count_by_state()
     return Report(
         made=made,
@@ -140,7 +136,7 @@ def gather(resources: Resources, *, days: float = 14) -> Report:
         runs=tuple(_run(*row) for row in resources.database.query(sql["runs"], {"since": since})),
         jobs=tuple(resources.database.query(sql["jobs_now"])),
         degraded=degraded_periods(activity),
-        counters={name: n for name, n in counters.items() if "_le:" not in name and not name.endswith("_sum_us")},
+        counters={name: n for name, n in counters.items() if not is_timing(name)},
         hit_times=histogram("hit_seconds", counters),
         miss_times=histogram("miss_seconds", counters),
     )

@@ -5,29 +5,13 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from fstore.errors import BrokerUnavailable
 from fstore.model import EntryState
 from fstore.postgres.queries import statements
+from fstore.reporting.counters import tally_or_written
 from fstore.resources import Resources
+from fstore.runtime.counters import COUNTERS
 from fstore.runtime.timings import is_timing
 
-COUNTERS = (
-    "cache_hits",
-    "cache_misses",
-    "coalesced",
-    "computed",
-    "failed",
-    "hash_optimizations",
-    "footer_hash_optimizations",
-    "gc_runs",
-    "files_cleaned",
-    "bytes_freed",
-    "corrupt_detected",
-    "takeovers",
-    "messages_rejected",
-    "processes_ended",
-    "degraded",
-)
 _MB = 1_000_000
 
 
@@ -37,14 +21,8 @@ def cache_stats(resources: Resources) -> dict[str, int]:
     ``degraded:<mode>`` tells the degraded requests by cause.
     """
     resources.recorder.flush()
-    total = dict.fromkeys(COUNTERS, 0)
-    for name, value in resources.database.query(statements("manifest")["read_counters"]):
-        total[name] = total.get(name, 0) + int(value)
-    try:
-        pending = resources.coordination.pending_counters()
-    except BrokerUnavailable:
-        pending = {}
-    for noted in (pending, resources.recorder.pending()):
+    total = dict.fromkeys((*COUNTERS, "degraded"), 0)
+    for noted in (tally_or_written(resources), resources.recorder.pending()):
         for name, value in noted.items():
             total[name] = total.get(name, 0) + value
     return {name: value for name, value in total.items() if not is_timing(name)}

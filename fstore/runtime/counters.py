@@ -15,6 +15,25 @@ from fstore.runtime.timings import counters_of
 
 log = logging.getLogger("fstore.recorder")
 
+# Every counter of a store, with its meaning; requests in a degraded mode are counted under ``degraded`` and by mode.
+COUNTERS: Mapping[str, str] = {
+    "cache_hits": "requests answered by an entry",
+    "cache_misses": "requests that found no entry",
+    "coalesced": "misses that were answered by somebody else's computation",
+    "computed": "results computed and published",
+    "failed": "computations that ended with an error",
+    "dead": "computations given up after they killed their workers",
+    "corrupt_detected": "entries quarantined because their file was wrong",
+    "takeovers": "computations started again because their worker died, froze or stopped",
+    "messages_rejected": "messages that workers dropped unread: malformed, not signed, or too old",
+    "processes_ended": "processes that features started and left behind, ended with their worker's child",
+    "hash_optimizations": "fingerprints that needed no scan of the data",
+    "footer_hash_optimizations": "fingerprints taken by the footer method",
+    "gc_runs": "runs of garbage collection",
+    "files_cleaned": "files that garbage collection deleted",
+    "bytes_freed": "bytes that garbage collection freed",
+}
+MODES = ("redis", "postgres", "store folder", "not stored", "publish queue")
 FLUSH_EVERY_S = 0.5
 KEEP_AT_MOST = 100_000  # keys remembered while Redis is away; usage beyond that is not worth the memory
 WARN_EVERY_S = 60.0

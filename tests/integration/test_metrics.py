@@ -23,8 +23,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fstore import bootstrap
 from fstore.reporting.counters import tally
-from fstore.reporting.prometheus import COUNTERS, MODES, StoreCollector
+from fstore.reporting.prometheus import StoreCollector
 from fstore.resources import Resources
+from fstore.runtime.counters import COUNTERS, MODES
 from fstore.stack.servers.ports import choose_port
 from fstore.upkeep import api as upkeep
 from tests.conftest import REPOSITORY, House, run_sql, stop_group
