@@ -89,7 +89,8 @@ class ColumnShapes:
 
     def look(self, cells: pa.Array) -> None:
         """Add the shapes of a block of cells; once there is text, nothing else matters."""
-        rest = cells
+        # A hash costs less than a pattern, and most columns repeat themselves.
+        rest = cells if Shape.TEXT in self.seen else pc.unique(cells)
         for shape in self._order:
             if Shape.TEXT in self.seen or not len(rest):
                 break

@@ -50,7 +50,7 @@ def open_csv(files: Sequence[Path], layout: CsvLayout, as_text: Sequence[str] = 
     kept = {*layout.text_columns, *as_text}
     columns = {name: ColumnShapes(decimal=layout.decimal, text=name in kept) for name in names}
     for file in files:
-        reader = _Reader(file, layout, texts[file].quoted)
+        reader = _Reader(file, layout, texts[file].broken_lines)
         _look(reader, columns, names, files[0])
     if layout.header is False:
         shapes = {name: column.seen for name, column in columns.items()}
@@ -62,7 +62,7 @@ def open_csv(files: Sequence[Path], layout: CsvLayout, as_text: Sequence[str] = 
 
     def batches() -> Iterator[pa.RecordBatch]:
         for file in files:
-            yield from _Reader(file, layout, texts[file].quoted).batches(types, names)
+            yield from _Reader(file, layout, texts[file].broken_lines).batches(types, names)
             if _stamp(file) != stamps[file]:
                 raise SourceChanged(str(file), "was changed while it was read; ingest it again when it is complete")
 
@@ -94,7 +94,7 @@ def _stamp(file: Path) -> tuple[int, int, int]:
 class _Reader:
     file: Path
     layout: CsvLayout
-    quoted: bool
+    broken_lines: bool
 
     def batches(self, types: Mapping[str, pa.DataType] | None, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Stream the rows, as text where there are no types yet."""
@@ -105,14 +105,14 @@ class _Reader:
                 str(self.file),
                 read_options=csv.ReadOptions(
                     block_size=_BLOCK_BYTES,
-                    encoding="utf8" if layout.codec == "utf-8-sig" else layout.codec,
+                    encoding=layout.arrow_encoding,
                     skip_rows=layout.skip_rows,
                     column_names=given,
                     skip_rows_after_names=1 if given and layout.header else 0,
                 ),
-                # Without quotes no cell can hold a line break, and blocks are cut faster.
+                # Where no cell holds a line break, blocks are cut faster.
                 parse_options=csv.ParseOptions(
-                    delimiter=layout.delimiter_of(self.file), newlines_in_values=self.quoted
+                    delimiter=layout.delimiter_of(self.file), newlines_in_values=self.broken_lines
                 ),
                 convert_options=csv.ConvertOptions(
                     column_types=types,

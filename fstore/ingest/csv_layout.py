@@ -62,6 +62,11 @@ class CsvLayout:
         name = codecs.lookup(self.encoding).name
         return "utf-8-sig" if name == "utf-8" else name
 
+    @property
+    def arrow_encoding(self) -> str:
+        """Arrow's name of the encoding; it knows of the byte order mark itself."""
+        return "utf8" if self.codec == "utf-8-sig" else self.codec
+
     def delimiter_of(self, file: Path) -> str:
         """Return what separates the cells of ``file``: what the caller says, else what its name promises."""
         suffixes = [suffix.lower() for suffix in file.suffixes if suffix.lower() not in COMPRESSIONS]

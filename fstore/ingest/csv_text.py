@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pyarrow as pa
 
 from fstore.errors import InvalidRequest
 from fstore.ingest.csv_layout import CsvLayout
+from fstore.ingest.csv_quotes import closed_on_every_line
 
 _CHUNK = 1 << 20
 _MARKS = {
@@ -26,11 +28,11 @@ _MARKS = {
 
 @dataclass(frozen=True, slots=True)
 class CsvText:
-    """What is known of a file before its columns are: ``quoted`` says that it has a quote anywhere."""
+    """What is known of a file before its columns are: ``broken_lines``: a quoted cell may hold line breaks."""
 
     first_row: tuple[str, ...]
     second_row: tuple[str, ...]
-    quoted: bool
+    broken_lines: bool
 
 
 def inspect(file: Path, layout: CsvLayout) -> CsvText:
@@ -39,20 +41,13 @@ def inspect(file: Path, layout: CsvLayout) -> CsvText:
     A quote that is never closed would swallow the rows up to the next one, and
     text behind a closing quote would become part of the cell, both silently.
     """
-    quoted = False
-    with _opened(file, layout) as text:
-        for chunk in iter(lambda: text.read(_CHUNK), ""):
-            if "\0" in chunk:
-                raise InvalidRequest(
-                    "raw_data", f"{file} holds NUL characters: it is damaged or no UTF-8; {_advice('utf-16-le')}"
-                )
-            quoted = quoted or '"' in chunk
-    with _opened(file, layout) as text:
+    by_line = not _holds_quotes(file, layout) or closed_on_every_line(file, layout)
+    with _opened(file, layout) as raw, _decoded(raw, layout) as text:
         rows = csv.reader(text, delimiter=layout.delimiter_of(file), strict=True)
         try:
             first, second = (next((row for row in rows if row), []) for _ in range(2))
             alone, gap = len(first) == 1, False
-            for row in rows if quoted or alone else ():
+            for row in rows if alone or not by_line else ():
                 if alone and gap and row:
                     raise InvalidRequest(
                         "raw_data",
@@ -64,23 +59,44 @@ def inspect(file: Path, layout: CsvLayout) -> CsvText:
             raise InvalidRequest(
                 "raw_data", f"{file}: bad quotes, or a cell too long, near line {rows.line_num} ({exc})"
             ) from exc
-    return CsvText(tuple(first), tuple(second), quoted)
+    return CsvText(tuple(first), tuple(second), not by_line)
+
+
+def _holds_quotes(file: Path, layout: CsvLayout) -> bool:
+    """Decode all of the file, for an error while nothing has been written, and tell whether it has a quote."""
+    decoder = codecs.getincrementaldecoder(layout.codec)()
+    quoted = False
+    with _opened(file, layout) as raw:
+        while block := raw.read(_CHUNK):
+            chunk = decoder.decode(block)
+            if "\0" in chunk:
+                raise InvalidRequest(
+                    "raw_data", f"{file} holds NUL characters: it is damaged or no UTF-8; {_advice('utf-16-le')}"
+                )
+            quoted = quoted or '"' in chunk
+        decoder.decode(b"", final=True)
+    return quoted
 
 
 @contextmanager
-def _opened(file: Path, layout: CsvLayout) -> Iterator[TextIO]:
+def _opened(file: Path, layout: CsvLayout) -> Iterator[pa.NativeFile]:
     try:
+        if layout.codec == "utf-8-sig":
+            _refuse_marks(file)
         with pa.input_stream(str(file)) as raw:
-            if layout.codec == "utf-8-sig":
-                _refuse_marks(file)
-            with io.TextIOWrapper(raw, encoding=layout.codec, newline="") as text:
-                for _ in range(layout.skip_rows):
-                    text.readline()
-                yield text
+            yield raw
     except UnicodeError as exc:
         raise InvalidRequest("raw_data", f"{file} is not {layout.encoding} ({exc}); {_advice()}") from exc
     except (pa.ArrowException, OSError) as exc:
         raise InvalidRequest("raw_data", f"{file} is not readable as CSV ({exc})") from exc
+
+
+@contextmanager
+def _decoded(raw: pa.NativeFile, layout: CsvLayout) -> Iterator[TextIO]:
+    with io.TextIOWrapper(raw, encoding=layout.codec, newline="") as text:
+        for _ in range(layout.skip_rows):
+            text.readline()
+        yield text
 
 
 def _refuse_marks(file: Path) -> None:

@@ -11,6 +11,8 @@ import pytest
 
 from fstore.errors import InvalidRequest
 from fstore.ingest.csv_header import reads_as_data
+from fstore.ingest.csv_layout import CsvLayout
+from fstore.ingest.csv_quotes import closed_on_every_line
 from fstore.ingest.ingestion import ingest
 
 HISTDATA = "20120201 000000;1.306600;1.306560;0\n20120201 000100;1.306570;1.306560;0\n"
@@ -242,3 +244,29 @@ def test_raw_csv_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="is itself the raw data"):
         ingest(file, file)
     assert file.read_text() == "a\n1\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "expected"),
+    [
+        ('"a","b"\n"x, y","z ""w"" z"\n\n1,5" tube\n', {}, True),
+        ('"a"\t"b"\r\n"x\ty"\t\r\n', {"delimiter": "tab"}, True),
+        ('"a" "b"\n"x y" 1\n', {"delimiter": "space"}, True),
+        ('"ä"^"b"\n"x^y"^1\n', {"delimiter": "^"}, True),
+        ('"ä";"b"\n"é";1\n'.encode("latin-1"), {"delimiter": ";", "encoding": "latin-1"}, True),
+        ('a "title\n"a","b"\n"1","2"\n', {"skip_rows": 1}, True),
+        ('a,b\n"x\ny",1\n', {}, False),
+        ('a,b\n"x"y,1\n', {}, False),
+        ('a,b\n"x,1\n', {}, False),
+        ('a,b\n"x" ,1\n', {}, False),
+        ('a,b\n"x\x1fy",1\n', {}, False),
+    ],
+    ids=str,
+)
+def test_quotes_are_seen_line_by_line(
+    tmp_path: Path, text: str | bytes, options: dict[str, object], expected: bool
+) -> None:
+    """What the quick look does not call well-formed is read again by the slow one, which knows what is wrong."""
+    layout = CsvLayout(**options)  # type: ignore[arg-type]
+
+    assert closed_on_every_line(write(tmp_path / "x.csv", text), layout) is expected
