@@ -16,11 +16,21 @@ from pyarrow import csv
 
 from fstore.errors import InvalidRequest, SourceChanged
 from fstore.ingest.csv_cells import FALSE, MISSING, TRUE, ColumnShapes, Shape, type_for
-from fstore.ingest.csv_header import check_first_row, check_no_header, check_own_name
+from fstore.ingest.csv_header import (
+    check_doubtful_names,
+    check_first_row,
+    check_no_header,
+    check_own_name,
+    check_years,
+)
 from fstore.ingest.csv_layout import CsvLayout
 from fstore.ingest.csv_text import CsvText, inspect
 
 _BLOCK_BYTES = 8 << 20
+_WAYS_OUT = (
+    "; say --skip-rows N (skip_rows=N) if lines stand above the names, --header --names a,b,c (header=True, "
+    "names=[...]) if there are fewer names than columns, or mend that row"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +61,7 @@ def open_csv(files: Sequence[Path], layout: CsvLayout, as_text: Sequence[str] = 
     columns = {name: ColumnShapes(decimal=layout.decimal, text=name in kept) for name in names}
     for file in files:
         reader = _Reader(file, layout, texts[file].broken_lines)
-        _look(reader, columns, names, files[0])
+        _look(reader, texts[file], columns, names, files[0])
     if layout.header is False:
         shapes = {name: column.seen for name, column in columns.items()}
         for file in files:
@@ -59,6 +69,7 @@ def open_csv(files: Sequence[Path], layout: CsvLayout, as_text: Sequence[str] = 
             for name, cell in zip(names, texts[file].first_row, strict=False):
                 columns[name].look(pa.array([cell]))
     types = {name: type_for(column.seen) for name, column in columns.items()}
+    check_doubtful_names(files[0], texts[files[0]], list(types.values()), layout)
 
     def batches() -> Iterator[pa.RecordBatch]:
         for file in files:
@@ -69,7 +80,7 @@ def open_csv(files: Sequence[Path], layout: CsvLayout, as_text: Sequence[str] = 
     return CsvFiles(pa.schema(list(types.items())), batches)
 
 
-def _look(reader: _Reader, columns: Mapping[str, ColumnShapes], names: list[str], first: Path) -> None:
+def _look(reader: _Reader, text: CsvText, columns: Mapping[str, ColumnShapes], names: list[str], first: Path) -> None:
     """Gather the shapes of a file's cells, except of the first row if that may be a header."""
     rest = 1 if reader.layout.header is False else 0
     for batch in reader.batches(None, names):
@@ -77,6 +88,7 @@ def _look(reader: _Reader, columns: Mapping[str, ColumnShapes], names: list[str]
             raise InvalidRequest("raw_data", f"{reader.file} has other columns than {first.name}")
         for name, cells in zip(names, batch.columns, strict=True):
             columns[name].look(cells[rest:])
+            check_years(reader.file, text, name, cells, reader.layout)
             if Shape.TEXT in columns[name].seen:
                 check_own_name(reader.file, name, cells, reader.layout)
         rest = 0 if batch.num_rows else rest
@@ -125,4 +137,5 @@ class _Reader:
             ) as reader:
                 yield from reader
         except (pa.ArrowException, UnicodeError, OSError) as exc:
-            raise InvalidRequest("raw_data", f"{self.file} is not readable as CSV ({exc})") from exc
+            advice = _WAYS_OUT if "columns, got" in str(exc) else ""
+            raise InvalidRequest("raw_data", f"{self.file} is not readable as CSV ({exc}){advice}") from exc

@@ -1,4 +1,9 @@
-"""Does the first row of a CSV file hold names, or data? What reads as the other thing is refused."""
+"""Does the first row of a CSV file hold names, or data? What reads as the other thing is refused.
+
+Numbers and dates are names all the same where the rows below leave no doubt: next to a
+word above times (``time,5,15``), as dates above numbers, as years in a row above numbers that are no
+years (``country,2019,2020``), and counted from nought beside a nameless index that counts as well.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +20,15 @@ from fstore.ingest.csv_layout import CsvLayout
 from fstore.ingest.csv_text import CsvText
 
 _FOREIGN = {";": "';'", "\t": "'tab'", "|": "'|'", ",": "','"}
-_STAMP = re.compile(r"\d{4}-\d\d-\d\d[ T][\d:.Z+-]+")
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d[ T])?\d\d:\d\d[\d:.Z+-]*")
 _DATA = re.compile(
     r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}([ T].*)?|[+-]?\d{1,2}:\d\d\b.*|[+-]?(\d+[.,]?\d*|[.,]\d+)[eE][+-]?\d+|0[xX][0-9a-fA-F]+"
     r"|[+-]?inf(inity)?|true|false|none",
     re.IGNORECASE | re.DOTALL,
 )
+_WORD = re.compile(r"[<\[]?[^\W\d][\w ]*[>\]]?")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_YEAR = re.compile(r"(19|20)\d\d")
 _WAYS_OUT = (
     "say --no-header with --names a,b,c (header=False, names=[...]), or --header (header=True) if these are names"
 )
@@ -38,13 +46,35 @@ def check_first_row(file: Path, text: CsvText, layout: CsvLayout) -> None:
         )
     if layout.header is not None:
         return
+    if not _may_be_names(text):
+        raise _is_data(file, row)
     for at, name in enumerate(row):
-        if reads_as_data(name):
-            raise InvalidRequest("raw_data", f"{file}: the first row reads as data ({_short(name)}); {_WAYS_OUT}")
         # One nameless column at an edge is what an index, or a delimiter at the end of each row, leaves.
         if (not name.strip() and at not in (0, len(row) - 1)) or name in row[:at]:
             fault = f"holds {_short(name)} twice" if name in row[:at] else f"has no name for column {at + 1}"
             raise InvalidRequest("raw_data", f"{file}: the first row {fault}; {_WAYS_OUT}")
+
+
+def check_doubtful_names(file: Path, text: CsvText, types: Sequence[pa.DataType], layout: CsvLayout) -> None:
+    """Raise ``InvalidRequest`` for a first row that may be names with data among them, if the columns do not show it."""
+    row = text.first_row
+    if layout.header is not None or not any(map(reads_as_data, row)) or _counts(text):
+        return
+    word_above_times = _is_word(row[0]) and pa.types.is_temporal(types[0])
+    dates_above_numbers = any(
+        _DATE.match(cell) and (pa.types.is_integer(kind) or pa.types.is_floating(kind))
+        for cell, kind in zip(row, types, strict=False)
+    )
+    if not word_above_times and not dates_above_numbers and not (_years(row) and pa.null() not in types):
+        raise _is_data(file, row)
+
+
+def check_years(file: Path, text: CsvText, name: str, cells: pa.Array, layout: CsvLayout) -> None:
+    """Raise ``InvalidRequest`` for a first row of years that has years below."""
+    if layout.header is not None or name not in _years(text.first_row):
+        return
+    if pc.any(pc.match_substring_regex(cells, rf"^\s*{_YEAR.pattern}(\.\d*)?\s*$")).as_py():
+        raise _is_data(file, text.first_row)
 
 
 def reads_as_data(cell: str) -> bool:
@@ -86,17 +116,50 @@ def check_no_header(
             )
 
 
+def _may_be_names(text: CsvText) -> bool:
+    row = text.first_row
+    if not any(map(reads_as_data, row)):
+        return True
+    return bool(_counts(text) or _is_word(row[0]) or _years(row)) or any(map(_DATE.match, row))
+
+
+def _is_word(cell: str) -> bool:
+    return _WORD.fullmatch(cell) is not None and not reads_as_data(cell)
+
+
+def _counts(text: CsvText) -> bool:
+    """Tell whether the row is what pandas writes above a plain index and plain columns."""
+    row = text.first_row
+    return row[1:] == tuple(map(str, range(len(row) - 1))) and row[:1] == ("",) and text.second_row[:1] == ("0",)
+
+
+def _years(row: Sequence[str]) -> list[str]:
+    """Return the cells that read as data if they are years, each the next of the one before."""
+    found = [cell for cell in row if reads_as_data(cell)]
+    if len(found) < 2 or not all(map(_YEAR.fullmatch, found)):
+        return []
+    return found if [int(cell) - int(found[0]) for cell in found] == list(range(len(found))) else []
+
+
+def _is_data(file: Path, row: Sequence[str]) -> InvalidRequest:
+    cell = next(filter(reads_as_data, row))
+    return InvalidRequest("raw_data", f"{file}: the first row reads as data ({_short(cell)}); {_WAYS_OUT}")
+
+
 def _foreign(text: CsvText, mark: str) -> str | None:
     """Name what the first row may really be cut at.
 
-    Of one cell that is a comma as well, and a space or a colon if the next row has as
-    many. In a row of several, decimal commas may have made the cells.
+    The next row has it too. Of one cell it may be a comma as well, and a space or a colon
+    if the next row has as many and a number or a time between them. In a row of several, decimal
+    commas may have made the cells.
     """
-    row, alone = text.first_row, len(text.first_row) == 1
-    found = next((sign for sign in _FOREIGN if sign != mark and (alone or sign != ",") and sign in "".join(row)), None)
-    if found is None and alone and len(text.second_row) == 1 and not _STAMP.fullmatch(text.second_row[0].strip()):
+    row, below, alone = text.first_row, text.second_row, len(text.first_row) == 1
+    signs = [sign for sign in _FOREIGN if sign != mark and (alone or sign != ",") and sign in "".join(row)]
+    found = next((sign for sign in signs if not below or sign in "".join(below)), None)
+    if found is None and alone and len(below) == 1 and not _TIME.fullmatch(below[0].strip()):
         for sign, name in ((None, "'space'"), (":", "':'")):
-            if 1 < len(row[0].split(sign)) == len(text.second_row[0].split(sign)):
+            cells = below[0].split(sign)
+            if 1 < len(row[0].split(sign)) == len(cells) and any(map(reads_as_data, cells)):
                 return name
     return _FOREIGN.get(found or "")
 

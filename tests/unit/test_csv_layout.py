@@ -66,7 +66,20 @@ def refused(path: Path, reason: str, **options: object) -> InvalidRequest:
         ("a,b\n1,2\na,b\n3,4\n", "column 'a' holds its own name"),
         ("a,,b\n1,2,3\n", "no name for column 2"),
         ("a,a\n1,2\n", "holds 'a' twice"),
-        (",0,1\n0,1.5,2.5\n", "first row reads as data"),
+        (",0,1\n1,1.5,2.5\n", "first row reads as data"),
+        (",1,0\n0,1.5,2.5\n", "first row reads as data"),
+        ("AAPL,100,200\n700,1,2\n", "first row reads as data"),
+        ("NA,5\n2024-01-02,6\n", "first row reads as data"),
+        ("n.a.,5\n2024-01-02,6\n", "first row reads as data"),
+        ("2024-01-02,5\n2024-01-03,6\n", "first row reads as data"),
+        ("x,2024-01-02\ny,\n", "first row reads as data"),
+        ("2019,2020\n2018,2021\n", "first row reads as data"),
+        ("2019,2020\n1.5,1999.0\n", "first row reads as data"),
+        ("2019,2020\n", "first row reads as data"),
+        ("2019,2019.5\n1,2\n", "first row reads as data"),
+        ("AAPL,2019,2021\nMSFT,1,2\n", "first row reads as data"),
+        ("# daily bars\na,b\n1,2\n", "say --skip-rows N"),
+        ("a,b\n1,2,\n", "--header --names a,b,c"),
     ],
 )
 def test_a_first_row_that_reads_otherwise_is_refused(tmp_path: Path, text: str, reason: str) -> None:
@@ -82,6 +95,30 @@ def test_a_first_row_that_reads_otherwise_is_refused(tmp_path: Path, text: str, 
 def test_names_are_no_data(name: str) -> None:
     """Digits do not make a value of a name."""
     assert not reads_as_data(name)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("time,5,15\n2024-01-02 09:30:00,1.5,2.5\n", ["time", "5", "15"]),
+        ("<DATE>,4700.0,4750.0\n2024-01-02,1.5,2.5\n", ["<DATE>", "4700.0", "4750.0"]),
+        ("country,2019,2020,2021\nDE,1.5,2101,20190\n", ["country", "2019", "2020", "2021"]),
+        ("2019,2020\n1,2\n", ["2019", "2020"]),
+        ("ticker,2024-01-02,2024-01-03\nAAPL,1.5,2.5\n", ["ticker", "2024-01-02", "2024-01-03"]),
+        (",0,1\n0,1.5,2.5\n1,3,4\n", ["", "0", "1"]),
+        ("P(A|B),y\n0.5,1\n", ["P(A|B)", "y"]),
+        ("a;b,c\n1,2\n", ["a;b", "c"]),
+        ("first name\nJohn Smith\n", ["first name"]),
+        ("news: title\nApple: up\n", ["news: title"]),
+        ("time:utc\n09:30\n", ["time:utc"]),
+    ],
+)
+def test_odd_names_that_can_be_nothing_else_are_taken(tmp_path: Path, text: str, names: list[str]) -> None:
+    """Numbers, dates and other files' separators are names where the rows below them are of another kind."""
+    found = table(write(tmp_path / "x.csv", text))
+
+    assert found.column_names == names
+    assert found.num_rows == text.count("\n") - 1
 
 
 def test_usual_headers_are_taken(tmp_path: Path) -> None:
