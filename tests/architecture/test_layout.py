@@ -1,0 +1,44 @@
+"""What keeps folders easy to take in, and what is written about files true."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+PRODUCT = ("fstore", "workers", "beat")
+PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").glob("*.md"), *(REPOSITORY / "ops").rglob("*.md")])
+MOST_FILES = 14
+MOST_MODULES_AT_THE_TOP = 10
+OTHERS = {"data/cache.py", "celery/concurrency/asynpool.py"}  # of qlib, of Celery
+_FILE = re.compile(r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|sql|md|yml|yaml|toml|conf)|(?:fstore|workers|beat)/[\w/]+)`")
+
+
+def files(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if path.is_file() and path.suffix != ".pyc"]
+
+
+def test_no_folder_has_grown_past_a_glance() -> None:
+    """A folder of more files holds more than one thing."""
+    folders = [folder for package in PRODUCT for folder in (REPOSITORY / package, *(REPOSITORY / package).rglob("*"))]
+    full = {
+        str(folder.relative_to(REPOSITORY)): len(files(folder))
+        for folder in folders
+        if folder.is_dir() and folder.name != "__pycache__" and len(files(folder)) > MOST_FILES
+    }
+    assert full == {}
+
+
+def test_few_modules_lie_outside_the_rooms() -> None:
+    """What lies directly in the package is what everything else is about."""
+    assert len(list((REPOSITORY / "fstore").glob("*.py"))) <= MOST_MODULES_AT_THE_TOP
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_files_that_a_page_names_exist(page: Path) -> None:
+    """Who follows a page into the code finds the file there; a path begins at the repository or at the package."""
+    roots = (REPOSITORY, REPOSITORY / "fstore", page.parent)
+    named = [name for name in _FILE.findall(page.read_text()) if name not in OTHERS and not name.startswith("mypkg/")]
+    assert [name for name in named if not any((root / name).exists() for root in roots)] == []
