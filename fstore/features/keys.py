@@ -67,7 +67,7 @@ def restore_config(text: str) -> dict[str, Any]:
     except UnhashableInput as exc:
         raise InvalidRequest("config", f"not a canonical config: {exc}") from exc
     if not is_canonical:
-        raise InvalidRequest("config", "not a canonical config; write it with fstore.keys.canonical_config")
+        raise InvalidRequest("config", "not a canonical config; write it with fstore.features.keys.canonical_config")
     return dict(config)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from fstore.errors import InvalidRequest
 
 CSV_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+TEXT = ".txt"  # promises nothing: its delimiter has to be said
 COMPRESSIONS = (".gz", ".bz2", ".zst", ".lz4")
 _SPELT_OUT = {"tab": "\t", "\\t": "\t", "space": " "}
 
@@ -70,7 +71,9 @@ class CsvLayout:
     def delimiter_of(self, file: Path) -> str:
         """Return what separates the cells of ``file``: what the caller says, else what its name promises."""
         suffixes = [suffix.lower() for suffix in file.suffixes if suffix.lower() not in COMPRESSIONS]
-        chosen = self.mark or CSV_DELIMITERS[suffixes[-1]]
+        chosen = self.mark or CSV_DELIMITERS.get(suffixes[-1])
+        if chosen is None:
+            raise InvalidRequest("delimiter", f"say what separates the cells of {file.name} (--delimiter ',')")
         if chosen == self.decimal:
             raise InvalidRequest("decimal", f"{chosen!r} separates the cells of {file.name}; name its delimiter too")
         return chosen

@@ -70,7 +70,7 @@ def ingest(
     number; each file is published by itself. ``progress`` is told the number of further
     bytes done, out of ``expected_bytes(raw)``.
 
-    CSV is read as UTF-8 with a first row of names, cut at commas (tabs for .tsv), unless
+    CSV is read as UTF-8 with a first row of names, cut at commas (tabs for .tsv; for .txt say which), unless
     ``header``, ``names``, ``delimiter``, ``decimal``, ``encoding`` or ``skip_rows`` say
     otherwise; columns get the types that hold every cell without loss
     (``fstore.ingest.csv_cells``), ``text_columns`` stay text.

@@ -15,7 +15,7 @@ from fstore.fingerprint.parquet_source import batches, estimated_bytes, schema_o
 from fstore.frames.convert import batches_of
 from fstore.frames.schema import schema_of
 from fstore.ingest.csv_files import open_csv
-from fstore.ingest.csv_layout import COMPRESSIONS, CSV_DELIMITERS, CsvLayout
+from fstore.ingest.csv_layout import COMPRESSIONS, CSV_DELIMITERS, TEXT, CsvLayout
 from fstore.model import ParquetSource
 
 _PARQUET = (".parquet", ".pq")
@@ -124,6 +124,8 @@ def _data_files(path: Path) -> list[Path]:
     shown = [file for file in found if not any(part.startswith(".") for part in file.relative_to(path).parts)]
     if not shown:
         raise InvalidRequest("raw_data", f"{path} holds no CSV, Parquet or Arrow file")
+    # Beside data of other names, texts are notes.
+    shown = [file for file in shown if TEXT not in map(str.lower, file.suffixes)] or shown
     return sorted(shown, key=lambda file: file.relative_to(path).as_posix())
 
 
@@ -136,7 +138,7 @@ def _kind(file: Path) -> str | None:
         return "parquet"
     if last in _IPC:
         return "ipc"
-    return "csv" if last in CSV_DELIMITERS else None
+    return "csv" if last in CSV_DELIMITERS or last == TEXT else None
 
 
 def _family(files: list[Path]) -> str:
@@ -147,7 +149,7 @@ def _family(files: list[Path]) -> str:
         )
     kind = kinds.pop()
     if kind is None:
-        known = ", ".join([*CSV_DELIMITERS, *_PARQUET, *_IPC])
+        known = ", ".join([*CSV_DELIMITERS, TEXT, *_PARQUET, *_IPC])
         raise InvalidRequest("raw_data", f"{files[0].name} ends in none of {known}")
     return kind
 

@@ -13,7 +13,7 @@ Options all share: ``columns`` (role to column name, or to None for a role that 
 column plays), ``trade_actions`` (what counts as a trade in an order-by-order stream).
 Numbers are numbers, durations text with a unit ("20s", "5min"), flags true or false; a
 session that starts in the hour that summer time repeats does so at its first occurrence.
-Change a version below whenever results change, also through ``fstore.marketdata``.
+Change a version below whenever results change, also through the modules of this package.
 """
 
 from __future__ import annotations

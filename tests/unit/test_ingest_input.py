@@ -121,3 +121,18 @@ def test_progress_and_its_total_agree(tmp_path: Path) -> None:
     assert sum(done) == expected_bytes(table) == table.nbytes
     assert expected_bytes(source) > 0 < expected_bytes(str(source.path))
     assert expected_bytes(write(tmp_path / "x.csv")) == len(CSV)
+
+
+def test_a_text_file_says_nothing_of_its_delimiter(tmp_path: Path) -> None:
+    """Vendors' .txt files are taken when the delimiter is said; beside data of other names they are notes."""
+    file = tmp_path / "raw" / "AAPL.txt"
+    file.parent.mkdir()
+    file.write_text("time,price\n2024-01-02 09:30:00,1.5\n")
+
+    with pytest.raises(InvalidRequest, match="--delimiter"):
+        ingest(file, tmp_path / "out.parquet")
+    assert pq.read_table(ingest(file, tmp_path / "out.parquet", delimiter=",").path).num_rows == 1
+    assert pq.read_table(ingest(file.parent, tmp_path / "out.parquet", delimiter=",").path).num_rows == 1
+
+    (file.parent / "a.csv").write_text("a\n1\n")
+    assert pq.read_table(ingest(file.parent, tmp_path / "out.parquet").path).column_names == ["a"]
