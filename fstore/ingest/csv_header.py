@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence, Set
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -65,7 +66,8 @@ def check_doubtful_names(file: Path, text: CsvText, types: Sequence[pa.DataType]
         _DATE.match(cell) and (pa.types.is_integer(kind) or pa.types.is_floating(kind))
         for cell, kind in zip(row, types, strict=False)
     )
-    if not word_above_times and not dates_above_numbers and not (_years(row) and pa.null() not in types):
+    years_above_values = any(cell in _years(row) and kind != pa.null() for cell, kind in zip(row, types, strict=False))
+    if not (word_above_times or dates_above_numbers or years_above_values):
         raise _is_data(file, row)
 
 
@@ -134,11 +136,12 @@ def _counts(text: CsvText) -> bool:
 
 
 def _years(row: Sequence[str]) -> list[str]:
-    """Return the cells that read as data if they are years, each the next of the one before."""
+    """Return the cells that read as data if they are years in a row, upwards or downwards."""
     found = [cell for cell in row if reads_as_data(cell)]
     if len(found) < 2 or not all(map(_YEAR.fullmatch, found)):
         return []
-    return found if [int(cell) - int(found[0]) for cell in found] == list(range(len(found))) else []
+    steps = {int(later) - int(earlier) for earlier, later in pairwise(found)}
+    return found if steps in ({1}, {-1}) else []
 
 
 def _is_data(file: Path, row: Sequence[str]) -> InvalidRequest:
