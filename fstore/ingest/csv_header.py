@@ -49,6 +49,12 @@ def check_first_row(file: Path, text: CsvText, layout: CsvLayout) -> None:
         return
     if not _may_be_names(text):
         raise _is_data(file, row)
+    if _takes_three_rows(text):
+        raise InvalidRequest(
+            "raw_data",
+            f"{file}: the names take three rows, down to {_short(text.top[2][0])}; say --skip-rows 3 --no-header "
+            "--names a,b,c (skip_rows=3, header=False, names=[...])",
+        )
     for at, name in enumerate(row):
         # One nameless column at an edge is what an index, or a delimiter at the end of each row, leaves.
         if (not name.strip() and at not in (0, len(row) - 1)) or name in row[:at]:
@@ -127,6 +133,15 @@ def _may_be_names(text: CsvText) -> bool:
 
 def _is_word(cell: str) -> bool:
     return _WORD.fullmatch(cell) is not None and not reads_as_data(cell)
+
+
+def _takes_three_rows(text: CsvText) -> bool:
+    """Tell whether these are pandas' names of two levels, as yfinance writes them: labels, then the index's name alone."""
+    if len(text.top) < 4:
+        return False
+    _, second, index, values = text.top
+    alone = _is_word(index[0]) and len(index) > 1 and not any(index[1:])
+    return alone and not any(map(reads_as_data, second)) and all(reads_as_data(cell) for cell in values if cell)
 
 
 def _counts(text: CsvText) -> bool:

@@ -8,6 +8,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
@@ -28,11 +29,20 @@ _MARKS = {
 
 @dataclass(frozen=True, slots=True)
 class CsvText:
-    """What is known of a file before its columns are: ``broken_lines``: a quoted cell may hold line breaks."""
+    """What is known of a file before its columns are: ``top`` are its first rows, but empty ones; ``broken_lines``: a quoted cell may hold line breaks."""
 
-    first_row: tuple[str, ...]
-    second_row: tuple[str, ...]
+    top: tuple[tuple[str, ...], ...]
     broken_lines: bool
+
+    @property
+    def first_row(self) -> tuple[str, ...]:
+        """The names, or data."""
+        return self.top[0] if self.top else ()
+
+    @property
+    def second_row(self) -> tuple[str, ...]:
+        """What is below."""
+        return self.top[1] if len(self.top) > 1 else ()
 
 
 def inspect(file: Path, layout: CsvLayout) -> CsvText:
@@ -45,8 +55,9 @@ def inspect(file: Path, layout: CsvLayout) -> CsvText:
     with _opened(file, layout) as raw, _decoded(raw, layout) as text:
         rows = csv.reader(text, delimiter=layout.delimiter_of(file), strict=True)
         try:
-            first, second = (next((row for row in rows if row), []) for _ in range(2))
-            alone, gap = len(first) == 1, False
+            top = [*islice(filter(None, rows), 2)]
+            alone, gap = bool(top) and len(top[0]) == 1, False
+            top += islice(filter(None, rows), 0 if alone else 2)
             for row in rows if alone or not by_line else ():
                 if alone and gap and row:
                     raise InvalidRequest(
@@ -59,7 +70,7 @@ def inspect(file: Path, layout: CsvLayout) -> CsvText:
             raise InvalidRequest(
                 "raw_data", f"{file}: bad quotes, or a cell too long, near line {rows.line_num} ({exc})"
             ) from exc
-    return CsvText(tuple(first), tuple(second), not by_line)
+    return CsvText(tuple(map(tuple, top)), not by_line)
 
 
 def _holds_quotes(file: Path, layout: CsvLayout) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,6 +22,7 @@ KLINES = "1502942400000,4261.48,4313.62,47.1\n1502942460000,4308.83,4328.69,23.2
 LOBSTER = "34200.017459617,5,0,1,2238200,-1\n34200.18960767,1,11885113,21,2238100,1\n"
 METATRADER = "<DATE>\t<TIME>\t<OPEN>\n2024.01.02\t09:30:00\t1.5\n2024.01.02\t09:31:00\t1.7\n"
 EUROPEAN = "t;p\n2024-01-02 09:30:00;1,5\n2024-01-02 09:31:00;2\n"
+YFINANCE = "Price,Close,Volume\nTicker,AAPL,AAPL\nDate,,\n2024-01-02,184.7,82488700\n2024-01-03,183.3,58414500\n"
 TITLED = "https://example.org/data\nunix,open\n1646092800000,43221.71\n1646092860000,43185.48\n"
 
 
@@ -80,6 +82,7 @@ def refused(path: Path, reason: str, **options: object) -> InvalidRequest:
         ("2019,2019.5\n1,2\n", "first row reads as data"),
         ("AAPL,2019,2021\nMSFT,1,2\n", "first row reads as data"),
         ("# daily bars\na,b\n1,2\n", "say --skip-rows N"),
+        (YFINANCE, "names take three rows, down to 'Date'; say --skip-rows 3 --no-header --names"),
         ("a,b\n1,2,\n", "--header --names a,b,c"),
     ],
 )
@@ -113,6 +116,7 @@ def test_names_are_no_data(name: str) -> None:
         ("first name\nJohn Smith\n", ["first name"]),
         ("news: title\nApple: up\n", ["news: title"]),
         ("time:utc\n09:30\n", ["time:utc"]),
+        ("ticker,name\nAAPL,Apple\nBTC,\nMSFT,Microsoft\nTRUE,5\n", ["ticker", "name"]),
     ],
 )
 def test_odd_names_that_can_be_nothing_else_are_taken(tmp_path: Path, text: str, names: list[str]) -> None:
@@ -140,6 +144,7 @@ def test_usual_headers_are_taken(tmp_path: Path) -> None:
         (METATRADER, {"delimiter": "tab", "text_columns": ["<TIME>"]}, ["2024.01.02", "09:30:00", 1.5]),
         (EUROPEAN, {"delimiter": ";", "decimal": ",", "text_columns": ["t"]}, ["2024-01-02 09:30:00", 1.5]),
         (TITLED, {"skip_rows": 1}, [1646092800000, 43221.71]),
+        (YFINANCE, {"skip_rows": 3, "header": False, "names": ["t", "close", "volume"]}, [date(2024, 1, 2), 184.7, 82488700]),
         (",0,1\n0,1.5,2.5\n", {"header": True}, [0, 1.5, 2.5]),
         ("a,a\n1,2\n", {"header": True, "names": ["x", "y"]}, [1, 2]),
         ("trade\ntrade\n", {"header": True}, ["trade"]),
