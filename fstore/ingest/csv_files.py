@@ -51,6 +51,8 @@ def open_csv(files: Sequence[Path], layout: CsvLayout, as_text: Sequence[str] = 
     for file in files:
         texts[file] = inspect(file, layout)
         check_first_row(file, texts[file], layout)
+        if layout.names is None and texts[file].top and texts[file].first_row != texts[files[0]].first_row:
+            raise InvalidRequest("raw_data", f"{file} has other columns than {files[0].name}")
     names = list(layout.names or texts[files[0]].first_row)
     missing = [name for name in layout.text_columns if name not in names]
     if missing:

@@ -2,7 +2,7 @@
 
 Numbers and dates are names all the same where the rows below leave no doubt: next to a
 word above times (``time,5,15``), as dates above numbers, as years in a row above numbers that are no
-years (``country,2019,2020``), and counted from nought beside a nameless index that counts as well.
+years (``country,2019,2020``), and counted from nought above a nameless index that counts as well, or of times.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ _DATA = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _WORD = re.compile(r"[<\[]?[^\W\d][\w ]*[>\]]?")
-_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_DATE = re.compile(r"\d{4}-\d\d(-\d\d)?([ T].*)?|\d\d/\d\d/\d{4}")
+_INDEX = re.compile(r"0|\d{4}-\d\d-\d\d.*")
 _YEAR = re.compile(r"(19|20)\d\d")
 _WAYS_OUT = (
     "say --no-header with --names a,b,c (header=False, names=[...]), or --header (header=True) if these are names"
@@ -69,7 +70,7 @@ def check_doubtful_names(file: Path, text: CsvText, types: Sequence[pa.DataType]
         return
     word_above_times = _is_word(row[0]) and pa.types.is_temporal(types[0])
     dates_above_numbers = any(
-        _DATE.match(cell) and (pa.types.is_integer(kind) or pa.types.is_floating(kind))
+        _DATE.fullmatch(cell) and (pa.types.is_integer(kind) or pa.types.is_floating(kind))
         for cell, kind in zip(row, types, strict=False)
     )
     years_above_values = any(cell in _years(row) and kind != pa.null() for cell, kind in zip(row, types, strict=False))
@@ -128,7 +129,7 @@ def _may_be_names(text: CsvText) -> bool:
     row = text.first_row
     if not any(map(reads_as_data, row)):
         return True
-    return bool(_counts(text) or _is_word(row[0]) or _years(row)) or any(map(_DATE.match, row))
+    return bool(_counts(text) or _is_word(row[0]) or _years(row)) or any(map(_DATE.fullmatch, row))
 
 
 def _is_word(cell: str) -> bool:
@@ -145,9 +146,10 @@ def _takes_three_rows(text: CsvText) -> bool:
 
 
 def _counts(text: CsvText) -> bool:
-    """Tell whether the row is what pandas writes above a plain index and plain columns."""
+    """Tell whether the row is what pandas writes above columns without names, beside a plain index or one of times."""
     row = text.first_row
-    return row[1:] == tuple(map(str, range(len(row) - 1))) and row[:1] == ("",) and text.second_row[:1] == ("0",)
+    counted = row == ("", *map(str, range(len(row) - 1)))
+    return counted and bool(text.second_row) and _INDEX.fullmatch(text.second_row[0]) is not None
 
 
 def _years(row: Sequence[str]) -> list[str]:
