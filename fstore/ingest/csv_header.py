@@ -68,12 +68,12 @@ def check_doubtful_names(file: Path, text: CsvText, types: Sequence[pa.DataType]
     row = text.first_row
     if layout.header is not None or not any(map(reads_as_data, row)) or _counts(text):
         return
+    below = [(cell, kind) for cell, kind in zip(row, types, strict=False) if reads_as_data(cell)]
     word_above_times = _is_word(row[0]) and pa.types.is_temporal(types[0])
-    dates_above_numbers = any(
-        _DATE.fullmatch(cell) and (pa.types.is_integer(kind) or pa.types.is_floating(kind))
-        for cell, kind in zip(row, types, strict=False)
+    dates_above_numbers = not reads_as_data(row[0]) and all(
+        _DATE.fullmatch(cell) and (pa.types.is_integer(kind) or pa.types.is_floating(kind)) for cell, kind in below
     )
-    years_above_values = any(cell in _years(row) and kind != pa.null() for cell, kind in zip(row, types, strict=False))
+    years_above_values = bool(_years(row)) and any(kind != pa.null() for _, kind in below)
     if not (word_above_times or dates_above_numbers or years_above_values):
         raise _is_data(file, row)
 

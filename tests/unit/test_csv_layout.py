@@ -72,6 +72,8 @@ def refused(path: Path, reason: str, **options: object) -> InvalidRequest:
         (",1,0\n0,1.5,2.5\n", "first row reads as data"),
         (",0\nAAPL,1.5\n", "first row reads as data"),
         ("ZN,101-16\nZB,120\n", "first row reads as data"),
+        ("2024-01-02,5\n20240103,6\n", "first row reads as data"),
+        ("AAPL,2024-01-02,5\nMSFT,20240103,6\n", "first row reads as data"),
         ("AAPL,100,200\n700,1,2\n", "first row reads as data"),
         ("NA,5\n2024-01-02,6\n", "first row reads as data"),
         ("n.a.,5\n2024-01-02,6\n", "first row reads as data"),

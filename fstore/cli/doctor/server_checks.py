@@ -147,7 +147,7 @@ def _check_upkeep(resources: Resources) -> Iterator[Finding]:
         yield warning(
             "beat",
             f"jobs were last reconciled {when}, it should be every {period_s:g} s",
-            "start Beat (celery -A beat.app beat) and a worker for fstore.upkeep; new ones need a minute",
+            "give a stack that was just started a minute; else start Beat (celery -A beat.app beat) and a worker for fstore.upkeep",
         )
     else:
         yield ok("beat", f"jobs were reconciled {age_s:.0f} s ago")
