@@ -8,6 +8,7 @@ import gc
 import io
 import locale
 import logging
+import logging.config
 import multiprocessing
 import os
 import random
@@ -121,6 +122,11 @@ CHANGES = {
     "limit of open files": _lower_limit,
     "timeout of sockets": lambda: socket.setdefaulttimeout(0.001),
     "root logger": lambda: logging.basicConfig(level=logging.ERROR, force=True),
+    "another logger": lambda: logging.getLogger("fstore.publishing").setLevel(logging.CRITICAL),
+    "its handlers": lambda: logging.getLogger("fstore.publishing").addHandler(logging.NullHandler()),
+    "all loggers that are there": lambda: logging.config.dictConfig({"version": 1}),
+    "niceness": lambda: os.setpriority(os.PRIO_PROCESS, 0, 5),
+    "processors": lambda: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}),
     "logging off": lambda: logging.disable(logging.CRITICAL),
     "streams": _streams,
     "hooks": lambda: setattr(threading, "excepthook", print),
@@ -272,7 +278,10 @@ def state() -> dict[str, Any]:
         "alarm": signal.getitimer(signal.ITIMER_REAL),
         "files": resource.getrlimit(resource.RLIMIT_NOFILE),
         "sockets": socket.getdefaulttimeout(),
-        "logging": (logging.root.level, len(logging.root.handlers), logging.root.manager.disable),
+        "logging": (logging.root.manager.disable, [
+            (one.level, len(one.handlers), one.disabled) for one in map(logging.getLogger, ("root", "fstore", "fstore.publishing"))
+        ]),
+        "processors": (os.sched_getaffinity(0), os.getpriority(os.PRIO_PROCESS, 0) if os.geteuid() == 0 else 0),
         "streams": (type(sys.stdout).__name__, type(sys.stderr).__name__, getattr(threading.excepthook, "__name__", "")),
         "threads": pa.cpu_count(),
         "processes": multiprocessing.get_start_method(allow_none=True),

@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import time
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
@@ -98,6 +99,17 @@ def _set_limits(noted: dict[int, int]) -> None:
             resource.setrlimit(number, (soft, hard))
 
 
+def _share() -> tuple[Any, ...]:
+    return os.getpriority(os.PRIO_PROCESS, 0), os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+
+
+def _set_share(noted: tuple[Any, ...]) -> None:
+    if noted[1] is not None:
+        os.sched_setaffinity(0, noted[1])
+    with suppress(PermissionError):  # lowered, it can be raised by root alone; that costs time, and no result
+        os.setpriority(os.PRIO_PROCESS, 0, noted[0])
+
+
 def _set_threads(noted: tuple[int, int]) -> None:
     pa.set_cpu_count(noted[0])
     pa.set_io_thread_count(noted[1])
@@ -119,6 +131,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("the umask", _umask, os.umask, blind=True, at_import=True),
     *interpreter_settings.ALL,
     Setting("signal handlers", _handlers, _set_handlers),
+    Setting("the share of the processors", _share, _set_share),
     Setting("timers", _none, _no_timers, blind=True),
     Setting("the timeout of sockets", socket.getdefaulttimeout, socket.setdefaulttimeout, at_import=True),
     Setting("the threads of pyarrow", lambda: (pa.cpu_count(), pa.io_thread_count()), _set_threads),

@@ -57,17 +57,35 @@ def _set_streams(noted: tuple[Any, ...]) -> None:
     sys.excepthook, sys.displayhook, sys.unraisablehook, threading.excepthook = noted[3:]
 
 
-def _logs() -> tuple[object, ...]:
-    root = logging.getLogger()
-    return root.level, tuple(root.handlers), tuple(root.filters), root.disabled, root.manager.disable
+class _Loggers:
+    """The loggers that were there when they were first noted; those that appear later belong to whoever made them."""
+
+    def __init__(self) -> None:
+        self._known: dict[logging.Logger, None] = {}
+
+    def read(self) -> tuple[object, ...]:
+        """Return the level, the switches, the handlers and the filters of each."""
+        if not self._known:
+            root = logging.getLogger()
+            named = list(root.manager.loggerDict.values())
+            self._known = dict.fromkeys([root, *(one for one in named if isinstance(one, logging.Logger))])
+        return logging.root.manager.disable, [
+            (one.level, one.disabled, one.propagate, (*one.handlers,), (*one.filters,)) for one in self._known
+        ]
+
+    def write(self, noted: tuple[Any, ...]) -> None:
+        """Put them back."""
+        for logger, (level, disabled, propagate, handlers, filters) in zip(self._known, noted[1], strict=True):
+            logger.disabled, logger.propagate = disabled, propagate
+            logger.handlers[:], logger.filters[:] = handlers, filters
+            logger.setLevel(level)
+        for other in logging.root.manager.loggerDict.values():
+            if isinstance(other, logging.Logger) and other not in self._known:
+                other.disabled = False  # what switches off all that are there (``dictConfig``) does so to these too
+        logging.disable(noted[0])
 
 
-def _set_logs(noted: tuple[Any, ...]) -> None:
-    root = logging.getLogger()
-    level, handlers, filters, root.disabled, disabled_up_to = noted
-    root.handlers[:], root.filters[:] = handlers, filters
-    root.setLevel(level)
-    logging.disable(disabled_up_to)
+_loggers = _Loggers()
 
 
 BEFORE_OTHERS = (  # what could keep the rest from being put back
@@ -78,5 +96,5 @@ ALL = (
     Setting("the search paths", _search_paths, _set_search_paths),
     Setting("the interpreter", _interpreter, _set_interpreter),
     Setting("the standard streams and hooks", _streams, _set_streams),
-    Setting("the root logger", _logs, _set_logs),
+    Setting("loggers", _loggers.read, _loggers.write),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -24,7 +25,7 @@ from fstore.runtime import deadline
 from fstore.storage.local_cache import Mapped
 
 Returns = Literal["pandas", "arrow"]
-MOST_ROUNDS = 3  # an entry that is found wrong is computed again, but not for ever
+MOST_WRONG = 3  # an entry that is found wrong is computed again, but not for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,28 +73,27 @@ def deliver_many(resources: Resources, questions: Sequence[Question], *, seconds
     known_missing = yield from _hits(resources, open_keys, waiting)
     if open_keys:
         resources.recorder.count("cache_misses", sum(len(waiting[key]) for key in open_keys))
-    for _ in range(MOST_ROUNDS):
-        if not open_keys:
-            return
+    wrong: Counter[str] = Counter()
+    while open_keys:
         left_s = ends_at - time.monotonic()
         flight = Flight(resources, open_keys.values(), seconds=left_s, known_missing=known_missing)
         known_missing = False
         for answer in flight.answers():
             read = _read(resources, answer)
-            if read is not None:
-                del open_keys[answer.asked.key]
-                unconcerned = _set_apart(read, waiting)
-                resources.recorder.took("miss_seconds", time.monotonic() - began)
-                if answer.locator is not None and read.error is None:
-                    _compare_sources(resources, waiting[answer.asked.key], answer.locator)
-                yield from _each(read, waiting)
-                if unconcerned:
-                    waiting[answer.asked.key], open_keys[answer.asked.key] = unconcerned, unconcerned[0]
-    for asked in open_keys.values():
-        fault = EntryCorrupt(
-            asked.key, "its file", f"was found wrong {MOST_ROUNDS} times in a row; check the store's disk"
-        )
-        yield from _each(Delivery(asked, Status.COMPUTED, error=fault), waiting)
+            if read is None:
+                wrong[answer.asked.key] += 1
+                if wrong[answer.asked.key] < MOST_WRONG:
+                    continue
+                fault = f"was found wrong {MOST_WRONG} times in a row; check the store's disk"
+                read = Delivery(answer.asked, answer.status, error=EntryCorrupt(answer.asked.key, "its file", fault))
+            del open_keys[answer.asked.key]
+            unconcerned = _set_apart(read, waiting)
+            resources.recorder.took("miss_seconds", time.monotonic() - began)
+            if answer.locator is not None and read.error is None:
+                _compare_sources(resources, waiting[answer.asked.key], answer.locator)
+            yield from _each(read, waiting)
+            if unconcerned:
+                waiting[answer.asked.key], open_keys[answer.asked.key] = unconcerned, unconcerned[0]
 
 
 def _hits(

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fstore.broker.messages import RawReference
+from fstore.calling.own_settings import set_here
 from fstore.client import local_compute
 from fstore.client.request import Question
 from fstore.compute import raw_data as rawdata
 from fstore.compute.raw_data import Taker
 from fstore.errors import BrokerUnavailable, FeatureStoreError, ManifestUnavailable, StorageUnavailable
+from fstore.features.local_features import LocalFeature
 from fstore.model import Locator, Status
 from fstore.resources import Resources
 
@@ -58,10 +60,16 @@ class Fallback:
         return Answer(asked, Status.COMPUTED, local.locator, local.result)
 
     def without_redis(self, asked: Question, error: BrokerUnavailable) -> Answer | None:
-        """No worker can be asked: compute here under the job's lease and publish."""
+        """No worker can be asked: compute here under the job's lease and publish.
+
+        What any worker could compute is kept only if this process would find the same:
+        the key says nothing of what a caller set for his own work.
+        """
         if not self.is_allowed:
             return Answer(asked, Status.COALESCED, error=error)
         self._resources.recorder.degraded("redis", str(error))
+        if not isinstance(asked.feature, LocalFeature) and (changed := set_here()):
+            return self._unstored(asked, "not stored", f"this process set {', '.join(changed)}; a worker has not")
         try:
             reference = rawdata.stage(self._resources.files, asked.raw, asked.taken)
             return self.compute_here(asked, reference, by_worker=False)
@@ -72,7 +80,10 @@ class Fallback:
         """Compute here and keep nothing."""
         if not self.is_allowed:
             return Answer(asked, Status.COALESCED, error=cause)
-        self._resources.recorder.degraded(mode, str(cause))
+        return self._unstored(asked, mode, str(cause))
+
+    def _unstored(self, asked: Question, mode: str, why: str) -> Answer:
+        self._resources.recorder.degraded(mode, why)
         try:
             result = local_compute.compute_only(asked, self._taker, seconds=self._left())
             return Answer(asked, Status.COMPUTED, result=result)

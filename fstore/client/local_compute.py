@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -30,11 +35,12 @@ from fstore.features import keys
 from fstore.model import Claim, Locator
 from fstore.resources import Resources
 from fstore.results import codec as results
-from fstore.runtime import deadline, tracing
+from fstore.runtime import deadline
 from fstore.storage.durable import as_read
 
 T = TypeVar("T")
 PUBLISHED_WITHIN_S = 30.0  # by a worker; then its queue has none, or only those that die of it
+GIVEN_UP_WITHIN_S = 1.0  # or the lease runs out
 CALLER_ONLY = RawReference(kind="caller", path="-")
 
 
@@ -56,34 +62,83 @@ def compute_and_publish(
     returned all the same.
     """
     request = asked.request(reference, on_source_change=resources.settings.on_source_change)
-    claim = resources.jobs.claim(asked.key, request.wire())
-    if claim is None:
-        return None
+    own = _OwnClaim(resources)
     kept: list[object] = []
     refused: list[FeatureStoreError] = []
 
     def publish(resources: Resources, work: Work, claim: Claim, result: object, took: float) -> Locator | None:
         kept.append(result)
+        if own.is_given_up:
+            return None
         if by_worker:
             return _publish_by_worker(resources, asked, request, claim, result, took, refused)
         return publish_result(resources, work.request, work.feature, claim, result, took)
 
     work = Work(asked.key, asked.parts, asked.feature, asked.taken, request)
-    try:
-        found = bounded(
-            lambda: compute.perform(
-                resources, work, claim, phase=lambda _: None, publish=publish, read=lambda: _raw(asked, taker)
-            ),
-            asked.key,
-            seconds,
-        )
+
+    def act() -> Local | None:
+        with own.claimed(asked.key, request) as claim:
+            if claim is None:
+                return None
+            with deadline.unbounded():
+                found = compute.perform(
+                    resources, work, claim, phase=lambda _: None, publish=publish, read=lambda: _raw(asked, taker)
+                )
         if refused:
             raise refused[0]
+        return Local(found, _own(kept[0]) if found is None and kept else None)
+
+    try:
+        return bounded(act, asked.key, seconds)
     except (StorageUnavailable, ManifestUnavailable, BrokerUnavailable) as error:
         if not kept:
             raise
         return Local(None, _own(kept[0]), error)
-    return Local(found, _own(kept[0]) if found is None and kept else None)
+    except FeatureStoreError:
+        raise
+    except BaseException:  # not of the computation: the caller's own stop, or its signal handler's error
+        own.give_up()
+        raise
+
+
+class _OwnClaim:
+    """A claim of this process, given back when its caller is interrupted, or the process ends, before the work is done.
+
+    As if it had never been made: others need not wait for the lease, and a start that
+    somebody broke off is none that ended its process. It is made by the thread that
+    computes, which no signal interrupts halfway.
+    """
+
+    def __init__(self, resources: Resources) -> None:
+        self._jobs, self._pid = resources.jobs, os.getpid()
+        self._guard = threading.Lock()
+        self._claim: Claim | None = None
+        self.is_given_up = False
+
+    @contextmanager
+    def claimed(self, key: str, request: ComputeRequest) -> Iterator[Claim | None]:
+        """Claim for as long as the block runs; None when somebody else holds the claim, or the caller has gone."""
+        with self._guard:
+            if not self.is_given_up:
+                self._claim = self._jobs.claim(key, request.wire())
+        if self._claim is not None:
+            atexit.register(self.give_up)
+        try:
+            yield self._claim
+        finally:
+            atexit.unregister(self.give_up)
+
+    def give_up(self) -> None:
+        """Give it back; what is still computed for it is not published."""
+        if self._pid != os.getpid():  # a fork of the caller, which ends as well
+            return
+        self.is_given_up = True
+        atexit.unregister(self.give_up)
+        if self._guard.acquire(timeout=GIVEN_UP_WITHIN_S):
+            self._guard.release()
+        if self._claim is not None:
+            with suppress(ManifestUnavailable), deadline.within(GIVEN_UP_WITHIN_S):
+                self._jobs.finish(self._claim)
 
 
 def compute_only(asked: Question, taker: Taker, *, seconds: float) -> object:
@@ -92,7 +147,8 @@ def compute_only(asked: Question, taker: Taker, *, seconds: float) -> object:
     def act() -> object:
         try:
             raw = _raw(asked, taker)
-            result = raw.settle(call(asked.feature, raw.value, keys.restore_config(asked.parts.config)))
+            with deadline.unbounded():
+                result = raw.settle(call(asked.feature, raw.value, keys.restore_config(asked.parts.config)))
             results.check_faithful(
                 result, as_read(results.encode(result))
             )  # what cannot be stored is no result here either
@@ -106,10 +162,14 @@ def compute_only(asked: Question, taker: Taker, *, seconds: float) -> object:
 
 
 def bounded(work: Callable[[], T], key: str, seconds: float) -> T:
-    """Run ``work`` in a thread and wait at most ``seconds``; past that it goes on, and the caller gets ``ComputeTimeout``."""
-    began = time.monotonic()
+    """Run ``work`` in a thread and wait at most ``seconds``; past that it goes on, and the caller gets ``ComputeTimeout``.
+
+    It sees the caller's context as a direct call would, with what numpy, decimal and
+    tracing keep there.
+    """
+    began, context = time.monotonic(), copy_context()
     try:
-        return deadline.bounded(tracing.carried(work), seconds)
+        return deadline.bounded(lambda: context.run(work), seconds)
     except deadline.Overdue:
         raise ComputeTimeout(key, time.monotonic() - began, "running in this process") from None
 

@@ -22,6 +22,7 @@ from fstore.client import local_compute
 from fstore.client.enqueue import Registrar, is_quick_to_stage
 from fstore.client.fallback import Answer, Fallback
 from fstore.client.request import Question, is_refused_to_another
+from fstore.compute.executor import bury
 from fstore.compute.failures import verdict
 from fstore.coordination.notifications import Watch
 from fstore.errors import (
@@ -248,7 +249,7 @@ class Flight:
         self._nudged_at = time.monotonic()
         keys = [asked.key for asked in stale]
         try:
-            self._resources.jobs.bury(keys)
+            bury(self._resources, keys)
             idle = self._resources.coordination.is_drained(COMPUTE_QUEUE)
             lost = dict(self._resources.jobs.take_stale(keys, idle=idle))
             try:

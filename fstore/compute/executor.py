@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -114,6 +114,14 @@ def give_up(resources: Resources, claim: Claim, error: BaseException) -> bool:
     return failed
 
 
+def bury(resources: Resources, keys: Sequence[str] | None = None) -> list[str]:
+    """Mark jobs dead that were started too often without an end, among ``keys`` or all; count them and wake their waiters."""
+    buried = resources.jobs.bury(keys)
+    if buried:
+        announce(resources, *buried, dead=len(buried))
+    return buried
+
+
 def _publish_staged(resources: Resources, request: PublishRequest, claim: Claim) -> Locator | None:
     compute_request = ComputeRequest(
         symbol=request.symbol, feature=request.feature, raw_data={"kind": "staged", "path": request.staged_path},  # type: ignore[arg-type]
@@ -194,8 +202,7 @@ def _why_not(resources: Resources, key: str, began: float) -> Outcome:
     if found is not None:
         resources.jobs.settle([key])
         return Outcome(key, Status.HIT, found, time.monotonic() - began)
-    if buried := resources.jobs.bury([key]):
-        resources.recorder.count("dead", len(buried))
+    bury(resources, [key])
     view = resources.jobs.look([key])[key]
     error = verdict(view)
     if error is not None:

@@ -34,6 +34,16 @@ def within(seconds: float | None) -> Iterator[None]:
         _ends_at.reset(token)
 
 
+@contextmanager
+def unbounded() -> Iterator[None]:
+    """Wait inside the block as if no call had bounded it: for what goes on when its caller has given up."""
+    token = _ends_at.set(None)
+    try:
+        yield
+    finally:
+        _ends_at.reset(token)
+
+
 class Overdue(Exception):
     """An act took longer than it was given; it goes on unseen."""
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from fstore.broker.client import COMPUTE_QUEUE
 from fstore.broker.messages import parse_compute
+from fstore.compute.executor import bury
 from fstore.errors import BrokerUnavailable, InvalidRequest
 from fstore.postgres.maintenance import Ledger
 from fstore.resources import Resources
@@ -91,11 +91,9 @@ def reconcile_jobs(resources: Resources, *, unless_within_s: float = 0) -> Recon
 
 
 def _reconcile(resources: Resources) -> ReconcileReport:
-    buried = resources.jobs.bury()
+    buried = bury(resources)
     if buried:
         log.warning("computations buried after too many starts: %s", ", ".join(key[:12] for key in buried))
-        with suppress(BrokerUnavailable):
-            resources.coordination.announce(buried, {"dead": len(buried)})
     resources.jobs.settle()
     abandoned = Ledger(resources.database).abandon_callers()
     sent = unsent = 0

@@ -6,11 +6,13 @@ import os
 import signal
 import subprocess
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import psutil
 import pytest
@@ -25,6 +27,7 @@ from fstore import (
     Request,
     StorageFull,
     StorageUnavailable,
+    local,
 )
 from fstore.compute import executor as compute
 from fstore.compute import raw_data as rawdata
@@ -115,6 +118,30 @@ def test_without_redis_a_miss_is_computed_here_and_published(home, machine):
     machine.start_redis()
     assert counted(home.store, "redis") == 1
     assert home.store.get_cache_stats()["degraded"] == 1
+
+
+def test_without_redis_what_the_callers_settings_may_have_changed_is_not_published(home, machine):
+    """A registered feature is everybody's: computed under options that a worker has not, it answers this caller alone."""
+    texts = {"factor": 4}
+    machine.stop_redis()
+
+    with warnings.catch_warnings(action="ignore"), pd.option_context("future.infer_string", False):
+        assert ask(home.store, texts).equals(RAW * 4)
+    assert home.store.peek("DOWN", RAW, texts, sample_features.scaled) is None
+    assert home.store.resources.jobs.count_by_state() == {}
+
+    with np.errstate(divide="ignore"), pd.option_context("display.max_rows", 3):
+        ask(home.store, {"factor": 5})
+        own = local(lambda raw, config: raw * 2, version="1", name="own settings")
+        ask(home.store, {"factor": 5}, own)
+    assert home.store.peek("DOWN", RAW, {"factor": 5}, sample_features.scaled) is None
+    assert home.store.peek("DOWN", RAW, {"factor": 5}, own) is not None
+
+    with pd.option_context("display.max_rows", 3, "display.width", 40):
+        ask(home.store, {"factor": 6})
+    assert home.store.peek("DOWN", RAW, {"factor": 6}, sample_features.scaled) is not None
+    machine.start_redis()
+    assert counted(home.store, "not stored") == 2
 
 
 def test_without_redis_twenty_callers_still_compute_once(home, machine, tmp_path):

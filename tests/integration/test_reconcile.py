@@ -7,7 +7,9 @@ from datetime import timedelta
 import pytest
 
 from fstore.broker.client import COMPUTE_QUEUE
-from fstore.errors import BrokerUnavailable
+from fstore.compute import executor as compute
+from fstore.compute.executor import bury
+from fstore.errors import BrokerUnavailable, ComputeDead
 from fstore.model import JobState
 from fstore.upkeep import api as upkeep
 from fstore.upkeep.reconcile import FlushReport, flush_usage, move_notes, reconcile_jobs
@@ -175,3 +177,18 @@ def test_records_of_frequent_runs_do_not_pile_up(shelf):
     flush_usage(shelf.resources)
 
     assert len(upkeep.history(shelf.resources, "flush")) == 1
+
+
+def test_wherever_a_job_is_buried_it_is_counted(shelf):
+    """A waiter, a worker and upkeep each find one dead: all three are in the counters."""
+    for name in ("waiter", "worker", "upkeep"):
+        shelf.claim(name)
+    shelf.sql("UPDATE jobs SET lease_until = now() - interval '1 second', starts = 3")
+
+    bury(shelf.resources, [key("waiter")])
+    with pytest.raises(ComputeDead):
+        compute._why_not(shelf.resources, key("worker"), 0.0)
+    reconcile_jobs(shelf.resources)
+
+    move_notes(shelf.resources)
+    assert ("dead", 3) in shelf.sql("SELECT name, value FROM counters")
