@@ -123,7 +123,7 @@ def test_whatever_fails_in_the_publishing_task_is_told_at_once(house, publisher,
 
     assert str(error) in str(caught.value)
     assert [type(late) for late in waiting] == [told]
-    assert staged(house) == []
+    eventually(lambda: staged(house) == [], seconds=20, what="the staged file to go")  # a moment after the waiters hear
     if place != "fstore.compute.executor.insert":  # whose file may have its row: upkeep finds out
         assert entries(house) == []
 
