@@ -64,13 +64,19 @@ def let_be() -> None:
 
 
 def call(feature: Feature, raw: Any, config: Mapping[str, Any]) -> object:
-    """Call the function of a feature and return what it returns.
+    """Call the function of a feature and return what it returns; raises where that is not by the code of its version.
 
     In a worker it runs in the state in which the worker began, with what its own
     module set when it was imported, and what it sets ends with it: for the features
     that follow, and for fstore's own work on its result. In a caller's process it
     runs as things are there, where a direct call would give the same.
     """
+    result = _called(feature, raw, config)
+    feature.require_same_modules()
+    return result
+
+
+def _called(feature: Feature, raw: Any, config: Mapping[str, Any]) -> object:
     if not _here.is_kept or threading.current_thread() is not threading.main_thread():
         return feature.func(raw, config)
     _here.restore()

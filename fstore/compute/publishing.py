@@ -10,9 +10,10 @@ import pyarrow as pa
 
 from fstore.broker.messages import ComputeRequest
 from fstore.errors import BrokerUnavailable, EntryCorrupt, NotPermitted
+from fstore.features.coverage import imported_libraries
+from fstore.features.libraries import version_here
 from fstore.features.registry import Feature
 from fstore.features.source.digest import source_format
-from fstore.features.source.imports import imported_libraries, version_here
 from fstore.model import Claim, Entry, HashMethod, KeyParts, Locator, NewEntry
 from fstore.resources import Resources
 from fstore.results import codec as results
@@ -144,7 +145,7 @@ def new_entry(
 
 def versions_of(feature: Feature) -> Mapping[str, str]:
     """Return what computes this feature here: the same, what its module imports, and the format of its source digest."""
-    return {**imported_libraries(feature.func), **library_versions(), FORMAT_FIELD: source_format()}
+    return {**imported_libraries(feature.func, feature.source), **library_versions(), FORMAT_FIELD: source_format()}
 
 
 def format_of(entry: Entry) -> str:

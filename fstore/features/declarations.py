@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Self, get_args
 
-from fstore.errors import ConfigurationError
-from fstore.features.coverage import Coverage, coverage_of
+from fstore.errors import ConfigurationError, FeatureNotRegistered
+from fstore.features.coverage import Coverage, Source, coverage_of
 from fstore.features.libraries import names_libraries
-from fstore.features.names import plain_function, wrapping_modules
-from fstore.features.source.digest import SourceUnavailable, Track, source_digest
+from fstore.features.source.digest import SourceUnavailable, Track
 
 InputKind = Literal["pandas", "arrow", "dataset"]
 SOURCE_PREFIX = "src:"
@@ -25,8 +24,8 @@ class Feature:
     source that cannot be read; the versions of declared ``libraries`` are added.
     ``input`` is what the function is given: a pandas frame, an Arrow table or a
     pyarrow dataset. ``track`` is how far the digest follows imports. ``source_time``
-    is when the file was written that the function was loaded from; nothing is
-    decided by it.
+    is when the youngest file was written that the digest covers; nothing is
+    decided by it. ``source`` is what else was known when the digest was taken.
     """
 
     name: str
@@ -38,11 +37,12 @@ class Feature:
     source_time: float | None = None
     track: Track = "package"
     libraries: tuple[tuple[str, str], ...] = ()
+    source: Source = field(default_factory=Source, repr=False, compare=False)
 
     @property
     def coverage(self) -> Coverage:
-        """What the source digest covers and what not, looked up now."""
-        return coverage_of(plain_function(self.func), self.track, wrapping_modules(self.func), self.libraries)
+        """What the source digest covers and what not."""
+        return coverage_of(self.source, self.libraries)
 
     def current(self) -> Self:
         """Return the record for a request that is made now."""
@@ -50,6 +50,23 @@ class Feature:
 
     def require_unchanged(self) -> None:
         """Raise ``FeatureNotRegistered`` when the function is no longer what the record says."""
+
+    def require_same_modules(self) -> None:
+        """Raise ``FeatureNotRegistered`` when the function just ran with other modules than were digested.
+
+        Modules that are imported only when it runs may have been edited since; those
+        that were loaded again may be newer than what was imported from them before.
+        """
+        if mixed := self.source.loaded.mixed or self.source.loaded.loaded_again():
+            raise FeatureNotRegistered(
+                self.name,
+                f"{mixed} was loaded again, and what was imported from it before may still be the old; load the feature's "
+                "module again as well (importlib.reload), or start the process again",
+            )
+        try:
+            self.source.loaded.check_new()
+        except SourceUnavailable as exc:
+            raise FeatureNotRegistered(self.name, f"it ran with other code than its version says: {exc}") from exc
 
 
 def checked_version(version: Any, name: str) -> str:
@@ -79,19 +96,3 @@ def checked_track(track: Any, name: str) -> Track:
         if track == known:
             return known  # type: ignore[no-any-return]
     raise ConfigurationError([f"{name}: track must be 'package' or 'module', not {track!r:.40}"])
-
-
-def digest_of(func: Callable[..., Any], track: Track = "package") -> str:
-    """Digest a function's source, or return an empty text when it cannot be read."""
-    return digest_or_fault(func, track)[0]
-
-
-def digest_or_fault(func: Callable[..., Any], track: Track) -> tuple[str, str]:
-    """Digest a function's source, or say why that cannot be done."""
-    function = plain_function(func)
-    if function is None:
-        return "", "it is no function written with def"
-    try:
-        return source_digest(function, track, wrapping_modules(func)), ""
-    except SourceUnavailable as exc:
-        return "", str(exc)

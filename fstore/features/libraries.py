@@ -1,10 +1,11 @@
-"""Versions of the libraries that a feature declares, as a part of its version."""
+"""Versions of installed libraries: those that a feature declares are a part of its version."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import cache
 
 from blake3 import blake3
 
@@ -24,7 +25,7 @@ def library_versions(libraries: Iterable[str], feature: str) -> tuple[tuple[str,
     found: dict[str, str] = {}
     faults: list[str] = []
     for name in libraries:
-        versions = _versions(name) if isinstance(name, str) else {}
+        versions = {canonical(n): v for n, v in installed(name).items()} if isinstance(name, str) else {}
         found |= versions
         if not versions:
             faults.append(
@@ -53,14 +54,29 @@ def names_libraries(version: str) -> bool:
     return _WRITTEN.search(version) is not None
 
 
-def _versions(name: str) -> dict[str, str]:
+def installed(name: str) -> Mapping[str, str]:
+    """Tell the distributions of this name, or else those that a module of this name comes from, with their versions."""
+    version = version_here(name)
+    if version is not None:
+        return {name: version}
+    owners = distributions_by_import_name().get(name.partition(".")[0], ())
+    return {owner: known for owner in sorted(set(owners)) if (known := version_here(owner)) is not None}
+
+
+def version_here(name: str) -> str | None:
+    """Return the version of a distribution in this environment, or None when it is not installed."""
     try:
-        found = importlib.metadata.distribution(name)
+        return importlib.metadata.version(name)
     except (importlib.metadata.PackageNotFoundError, ValueError):
-        owners = importlib.metadata.packages_distributions().get(name.partition(".")[0], [])
-        return {_canonical(owner): importlib.metadata.version(owner) for owner in owners}
-    return {_canonical(found.name or name): found.version}
+        return None
 
 
-def _canonical(name: str) -> str:
+@cache
+def distributions_by_import_name() -> Mapping[str, list[str]]:
+    """Tell which distributions each top-level name comes from."""
+    return importlib.metadata.packages_distributions()
+
+
+def canonical(name: str) -> str:
+    """Write a distribution's name in the one form in which names are compared."""
     return re.sub(r"[-_.]+", "-", name).lower()

@@ -14,6 +14,7 @@ from typing import Any, Self, overload
 from blake3 import blake3
 
 from fstore.errors import FeatureNotRegistered
+from fstore.features.coverage import Source, source_of
 from fstore.features.declarations import (
     SOURCE_PREFIX,
     Feature,
@@ -21,15 +22,14 @@ from fstore.features.declarations import (
     checked_input,
     checked_track,
     checked_version,
-    digest_of,
 )
+from fstore.features.held import own_modules
 from fstore.features.held.library_values import Untellable
 from fstore.features.held.values import held_digest
 from fstore.features.libraries import library_versions, with_libraries
 from fstore.features.lookup import MAIN_NAMES, core_function, has_text, look_up, name_of
 from fstore.features.names import LOCAL_MODULE, describe, signature_fault
-from fstore.features.source.digest import Track
-from fstore.features.source.imports import source_time
+from fstore.features.source.digest import SourceUnavailable, Track
 
 PREFIX = f"{LOCAL_MODULE}:"
 log = logging.getLogger("fstore.local_features")
@@ -96,6 +96,14 @@ class LocalFeature(Feature):
                 self.name, "what it holds or looks up changed between the request and the computation; ask again"
             )
 
+    def require_same_modules(self) -> None:
+        """Raise ``FeatureNotRegistered`` when the callable just ran with other modules than were digested."""
+        super(LocalFeature, self).require_same_modules()  # slots make the class anew, which super() alone does not know
+        try:
+            own_modules.check_new()
+        except SourceUnavailable as exc:
+            raise FeatureNotRegistered(self.name, f"it ran with other code than was digested: {exc}") from exc
+
     def held_content(self) -> list[Any]:
         """Tell what counts when another callable looks this one up."""
         return [self.func]
@@ -154,8 +162,8 @@ def local(
     declared = checked_version(version, shown) if version is not None else None
     reach = checked_track(track, shown)
     core = core_function(func)
-    text = digest_of(core, reach) if core is not None else ""
-    if version is None and not text and not (core is not None and has_text(core)):
+    source = source_of(core, reach) if core is not None else Source()
+    if version is None and source.fault and not (core is not None and has_text(core)):
         raise FeatureNotRegistered(
             shown,
             "its source cannot be read (a REPL, exec, a compiled callable, or a file that changed since), so it needs a "
@@ -165,10 +173,11 @@ def local(
         "func": func,
         "explicit": version is not None,
         "input": checked_input(input, shown),
-        "source_time": source_time(func),
+        "source_time": source.written,
         "track": reach,
         "libraries": library_versions(libraries, shown),
-        "wrapping": Wrapping(given, declared, text),
+        "source": source,
+        "wrapping": Wrapping(given, declared, source.digest),
     })  # fmt: skip
     if not _may_get_its_place(func):
         made.current()

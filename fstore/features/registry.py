@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar, overload
 
 from fstore.errors import ConfigurationError, FeatureNotRegistered
+from fstore.features.coverage import source_of
 from fstore.features.declarations import (
     SOURCE_PREFIX,
     Feature,
@@ -19,10 +20,9 @@ from fstore.features.declarations import (
     checked_input,
     checked_track,
     checked_version,
-    digest_or_fault,
 )
 from fstore.features.libraries import library_versions, with_libraries
-from fstore.features.lookup import MAIN_NAMES, MARK, is_twin
+from fstore.features.lookup import MAIN_NAMES, MARK, is_twin, look_up
 from fstore.features.names import (
     LOCAL_MODULE,
     claim_script,
@@ -35,7 +35,6 @@ from fstore.features.names import (
     stuck_in_script,
 )
 from fstore.features.source.digest import Track
-from fstore.features.source.imports import source_time
 
 __all__ = ["Feature", "InputKind", "Track", "feature", "load_modules", "registered", "resolve"]
 
@@ -143,16 +142,8 @@ def _register(func: Any, version: str | None, kind: InputKind, track: Track, lib
     name = feature_name(func)
     kind = checked_input(kind, name)
     track, versions = checked_track(track, name), library_versions(libraries, name)
-    digest, fault = digest_or_fault(func, track)
-    if version is None and not digest:
-        raise FeatureNotRegistered(
-            name,
-            f"its source cannot be read ({fault}), so it needs a version by hand: "
-            f'@fstore.feature(version="1") above def {func.__name__}(...)',
-        )
-    declared = checked_version(version, name) if version is not None else f"{SOURCE_PREFIX}{digest[:32]}"
-    declared = with_libraries(declared, versions)
-    entry = Feature(name, func, declared, digest, version is not None, kind, source_time(func), track, versions)
+    declared = with_libraries(checked_version(version, name), versions) if version is not None else ""
+    entry = _digested(Feature(name, func, declared, "", version is not None, kind, None, track, versions))
     run = _run_of(func)
     with _lock:
         known = _registry.get(name)
@@ -162,6 +153,21 @@ def _register(func: Any, version: str | None, kind: InputKind, track: Track, lib
         _enter(entry)
         _runs[name] = run
     return func
+
+
+def _digested(entry: Feature) -> Feature:
+    """Return the record with the source as it is now, and the version that follows from it."""
+    source = source_of(entry.func, entry.track)
+    version = entry.version
+    if not entry.explicit:
+        if source.fault:
+            raise FeatureNotRegistered(
+                entry.name,
+                f"its source cannot be read ({source.fault}), so it needs a version by hand: "
+                f'@fstore.feature(version="1") above def {entry.func.__name__}(...)',
+            )
+        version = with_libraries(f"{SOURCE_PREFIX}{source.digest[:32]}", entry.libraries)
+    return replace(entry, version=version, source_digest=source.digest, source_time=source.written, source=source)
 
 
 def _enter(entry: Feature) -> None:
@@ -211,6 +217,19 @@ def _place(entry: Feature) -> str:
 def _reachable(entry: Feature) -> Feature:
     if fault := misleading(entry.name, entry.func):
         raise FeatureNotRegistered(entry.name, fault)
+    if again := entry.source.loaded.loaded_again():
+        entry = _after_reload(entry, again)
+    return entry
+
+
+def _after_reload(entry: Feature, module: str) -> Feature:
+    """Take the digest anew after a notebook loaded another module of the feature's own code again."""
+    known, entry = entry, _digested(entry)
+    if known.source_digest != entry.source_digest:
+        entry.source.loaded.mixed = module  # what the feature imported from it before may still be the old
+    with _lock:
+        if _registry.get(entry.name) is known:
+            _enter(entry)
     return entry
 
 
@@ -239,9 +258,17 @@ def _rename_script() -> None:
                 _runs[renamed.name] = _run_of(entry.func)
 
 
+def _imported_elsewhere(name: str) -> Feature | None:
+    """Find the feature that a package's ``from .module import function`` gives a second name."""
+    module, _, qualname = name.partition(":")
+    function = look_up(module, qualname) if qualname else None
+    found = getattr(function, MARK, None)
+    return found if isinstance(found, Feature) and found.func is function else None
+
+
 def _by_name(name: str) -> Feature:
-    found = _registry.get(name)
-    if found is not None and not name.startswith(MAIN_NAMES):
+    found = _registry.get(name) or _imported_elsewhere(name)
+    if found is not None and not found.name.startswith(MAIN_NAMES):
         return _reachable(found)
     near = difflib.get_close_matches(name[:200], _registry, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from fstore.calling.call import call
+from fstore.errors import FeatureNotRegistered
 from fstore.features import registry as features
-from fstore.features.declarations import digest_of
+from fstore.features.coverage import source_of
 from fstore.features.source.digest import SourceUnavailable, covered, source_digest
 
 Files = Mapping[str, str]
@@ -245,7 +247,7 @@ def test_wrapper_of_another_module_counts(package: Callable[[Files], str]):
     for value in "59":
         package({path: text.replace("<W>", value) for path, text in files.items()})
         wraps = importlib.import_module("pkg.wraps")
-        digests.append(digest_of(wraps.twice(sys.modules["pkg.alphas"].vwap)))
+        digests.append(source_of(wraps.twice(sys.modules["pkg.alphas"].vwap)).digest)
 
     assert all(digests)
     assert digests[0] != digests[1]
@@ -267,3 +269,52 @@ def test_a_thousand_features_of_one_package_are_parsed_once(
 
     assert len(digests) == 200
     assert len(parsed) == len(set(parsed)) <= 3
+
+
+LATE = {"pkg/__init__.py": "", "pkg/helper.py": HELPER.replace("<W>", "5"), "pkg/alphas.py": "import fstore\n@fstore.feature()\n"
+    "def vwap(raw, config):\n    from . import helper\n    return raw * helper.w()\n"}  # fmt: skip
+
+
+def test_module_imported_late_and_edited_before_computes_nothing(package: Callable[[Files], str], tmp_path: Path):
+    """A worker that imports a helper for the first time after a deployment would run new code under the old version."""
+    package(LATE)
+    feature = features.resolve("pkg.alphas:vwap")
+    (tmp_path / "r1" / "pkg" / "helper.py").write_text(HELPER.replace("<W>", "9"), encoding="utf-8")
+
+    with pytest.raises(FeatureNotRegistered, match=r"other code than its version says: .*pkg\.helper"):
+        call(feature, 1, {})
+
+
+def test_module_imported_late_computes(package: Callable[[Files], str], tmp_path: Path):
+    """One that is as it was is no reason to refuse, nor is an edit that comes after its import."""
+    package(LATE)
+    feature = features.resolve("pkg.alphas:vwap")
+
+    assert call(feature, 1, {}) == 5
+    (tmp_path / "r1" / "pkg" / "helper.py").write_text(HELPER.replace("<W>", "9"), encoding="utf-8")
+    assert call(feature, 1, {}) == 5
+
+
+def test_a_name_that_a_package_imports_leads_to_the_feature(package: Callable[[Files], str]):
+    """What ``from .alphas import vwap`` calls ``pkg:vwap`` is ``pkg.alphas:vwap``, and has its keys."""
+    package({"pkg/__init__.py": "from .alphas import vwap\n", "pkg/alphas.py": "import fstore\n@fstore.feature()\n"
+        "def vwap(raw, config):\n    return raw\n"})  # fmt: skip
+
+    assert features.resolve("pkg:vwap").name == "pkg.alphas:vwap"
+
+
+def test_an_archive_gives_the_digest_of_its_files(
+    package: Callable[[Files], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Where the same text lies does not matter, also to what looks up its module's name."""
+    files = {"pkg/__init__.py": "", "pkg/alphas.py": "import logging\nlog = logging.getLogger(__name__)\n"
+        "def vwap(raw, config):\n    log.info('x')\n    return raw\n"}  # fmt: skip
+    digest = package(files)
+    with zipfile.ZipFile(tmp_path / "zipped.zip", "w") as archive:
+        for path, text in files.items():
+            archive.writestr(path, text)
+    monkeypatch.syspath_prepend(str(tmp_path / "zipped.zip"))
+    for name in ("pkg", "pkg.alphas"):
+        sys.modules.pop(name)
+
+    assert source_digest(importlib.import_module("pkg.alphas").vwap) == digest

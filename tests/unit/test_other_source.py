@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import logging
 import os
@@ -23,11 +24,11 @@ from fstore.client.explanation import Explanation, differences
 from fstore.compute import planning, publishing
 from fstore.compute.failures import error_of, is_anothers_refusal, note_of
 from fstore.errors import InvalidRequest, VersionMismatch
+from fstore.features import libraries
 from fstore.features import registry as features
+from fstore.features.coverage import imported_libraries, source_of
 from fstore.features.registry import Feature
-from fstore.features.source import imports
 from fstore.features.source.digest import source_format
-from fstore.features.source.imports import imported_libraries, source_time
 from fstore.model import Entry, EntryState, Fingerprint, HashMethod, KeyParts
 from fstore.settings.schema import Settings, load
 
@@ -328,7 +329,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_imported_libraries_are_those_of_the_authors_modules(package: Any) -> None:
     """Within functions, through relative imports and modules beside; under the names of their distributions."""
-    found = imported_libraries(package.feature)
+    found = imported_libraries(package.feature, source_of(package.feature))
 
     assert set(found) == {"pandas", "pyarrow", "PyYAML", "redis"}
     assert found["pandas"] == pd.__version__
@@ -345,20 +346,23 @@ def test_libraries_of_a_feature_of_fstore_are_not_those_of_fstore() -> None:
 @pytest.mark.parametrize("func", [len, lambda raw, config: raw, explicit, pd.DataFrame])
 def test_libraries_are_told_or_left_out_never_an_error(func: Any) -> None:
     """Whatever is computed can be published."""
-    assert isinstance(dict(imported_libraries(func)), dict)
+    assert isinstance(dict(imported_libraries(func, source_of(func))), dict)
 
 
-def test_the_time_of_a_source_is_that_of_its_file_when_it_was_loaded(package: Any, tmp_path: Path) -> None:
-    """A later deployment does not make the running code younger; a file without a time has none."""
-    path = tmp_path / "desk_pkg" / "feats.py"
-    os.utime(path, (1_700_000_000, 1_700_000_000))
+def test_the_time_of_a_source_is_that_of_its_youngest_file_when_it_was_loaded(package: Any, tmp_path: Path) -> None:
+    """An edit of a helper alone makes it younger, a later deployment does not; files without a time have none."""
+    path, helper = tmp_path / "desk_pkg" / "feats.py", tmp_path / "desk_pkg" / "helpers.py"
+    for each in tmp_path.rglob("*.py"):
+        os.utime(each, (1_600_000_000, 1_600_000_000))
+    os.utime(helper, (1_700_000_000, 1_700_000_000))
     local = fstore.local(package.feature, version="1")
     os.utime(path, (1_800_000_000, 1_800_000_000))
 
     assert local.source_time == 1_700_000_000
-    os.utime(path, (315_532_800, 315_532_800))
-    assert source_time(package.feature) is None
-    assert source_time(len) is None
+    for each in tmp_path.rglob("*.py"):
+        os.utime(each, (315_532_800, 315_532_800))
+    assert source_of(package.feature).written is None
+    assert source_of(len).written is None
 
 
 def test_digests_of_compiled_code_are_compared_with_their_like() -> None:
@@ -376,10 +380,10 @@ def test_digests_of_compiled_code_are_compared_with_their_like() -> None:
 
 def test_no_library_is_looked_up_twice(package: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Publishing a result asks the environment once for each function."""
-    imported_libraries(package.feature)
-    monkeypatch.setattr(imports, "version_here", pytest.fail)
+    imported_libraries(package.feature, source_of(package.feature))
+    monkeypatch.setattr(importlib.metadata, "packages_distributions", pytest.fail)
 
-    imported_libraries(package.feature)
+    imported_libraries(package.feature, source_of(package.feature))
 
 
 def test_broken_records_of_an_environment_cost_no_result(package: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -388,7 +392,6 @@ def test_broken_records_of_an_environment_cost_no_result(package: Any, monkeypat
     def broken(name: str) -> str:
         raise OSError("too many open files")
 
-    imports._distributions.cache_clear()
-    monkeypatch.setattr(imports, "version", broken)
+    monkeypatch.setattr(libraries, "version_here", broken)
 
-    assert imported_libraries(package.feature) == {}
+    assert imported_libraries(package.feature, source_of(package.feature)) == {}

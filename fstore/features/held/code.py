@@ -17,18 +17,19 @@ _IN_TEXT = re.compile(r"@([^\W\d]\w*)")  # raw.query("close > @LIMIT")
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
 # Code that uses one of these may look up any name that it has as a text.
 _BY_TEXT = frozenset({
-    "globals", "eval", "exec", "vars", "locals", "getattr", "attrgetter", "compile", "modules", "import_module",
+    "globals", "eval", "exec", "vars", "locals", "getattr", "attrgetter", "compile", "modules", "import_module", "__import__",
     "query", "evaluate", "f_globals", "__globals__", "__dict__",
 })  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class CodeIdentity:
-    """The digest of a code object, nested ones included, and the names it may look up in its module."""
+    """The digest of a code object, nested ones included, the names it may look up in its module, and those of attributes."""
 
     digest: str
     names: frozenset[str]
     names_in_texts: frozenset[str]
+    attributes: frozenset[str]
 
     def looked_up(self, space: Container[str]) -> frozenset[str]:
         """Return the names to look up; one that only a text mentions counts when the module has it."""
@@ -39,7 +40,7 @@ class CodeIdentity:
 def code_identity(code: CodeType) -> CodeIdentity:
     """Digest a code object; line numbers and file names are no part of it."""
     digest = blake3()
-    names, texts, mentions = set[str](), list[str](), set[str]()
+    names, texts, mentions, attributes = set[str](), list[str](), set[str](), {*code.co_names}
     counts = (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)
     variables = (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
     for part in (code.co_code, code.co_exceptiontable, repr(counts).encode(), repr(variables).encode()):
@@ -52,6 +53,7 @@ def code_identity(code: CodeType) -> CodeIdentity:
         if isinstance(constant, CodeType):
             nested = code_identity(constant)
             names |= nested.names
+            attributes |= nested.attributes
             mentions |= nested.names_in_texts
         elif isinstance(constant, str):
             texts.append(constant)
@@ -59,7 +61,8 @@ def code_identity(code: CodeType) -> CodeIdentity:
     pattern = _IDENTIFIER if by_text else _IN_TEXT
     mentions |= {name for text in texts for name in pattern.findall(text)}
     mentions |= {*code.co_names} if by_text else set()  # sys.modules[__name__].LIMIT
-    return CodeIdentity(digest.hexdigest(), frozenset(names - {"__module__", "__qualname__"}), frozenset(mentions))
+    names -= {"__module__", "__qualname__"}
+    return CodeIdentity(digest.hexdigest(), frozenset(names), frozenset(mentions), frozenset(attributes))
 
 
 def _flat(constants: Any) -> list[Any]:

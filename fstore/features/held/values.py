@@ -3,7 +3,8 @@
 Counted are the code, nested code included, closure cells, defaults, attributes,
 what it wraps, the arguments of partials, the state of objects, and the globals
 that the code names: values by their content, functions and classes of the same
-module by theirs, those of importable modules by their names, modules by theirs.
+module by theirs, those of importable modules by their names, modules by theirs;
+where such a module is no library's, by its text as well.
 
 Where the content of a value cannot be told, ``Untellable`` says which it is.
 Two callables of one digest do the same; two that do the same may differ in it.
@@ -24,6 +25,7 @@ from blake3 import blake3
 
 from fstore.features.held.code import code_identity
 from fstore.features.held.library_values import Untellable, is_library_value, pickled_into, pickles_itself
+from fstore.features.held.own_modules import Needs, own_texts
 from fstore.features.held.parts import (
     CALLABLES,
     CONTAINERS,
@@ -38,7 +40,7 @@ from fstore.features.held.parts import (
 )
 from fstore.features.lookup import core_function, is_importable, is_installed, name_of
 
-_FORMAT = "fstore-held-1"
+_FORMAT = "fstore-held-2"
 _CLASS_MACHINERY = frozenset({
     "__dict__", "__weakref__", "__module__", "__doc__", "__qualname__", "__annotations__", "__abstractmethods__",
     "_abc_impl", "__orig_bases__", "__parameters__", "__firstlineno__", "__static_attributes__",
@@ -57,14 +59,16 @@ def held_digest(func: Callable[..., Any]) -> str:
         raise Untellable("it is nested too deeply") from None
     except RuntimeError as exc:  # a dict that another thread fills meanwhile
         raise Untellable(str(exc)) from exc
+    walk.add_own_modules()
     return walk.digest()
 
 
 class _Walk:
     """Writes one object after the other into a digest, each part with its kind and length."""
 
-    def __init__(self, home: Mapping[str, Any] | None) -> None:
+    def __init__(self, home: Mapping[str, Any] | None, needs: Needs | None = None) -> None:
         self._digest = blake3(_FORMAT.encode())
+        self._needs = needs if needs is not None else Needs()
         self._seen: dict[int, int] = {}
         self._kept: list[Any] = []  # an id is another object's once its own is gone
         self._open: set[int] = set()
@@ -74,6 +78,11 @@ class _Walk:
 
     def digest(self) -> str:
         return self._digest.hexdigest()
+
+    def add_own_modules(self) -> None:
+        """Write the texts of the author's other modules that were met."""
+        for text in own_texts(self._needs):
+            self._put("text", text)
 
     def value(self, value: Any) -> None:
         """Write one value with its exact type."""
@@ -106,6 +115,7 @@ class _Walk:
             if not is_importable(value):
                 raise Untellable(f"the module {value.__name__}, which no import finds")
             self._put("module", value.__name__)
+            self._needs.modules.add(value.__name__)
         elif isinstance(value, types.FunctionType):
             self._function(value)
         elif isinstance(value, type):
@@ -121,7 +131,7 @@ class _Walk:
         space = function.__globals__
         is_first = len(self._seen) == 1
         if not is_first and space is not self._own and (place := name_of(function)) is not None:
-            self._parts("named", place)
+            self._named(place)
             return
         if function.__code__ is _DISPATCHING:
             registry: Mapping[type, Any] = function.registry  # type: ignore[attr-defined]
@@ -137,10 +147,17 @@ class _Walk:
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
             self._named_part(name, content_of(cell))
         names = sorted(code.looked_up(space))
+        self._needs.words |= code.attributes | code.names_in_texts
+        # What is no global may be a module that the code imports.
+        self._needs.modules |= {name for name in (*names, *code.names_in_texts) if name not in space}
         self._put("globals", str(len(names)))
         for name in names:
             self._global(function, name)
         self._own = before
+
+    def _named(self, place: tuple[str, str]) -> None:
+        self._parts("named", place)
+        self._needs.modules.add(place[0])
 
     def _global(self, function: types.FunctionType, name: str) -> None:
         space = function.__globals__
@@ -155,7 +172,7 @@ class _Walk:
     def _class(self, cls: type) -> None:
         is_own = self._own is not None and cls.__module__ == self._own.get("__name__")
         if not is_own and (place := name_of(cls)) is not None:
-            self._parts("named", place)
+            self._named(place)
             return
         self._put("class", cls.__qualname__)
         self._put("annotations", annotation_text(cls))
@@ -204,7 +221,7 @@ class _Walk:
         self._digest.update(f"{kind}:{len(encoded)}:".encode() + encoded)
 
     def _alone(self, item: Any) -> str:
-        walk = _Walk(self._home if self._own is None else self._own)
+        walk = _Walk(self._home if self._own is None else self._own, self._needs)
         walk.value(item)
         return walk.digest()
 

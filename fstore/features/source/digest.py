@@ -14,7 +14,6 @@ digest as it is.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import FunctionType
@@ -24,6 +23,7 @@ from blake3 import blake3
 
 from fstore.features.source import module_text, running_code
 from fstore.features.source.foreign_names import foreign_texts
+from fstore.features.source.loaded_modules import LoadedModules
 from fstore.features.source.lookups import Definition, Lookups
 from fstore.features.source.module_source import ModuleSource, first_line
 from fstore.features.source.module_text import SourceUnavailable
@@ -31,7 +31,7 @@ from fstore.features.source.own_code import FSTORE, Home, home_of
 from fstore.features.source.package_walk import Walk, walk
 from fstore.features.source.reached import Reached, reached_from, reached_texts
 
-__all__ = ["SourceUnavailable", "Track", "covered", "definition_count", "source_digest"]
+__all__ = ["SourceUnavailable", "Track", "covered", "digest_of_covered", "imported_by", "source_digest", "whole_texts"]
 
 Track = Literal["package", "module"]
 _FORMAT = "fstore-source-2"
@@ -44,6 +44,7 @@ class Covered:
     module: str
     texts: tuple[str, ...]
     walk: Walk
+    loaded: LoadedModules
 
 
 def source_digest(function: FunctionType, track: Track = "package", layers: Iterable[str] = ()) -> str:
@@ -54,17 +55,21 @@ def source_digest(function: FunctionType, track: Track = "package", layers: Iter
     ``layers`` are the modules of what was wrapped around the function.
     Raises ``SourceUnavailable`` where a text cannot be read or does not run.
     """
-    found = covered(function, track, layers)
+    return digest_of_covered(covered(function, track, layers))
+
+
+def digest_of_covered(found: Covered) -> str:
+    """Digest what was collected; 64 hex digits."""
     digest = blake3(_FORMAT.encode())
-    parts: list[str | bytes] = [*found.texts]
-    if track == "package":
-        for name in sorted(found.walk.texts):
-            text = found.walk.texts[name]
-            parts += [f"module {name}", _whole(name, text)]
-    for part in parts:
+    for part in [*found.texts, *whole_texts(found.walk)]:
         encoded = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
         digest.update(len(encoded).to_bytes(8, "big") + encoded)
     return digest.hexdigest()
+
+
+def whole_texts(found: Walk) -> list[str | bytes]:
+    """Write all that runs of the modules of a walk, each after its name."""
+    return [part for name, text in sorted(found.texts.items()) for part in (f"module {name}", _whole(name, text))]
 
 
 def covered(function: FunctionType, track: Track = "package", layers: Iterable[str] = ()) -> Covered:
@@ -78,24 +83,22 @@ def covered(function: FunctionType, track: Track = "package", layers: Iterable[s
         if not running_code.check_module(function.__globals__, file, text, home.name or file):
             running_code.check_function(function, text, home.name or file)
         walked, reached = _settle(source, own, home, [layer for layer in layers if layer != home.name])
-        if track == "package" and home.top not in FSTORE:
-            _check_loaded(walked)
-        else:
+        if track != "package" or home.top in FSTORE:
             walked = Walk(others=walked.others | {name.partition(".")[0] for name in walked.modules})
+        loaded = LoadedModules(walked.modules, walked.texts)
+        loaded.check()
         texts = reached_texts(source, own, reached)
-        return Covered(home.name, (*texts, *foreign_texts(function, source, reached.places, source_digest)), walked)
+        foreign = foreign_texts(function, source, reached.places, source_digest)
+        return Covered(home.name, (*texts, *foreign), walked, loaded)
     except RecursionError as exc:
         raise SourceUnavailable(f"{file} is nested too deeply") from exc
 
 
-def definition_count(function: FunctionType, at_line: int) -> int:
-    """Count the definitions of this function's name in its module that start at ``at_line``: one or none."""
-    try:
-        file = function.__code__.co_filename
-        source = module_text.parsed(module_text.own_text(file, function.__globals__), file)
-    except SourceUnavailable:
-        return 0
-    return sum(1 for node in source.definitions(function.__qualname__) if first_line(node) == at_line)
+def imported_by(function: FunctionType) -> frozenset[str]:
+    """Name the other libraries that all of the module imports, also where no digest can be taken of it."""
+    file = function.__code__.co_filename
+    source = module_text.parsed(module_text.own_text(file, function.__globals__), file)
+    return frozenset(walk(home_of(function.__globals__, file), source, range(len(source.statements))).others)
 
 
 def _settle(source: ModuleSource, own: Definition, home: Home, layers: list[str]) -> tuple[Walk, Reached]:
@@ -127,23 +130,6 @@ def _whole(name: str, text: str | bytes) -> str | bytes:
         return text if isinstance(text, bytes) else module_text.parsed(text, name).whole_text
     except RecursionError as exc:
         raise SourceUnavailable(f"{name} is nested too deeply") from exc
-
-
-_checked: dict[str, tuple[int, str]] = {}
-
-
-def _check_loaded(walked: Walk) -> None:
-    """Compare modules that were imported before with the texts that were read."""
-    for name, found in walked.modules.items():
-        text = walked.texts[name]
-        if isinstance(text, bytes) or not text:
-            continue
-        names = vars(sys.modules[name]) if name in sys.modules else {"__loader__": found.loader, "__name__": name}
-        if _checked.get(name) == (id(names), text):
-            continue
-        running_code.check_module(names, found.file, text, name)
-        if name in sys.modules:
-            _checked[name] = id(names), text
 
 
 def _definition_of(function: FunctionType, source: ModuleSource) -> Definition:

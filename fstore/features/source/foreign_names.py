@@ -22,8 +22,8 @@ _following: list[FunctionType] = []
 def foreign_texts(
     function: FunctionType, source: ModuleSource, places: Iterable[int], digest: Callable[[FunctionType], str]
 ) -> list[str]:
-    """Describe what a function of a shell takes from other cells; nothing for a function of a file."""
-    if os.path.isfile(function.__code__.co_filename) or function in _following:  # noqa: PTH113 no path in a shell
+    """Describe what a function of a shell takes from other cells; nothing for a function of a file or an archive."""
+    if _is_whole(function) or function in _following:
         return []
     names = {name for place in places for name in source.lookups(place).names}
     strange = sorted(name for name in names if name not in source.by_name and name in function.__globals__)
@@ -32,6 +32,13 @@ def foreign_texts(
         return [f"{name} is {_described(function.__globals__[name], name, digest)}" for name in strange]
     finally:
         _following.pop()
+
+
+def _is_whole(function: FunctionType) -> bool:
+    """Tell whether the text that a function stands in is all of its module."""
+    file = function.__code__.co_filename
+    spec = function.__globals__.get("__spec__")
+    return os.path.isfile(file) or file == getattr(spec, "origin", None)  # noqa: PTH113 no path in a shell
 
 
 def _described(value: Any, name: str, digest: Callable[[FunctionType], str]) -> str:

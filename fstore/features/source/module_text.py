@@ -18,6 +18,7 @@ from fstore.features.source.own_code import Found
 # A file written to a moment ago may be written to again without a new time stamp.
 _SETTLED_NS = 2_000_000_000
 _MOST_TEXTS = 2_000
+_NO_TIME_BEFORE = 315_705_600  # 1980-01-03: images and archives that keep no times have 1970 or 1980
 
 _parsed: OrderedDict[str, ModuleSource] = OrderedDict()
 _texts: dict[str, tuple[Any, str]] = {}
@@ -81,6 +82,15 @@ def stamp(path: str) -> tuple[int, ...] | None:
             return None
         return seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns
     return None
+
+
+def written_at(file: str) -> float:
+    """Return when a file was last written, in seconds since 1970; 0 when there is none, or its time says nothing."""
+    try:
+        written = Path(file).stat().st_mtime if file else 0.0
+    except (OSError, ValueError):
+        return 0.0
+    return written if written > _NO_TIME_BEFORE else 0.0
 
 
 def _text_of_file(file: str) -> str | None:

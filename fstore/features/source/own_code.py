@@ -7,8 +7,6 @@ distribution owns. The standard library, other distributions and fstore are not.
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 import os
 import sys
 import sysconfig
@@ -17,6 +15,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from fstore.features.libraries import distributions_by_import_name
 
 FSTORE = frozenset({"fstore", "workers", "beat"})
 _SHARED_FOLDERS = frozenset({"site-packages", "dist-packages"})
@@ -60,7 +60,21 @@ class Home:
             return _is_installed(self.root) and _share_distribution(top, self.top)
         if all(_root_of(place, found.name) == self.root for place in places):
             return True
-        return top not in _distributions() or _share_distribution(top, self.top)
+        return top not in distributions_by_import_name() or _share_distribution(top, self.top)
+
+
+@dataclass(frozen=True, slots=True)
+class _Anywhere(Home):
+    """No module's: own is whatever is no library."""
+
+    def owns(self, found: Found) -> bool:
+        places = [found.file] if found.file else list(found.folders)
+        if found.name.partition(".")[0] in FSTORE or not places:
+            return False
+        return not any(_is_standard(place) or _is_installed(place) for place in places)
+
+
+UNINSTALLED = _Anywhere("", "", "", "")
 
 
 def home_of(names: Mapping[str, Any], file: str) -> Home:
@@ -119,14 +133,6 @@ def is_standard(name: str) -> bool:
     return name in sys.stdlib_module_names
 
 
-def versions_of(tops: set[str]) -> dict[str, str]:
-    """Tell the installed versions of the distributions that top-level names come from."""
-    known = _distributions()
-    names = {distribution for top in tops for distribution in known.get(top, ())}
-    unknown = {top: "unknown" for top in tops if top not in known and find(top) is not None}
-    return {name: importlib.metadata.version(name) for name in sorted(names)} | unknown
-
-
 def _found(name: str, spec: Any) -> Found:
     folders = tuple(spec.submodule_search_locations or ())
     has_file = spec.origin and spec.origin not in {"built-in", "frozen", "namespace"}
@@ -158,11 +164,6 @@ def _standard_folder() -> str:
     return os.path.realpath(sysconfig.get_paths()["stdlib"])
 
 
-@cache
-def _distributions() -> Mapping[str, list[str]]:
-    return importlib.metadata.packages_distributions()
-
-
 def _share_distribution(one: str, other: str) -> bool:
-    known = _distributions()
+    known = distributions_by_import_name()
     return not set(known.get(one, ())).isdisjoint(known.get(other, ()))

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from fstore.features.source.lookups import Lookups
 from fstore.features.source.module_source import ModuleSource, is_script_part
-from fstore.features.source.module_text import SourceUnavailable, parsed, stamp, text_of
+from fstore.features.source.module_text import SourceUnavailable, parsed, stamp, text_of, written_at
 from fstore.features.source.own_code import Found, Home, find, is_standard, submodules
 
 _DOTTED = re.compile(r"\.*[^\W\d]\w*(\.[^\W\d]\w*)+(:.*)?|\.+[^\W\d]\w*")
@@ -31,7 +31,10 @@ class Import(NamedTuple):
 
 @dataclass(slots=True)
 class Walk:
-    """What was found: own modules with their texts, other top-level names, and what is taken from the feature's module."""
+    """What was found: own modules with their texts, other top-level names, and what is taken from the feature's module.
+
+    ``written`` is when the youngest of their files was; nothing is decided by it.
+    """
 
     modules: dict[str, Found] = field(default_factory=dict)
     texts: dict[str, str | bytes] = field(default_factory=dict)
@@ -39,6 +42,7 @@ class Walk:
     taken: set[str] = field(default_factory=set)
     takes_all: bool = False
     stamps: dict[str, tuple[int, ...] | None] = field(default_factory=dict)
+    written: float = 0.0
 
     def is_current(self) -> bool:
         """Tell whether every file and folder that was looked at is what it was."""
@@ -55,6 +59,17 @@ def walk(home: Home, source: ModuleSource, places: Iterable[int], extra: Iterabl
         lookups.add(source.lookups(place))
     walker = _Walker(home)
     walker.start(_imports([source.statements[place] for place in places], home.package), lookups, extra)
+    return _finished(walker, home)
+
+
+def walk_from(home: Home, modules: Iterable[str], words: Iterable[str]) -> Walk:
+    """Follow modules, and the parts of packages among them that words may mean, through own code."""
+    walker = _Walker(home)
+    walker.start([Import(module, ()) for module in modules], Lookups(attributes=set(words)), ())
+    return _finished(walker, home)
+
+
+def _finished(walker: _Walker, home: Home) -> Walk:
     first = home, frozenset(walker.seen)
     known = _walks.get(first)
     if known is None or not known.is_current():
@@ -88,6 +103,7 @@ class _Walker:
         self._walk.modules[found.name], self._walk.texts[found.name] = found, text
         for path in filter(None, (found.file, str(Path(found.file).parent) if found.file else "", *found.folders)):
             self._walk.stamps[path] = stamp(path)
+        self._walk.written = max(self._walk.written, written_at(found.file))
         if isinstance(text, bytes):
             return
         source = parsed(text, found.name)

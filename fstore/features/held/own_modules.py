@@ -1,0 +1,46 @@
+"""Modules of the author's own that a callable looks up: an edit of their texts is an edit of the callable.
+
+Counted is what was read when such a module was first needed, for as long as
+this process does not load it again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from fstore.features.held.library_values import Untellable
+from fstore.features.source.digest import SourceUnavailable, whole_texts
+from fstore.features.source.loaded_modules import LoadedModules
+from fstore.features.source.own_code import UNINSTALLED
+from fstore.features.source.package_walk import walk_from
+
+_known: dict[tuple[frozenset[str], frozenset[str]], tuple[LoadedModules, list[str | bytes]]] = {}
+
+
+@dataclass(slots=True)
+class Needs:
+    """Names of modules, or what may be some, and words by which parts of packages may be meant."""
+
+    modules: set[str] = field(default_factory=set)
+    words: set[str] = field(default_factory=set)
+
+
+def own_texts(needs: Needs) -> list[str | bytes]:
+    """Return the texts of the modules that are needed and no library's, with those that they import."""
+    key = frozenset(needs.modules), frozenset(needs.words)
+    known = _known.get(key)
+    if known is None or known[0].loaded_again():
+        try:
+            found = walk_from(UNINSTALLED, *key)
+            loaded = LoadedModules(found.modules, found.texts)
+            loaded.check()
+            known = _known[key] = loaded, whole_texts(found)
+        except SourceUnavailable as exc:
+            raise Untellable(str(exc)) from exc
+    return known[1]
+
+
+def check_new() -> None:
+    """Compare modules that were imported since with the texts that were read; raises ``SourceUnavailable``."""
+    for loaded, _ in list(_known.values()):
+        loaded.check_new()

@@ -1,0 +1,107 @@
+"""Local features and the author's other modules: an edit there is told, also to scripts, notebooks and lambdas."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fstore.calling.call import call
+from fstore.errors import FeatureNotRegistered
+from fstore.features.local_features import local
+from fstore.features.registry import resolve
+
+USES = {
+    "a module": "import desk_lib.helper\nfeatures = lambda raw, config: desk_lib.helper.g(raw)",
+    "a module under another name": "import desk_lib.helper as h\nfeatures = lambda raw, config: h.g(raw)",
+    "a part of a package": "from desk_lib import helper\nfeatures = lambda raw, config: helper.g(raw)",
+    "a function": "from desk_lib.helper import g\nfeatures = lambda raw, config: g(raw)",
+    "a class": "from desk_lib.helper import C\nfeatures = lambda raw, config: C.w * raw",
+    "an object of a class": "from desk_lib.helper import C\nc = C()\nfeatures = lambda raw, config: c.w * raw",
+    "what another of its modules uses": "from desk_lib.between import h\nfeatures = lambda raw, config: h(raw)",
+    "a helper beside": "from desk_lib.helper import g\ndef below(x): return g(x)\nfeatures = lambda raw, config: below(raw)",
+    "an import in the function": "def features(raw, config):\n    from desk_lib.helper import g\n    return g(raw)",
+    "an import of a part": "def features(raw, config):\n    from desk_lib import helper\n    return helper.g(raw)",
+    "import_module": "import importlib\nfeatures = lambda raw, config: importlib.import_module('desk_lib.helper').g(raw)",
+    "__import__": "features = lambda raw, config: __import__('desk_lib.helper').helper.g(raw)",
+    "a partial": "import functools\nfrom desk_lib.helper import g2\nfeatures = functools.partial(g2, n=1)",
+}
+HELPER = "def g(x):\n    return x * <W>\ndef g2(raw, config, n):\n    return raw * <W>\nclass C:\n    w = <W>\n"
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Path]]:
+    """Return a function that writes a package whose helper holds a number, and forgets what was imported of it."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def forget() -> None:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "desk_lib"]:
+            del sys.modules[name]
+
+    def write(number: str) -> Path:
+        folder = tmp_path / number / "desk_lib"
+        folder.mkdir(parents=True)
+        (folder / "__init__.py").write_text("")
+        (folder / "helper.py").write_text(HELPER.replace("<W>", number))
+        (folder / "between.py").write_text("from .helper import g\ndef h(x):\n    return g(x)\n")
+        monkeypatch.syspath_prepend(str(tmp_path / number))
+        forget()
+        importlib.invalidate_caches()
+        return folder / "helper.py"
+
+    yield write
+    forget()
+
+
+def script(text: str) -> Any:
+    """Run a text as a notebook does, and return its features."""
+    space: dict[str, Any] = {"__name__": "__main__"}
+    exec(text, space)  # noqa: S102 our own text
+    return space["features"]
+
+
+@pytest.mark.parametrize("use", USES)
+def test_edit_of_a_module_that_a_notebook_uses_makes_another_name(use: str, write: Callable[[str], Path]) -> None:
+    """Whatever way the code of a lambda or a cell leads to it."""
+    write("2")
+    names = [local(script(USES[use]), version="1").name for _ in range(2)]
+    write("3")
+    other = local(script(USES[use]), version="1").name
+
+    assert names[0] == names[1] != other
+
+
+def test_module_that_a_notebook_loads_again_makes_another_name(write: Callable[[str], Path]) -> None:
+    """What was wrapped before is asked for as it is now."""
+    helper = write("2")
+    wrapped = local(script(USES["a module"]), version="1")
+    name = wrapped.name
+
+    helper.write_text(HELPER.replace("<W>", "33"))
+    assert resolve(wrapped).name == name  # what runs is what was imported
+    importlib.reload(sys.modules["desk_lib.helper"])
+
+    assert resolve(wrapped).name != name
+
+
+def test_module_that_was_edited_before_it_is_first_imported_computes_nothing(write: Callable[[str], Path]) -> None:
+    """The name is of the text that was read."""
+    helper = write("2")
+    wrapped = local(script(USES["an import in the function"]), version="1", libraries=[])
+    assert wrapped.name
+
+    helper.write_text(HELPER.replace("<W>", "33"))
+
+    with pytest.raises(FeatureNotRegistered, match=r"other code than was digested: .*desk_lib\.helper"):
+        call(wrapped, 1, {})
+
+
+def test_libraries_are_known_by_name(write: Callable[[str], Path]) -> None:
+    """Their code is that of their versions, which ``libraries=`` counts."""
+    used = local(script("import pytest, json\nfeatures = lambda raw, config: (pytest.raises, json.dumps(raw))"))
+
+    assert used.name == local(script("import pytest, json\nfeatures = lambda raw, config: (pytest.raises, json.dumps(raw))")).name  # fmt: skip
