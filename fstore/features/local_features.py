@@ -43,11 +43,10 @@ _NOTHING: Any = object()
 
 @dataclass(frozen=True, slots=True)
 class Wrapping:
-    """What was said when a callable was wrapped, and its text then: it may be edited later."""
+    """What was said when a callable was wrapped."""
 
     name: str | None
     version: str | None
-    text_digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +84,12 @@ class LocalFeature(Feature):
     def current(self) -> Self:
         """Return the record for what the callable holds and looks up now; itself when that is as it was."""
         known = tuple(getattr(self, each) for each in _LEFT_OPEN)
-        now = _worked_out(self, known_digest=known[-1])
+        fresh = self
+        if self.source.loaded.has_changed() and (core := core_function(self.func)) is not None:
+            fresh = replace(self, source=_read_again(self, core))
+        now = _worked_out(fresh, known_digest=known[-1] if fresh is self else None)
         name, version, digest = now
-        return self if now == known else replace(self, name=name, version=version, source_digest=digest)
+        return self if now == known else replace(fresh, name=name, version=version, source_digest=digest)
 
     def require_unchanged(self) -> None:
         """Raise ``FeatureNotRegistered`` when what the callable holds or looks up changed since it was asked for."""
@@ -177,7 +179,7 @@ def local(
         "track": reach,
         "libraries": library_versions(libraries, shown),
         "source": source,
-        "wrapping": Wrapping(given, declared, source.digest),
+        "wrapping": Wrapping(given, declared),
     })  # fmt: skip
     if not _may_get_its_place(func):
         made.current()
@@ -212,12 +214,22 @@ def _checked_name(name: str, func: Callable[..., Any]) -> str:
     return name
 
 
+def _read_again(feature: LocalFeature, core: FunctionType) -> Source:
+    """Take the source anew after other modules of it were loaded again, or edited before they were first imported."""
+    source = source_of(core, feature.track)
+    if source.fault and not feature.source.fault and feature.wrapping.version is None:
+        raise FeatureNotRegistered(describe(feature.func), f"its source cannot be read any more: {source.fault}")
+    if source.digest != feature.source.digest:
+        source.loaded.mixed = feature.source.loaded.loaded_again()
+    return source
+
+
 def _worked_out(feature: LocalFeature, known_digest: str | None = None) -> tuple[str, str, str]:
     """Return name, version and source digest; one that is known is kept where only a warning would need it anew."""
     func, said = feature.func, feature.wrapping
     place = name_of(func)
     # Its text is all there is to it, by the rule of registered functions.
-    is_plain = bool(place and said.text_digest and isinstance(func, FunctionType) and core_function(func) is func)
+    is_plain = bool(place and feature.source.digest and isinstance(func, FunctionType) and core_function(func) is func)
     is_plain = is_plain and not func.__closure__
     in_key = (said.name is None and place is None) or (said.version is None and not is_plain)
     held = ""
@@ -230,7 +242,7 @@ def _worked_out(feature: LocalFeature, known_digest: str | None = None) -> tuple
     # What the function is given is part of what it does.
     shape = "" if feature.input == "pandas" else feature.input
     name = said.name or (":".join(place) if place else f"{_without_mp(describe(func))}#{_together(held, shape)[:32]}")
-    together = _together(said.text_digest, held, shape)
+    together = _together(feature.source.digest, held, shape)
     # Compiled code is compared among equal interpreters only.
     digest = f"{sys.implementation.cache_tag}:{together}" if held else together
     if known_digest is not None and not in_key and not is_plain:

@@ -1,7 +1,7 @@
 """Modules of the author's own that a callable looks up: an edit of their texts is an edit of the callable.
 
-Counted is what was read when such a module was first needed, for as long as
-this process does not load it again.
+Counted is what this process runs: the text that was read when such a module was
+first needed, until it is loaded again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def own_texts(needs: Needs) -> list[str | bytes]:
     """Return the texts of the modules that are needed and no library's, with those that they import."""
     key = frozenset(needs.modules), frozenset(needs.words)
     known = _known.get(key)
-    if known is None or known[0].loaded_again():
+    if known is None or known[0].has_changed():
         try:
             found = walk_from(UNINSTALLED, *key)
             loaded = LoadedModules(found.modules, found.texts)

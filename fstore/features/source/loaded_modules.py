@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from fstore.features.source import running_code
-from fstore.features.source.own_code import Found
+from fstore.features.source.module_text import SourceUnavailable, text_of
+from fstore.features.source.own_code import Found, find
 
 _checked: dict[str, tuple[int, str]] = {}
 
@@ -45,6 +46,20 @@ class LoadedModules:
     def loaded_again(self) -> str:
         """Name a module that ran again since; empty when there is none."""
         return next((name for name, run in self._runs.items() if name in sys.modules and _run_of(name) is not run), "")
+
+    def has_changed(self) -> bool:
+        """Tell whether a digest that is taken now may be another: one ran again, or one that did not run yet was edited."""
+        if self.loaded_again():
+            return True
+        try:
+            self.check_new()
+            return any(
+                (found := find(name)) is None or text_of(found) != self._texts[name]
+                for name in self._found
+                if name not in self._runs or name not in sys.modules
+            )
+        except SourceUnavailable:
+            return True
 
     def _compare(self, name: str) -> None:
         found, text = self._found[name], self._texts[name]

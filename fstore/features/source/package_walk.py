@@ -49,7 +49,7 @@ class Walk:
         return all(seen is not None and stamp(path) == seen for path, seen in self.stamps.items())
 
 
-_walks: dict[tuple[Home, frozenset[str]], Walk] = {}
+_walks: dict[tuple[Home, frozenset[tuple[str, str]]], Walk] = {}
 
 
 def walk(home: Home, source: ModuleSource, places: Iterable[int], extra: Iterable[str] = ()) -> Walk:
@@ -70,7 +70,7 @@ def walk_from(home: Home, modules: Iterable[str], words: Iterable[str]) -> Walk:
 
 
 def _finished(walker: _Walker, home: Home) -> Walk:
-    first = home, frozenset(walker.seen)
+    first = home, frozenset(walker.seen.items())
     known = _walks.get(first)
     if known is None or not known.is_current():
         known = _walks[first] = walker.finish()
@@ -82,7 +82,7 @@ class _Walker:
         self._home = home
         self._walk = Walk()
         self._waiting: list[Found] = []
-        self.seen: set[str] = set()
+        self.seen: dict[str, str] = {}  # names and files
         self.others = self._walk.others
 
     def start(self, imports: Iterable[Import], lookups: Lookups, extra: Iterable[str]) -> None:
@@ -151,7 +151,7 @@ class _Walker:
             if found.folders:
                 packages.append(found)
             if part not in self.seen:
-                self.seen.add(part)
+                self.seen[part] = found.file
                 if not _same_file(found.file, self._home.file):
                     self._waiting.append(found)
         return packages
