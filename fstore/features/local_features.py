@@ -220,7 +220,7 @@ def _read_again(feature: LocalFeature, core: FunctionType) -> Source:
     if source.fault and not feature.source.fault and feature.wrapping.version is None:
         raise FeatureNotRegistered(describe(feature.func), f"its source cannot be read any more: {source.fault}")
     if source.digest != feature.source.digest:
-        source.loaded.mixed = feature.source.loaded.loaded_again()
+        source.loaded.mixed = feature.source.loaded.mixed_after(feature.source.loaded.loaded_again())
     return source
 
 

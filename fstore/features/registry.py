@@ -217,16 +217,15 @@ def _place(entry: Feature) -> str:
 def _reachable(entry: Feature) -> Feature:
     if fault := misleading(entry.name, entry.func):
         raise FeatureNotRegistered(entry.name, fault)
-    if again := entry.source.loaded.loaded_again():
-        entry = _after_reload(entry, again)
-    return entry
+    again = entry.source.loaded.loaded_again()
+    return _after_reload(entry, again) if again or entry.source.loaded.is_patched() else entry
 
 
 def _after_reload(entry: Feature, module: str) -> Feature:
     """Take the digest anew after a notebook loaded another module of the feature's own code again."""
     known, entry = entry, _digested(entry)
     if known.source_digest != entry.source_digest:
-        entry.source.loaded.mixed = module  # what the feature imported from it before may still be the old
+        entry.source.loaded.mixed = known.source.loaded.mixed_after(module)
     with _lock:
         if _registry.get(entry.name) is known:
             _enter(entry)

@@ -111,3 +111,52 @@ def test_module_that_is_edited_before_it_is_first_imported_is_read_anew(write: C
 
     assert now.name != name
     assert call(now, 1, {}) == 33
+
+
+def test_code_that_a_notebook_puts_into_functions_makes_another_version(
+    write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Autoreload gives functions new code in their place; neither their module nor the feature's runs again."""
+    helper = write("2")
+    feats = helper.with_name("feats.py")
+    feats.write_text(
+        "import fstore\nfrom .helper import g\n@fstore.feature()\ndef f(raw, config):\n    return g(raw)\n"
+    )
+    module = importlib.import_module("desk_lib.feats")
+    wrapped, before = local(module.f, version=None, name="desk"), resolve(module.f).version
+    told = wrapped.version
+    monkeypatch.setitem(sys.modules, "IPython.extensions.autoreload", sys)
+
+    helper.write_text(HELPER.replace("<W>", "33"))
+    assert resolve(module.f).version == before  # what runs is what was imported
+    space: dict[str, Any] = {"__name__": "desk_lib.helper"}
+    exec(compile(helper.read_text(), str(helper), "exec"), space)  # noqa: S102 our own text
+    for name in ("g", "g2"):
+        getattr(sys.modules["desk_lib.helper"], name).__code__ = space[name].__code__
+    sys.modules["desk_lib.helper"].C.w = 33
+
+    assert resolve(module.f).version != before
+    assert call(resolve(module.f), 1, {}) == 33
+    assert resolve(wrapped).version != told
+
+
+def test_module_that_is_loaded_again_leaves_its_importers_behind(write: Callable[[str], Path]) -> None:
+    """After importlib.reload of a helper a feature has the version of the new text, and is computed here no more."""
+    helper = write("2")
+    feats = helper.with_name("feats.py")
+    feats.write_text(
+        "import fstore\nfrom .helper import g\n@fstore.feature()\ndef f(raw, config):\n    return g(raw)\n"
+    )
+    module = importlib.import_module("desk_lib.feats")
+    before = resolve(module.f).version
+    helper.write_text(HELPER.replace("<W>", "33"))
+    importlib.reload(sys.modules["desk_lib.helper"])
+
+    now = resolve(module.f)
+
+    assert now.version != before
+    with pytest.raises(FeatureNotRegistered, match=r"desk_lib\.helper was loaded again"):
+        call(now, 1, {})
+    importlib.reload(module)
+    assert resolve("desk_lib.feats:f").version == now.version
+    assert call(resolve(module.f), 1, {}) == 33

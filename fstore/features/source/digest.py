@@ -23,7 +23,7 @@ from blake3 import blake3
 
 from fstore.features.source import module_text, running_code
 from fstore.features.source.foreign_names import foreign_texts
-from fstore.features.source.loaded_modules import LoadedModules
+from fstore.features.source.loaded_modules import LoadedModules, OwnModule
 from fstore.features.source.lookups import Definition, Lookups
 from fstore.features.source.module_source import ModuleSource, first_line
 from fstore.features.source.module_text import SourceUnavailable
@@ -85,7 +85,7 @@ def covered(function: FunctionType, track: Track = "package", layers: Iterable[s
         walked, reached = _settle(source, own, home, [layer for layer in layers if layer != home.name])
         if track != "package" or home.top in FSTORE:
             walked = Walk(others=walked.others | {name.partition(".")[0] for name in walked.modules})
-        loaded = LoadedModules(walked.modules, walked.texts)
+        loaded = LoadedModules(walked.modules, walked.texts, OwnModule(function.__globals__, file, text))
         loaded.check()
         texts = reached_texts(source, own, reached)
         foreign = foreign_texts(function, source, reached.places, source_digest)

@@ -6,25 +6,49 @@ then what runs may be newer than the digest.
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from fstore.features.source import running_code
-from fstore.features.source.module_text import SourceUnavailable, text_of
+from fstore.features.source.module_text import SourceUnavailable, own_text, text_of
 from fstore.features.source.own_code import Found, find
 
 _checked: dict[str, tuple[int, str]] = {}
+# These put new code into functions where they are, without running a module again.
+_PATCHERS = ("IPython.extensions.autoreload", "IPython.extensions.deduperreload", "jurigged")
+
+
+@dataclass(frozen=True, slots=True)
+class OwnModule:
+    """The module that a feature stands in: its globals, its file, and the text of it that was digested."""
+
+    names: Mapping[str, Any]
+    file: str
+    text: str
+
+    def has_file(self) -> bool:
+        """Tell a module from a cell of a notebook, which only is a part of one."""
+        return os.path.isfile(self.file)  # noqa: PTH113 no path in a shell
 
 
 class LoadedModules:
-    """Own modules with the texts that were digested, and in which run of each module that was."""
+    """Own modules with the texts that were digested, and in which run of each module that was.
+
+    ``mixed`` names one that ran again while others that imported from it did not.
+    """
 
     def __init__(
-        self, found: Mapping[str, Found] | None = None, texts: Mapping[str, str | bytes] | None = None
+        self,
+        found: Mapping[str, Found] | None = None,
+        texts: Mapping[str, str | bytes] | None = None,
+        own: OwnModule | None = None,
     ) -> None:
-        self._found, self._texts = found or {}, texts or {}
-        self.mixed = ""  # one that ran again while others that imported from it did not
+        self._found, self._texts, self._own = found or {}, texts or {}, own
+        self.mixed = ""
         self._runs = {name: _run_of(name) for name in self._found if name in sys.modules}
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -43,13 +67,42 @@ class LoadedModules:
                 self._compare(name)
                 self._runs[name] = _run_of(name)
 
+    def mixed_after(self, module: str) -> str:
+        """Return the name of a module that ran again if another one may still hold parts of its former run."""
+        word = re.compile(rf"\b{re.escape(module.rpartition('.')[2])}\b")
+        texts = [text for name, text in self._texts.items() if name != module and isinstance(text, str)]
+        texts += [self._own.text] if self._own is not None and self._own.has_file() else []
+        return module if module and any(word.search(text) for text in texts) else ""
+
+    def is_patched(self) -> bool:
+        """Tell whether a notebook's extension put code of edited files into the modules, which it does in their place."""
+        if not any(patcher in sys.modules for patcher in _PATCHERS):
+            return False
+        try:
+            if not self._is_edited():
+                return False
+            if self._own is not None:
+                running_code.check_module(self._own.names, self._own.file, self._own.text, self._own.file)
+            for name in self._found:
+                _checked.pop(name, None)
+                self._compare(name)
+        except SourceUnavailable:
+            return True
+        return False
+
+    def _is_edited(self) -> bool:
+        own = self._own
+        if own is not None and own.has_file() and own_text(own.file, own.names) != own.text:
+            return True
+        return any(text_of(found) != self._texts[name] for name, found in self._found.items())
+
     def loaded_again(self) -> str:
         """Name a module that ran again since; empty when there is none."""
         return next((name for name, run in self._runs.items() if name in sys.modules and _run_of(name) is not run), "")
 
     def has_changed(self) -> bool:
         """Tell whether a digest that is taken now may be another: one ran again, or one that did not run yet was edited."""
-        if self.loaded_again():
+        if self.loaded_again() or self.is_patched():
             return True
         try:
             self.check_new()
