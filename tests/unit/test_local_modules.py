@@ -160,3 +160,22 @@ def test_module_that_is_loaded_again_leaves_its_importers_behind(write: Callable
     importlib.reload(module)
     assert resolve("desk_lib.feats:f").version == now.version
     assert call(resolve(module.f), 1, {}) == 33
+
+
+def test_functions_that_numba_compiled_are_told_by_what_was_compiled() -> None:
+    """Their names stay when calls compile them for more types, and follow code, options and what they look up."""
+    numba = pytest.importorskip("numba")
+
+    def names(number: int, **options: Any) -> list[str]:
+        space: dict[str, Any] = {"__name__": "__main__", "numba": numba, "options": options}
+        text = f"@numba.njit(**options)\ndef g(x): return x * {number}\n@numba.njit\ndef h(x): return g(x)\n"
+        exec(text + f"@numba.vectorize\ndef v(x): return x * {number}\n", space)  # noqa: S102 our own text
+        exec("one = lambda raw, config: h(raw)\ntwo = lambda raw, config: v(raw)\n", space)  # noqa: S102 our own text
+        made = [local(space[name], version="1").name for name in ("one", "two")]
+        space["h"](3), space["v"](3.0)
+        assert made == [local(space[name], version="1").name for name in ("one", "two")]
+        return made
+
+    assert names(2) == names(2)
+    assert set(names(2)).isdisjoint(names(3))
+    assert names(2)[0] != names(2, fastmath=True)[0]

@@ -68,6 +68,27 @@ def _lru_parts(cached: Any) -> list[Any]:
     return [cached.__wrapped__, cached.cache_parameters(), without_mark(cached.__dict__)]
 
 
+def compiled_parts(value: Any) -> list[Any] | None:
+    """Return what numba compiled and how it was told to; None for what numba did not make, or hides.
+
+    Types that it was not given come with the calls, and change nothing.
+    """
+    function, kind = getattr(value, "__wrapped__", None), type(value)
+    if kind.__module__.partition(".")[0] != "numba" or not isinstance(function, types.FunctionType):
+        return None
+    try:
+        if kind.__name__ == "CPUDispatcher":
+            told = [value.targetoptions, value.locals, None if value._can_compile else value.signatures]
+        elif kind.__name__ == "DUFunc":
+            told = [value.targetoptions, value.identity, value.types if value._frozen else None]
+        else:
+            builder = value.gufunc_builder
+            told = [builder.targetoptions, builder.identity, builder.signature, value.types if value._frozen else None]
+    except AttributeError:
+        return None
+    return [kind.__name__, function, *map(repr, told)]
+
+
 PLAIN: dict[type, Callable[[Any], str | bytes]] = {
     type(None): lambda _: "",
     type(...): lambda _: "",

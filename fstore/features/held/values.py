@@ -32,6 +32,7 @@ from fstore.features.held.parts import (
     EMPTY,
     PLAIN,
     annotation_text,
+    compiled_parts,
     content_of,
     is_method_of,
     main_once,
@@ -124,6 +125,8 @@ class _Walk:
             self._parts(type(value).__name__, parts(value))
         elif (held := getattr(type(value), "held_content", None)) is not None:
             self._parts("held", held(value))
+        elif (compiled := compiled_parts(value)) is not None:
+            self._parts("compiled", compiled)
         else:
             self._instance(value)
 
