@@ -281,3 +281,20 @@ _REPLACED = {
     "a line that does nothing": ("WINDOW = 5\n", "WINDOW = 5\nUNUSED\n...\n"),
 }  # fmt: skip
 NO_EDITS = {name: (BASE, BASE.replace(old, new)) for name, (old, new) in _REPLACED.items()}
+_ADDED = {
+    "unused pattern": ("import re\nPATTERN = re.compile('<W>')\n", "7"),
+    "unused set": ("CODES = frozenset({<W>, 6})\n", "7"),
+    "unused span of time": ("import datetime as dt\nSPAN = dt.timedelta(minutes=<W>)\n", "7"),
+    "unused field": ("import dataclasses\n@dataclasses.dataclass\nclass F:\n    x: int = dataclasses.field(default=<W>)\n", "7"),
+    "the script part the other way round": ("if '__main__' == __name__:\n    print(<W>)\n", "7"),
+    "import for type checkers by the module": ("import typing as t\nif t.TYPE_CHECKING:\n    from x<W> import Y\n", "7"),
+}  # fmt: skip
+NO_EDITS |= {
+    name: (BASE + text.replace("<W>", "5"), BASE + text.replace("<W>", now)) for name, (text, now) in _ADDED.items()
+}
+_KEPT = {
+    "list of what is used up": "IT = iter([1, 2, 3])\nTABLE = list(IT) if <W> == 9 else []\ndef vwap(raw, config):\n    return list(IT)",
+    "pattern": "import re\nP = re.compile('<W>')\ndef vwap(raw, config):\n    return P.pattern",
+    "field": "import dataclasses\n@dataclasses.dataclass\nclass F:\n    x: int = dataclasses.field(default=<W>)\ndef vwap(raw, config):\n    return F().x",
+}
+EDITS |= {name: HEAD + text + "\n" for name, text in _KEPT.items()}

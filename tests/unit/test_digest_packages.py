@@ -318,3 +318,13 @@ def test_an_archive_gives_the_digest_of_its_files(
         sys.modules.pop(name)
 
     assert source_digest(importlib.import_module("pkg.alphas").vwap) == digest
+
+
+def test_docstrings_and_comments_of_another_module_leave_the_digest(package: Callable[[Files], str]):
+    """They change nothing there either."""
+    files = {**PACKAGE, "pkg/alphas.py": USES["relative"]}
+    told = '"""Help."""\n' + HELPER.replace("    return", '    """Tell."""\n    return').replace(
+        "<W>\n", "<W>  # wide\n"
+    )
+
+    assert package(files) == package({**files, "pkg/helper.py": told})

@@ -24,7 +24,15 @@ _DECORATORS = frozenset({
 })  # fmt: skip
 _ACCESSORS = frozenset({"setter", "getter", "deleter"})
 _BASES = frozenset({"builtins", "typing", "typing_extensions", "enum", "abc", "collections"})
-_TYPE_FACTORIES = frozenset({"typing.TypeVar", "typing.NewType", "typing.ParamSpec", "logging.getLogger"})
+_TYPE_FACTORIES = frozenset({
+    "typing.TypeVar", "typing.NewType", "typing.ParamSpec", "logging.getLogger", "dataclasses.field", "enum.auto",
+})  # fmt: skip
+# These make values of what is written in their calls.
+_CONSTRUCTORS = frozenset({
+    "re.compile", "zoneinfo.ZoneInfo", "decimal.Decimal", "fractions.Fraction", "collections.namedtuple",
+    "datetime.timedelta", "datetime.time", "datetime.date", "datetime.datetime", "datetime.timezone",
+    "frozenset", "set", "dict", "list", "tuple", "range", "slice",
+})  # fmt: skip
 _RUNS = (ast.Call, ast.Await, ast.Yield, ast.YieldFrom, ast.NamedExpr, ast.comprehension)
 
 
@@ -133,9 +141,16 @@ class Inert:
                 return all(self._is_pure(d) for d in [*arguments.defaults, *arguments.kw_defaults] if d)
             case ast.Call(args=args, keywords=keywords) if called_name(value):
                 given = [*args, *(keyword.value for keyword in keywords)]
-                return self.full_name(value.func) in _TYPE_FACTORIES and all(self._is_pure(item) for item in given)
+                name = self.full_name(value.func)
+                judge = self._is_written_out if name in _CONSTRUCTORS else self._is_pure
+                return name in _CONSTRUCTORS | _TYPE_FACTORIES and all(map(judge, given))
             case _:
                 return not _runs(value) and _only_reads(value) and all(map(self._is_settled, _names(value)))
+
+    def _is_written_out(self, value: ast.expr) -> bool:
+        """Tell an expression whose value is all in its text, or Python's own: nothing is used up by reading it."""
+        names = list(_names(value))
+        return self._is_pure(value) and all(self._is_known(name) and self._is_standard(name) for name in names)
 
     def _is_part_of_module(self, value: ast.Attribute) -> bool:
         """Tell whether an attribute is surely looked up on modules or classes of libraries, not on somebody's object."""

@@ -11,7 +11,7 @@ from typing import TypeGuard
 
 from fstore.features.source.inert import Inert
 from fstore.features.source.lookups import Definition, Lookups, declared_global, lookups_in, mangled
-from fstore.features.source.syntax_text import syntax_text
+from fstore.features.source.syntax_text import does_nothing, syntax_text
 
 
 class ModuleSource:
@@ -73,7 +73,8 @@ class ModuleSource:
         if self.all_lookups.source_text:
             return self.text
         docs = self.all_lookups.docstrings
-        return "\n".join(syntax_text(s, docstrings=docs) for s in self.statements if not is_script_part(s))
+        running = [s for s in self.statements if not is_script_part(s) and (docs or not does_nothing(s))]
+        return "\n".join(syntax_text(s, docstrings=docs) for s in running)
 
     def definitions(self, qualname: str) -> list[Definition]:
         """Find every definition of a dotted name; several when branches or mistakes define it again."""
@@ -115,13 +116,10 @@ def first_line(node: Definition) -> int:
 def is_script_part(statement: ast.stmt) -> bool:
     """Recognise ``if __name__ == "__main__":``, which never runs where features are computed."""
     match statement:
-        case ast.If(
-            test=ast.Compare(
-                left=ast.Name(id="__name__"), ops=[ast.Eq()], comparators=[ast.Constant(value="__main__")]
-            ),
-            orelse=[],
-        ):
-            return True
+        case ast.If(test=ast.Compare(left=left, ops=[ast.Eq()], comparators=[right]), orelse=[]):
+            sides = [node.id if isinstance(node, ast.Name) else None for node in (left, right)]
+            texts = [node.value if isinstance(node, ast.Constant) else None for node in (left, right)]
+            return "__name__" in sides and "__main__" in texts
         case _:
             return False
 
@@ -162,12 +160,21 @@ def _without_type_checking(statements: list[ast.stmt]) -> Iterator[ast.stmt]:
         for alias in node.names
         if alias.name == "TYPE_CHECKING"
     }
-    if not known:
+    modules = {
+        alias_name(alias)
+        for node in statements
+        if isinstance(node, ast.Import)
+        for alias in node.names
+        if alias.name == "typing"
+    }
+    if not known | modules:
         yield from statements
         return
-    known -= {n.id for s in statements for n in ast.walk(s) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    stored = {n.id for s in statements for n in ast.walk(s) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    known -= stored
+    known |= {f"{module}.TYPE_CHECKING" for module in modules - stored}
     for statement in statements:
-        if isinstance(statement, ast.If) and isinstance(statement.test, ast.Name) and statement.test.id in known:
+        if isinstance(statement, ast.If) and ast.unparse(statement.test) in known:
             yield from statement.orelse
         else:
             yield statement
