@@ -26,6 +26,8 @@ _NUMBER_TYPES = {
     )
 }
 
+# What pandas has for objects of a kind.
+
 
 class Column(Protocol):
     """Rows of one column, hashed block by block from any thread."""

@@ -65,6 +65,7 @@ __all__ = [
 ]
 
 Progress = Callable[[int], None]
+_FAULTS = (pa.ArrowException, NotImplementedError, TypeError, ValueError)
 
 
 class Origin(StrEnum):
@@ -134,8 +135,16 @@ def to_table(raw: object) -> pa.Table:
 
 
 def to_frame(table: pa.Table) -> pd.DataFrame:
-    """Convert a table to the frame it stands for, with the dtypes ``table.to_pandas()`` alone would lose."""
-    return restore(table)
+    """Convert a table to the frame it stands for, with the dtypes ``table.to_pandas()`` alone would lose.
+
+    Raises ``UnhashableInput`` for values that Arrow has and pandas has not.
+    """
+    try:
+        return restore(table)
+    except MemoryError:
+        raise
+    except (*_FAULTS, OverflowError, LookupError, AttributeError) as exc:
+        raise _no_frame(table) from exc
 
 
 def to_dataset(raw: object) -> ds.Dataset:
@@ -154,11 +163,28 @@ def _as_table(raw: object) -> pa.Table:
     return _reader(raw).read_all()
 
 
+def _no_frame(table: pa.Table) -> UnhashableInput:
+    for at, field in enumerate(table.schema):
+        try:
+            table.select([at]).replace_schema_metadata(None).to_pandas()
+        except (*_FAULTS, OverflowError):
+            return UnhashableInput(
+                repr(field.name),
+                f"pandas has no values like some of its {field.type}, such as nanoseconds of a day, or categories "
+                "that are null or repeated; cast it",
+            )
+    return UnhashableInput(
+        "pandas metadata", "they cannot be applied; drop them with table.replace_schema_metadata(None)"
+    )
+
+
 @contextmanager
 def _typed_refusals() -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, NotImplementedError, TypeError, ValueError) as exc:
+    except MemoryError:  # Arrow's own kind is one of its exceptions as well
+        raise
+    except _FAULTS as exc:
         raise UnhashableInput("raw_data", f"Arrow cannot read all of it ({exc}); convert it to plain columns") from exc
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from fstore.frames.parts import PIECE_ROWS, Level, Part, parts_of
+from fstore.frames.refused_dtypes import no_unicode
 from fstore.frames.schema import schema_of
 from fstore.frames.texts import object_strings
 from fstore.frames.zones import is_plain, with_plain_zones
@@ -60,7 +61,10 @@ def convert_rows(part: Part | Level, kind: pa.DataType, categories: pa.Array | N
         return object_strings(np.asarray(values), part.name)
     if isinstance(part.dtype, np.dtype) and part.dtype.kind in NUMPY_KINDS:
         return pa.array(np.asarray(values), type=kind, from_pandas=False)
-    array = pa.array(values, type=kind)
+    try:
+        array = pa.array(values, type=kind)
+    except UnicodeEncodeError as exc:
+        raise no_unicode(part.name) from exc
     if isinstance(array, pa.ChunkedArray):
         array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.nulls(0, kind)
     return array if array.type == kind else array.cast(kind)

@@ -30,6 +30,7 @@ from fstore.frames.dtypes import (
 )
 from fstore.frames.pandas_metadata import metadata_of
 from fstore.frames.plain_frames import label_levels
+from fstore.frames.refused_dtypes import no_unicode
 from fstore.frames.schema_memo import SchemaMemo
 
 _NOT_APPLICABLE = (
@@ -124,6 +125,7 @@ def label(value: Any, where: str) -> list[Any]:
     if value is None:
         return ["none"]
     if isinstance(value, str):
+        _check_unicode(value, where)
         return ["str", str(value)]
     if isinstance(value, tuple):
         return ["tuple", [label(part, where) for part in value]]
@@ -133,6 +135,13 @@ def label(value: Any, where: str) -> list[Any]:
     except TypeError:
         pass
     raise UnhashableInput(f"{where} {value!r}", "labels may be str, int or tuples of them; rename it to a string")
+
+
+def _check_unicode(value: str, where: str) -> None:
+    try:
+        value.encode()
+    except UnicodeEncodeError as exc:
+        raise no_unicode(f"{where} {value!r}") from exc
 
 
 def describe_frame(frame: pd.DataFrame) -> dict[str, Any]:
@@ -179,6 +188,8 @@ def _describe(serialized: bytes) -> Description:
     if len(set(schema.names)) < len(schema):
         twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
         raise UnhashableInput(twice[0], "two columns carry this name; rename one of them")
+    for field in schema:
+        _check_zone(field)
     kinds = [type_name(field.type, field.name) for field in schema]
     try:
         columns, index = index_and_column_fields(schema)
@@ -204,6 +215,17 @@ def _describe(serialized: bytes) -> Description:
     shown["notes"] = notes_of(form)
     fields = [[schema.field(i).name, kinds[i]] for i in order]
     return Description(order, len(index), canonical_json({"fields": fields, "frame": shown}), form)
+
+
+def _check_zone(field: pa.Field) -> None:
+    zone = field.type.tz if pa.types.is_timestamp(field.type) else None
+    try:
+        if zone is not None:
+            pa.lib.string_to_tzinfo(zone)
+    except Exception as exc:  # of pytz, zoneinfo or Arrow, whichever looks
+        raise UnhashableInput(
+            field.name, f"no time zone is called {zone!r} here; cast it, as to pa.timestamp({field.type.unit!r}, 'UTC')"
+        ) from exc
 
 
 def _form(schema: pa.Schema, order: tuple[int, ...], restored: pd.DataFrame, levels: int) -> pa.Schema:

@@ -17,6 +17,7 @@ from fstore.frames.description import canonical_json, describe, describe_frame, 
 from fstore.frames.dtypes import NOTES_KEY, dtype_name, missing_notes, restore
 from fstore.frames.parts import Level, Part, parts_of
 from fstore.frames.plain_frames import label_levels
+from fstore.frames.refused_dtypes import refused_part
 from fstore.frames.schema_memo import SchemaMemo
 from fstore.frames.texts import missing_marker
 from fstore.frames.zones import with_plain_zones
@@ -139,9 +140,10 @@ def _find_schema(
     if notes:
         schema = schema.with_metadata({**schema.metadata, NOTES_KEY: json.dumps(notes).encode()})
     _check_categories(parts)
-    restored = restore(schema.empty_table())
+    form = describe(schema).form
+    restored = restore(form.empty_table())
     _check_restored(shown, describe_frame(restored.reset_index(drop=True) if _is_range(frame) else restored))
-    return describe(schema).form
+    return form
 
 
 def _is_range(frame: pd.DataFrame) -> bool:
@@ -155,9 +157,7 @@ def _arrow_schema(frame: pd.DataFrame, parts: list[Part | Level]) -> pa.Schema:
         try:
             schema = pa.Table.from_pandas(frame.iloc[:0]).schema
         except (pa.ArrowException, TypeError, ValueError, NotImplementedError) as exc:
-            raise UnhashableInput(
-                _culprit(parts), f"pandas cannot pass this dtype to Arrow ({exc}); convert it first"
-            ) from exc
+            raise refused_part(parts, exc) from exc
     for i, part in enumerate(parts):
         if part.dtype == np.dtype(object):
             schema = schema.set(i, pa.field(schema.field(i).name, pa.large_string()))
@@ -171,29 +171,28 @@ def _arrow_schema(frame: pd.DataFrame, parts: list[Part | Level]) -> pa.Schema:
     return schema.with_metadata({**schema.metadata, b"pandas": json.dumps(described).encode()})
 
 
-def _culprit(parts: list[Part | Level]) -> str:
-    for part in parts:
-        try:
-            pa.array(part.array(0, 0))
-        except (pa.ArrowException, TypeError, ValueError, NotImplementedError):
-            return part.name
-    return "frame"
-
-
 def _check_categories(parts: list[Part | Level]) -> None:
     for part in parts:
         if not isinstance(part.dtype, pd.CategoricalDtype) or _is_text(part.dtype.categories):
             continue
-        categories = part.dtype.categories[:1]
-        try:
-            values = pa.DictionaryArray.from_arrays(pa.nulls(1, pa.int8()), pa.array(categories))
-            back = dtype_name(values.to_pandas().dtype.categories.dtype)
-        except (pa.ArrowException, TypeError, ValueError, NotImplementedError):
-            back = None
-        if len(categories) and back != dtype_name(categories.dtype):
+        is_object = part.dtype.categories.dtype == np.dtype(object)
+        categories = part.dtype.categories if is_object else part.dtype.categories[:1]
+        if len(categories) and not _are_restored(categories):
             raise UnhashableInput(
                 part.name, f"categories of {categories.dtype} do not survive a passage through Arrow; make them strings"
             )
+
+
+def _are_restored(categories: pd.Index) -> bool:
+    try:
+        values = pa.DictionaryArray.from_arrays(pa.nulls(1, pa.int8()), pa.array(categories))
+        back = values.to_pandas().dtype.categories
+    except (pa.ArrowException, TypeError, ValueError, NotImplementedError):
+        return False
+    if dtype_name(back.dtype) != dtype_name(categories.dtype):
+        return False
+    # Objects of equal dtype need not be equal: 1.0 and 1.00, a date and a time of that day.
+    return back.dtype != np.dtype(object) or list(map(repr, back)) == list(map(repr, categories))
 
 
 def _is_text(categories: pd.Index) -> bool:
@@ -212,17 +211,22 @@ def _check_restored(shown: dict[str, Any], restored: dict[str, Any]) -> None:
         raise _not_restored(aspect, wanted, restored[aspect], shown["labels"])
 
 
+def _plain_label(said: list[Any]) -> Any:
+    return tuple(map(_plain_label, said[1])) if said[0] == "tuple" else said[-1] if said[1:] else None
+
+
 def _not_restored(aspect: str, wanted: Any, found: Any, labels: list[Any]) -> UnhashableInput:
     if aspect == "dtypes" and len(wanted) == len(found):
         at = next(i for i, (one, other) in enumerate(zip(wanted, found, strict=True)) if one != other)
         return UnhashableInput(
-            f"column {labels[at][-1]!r}", f"{wanted[at]} would come back as {found[at]}; convert it to another dtype"
+            f"column {_plain_label(labels[at])!r}",
+            f"{wanted[at]} would come back as {found[at]}; convert it to another dtype",
         )
     if aspect == "index":
         names = [name for (name, _), (other, _) in zip(wanted, found, strict=False) if name != other]
         if names:
             return UnhashableInput(
-                f"index name {names[0][-1]!r}",
+                f"index name {_plain_label(names[0])!r}",
                 'Arrow keeps only texts as names of an index; give it one, frame.rename_axis("time") for example',
             )
         return UnhashableInput(
@@ -233,5 +237,10 @@ def _not_restored(aspect: str, wanted: Any, found: Any, labels: list[Any]) -> Un
             "column labels" if aspect != "label_names" else "the name of the column labels",
             "Arrow keeps labels of one kind, all texts or all integers, and only texts as their name; use "
             "frame.columns = frame.columns.astype(str), or frame.rename_axis(columns=None)",
+        )
+    if aspect == "attrs":
+        return UnhashableInput(
+            "attrs",
+            "only what JSON keeps has a digest: texts as keys, lists and no tuples; clear them with frame.attrs = {}",
         )
     return UnhashableInput(aspect, f"{wanted} would come back from Arrow as {found}; convert it first")

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fstore.errors import UnhashableInput
 from fstore.frames.dtypes import NOTES_KEY
 from fstore.frames.number_frames import number_frame_over, own_index
 from fstore.results.frame_notes import has_simple_notes, table_to_frame, with_simple_notes
@@ -71,8 +72,12 @@ def check_faithful(result: object, restored: pa.Table) -> None:
             what, fault = "table", table_difference(encode(result), restored)
             if not fault:
                 decode(restored)  # whoever wants pandas must get a frame of it
-    except UnstorableResult:
+    except (UnstorableResult, MemoryError):
         raise
+    except UnhashableInput as refusal:
+        raise UnstorableResult(
+            f"no frame can be made of what the feature function returned: {refusal.where}: {refusal.reason}"
+        ) from refusal
     except Exception as error:  # whatever it is, the function's author is told, and nothing is stored
         raise UnstorableResult(
             f"what the feature function returned cannot be read back as it was ({type(error).__name__}: {error}); "

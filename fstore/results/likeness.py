@@ -63,6 +63,11 @@ def index_difference(one: pd.Index, other: pd.Index) -> str | None:
     return _values_difference(one, other) if is_same else f"the frequency {freq!r}"
 
 
+def label_at(frame: pd.DataFrame, position: int) -> Any:
+    """Return a label as its owner wrote it: ``0`` and no ``np.int64(0)``."""
+    return frame.columns[position : position + 1].tolist()[0]
+
+
 def table_difference(one: pa.Table, other: pa.Table) -> str | None:
     """Say where two tables differ, chunks aside, or return None."""
     if one.num_rows != other.num_rows or one.num_columns != other.num_columns:
@@ -97,9 +102,9 @@ def _differing_column(one: pd.DataFrame, other: pd.DataFrame) -> str | None:
     columns = zip(one.set_axis(numbers, axis=1).items(), other.set_axis(numbers, axis=1).items(), strict=True)
     for at, ((_, mine), (_, back)) in enumerate(columns):
         if fault := _dtype_difference(mine.dtype, back.dtype):
-            return f"column {one.columns[at]!r} ({fault})"
+            return f"column {label_at(one, at)!r} ({fault})"
         if not _same_values(mine.array, back.array):
-            return f"the values of column {one.columns[at]!r} of dtype {mine.dtype}"
+            return f"the values of column {label_at(one, at)!r} of dtype {mine.dtype}"
     return None
 
 

@@ -2,11 +2,13 @@
 
 Arrow finds the type; what it does not tell is noted: which object stands for a missing
 value, whether cells were arrays, and whether numbers are whole though too large for 64
-bits. Mixtures that no note can mend come back changed and are refused by the comparison.
+bits. What no note can mend, such as mixtures, sets, and dicts of several shapes, is
+written down cell by cell as JSON that tells types.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
@@ -18,38 +20,64 @@ import pyarrow as pa
 
 from fstore.errors import UnhashableInput
 from fstore.frames.texts import missing_marker
-from fstore.results.python_values import zone_from_json, zone_to_json
+from fstore.results.python_values import from_json, same, to_json, zone_from_json, zone_to_json
 
 _MARKERS = {"None": None, "nan": float("nan"), "NA": pd.NA, "NaT": pd.NaT}
 _WIDEST = pa.decimal256(76, 0)
 
-_MAKERS: dict[str, Callable[[Any], Any]] = {"integers": int, "tuples": tuple, "decimals": Decimal}
+_MAKERS: dict[str, Callable[[Any], Any]] = {
+    "integers": int,
+    "tuples": tuple,
+    "decimals": Decimal,
+    "json": lambda text: from_json(json.loads(text)),
+}
+_NOT_TYPED = (
+    *(pa.ArrowException, NotImplementedError),
+    *(TypeError, ValueError, AttributeError, KeyError, OverflowError, RecursionError),
+)
 
 Note = dict[str, Any]
 
 
 def holds_texts(values: Any) -> bool:
     """Tell whether all objects are strings, with one kind of missing value: these need no note of ours."""
+    objects = np.asarray(values, dtype=object)
     try:
-        missing_marker(np.asarray(values, dtype=object), "")
+        missing_marker(objects, "")
     except UnhashableInput:
         return False
-    return True
+    return not any(issubclass(kind, str) and kind is not str for kind in set(map(type, objects)))
 
 
 def cells_to_arrow(values: np.ndarray[Any, Any]) -> tuple[pa.ChunkedArray, Note]:
-    """Convert objects and note what brings them back; raises Arrow's errors, ``ValueError`` or ``TypeError`` where none can."""
+    """Convert objects and note what brings them back; raises ``TypeError`` or ``ValueError`` naming what cannot be stored."""
     missing = np.fromiter(map(_is_missing, values), np.bool_, len(values))
-    present = values[~missing]
     markers = {_marker(value) for value in values[missing]}
-    if len(markers) > 1:
-        raise ValueError(f"it says in {len(markers)} ways that a value is missing: {', '.join(sorted(markers))}")
-    note: Note = {"missing": markers.pop() if markers else "None"}
-    plain, kind, told = _plain_cells(present)
+    if len(markers) < 2:
+        note: Note = {"missing": markers.pop() if markers else "None"}
+        try:
+            column, told = _typed(values, missing)
+            if all(map(same, values, cells_of_arrow(column, note | told))) and _is_kept(column.type):
+                return column, note | told
+        except _NOT_TYPED:
+            pass  # what it has no type for, or takes for something else, is written down
+    written = [json.dumps(to_json(value)) for value in values]
+    return pa.chunked_array([pa.array(written, pa.large_string())]), {"missing": "None", "cells": "json"}
+
+
+def _typed(values: np.ndarray[Any, Any], missing: np.ndarray[Any, Any]) -> tuple[pa.ChunkedArray, Note]:
+    plain, kind, told = _plain_cells(values[~missing])
     cells = np.full(len(values), None, dtype=object)
     cells[~missing] = plain
     found = pa.array(cells, type=kind, mask=missing, from_pandas=False)
-    return found if isinstance(found, pa.ChunkedArray) else pa.chunked_array([found]), {**note, **told}
+    return found if isinstance(found, pa.ChunkedArray) else pa.chunked_array([found]), told
+
+
+def _is_kept(kind: pa.DataType) -> bool:
+    """Tell whether Parquet has this type: it has no structs without fields, at any depth."""
+    if pa.types.is_struct(kind) and not kind.num_fields:
+        return False
+    return all(_is_kept(kind.field(at).type) for at in range(kind.num_fields))
 
 
 def _plain_cells(present: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], pa.DataType | None, Note]:

@@ -20,7 +20,7 @@ from fstore.errors import UnhashableInput
 from fstore.fingerprint import identification as fingerprint
 from fstore.results.frame_notes import FRAME_KEY, FREQUENCY_KEY, Notes, unpacked_index
 from fstore.results.frequencies import frequency_to_json, is_told_by_its_name
-from fstore.results.likeness import index_difference
+from fstore.results.likeness import index_difference, label_at
 from fstore.results.object_cells import cells_to_arrow, holds_texts
 from fstore.results.python_values import same, to_json
 from fstore.results.stored_tables import UnstorableResult, with_metadata
@@ -120,7 +120,7 @@ def _plain_columns(frame: pd.DataFrame, plain: pd.DataFrame, notes: Notes, cells
     for at, dtype in enumerate(frame.dtypes.tolist()):
         if not _may_be_odd(dtype):
             continue
-        where = f"column {frame.columns[at]!r}"
+        where = f"column {label_at(frame, at)!r}"
         found = _plain_values(frame.iloc[:, at].array, where)
         if found is not None:
             stand_in, note, column = found
@@ -179,7 +179,7 @@ def _plain_values(values: Any, where: str) -> tuple[Any, Notes, pa.ChunkedArray 
         column, note = cells_to_arrow(objects)
     except _ARROW_FAULTS as error:
         raise UnstorableResult(
-            f"the feature function returned a frame whose {where} of objects cannot be stored ({error}); "
+            f"the feature function returned a frame whose {where} of objects cannot be stored: {error}; "
             "convert it to a plain dtype"
         ) from error
     return np.full(len(objects), None, dtype=object), note, column
@@ -267,9 +267,9 @@ def _converted(plain: pd.DataFrame) -> pa.Table:
 
 
 def _culprit(plain: pd.DataFrame) -> str:
-    for at, label in enumerate(plain.columns):
+    for at in range(plain.shape[1]):
         try:
             fingerprint.to_table(plain.iloc[:, [at]].reset_index(drop=True))
         except (*_ARROW_FAULTS, UnhashableInput):
-            return f"column {label!r} of dtype {plain.dtypes.iloc[at]}"
+            return f"column {label_at(plain, at)!r} of dtype {plain.dtypes.iloc[at]}"
     return f"the index of dtype {plain.index.dtype}"

@@ -31,6 +31,7 @@ from fstore.errors import EntryCorrupt, InvalidRequest, SourceChanged, StorageUn
 from fstore.model import Locator
 from fstore.results.stored_tables import UnstorableResult, meant_form, stored_form
 from fstore.storage.durable import (
+    as_read,
     make_folder,
     read_whole,
     seal,
@@ -45,6 +46,7 @@ from fstore.storage.hashing import hasher_for
 STORE_ID = "STORE_ID"
 TEMPORARY = ".tmp-"
 _PARALLEL_FROM = 1 << 20  # below, starting threads costs more than they bring
+_UNWRITABLE = (pa.ArrowException, ValueError, KeyError, NotImplementedError)
 # Over NFS a fresh file may be unknown to this host for a moment, and a handle may go stale.
 _NOT_YET_VISIBLE_WAITS_S = (0.02, 0.2, 0.8)
 
@@ -276,5 +278,14 @@ def _write_result(table: pa.Table, path: Path) -> None:
         write_parquet(stored_form(table), path)
     except MemoryError:
         raise
-    except (pa.ArrowException, ValueError, KeyError, NotImplementedError) as error:
-        raise UnstorableResult(f"Parquet cannot hold what the feature function returned: {error}") from error
+    except _UNWRITABLE as error:
+        raise UnstorableResult(_unwritable(table, error)) from error
+
+
+def _unwritable(table: pa.Table, error: Exception) -> str:
+    for at, field in enumerate(table.schema):
+        try:
+            as_read(table.select([at]))
+        except _UNWRITABLE:
+            return f"column {field.name!r}: Parquet cannot hold all its values of type {field.type}; cast it to another type"
+    return f"Parquet cannot hold what the feature function returned: {error}"

@@ -111,7 +111,7 @@ def direct_arrow(frame: pd.DataFrame, door: str) -> Any:
 
 def as_seen(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the frame without what is no part of raw data: an index ``freq``, and labels that are a range."""
-    if getattr(frame.index, "freq", None) is not None:
+    if isinstance(frame.index, pd.DatetimeIndex | pd.TimedeltaIndex):
         frame.index = frame.index._with_freq(None)
     if isinstance(frame.columns, pd.RangeIndex):
         frame.columns = pd.Index(list(frame.columns), dtype="int64", name=frame.columns.name)

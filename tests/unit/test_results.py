@@ -28,10 +28,10 @@ from fstore.storage.folder import Files
 from fstore.storage.local_cache import LocalTier
 from tests import portraits
 from tests.awkward_frames import FRAMES
-from tests.awkward_tables import REFUSED, TABLES
+from tests.awkward_tables import MIXTURES, REFUSED, TABLES
 from tests.sample_frames import KINDS
 
-ALL = {kind: make for kind, make in {**FRAMES, **KINDS}.items() if kind != "more rows than a row group"}
+ALL = {kind: make for kind, make in {**FRAMES, **MIXTURES, **KINDS}.items() if kind != "more rows than a row group"}
 
 FEATURE = Feature("m:f", len, "1", "", True)
 
