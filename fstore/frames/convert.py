@@ -75,7 +75,7 @@ def _arrow(part: Part | Level, kind: pa.DataType, rows: int) -> pa.ChunkedArray:
         return chunked(part.array(0, rows).__arrow_array__()).cast(kind)
     categories = categories_of(part, kind)
     if part.dtype == np.dtype(object) or isinstance(part, Level):
-        blocks: Iterator[int] = iter(range(0, rows, PIECE_ROWS))
+        blocks = range(0, rows or 1, PIECE_ROWS)  # one even of no rows, for it holds the categories
         return pa.chunked_array(
             [convert_rows(part, kind, categories, start, min(start + PIECE_ROWS, rows)) for start in blocks], type=kind
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,8 +14,10 @@ import pyarrow as pa
 
 import fstore
 from fstore.fingerprint.identification import to_dataset, to_table
-from tests.fuzzing import functions
+from fstore.results.codec import decode
+from tests.fuzzing import frames, functions
 from tests.fuzzing.comparison import difference
+from tests.fuzzing.other_process import OtherProcess
 
 # What may refuse, in fstore's own words; anything else that is raised is a failure of fstore's.
 REFUSALS = (fstore.UnhashableInput,)
@@ -62,7 +65,33 @@ def _dataset(store: fstore.FeatureStore, frame: pd.DataFrame, step: str, folder:
     return store.get_or_compute("fuzz", frame, {"step": step}, functions.dataset_probe)
 
 
-FRAME_DOORS: Mapping[str, Door] = {"worker": _worker, "local": _local, "batch": _batch, "ingested": _ingested}
+def _submitted(store: fstore.FeatureStore, frame: pd.DataFrame, step: str, folder: Path) -> Any:
+    return store.submit("fuzz", frame, {"step": step}, functions.worker_probe).result(timeout=60)
+
+
+def _as_table(store: fstore.FeatureStore, frame: pd.DataFrame, step: str, folder: Path) -> Any:
+    table = store.get_or_compute("fuzz", frame, {"step": step}, functions.worker_probe, returns="arrow")
+    return decode(table)
+
+
+def _of_table(store: fstore.FeatureStore, frame: pd.DataFrame, step: str, folder: Path) -> Any:
+    return store.get_or_compute("fuzz", frames.other_table(to_table(frame)), {"step": step}, functions.worker_probe)
+
+
+def elsewhere(process: OtherProcess) -> Door:
+    """Ask from another process, whatever store it has open."""
+    return lambda store, frame, step, folder: process.ask(frame, step)
+
+
+FRAME_DOORS: Mapping[str, Door] = {
+    "worker": _worker,
+    "local": _local,
+    "batch": _batch,
+    "ingested": _ingested,
+    "submitted": _submitted,
+    "as a table": _as_table,
+    "of a table": _of_table,
+}
 ARROW_DOORS: Mapping[str, Door] = {"arrow": _arrow, "dataset": _dataset}
 
 
@@ -71,7 +100,7 @@ def judge(tally: Tally, place: str, wanted: Any, ask: Callable[[], Any]) -> None
     try:
         answer = ask()
     except REFUSALS as error:
-        tally.refused[f"{type(error).__name__}: {error.field if hasattr(error, 'field') else ''}"] += 1
+        tally.refused[f"{type(error).__name__}: {error.reason[:90]}"] += 1
         return
     except fstore.ComputeFailed as error:
         if error.error_type.rpartition(".")[2] == REFUSED_RESULT:
@@ -96,9 +125,12 @@ def direct(frame: pd.DataFrame, step: str) -> Any:
     """Call the function as its author would, with the frame in the form in which features see it."""
     own = as_seen(frame.copy(deep=True))
     try:
-        return functions.probe(own, {"step": step})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            made = functions.probe(own, {"step": step})
     except Exception as error:
         return error
+    return made if type(made) is pd.DataFrame else pd.DataFrame(made)  # the class is not kept
 
 
 def direct_arrow(frame: pd.DataFrame, door: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from datetime import timedelta, timezone
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -101,9 +102,43 @@ def _arrow(rng: random.Random, rows: int) -> Any:
     return pd.arrays.ArrowExtensionArray(pa.array(values, type=kind, from_pandas=False))
 
 
+def _zoned(rng: random.Random, rows: int) -> Any:
+    zone: Any = rng.choice([*_ZONES, timezone(timedelta(hours=-3, minutes=-30)), "US/Eastern", "Etc/GMT+5"])
+    seconds = np.array([rng.randrange(1_700_000_000, 1_800_000_000) for _ in range(rows)], dtype="M8[s]")
+    return pd.DatetimeIndex(seconds, tz="UTC").as_unit(rng.choice(["s", "us", "ns"])).tz_convert(zone).array
+
+
+def _nested(rng: random.Random, rows: int) -> Any:
+    kind: pa.DataType = rng.choice(
+        [pa.list_(pa.int16()), pa.struct([("a", pa.int64()), ("b", pa.string())]), pa.list_(pa.float64(), 2),
+         pa.large_list(pa.string()), pa.map_(pa.string(), pa.int8())]
+    )  # fmt: skip
+    made: dict[str, Any] = {"struct": {"a": 1, "b": "x"}, "map": [("k", 1)], "large_list": ["x", None]}
+    value = made.get(str(kind).partition("<")[0], [1, 2])
+    return pd.arrays.ArrowExtensionArray(pa.array([None if rng.random() < 0.2 else value for _ in range(rows)], kind))
+
+
+def _odd_text(rng: random.Random, rows: int) -> Any:
+    words = ["a\0b", "\0", "\U0001f600", "e\u0301", "é", rng.choice(["plain", "\ud800"])]
+    values = [rng.choice(words) for _ in range(rows)]
+    return pd.Series(values, dtype=object).array
+
+
+def _refused(rng: random.Random, rows: int) -> Any:
+    made: list[Callable[[], Any]] = [
+        lambda: pd.arrays.SparseArray(np.zeros(rows)),
+        lambda: np.zeros(rows, "c16"),
+        lambda: pd.arrays.ArrowExtensionArray(pa.array([[1]] * rows, pa.list_view(pa.int64()))),
+        lambda: pd.Series([rng.choice([1, "a", None]) for _ in range(rows)], dtype=object).array,
+        lambda: pd.Series([Decimal(at).scaleb(-(at % 2)) for at in range(rows)], dtype=object).astype("category").array,
+        lambda: pd.cut(np.arange(rows), 2) if rows else pd.Categorical([]),
+    ]
+    return rng.choice(made)()
+
+
 COLUMNS: tuple[Column, ...] = (
     _floats, _floats, _integers, _masked, _text, _objects, _categories, _instants, _spans, _booleans, _periods,
-    _intervals, _arrow,
+    _intervals, _arrow, _zoned, _nested, _odd_text,
 )  # fmt: skip
 
 
@@ -114,14 +149,63 @@ def random_frame(rng: random.Random) -> pd.DataFrame:
     if rng.random() < 0.15:
         names = list(range(len(names)))
     columns = {name: rng.choice(COLUMNS)(rng, rows) for name in names}
-    frame = pd.DataFrame(columns, index=_index(rng, rows))
+    if rng.random() < 0.05:
+        columns[names[0]] = _refused(rng, rows)
+    index = _index(rng, rows)
+    index = pd.RangeIndex(rows) if index is None else index
+    frame = pd.DataFrame({name: pd.Series(values, index, values.dtype) for name, values in columns.items()}, index)
+    if rng.random() < 0.15:
+        frame.columns = _labels(rng, len(names))
     if rng.random() < 0.15:
         frame.attrs = {"unit": "USD", "scale": rng.choice([1, 1.0, True, [1, 2], {"a": None}])}
     return frame
 
 
+def _labels(rng: random.Random, width: int) -> pd.Index:
+    texts = [f"c{at}" for at in range(width)]
+    made: list[Callable[[], pd.Index]] = [
+        lambda: pd.MultiIndex.from_tuples([(text, f"{at % 2}") for at, text in enumerate(texts)], names=["a", None]),
+        lambda: pd.MultiIndex.from_tuples([(text, at) for at, text in enumerate(texts)]),
+        lambda: pd.CategoricalIndex(texts),
+        lambda: pd.Index(texts, dtype=object, name="field"),
+        lambda: pd.Index(texts, dtype="string"),
+        lambda: pd.Index([*texts[:-1], 1], dtype=object),
+        lambda: pd.RangeIndex(width, name="n"),
+        lambda: pd.date_range("2024-01-01", periods=width),
+        lambda: pd.Index([at / 2 for at in range(width)]),
+        lambda: pd.Index([3 * at for at in range(width)], dtype="uint8"),
+    ]
+    return rng.choice(made)()
+
+
+def other_table(table: pa.Table) -> pa.Table:
+    """Lay a table out as another library might: cut, with views of texts and wide codes, under other metadata too."""
+    columns = [_otherwise(column) for column in table.columns]
+    fields = [
+        pa.field(name, column.type, metadata={"note": "own"})
+        for name, column in zip(table.column_names, columns, strict=True)
+    ]
+    made = pa.Table.from_arrays(columns, schema=pa.schema(fields, metadata={**table.schema.metadata, b"scale": b"1"}))
+    half = made.num_rows // 2
+    return pa.concat_tables([made.slice(0, half), made.slice(half)]) if half else table
+
+
+def _otherwise(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if pa.types.is_large_string(column.type):
+        return column.cast(pa.string_view() if len(column) % 2 else pa.string())
+    if not pa.types.is_dictionary(column.type):
+        return column
+    is_ordered = column.type.ordered
+    return pa.chunked_array(
+        [
+            pa.DictionaryArray.from_arrays(chunk.indices.cast(pa.int64()), chunk.dictionary, ordered=is_ordered)
+            for chunk in column.chunks
+        ]
+    )
+
+
 def _index(rng: random.Random, rows: int) -> pd.Index | None:
-    kind = rng.randrange(8)
+    kind = rng.randrange(12)
     if kind == 0:
         return pd.RangeIndex(5, 5 + 2 * rows, 2, name="n")
     if kind in (1, 2):
@@ -139,7 +223,17 @@ def _index(rng: random.Random, rows: int) -> pd.Index | None:
         )
     if kind == 5:
         return pd.CategoricalIndex(_categories(rng, rows), name="venue")
-    return None
+    return _odd_index(rng, rows) if kind > 7 else None
+
+
+def _odd_index(rng: random.Random, rows: int) -> pd.Index:
+    made: list[Callable[[], pd.Index]] = [
+        lambda: pd.DatetimeIndex(["2024-03-10 04:30"] * rows, tz=rng.choice([None, "America/New_York"]), name="time"),
+        lambda: pd.MultiIndex.from_arrays([_categories(rng, rows), _periods(rng, rows)], names=[None, "period"]),
+        lambda: pd.Index(rng.choice([_zoned, _intervals, _periods])(rng, rows), name="i"),
+        lambda: pd.Index(rng.choice([_spans, _integers, _booleans])(rng, rows), name="i"),
+    ]
+    return rng.choice(made)()
 
 
 def neighbours(rng: random.Random, frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -154,7 +248,8 @@ def neighbours(rng: random.Random, frame: pd.DataFrame) -> Iterator[tuple[str, p
                 "ordered",
                 _with(frame, at, column.cat.as_ordered() if not column.cat.ordered else column.cat.as_unordered()),
             )
-            yield "a category more", _with(frame, at, column.cat.add_categories([_another(order)]))
+            if order and not isinstance(order[0], pd.Interval | Decimal):
+                yield "a category more", _with(frame, at, column.cat.add_categories([_another(order)]))
         elif isinstance(column.dtype, pd.DatetimeTZDtype):
             yield "another zone", _with(frame, at, column.dt.tz_convert(ZoneInfo("Asia/Tokyo")))
         elif isinstance(column.dtype, np.dtype) and column.dtype.kind in "mM":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,14 @@ def _bits(raw: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({f"{at}": floats.iloc[:, at].to_numpy().view("int64") for at in range(floats.shape[1])})
 
 
+class _Bars(pd.DataFrame):
+    """A frame of somebody's own class."""
+
+    @property
+    def _constructor(self) -> type[_Bars]:
+        return _Bars
+
+
 STEPS: Mapping[str, Step] = {
     "itself": lambda raw: raw,
     "codes": _codes,
@@ -55,6 +64,38 @@ STEPS: Mapping[str, Step] = {
     "hours": lambda raw: pd.DataFrame({"hour": raw.index.hour}),
     "objects": lambda raw: raw.astype(object),
     "text": lambda raw: raw.map(repr) if len(raw) else raw,
+    "pivot": lambda raw: raw.assign(row=range(len(raw))).pivot(index="row", columns=raw.columns[0]),
+    "resampled": lambda raw: raw.select_dtypes("number").resample("7min").agg(["first", "max"]),
+    "rolling": lambda raw: raw.select_dtypes("number").rolling(3, min_periods=1).mean(),
+    "as of": lambda raw: pd.merge_asof(
+        *[raw.reset_index().iloc[:, [0, 1]].sort_values(raw.reset_index().columns[0])] * 2
+    ),
+    "quantiles": lambda raw: pd.DataFrame({"bin": pd.qcut(np.arange(len(raw)) ** 1.5, 2)}),
+    "bins of times": lambda raw: raw.groupby(pd.cut(raw.index.to_series(), 2), observed=False).size().to_frame("n"),
+    "counted": lambda raw: raw.iloc[:, 0].value_counts(dropna=False).to_frame(),
+    "named": lambda raw: raw.groupby(raw.columns[0]).agg(
+        n=(raw.columns[-1], "count"), first=(raw.columns[-1], "first")
+    ),
+    "all described": lambda raw: raw.describe(include="all"),
+    "stacked": lambda raw: raw.stack().to_frame("v"),
+    "unstacked": lambda raw: raw.set_index(raw.columns[0], append=True).iloc[:, :1].unstack(),
+    "periods": lambda raw: raw.tz_localize(None).to_period("D"),
+    "elsewhere": lambda raw: raw.tz_convert("Asia/Tokyo"),
+    "another unit": lambda raw: raw.set_axis(raw.index.as_unit("s")),
+    "lists": lambda raw: pd.DataFrame({"cells": [[at, at / 2] for at in range(len(raw))]}, index=raw.index),
+    "dicts": lambda raw: pd.DataFrame(
+        {"cells": pd.Series([{"a": at} if at % 2 else {} for at in range(len(raw))], dtype=object)}
+    ),
+    "tuples": lambda raw: pd.DataFrame({"cells": [(at, "x", None) for at in range(len(raw))]}),
+    "decimals": lambda raw: pd.DataFrame({"cells": [Decimal(at).scaleb(-(at % 3)) for at in range(len(raw))]}),
+    "rows": lambda raw: pd.DataFrame({"cells": pd.Series([tuple(row) for row in raw.itertuples()], dtype=object)}),
+    "by column": lambda raw: pd.concat({"a": raw, "b": raw}, axis=1),
+    "by row": lambda raw: pd.concat({"a": raw, "b": raw}),
+    "melted": lambda raw: raw.melt(),
+    "transposed whole": lambda raw: raw.head(3).T,
+    "own class": _Bars,
+    "better dtypes": lambda raw: raw.convert_dtypes(),
+    "Arrow's dtypes": lambda raw: raw.convert_dtypes(dtype_backend="pyarrow"),
     "fails": lambda raw: raw["no such column"],
 }
 

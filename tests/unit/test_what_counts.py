@@ -386,3 +386,16 @@ def test_the_tail_sees_the_order_of_categories(make: Callable[[pd.DataFrame], An
 
     assert digests[0] != digests[1]
     assert digests[0] == file
+
+
+@pytest.mark.parametrize("rows", [0, 3])
+def test_categories_in_a_level_count_even_of_no_rows(rows: int, tmp_path: Path) -> None:
+    """A worker finds the digest that the trainer took, and shows all categories in their order."""
+    levels = [pd.Categorical(["b", "a", "b"], categories=["c", "b", "a"]), pd.Categorical([True, False, True])]
+    frame = indexed(pd.MultiIndex.from_arrays(levels, names=["venue", "is_open"])).iloc[:rows]
+
+    shown = seen(frame, tmp_path)
+
+    assert content_digest(to_table(frame)) == content_digest(frame)
+    assert shown.index.get_level_values(0).categories.tolist() == ["c", "b", "a"]
+    assert content_digest(shown) == content_digest(frame)
