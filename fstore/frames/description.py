@@ -29,6 +29,7 @@ from fstore.frames.dtypes import (
     restore,
 )
 from fstore.frames.pandas_metadata import metadata_of
+from fstore.frames.parts import level_at
 from fstore.frames.plain_frames import label_levels
 from fstore.frames.refused_dtypes import no_unicode
 from fstore.frames.schema_memo import SchemaMemo
@@ -148,9 +149,7 @@ def describe_frame(frame: pd.DataFrame) -> dict[str, Any]:
     """List what a frame shows besides values, range and categories."""
     labels = frame.columns
     levels = (
-        []
-        if isinstance(frame.index, pd.RangeIndex)
-        else [frame.index.get_level_values(i) for i in range(frame.index.nlevels)]
+        [] if isinstance(frame.index, pd.RangeIndex) else [level_at(frame.index, i) for i in range(frame.index.nlevels)]
     )
     return {
         "labels": [label(name, "column") for name in labels],
@@ -229,7 +228,7 @@ def _check_zone(field: pa.Field) -> None:
 
 
 def _form(schema: pa.Schema, order: tuple[int, ...], restored: pd.DataFrame, levels: int) -> pa.Schema:
-    dtypes = [*restored.dtypes, *(restored.index.get_level_values(i).dtype for i in range(levels))]
+    dtypes = [*restored.dtypes, *(level_at(restored.index, i).dtype for i in range(levels))]
     for i, dtype in zip(order, dtypes, strict=True):
         if isinstance(dtype, pd.ArrowDtype) and "dictionary<" in str(dtype.pyarrow_dtype)[1:]:
             raise UnhashableInput(

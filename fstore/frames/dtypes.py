@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from fstore.frames.notes import NOTES_KEY, STR, apply_note, marker_in, note_for, notes_of, text_name, without
 from fstore.frames.number_frames import number_frame
+from fstore.frames.parts import level_at
 from fstore.frames.plain_frames import is_all_text, is_string, is_unmended, label_levels, mended_labels, plain_frame
 from fstore.frames.zones import zone_name
 
@@ -100,8 +101,8 @@ def missing_notes(
         if isinstance(frame.index, pd.MultiIndex) and frame.index.nlevels == 1:
             notes["levels"] = "1"
         for i in range(frame.index.nlevels):
-            dtype = frame.index.get_level_values(i)[:0].dtype
-            if _differ(dtype, restored.index.get_level_values(i).dtype):
+            dtype = level_at(frame.index, i)[:0].dtype
+            if _differ(dtype, level_at(restored.index, i).dtype):
                 notes.setdefault("index", {})[str(i)] = note_for(dtype, missing[len(frame.columns) + i])
     for i, level in enumerate(label_levels(frame.columns)):
         if len(level) and is_unmended(level.dtype) and is_all_text(level):
@@ -172,17 +173,17 @@ def _mend_index(frame: pd.DataFrame, table: pa.Table, fields: list[int], notes: 
         return
     levels: dict[int, Any] = {}
     for at, field in enumerate(fields):
-        level: Any = frame.index.get_level_values(at)
+        level: Any = level_at(frame.index, at)
         if isinstance(level.dtype, pd.CategoricalDtype) and level.categories.dtype != STR:
             mended = _mended_category(level.array, table.schema.field(field).type)
             if mended is not level.array:
                 levels[at] = pd.CategoricalIndex(mended, name=level.name)
     for position, note in notes.get("index", {}).items():
         at = int(position)
-        before = levels.get(at, frame.index.get_level_values(at))
+        before = levels.get(at, level_at(frame.index, at))
         levels[at] = apply_note(before, note, table.column(fields[at]))
     if levels or "levels" in notes:
-        arrays = [levels.get(i, frame.index.get_level_values(i)) for i in range(frame.index.nlevels)]
+        arrays = [levels.get(i, level_at(frame.index, i)) for i in range(frame.index.nlevels)]
         names = list(frame.index.names)
         is_plain = len(arrays) == 1 and "levels" not in notes
         frame.index = arrays[0] if is_plain else pd.MultiIndex.from_arrays(arrays, names=names)

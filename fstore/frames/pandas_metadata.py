@@ -8,6 +8,8 @@ import warnings
 import pandas as pd
 import pyarrow as pa
 
+from fstore.frames.parts import level_at
+
 
 def metadata_of(empty: pd.DataFrame, fields: list[str], levels: int) -> bytes:
     """Describe a frame without rows whose columns and index levels are the fields of these names; a range is left out.
@@ -17,7 +19,7 @@ def metadata_of(empty: pd.DataFrame, fields: list[str], levels: int) -> bytes:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         said = json.loads(pa.Table.from_pandas(empty).schema.metadata[b"pandas"])
-    dtypes = [*empty.dtypes, *(empty.index.get_level_values(i).dtype for i in range(levels))]
+    dtypes = [*empty.dtypes, *(level_at(empty.index, i).dtype for i in range(levels))]
     for entry, field, dtype in zip(said["columns"], fields, dtypes, strict=True):
         entry["field_name"] = field
         if isinstance(dtype, pd.ArrowDtype):

@@ -38,7 +38,14 @@ class Level:
     position: int
 
     def array(self, start: int, stop: int) -> Any:
-        return self.index[start:stop].get_level_values(self.position).array
+        return level_at(self.index[start:stop], self.position).array
+
+
+def level_at(index: pd.Index, position: int) -> pd.Index:
+    """Return the values of a level by its position; pandas takes a number for the name of a level that is called so."""
+    if not isinstance(index, pd.MultiIndex):
+        return index
+    return index.set_names([None] * index.nlevels).get_level_values(position).rename(index.names[position])
 
 
 def parts_of(frame: pd.DataFrame) -> list[Part | Level]:

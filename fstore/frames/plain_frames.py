@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from fstore.frames.notes import STR, apply_note, text_name
+from fstore.frames.parts import level_at
 
 _PARALLEL_FROM = 4 << 20  # below, starting threads costs more than they bring
 
@@ -51,7 +52,7 @@ def _is_arrows_utc(dtype: object) -> bool:
 
 def label_levels(labels: pd.Index) -> list[pd.Index]:
     """List the levels of column labels, each as long as the labels."""
-    return [labels] if labels.nlevels == 1 else [labels.get_level_values(i) for i in range(labels.nlevels)]
+    return [labels] if labels.nlevels == 1 else [level_at(labels, i) for i in range(labels.nlevels)]
 
 
 def is_string(kind: pa.DataType) -> bool:

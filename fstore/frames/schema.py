@@ -107,6 +107,9 @@ def _described(frame: pd.DataFrame, parts: list[Part | Level]) -> tuple[pa.Schem
         )
     if _is_range(frame) and isinstance(frame.index.name, tuple):
         raise UnhashableInput(f"index name {frame.index.name!r}", "Arrow keeps no tuple for it; rename it to a string")
+    for name in () if _is_range(frame) else frame.index.names:
+        if label(name, "index name")[0] not in ("none", "str"):
+            raise _no_text(name)
     shown = describe_frame(frame)
     missing = [
         missing_marker(np.asarray(part.array(0, len(frame))), part.name) if part.dtype == np.dtype(object) else None
@@ -211,6 +214,13 @@ def _check_restored(shown: dict[str, Any], restored: dict[str, Any]) -> None:
         raise _not_restored(aspect, wanted, restored[aspect], shown["labels"])
 
 
+def _no_text(name: Any) -> UnhashableInput:
+    return UnhashableInput(
+        f"index name {name!r}",
+        'Arrow keeps only texts as names of an index; give it one, frame.rename_axis("time") for example',
+    )
+
+
 def _plain_label(said: list[Any]) -> Any:
     return tuple(map(_plain_label, said[1])) if said[0] == "tuple" else said[-1] if said[1:] else None
 
@@ -225,10 +235,7 @@ def _not_restored(aspect: str, wanted: Any, found: Any, labels: list[Any]) -> Un
     if aspect == "index":
         names = [name for (name, _), (other, _) in zip(wanted, found, strict=False) if name != other]
         if names:
-            return UnhashableInput(
-                f"index name {_plain_label(names[0])!r}",
-                'Arrow keeps only texts as names of an index; give it one, frame.rename_axis("time") for example',
-            )
+            return _no_text(_plain_label(names[0]))
         return UnhashableInput(
             "index", f"its dtype {[d for _, d in wanted]} would come back as {[d for _, d in found]}; convert it first"
         )

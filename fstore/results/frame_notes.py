@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 
 from fstore.fingerprint import identification as fingerprint
+from fstore.frames.parts import level_at
 from fstore.results.frequencies import frequency_from_json, with_frequency
 from fstore.results.object_cells import cells_of_arrow
 from fstore.results.python_values import from_json
@@ -96,11 +97,11 @@ def _index_again(frame: pd.DataFrame, table: pa.Table, notes: Notes) -> pd.Index
     index = frame.index
     names: list[Hashable] = from_json(notes["names"]) if "names" in notes else list(index.names)
     restored = {
-        int(level): _restored(index.get_level_values(int(level)).array, note, table, frame.shape[1] + int(level))
+        int(level): _restored(level_at(index, int(level)).array, note, table, frame.shape[1] + int(level))
         for level, note in notes.get("index", {}).items()
     }
     if isinstance(index, pd.MultiIndex) or notes.get("is_multi"):
-        levels: list[Any] = [restored.get(i, index.get_level_values(i)) for i in range(index.nlevels)]
+        levels: list[Any] = [restored.get(i, level_at(index, i)) for i in range(index.nlevels)]
         return pd.MultiIndex.from_arrays([_as_index(values) for values in levels], names=names)
     index = _as_index(restored[0]) if restored else index
     return index.rename(names[0])

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from fstore.fingerprint.canonical import BLOCK_ROWS
 from fstore.fingerprint.columns import ArrowColumn
+from fstore.frames.parts import level_at
 from fstore.results.python_values import same, same_zone
 
 # Types of which Arrow's own ``equals`` tells all; it takes no NaN for another, and 0.0 for -0.0.
@@ -52,7 +53,7 @@ def index_difference(one: pd.Index, other: pd.Index) -> str | None:
     if not same(list(one.names), list(other.names)):
         return f"the name {one.name!r}" if one.nlevels == 1 else f"the names {list(one.names)}"
     if isinstance(one, pd.MultiIndex):
-        levels = ((i, one.get_level_values(i), other.get_level_values(i)) for i in range(one.nlevels))
+        levels = ((i, level_at(one, i), level_at(other, i)) for i in range(one.nlevels))
         faults = ((i, _values_difference(mine, others)) for i, mine, others in levels)
         return next((f"level {i}: {fault}" for i, fault in faults if fault), None)
     if isinstance(one, pd.RangeIndex) and isinstance(other, pd.RangeIndex):

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from fstore.errors import UnhashableInput
 from fstore.fingerprint import identification as fingerprint
+from fstore.frames.parts import level_at
 from fstore.results.frame_notes import FRAME_KEY, FREQUENCY_KEY, Notes, unpacked_index
 from fstore.results.frequencies import frequency_to_json, is_told_by_its_name
 from fstore.results.likeness import index_difference, label_at
@@ -143,7 +144,7 @@ def _plain_index(plain: pd.DataFrame, notes: Notes, cells: dict[int, pa.ChunkedA
     if isinstance(index, pd.MultiIndex) and index.nlevels == 1:
         notes["is_multi"] = True
     if isinstance(index, pd.MultiIndex) or _may_be_odd(index.dtype):
-        levels: list[Any] = [index.get_level_values(i) for i in range(index.nlevels)]
+        levels: list[Any] = [level_at(index, i) for i in range(index.nlevels)]
         for i, level in enumerate(levels):
             found = _plain_values(level.array, f"index level {index.names[i]!r}") if _may_be_odd(level.dtype) else None
             if found is None:
@@ -212,7 +213,7 @@ def _packed_index(index: pd.Index, where: str) -> Notes:
 
 def _said_of_index(index: pd.Index) -> Notes:
     if isinstance(index, pd.MultiIndex):
-        levels = [index.get_level_values(i).rename(None) for i in range(index.nlevels)]
+        levels = [level_at(index, i).rename(None) for i in range(index.nlevels)]
         return {"levels": list(map(_said_of_index, levels)), "names": to_json(list(index.names))}
     if isinstance(index, pd.IntervalIndex):
         ends = {"left": _said_of_index(index.left), "right": _said_of_index(index.right)}

@@ -135,3 +135,21 @@ def test_a_column_is_named_as_its_owner_wrote_it(labels: Any) -> None:
 
     with pytest.raises(UnstorableResult, match=r"column (0|Timestamp\('2024-01-01 00:00:00'\)) of objects .*builtin"):
         results.encode(frame)
+
+
+@pytest.mark.parametrize("names", [[1, 0], [None, 0], [1, None], ["a", 0]], ids=str)
+def test_levels_called_by_numbers_are_taken_by_position(names: list[Any], tmp_path: Path) -> None:
+    """pandas takes a number for a name where there is one: no level is mistaken for another, and raw data are refused."""
+    index = pd.MultiIndex.from_arrays([[1, 2], [3, 4]], names=names)
+    labels = pd.MultiIndex.from_arrays([["a", "b"], ["c", "d"]], names=names)
+    files = Files(tmp_path)
+    files.create("levels")
+
+    with pytest.raises(UnhashableInput, match="rename_axis"):
+        fingerprint.content_digest(pd.DataFrame({"x": [1.0, 2.0]}, index=index))
+    for frame in (pd.DataFrame({"x": [1.0, 2.0]}, index=index), pd.DataFrame([[1.0, 2.0]], columns=labels)):
+        again = results.decode(files.read_staged_result(files.stage_result("ab" * 32, results.encode(frame)))[0])
+        pd.testing.assert_frame_equal(again, frame)
+        assert [*again.index.names, *again.columns.names] == [*frame.index.names, *frame.columns.names]
+        assert again.columns.tolist() == frame.columns.tolist()
+        assert again.index.tolist() == frame.index.tolist()
