@@ -45,6 +45,8 @@ def level_at(index: pd.Index, position: int) -> pd.Index:
     """Return the values of a level by its position; pandas takes a number for the name of a level that is called so."""
     if not isinstance(index, pd.MultiIndex):
         return index
+    if position not in index.names:
+        return index.get_level_values(position)
     return index.set_names([None] * index.nlevels).get_level_values(position).rename(index.names[position])
 
 

@@ -36,7 +36,7 @@ def _reason(dtype: Any) -> str:
     if isinstance(dtype, pd.SparseDtype):
         return f"{dtype} values have no digest; use .sparse.to_dense()"
     if isinstance(dtype, pd.CategoricalDtype):
-        return "its categories are of several kinds, or of one that has no digest; make them strings"
+        return "its categories are of several kinds, or of one that has no digest; convert them to strings"
     if isinstance(dtype, np.dtype) and dtype.kind == "c":
         return f"{dtype} values have no digest; make two columns of them, of .real and .imag"
     if isinstance(dtype, np.dtype) and dtype.kind in "iuf" and not dtype.isnative:
