@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import json
 import operator
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import pandas as pd
 import pyarrow as pa
@@ -32,7 +33,6 @@ from fstore.frames.pandas_metadata import metadata_of
 from fstore.frames.parts import level_at
 from fstore.frames.plain_frames import label_levels
 from fstore.frames.refused_dtypes import no_unicode
-from fstore.frames.schema_memo import SchemaMemo
 
 _NOT_APPLICABLE = (
     pa.ArrowException,
@@ -45,6 +45,30 @@ _NOT_APPLICABLE = (
     SyntaxError,
 )
 FRAME_METADATA = (b"pandas", NOTES_KEY)
+MOST = 512
+WIDEST = 2_000  # fields; beyond, remembering costs more memory than finding out again costs time
+T = TypeVar("T")
+
+
+class SchemaMemo(Generic[T]):
+    """A bounded memo; an entry holds its schema, so that no other object can have the same identity meanwhile."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, Hashable], tuple[pa.Schema, T]] = {}
+
+    def get(self, schema: pa.Schema, about: Hashable, find: Callable[[], T]) -> T:
+        """Return what ``find`` returned for this schema object and ``about`` before, or find it now."""
+        if len(schema) > WIDEST:
+            return find()
+        mark = (id(schema), about)
+        known = self._known.get(mark)
+        if known is not None and known[0] is schema:
+            return known[1]
+        found = find()
+        if len(self._known) >= MOST:
+            self._known.clear()
+        self._known[mark] = (schema, found)
+        return found
 
 
 @dataclass(frozen=True, slots=True)

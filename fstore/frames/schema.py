@@ -13,12 +13,11 @@ import pyarrow as pa
 
 from fstore.errors import UnhashableInput
 from fstore.frames.arrow_types import type_name
-from fstore.frames.description import canonical_json, describe, describe_frame, label, with_range
+from fstore.frames.description import SchemaMemo, canonical_json, describe, describe_frame, label, with_range
 from fstore.frames.dtypes import NOTES_KEY, dtype_name, missing_notes, restore
 from fstore.frames.parts import Level, Part, parts_of
 from fstore.frames.plain_frames import label_levels
 from fstore.frames.refused_dtypes import refused_part
-from fstore.frames.schema_memo import SchemaMemo
 from fstore.frames.texts import missing_marker
 from fstore.frames.zones import with_plain_zones
 
