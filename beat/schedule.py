@@ -7,7 +7,7 @@ from typing import Any
 
 from celery.schedules import crontab
 
-from fstore.broker import client as broker
+from fstore.broker.configuration import COLLECT_GARBAGE, FLUSH_USAGE, RECONCILE_JOBS, SWEEP_INTEGRITY, UPKEEP_QUEUE
 from fstore.settings.schema import Settings
 
 
@@ -18,13 +18,13 @@ def schedule(settings: Settings) -> dict[str, dict[str, Any]]:
     catches up, not sixty.
     """
     entries = {
-        "reconcile-jobs": _every(broker.RECONCILE_JOBS, settings.reconcile_period_s),
-        "flush-usage": _every(broker.FLUSH_USAGE, settings.flush_period_s),
+        "reconcile-jobs": _every(RECONCILE_JOBS, settings.reconcile_period_s),
+        "flush-usage": _every(FLUSH_USAGE, settings.flush_period_s),
     }
     if settings.gc_enabled:
-        entries["collect-garbage"] = _cron(broker.COLLECT_GARBAGE, settings.gc_schedule)
+        entries["collect-garbage"] = _cron(COLLECT_GARBAGE, settings.gc_schedule)
     if settings.integrity_enabled:
-        entries["sweep-integrity"] = _cron(broker.SWEEP_INTEGRITY, settings.integrity_schedule)
+        entries["sweep-integrity"] = _cron(SWEEP_INTEGRITY, settings.integrity_schedule)
     return entries
 
 
@@ -32,13 +32,13 @@ def _every(task: str, seconds: float) -> dict[str, Any]:
     return {
         "task": task,
         "schedule": timedelta(seconds=seconds),
-        "options": {"expires": seconds, "queue": broker.UPKEEP_QUEUE},
+        "options": {"expires": seconds, "queue": UPKEEP_QUEUE},
     }
 
 
 def _cron(task: str, text: str) -> dict[str, Any]:
     times = crontab.from_string(text)
-    return {"task": task, "schedule": times, "options": {"expires": _period_s(times), "queue": broker.UPKEEP_QUEUE}}
+    return {"task": task, "schedule": times, "options": {"expires": _period_s(times), "queue": UPKEEP_QUEUE}}
 
 
 def _period_s(times: Any) -> float:

@@ -9,15 +9,21 @@ from typing import Any
 
 from fstore.broker.client import Broker
 from fstore.coordination.link import RedisLink
-from fstore.coordination.locks import Coordination
-from fstore.coordination.notifications import Hints
+from fstore.coordination.locks import DedupLocks
+from fstore.coordination.notifications import Notifier
+from fstore.coordination.server import RedisServer
+from fstore.coordination.usage_buffer import UsageBuffer
 from fstore.errors import ConfigurationError
 from fstore.features import registry as features
 from fstore.fingerprint.parquet_limits import ParquetLimits, set_limits
+from fstore.postgres.figures import Figures
 from fstore.postgres.jobs import Jobs
 from fstore.postgres.manifest import Manifest
 from fstore.postgres.pool import Database
+from fstore.postgres.runs import UpkeepRuns
 from fstore.postgres.source_memo import PostgresSourceMemo
+from fstore.postgres.upkeep_queries import UpkeepQueries
+from fstore.postgres.usage import Usage
 from fstore.resources import Resources
 from fstore.runtime.counters import Recorder
 from fstore.settings import schema as settings
@@ -71,20 +77,25 @@ def open_resources(chosen: Settings, *, role: str) -> Resources:
         pool_size=chosen.max_workers,
     )
     link = RedisLink(chosen.redis_url.get_secret_value(), timeout_s=chosen.connect_timeout_s)
-    coordination = Coordination(link, lock_s=chosen.lock_seconds)
+    usage_buffer = UsageBuffer(link)
+    recorder = Recorder(usage_buffer.note, timed=chosen.performance_tracking)
     return Resources(
         settings=chosen,
         database=database,
         manifest=Manifest(database),
-        jobs=Jobs(
-            database, lease_s=chosen.lease_seconds, memory_s=chosen.failure_memory_s, max_starts=chosen.max_starts
-        ),
+        jobs=Jobs(database, times=chosen.lease_times, max_starts=chosen.max_starts),
         memo=PostgresSourceMemo(database),
         files=Files(chosen.path),
-        coordination=coordination,
-        hints=Hints(link),
+        usage=Usage(database),
+        upkeep=UpkeepQueries(database),
+        runs=UpkeepRuns(database),
+        figures=Figures(database),
+        locks=DedupLocks(link, lock_s=chosen.lock_seconds),
+        notifier=Notifier(link, count=recorder.count),
+        usage_buffer=usage_buffer,
+        redis_server=RedisServer(link),
         broker=Broker(chosen),
-        recorder=Recorder(coordination.note, timed=chosen.performance_tracking),
+        recorder=recorder,
         local_tier=LocalTier(chosen.local_cache, max_bytes=chosen.local_cache_max_bytes)
         if chosen.local_cache
         else None,
@@ -100,9 +111,9 @@ def prepare(chosen: Settings) -> tuple[str | None, str | None]:
     if chosen.postgres_url is None:
         raise ConfigurationError(["FEATURE_STORE_POSTGRES_URL is not set; there is nothing to migrate"])
     url = chosen.postgres_url.get_secret_value()
-    from fstore.postgres import schema  # noqa: PLC0415 a third of a second that no trainer should pay
+    from fstore.postgres.schema import migrate  # noqa: PLC0415 a third of a second that no trainer should pay
 
-    before, after = schema.migrate(url)
+    before, after = migrate(url)
     database = Database(url, application_name="fstore/migrate", connect_timeout_s=chosen.connect_timeout_s, pool_size=1)
     try:
         store_id, _ = Manifest(database).store_identity()

@@ -96,28 +96,22 @@ class KeyParts:
     fingerprint: str
 
 
-@dataclass(frozen=True, slots=True)
-class NewEntry:
-    """What a publisher knows about a file that is complete and durable under its final name.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComputedFacts:
+    """What whoever computed a result knows of it; ``source`` says where the raw data lay, None when nobody else can go there.
 
-    ``path`` is relative to the store's root; ``content_digest`` is the hex BLAKE3
-    of the whole file; ``source`` says where the raw data lay, None when only the
-    caller had them.
+    The fields of this record, of ``EntryFacts`` and of ``Entry`` are the columns of the
+    manifest, by their names: statements, rows and JSON follow from them. A new one is
+    added here, by a migration, and where its value is found.
     """
 
     key: str
     parts: KeyParts
     hash_method: HashMethod
     source_digest: str
-    path: str
-    rows: int
-    file_size_bytes: int
-    content_digest: str
-    start_ts: datetime | None
-    end_ts: datetime | None
+    source: Mapping[str, Any] | None = None
     compute_seconds: float
     library_versions: Mapping[str, str]
-    source: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,33 +126,36 @@ class Locator:
     source_digest: str = field(default="", compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A manifest row."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryFacts(ComputedFacts):
+    """What a publisher knows about a file that is complete and durable under its final name.
 
-    key: str
-    parts: KeyParts
-    hash_method: HashMethod
-    source_digest: str
+    ``path`` is relative to the store's root; ``content_digest`` is the hex BLAKE3 of the
+    whole file.
+    """
+
     path: str
     rows: int
     file_size_bytes: int
     content_digest: str
     start_ts: datetime | None
     end_ts: datetime | None
-    compute_seconds: float
-    library_versions: Mapping[str, str]
-    state: EntryState
-    attempt: int
-    created_ts: datetime
-    condemned_ts: datetime | None
-    verified_ts: datetime | None
-    source: Mapping[str, Any] | None = None
 
     @property
     def locator(self) -> Locator:
         """The few columns of it that a read needs."""
         return Locator(self.key, self.path, self.rows, self.file_size_bytes, self.content_digest, self.source_digest)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry(EntryFacts):
+    """A manifest row."""
+
+    state: EntryState
+    attempt: int
+    created_ts: datetime
+    condemned_ts: datetime | None
+    verified_ts: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +209,16 @@ class Job:
     finished_ts: datetime | None
     failure: FailureNote | None
     request: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyStatus:
+    """One key as a waiter sees it: the live entry, a condemned one that may be revived, or the job."""
+
+    key: str
+    entry: Locator | None
+    condemned: bool
+    job: Job | None
 
 
 class ShardRow(NamedTuple):

@@ -5,12 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fstore.broker.client import Broker
-from fstore.coordination.locks import Coordination
-from fstore.coordination.notifications import Hints
+from fstore.coordination.locks import DedupLocks
+from fstore.coordination.notifications import Notifier
+from fstore.coordination.server import RedisServer
+from fstore.coordination.usage_buffer import UsageBuffer
+from fstore.postgres.figures import Figures
 from fstore.postgres.jobs import Jobs
 from fstore.postgres.manifest import Manifest
 from fstore.postgres.pool import Database
+from fstore.postgres.runs import UpkeepRuns
 from fstore.postgres.source_memo import PostgresSourceMemo
+from fstore.postgres.upkeep_queries import UpkeepQueries
+from fstore.postgres.usage import Usage
 from fstore.runtime.counters import Recorder
 from fstore.settings.schema import Settings
 from fstore.storage.folder import Files
@@ -27,8 +33,14 @@ class Resources:
     jobs: Jobs
     memo: PostgresSourceMemo
     files: Files
-    coordination: Coordination
-    hints: Hints
+    usage: Usage
+    upkeep: UpkeepQueries
+    runs: UpkeepRuns
+    figures: Figures
+    locks: DedupLocks
+    notifier: Notifier
+    usage_buffer: UsageBuffer
+    redis_server: RedisServer
     broker: Broker
     recorder: Recorder
     local_tier: LocalTier | None = None
@@ -36,7 +48,7 @@ class Resources:
     def close(self) -> None:
         """Hand over what was noted and close every connection."""
         self.recorder.close()
-        self.hints.close()
+        self.notifier.close()
         self.broker.close()
-        self.coordination.close()
+        self.redis_server.close()
         self.database.close()

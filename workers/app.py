@@ -20,7 +20,7 @@ from celery.signals import (
 from celery.states import FAILURE
 
 from fstore.bootstrap import load_settings
-from fstore.broker.client import celery_config
+from fstore.broker.configuration import celery_config
 from fstore.calling import module_imports
 from fstore.errors import ConfigurationError
 from fstore.features import registry as features

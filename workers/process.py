@@ -14,6 +14,7 @@ from fstore.calling import module_imports
 from fstore.calling.call import keep_clean
 from fstore.resources import Resources
 from fstore.runtime import tracing
+from fstore.settings.lease_times import LeaseTimes
 from fstore.settings.schema import Settings
 from workers import descendants
 from workers import memory_limit as memory
@@ -63,6 +64,6 @@ def touch_heartbeat(settings: Settings) -> None:
             Path(settings.heartbeat_file).touch()
 
 
-def lease_seconds() -> float:
-    """Return how long a silent worker keeps its job."""
-    return load_settings().lease_seconds
+def lease_times() -> LeaseTimes:
+    """Return by which times nobody waits on a silent worker."""
+    return load_settings().lease_times

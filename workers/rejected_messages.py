@@ -6,7 +6,7 @@ from functools import cache
 
 from fstore.bootstrap import load_settings
 from fstore.coordination.link import RedisLink
-from fstore.coordination.locks import Coordination
+from fstore.coordination.usage_buffer import UsageBuffer
 from fstore.runtime.counters import Recorder
 
 COUNTER = "messages_rejected"
@@ -21,4 +21,4 @@ def note() -> None:
 def _recorder() -> Recorder:
     chosen = load_settings()
     url = chosen.redis_url.get_secret_value() if chosen.redis_url else ""
-    return Recorder(Coordination(RedisLink(url, timeout_s=chosen.connect_timeout_s), lock_s=chosen.lock_seconds).note)
+    return Recorder(UsageBuffer(RedisLink(url, timeout_s=chosen.connect_timeout_s)).note)

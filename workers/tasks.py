@@ -5,10 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from fstore.broker import client as broker
+from fstore.broker.configuration import (
+    COLLECT_GARBAGE,
+    FLUSH_USAGE,
+    GET_OR_COMPUTE,
+    GET_OR_COMPUTE_MANY,
+    PUBLISH,
+    RECONCILE_JOBS,
+    SWEEP_INTEGRITY,
+)
 from fstore.broker.messages import claim_in, parse_compute, parse_compute_many, parse_publish
-from fstore.compute import batch_executor as compute_many
-from fstore.compute import executor as compute
+from fstore.compute.batch_executor import execute_batch
+from fstore.compute.executor import execute, give_up
+from fstore.compute.staged_results import publish_staged
 from fstore.errors import FeatureStoreError
 from fstore.model import Status
 from fstore.upkeep import api as upkeep
@@ -18,21 +27,21 @@ from workers.task_class import FstoreTask
 
 _lost: dict[str, Any] = {
     "max_retries": policy.WORKER_LOST_RETRIES,
-    "default_retry_delay": process.lease_seconds() + 2,
+    "default_retry_delay": process.lease_times().retry_after_s,
     "throws": (FeatureStoreError,),
 }
 
 
-@app.task(name=broker.GET_OR_COMPUTE, bind=True, **_lost)
+@app.task(name=GET_OR_COMPUTE, bind=True, **_lost)
 def get_or_compute(self: FstoreTask, request: dict[str, Any]) -> dict[str, Any]:
-    """Answer one request with status, key, path, rows, file_size_bytes and seconds; see ``fstore.compute.executor.get_or_compute``.
+    """Answer one request with status, key, path, rows, file_size_bytes and seconds; see ``fstore.compute.executor.execute``.
 
     A request whose key another worker computes is put back, so that it holds no
     slot, unless nobody waits for this task's answer.
     """
     asked = parse_compute(request)
     try:
-        outcome = compute.get_or_compute(process.resources(), asked, phase=self.phase)
+        outcome = execute(process.resources(), asked, phase=self.phase)
     except policy.TRANSIENT as error:
         raise policy.try_again(self, error) from error
     if outcome.locator is None and asked.waits:
@@ -42,7 +51,7 @@ def get_or_compute(self: FstoreTask, request: dict[str, Any]) -> dict[str, Any]:
     return outcome.as_dict()
 
 
-@app.task(name=broker.GET_OR_COMPUTE_MANY, bind=True, **_lost)
+@app.task(name=GET_OR_COMPUTE_MANY, bind=True, **_lost)
 def get_or_compute_many(self: FstoreTask, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Answer several requests in one task, each with its own dict; see ``fstore.compute.batch_executor``.
 
@@ -50,46 +59,46 @@ def get_or_compute_many(self: FstoreTask, requests: list[dict[str, Any]]) -> lis
     for it again.
     """
     try:
-        return compute_many.get_or_compute_many(process.resources(), parse_compute_many(requests), phase=self.phase)
+        return execute_batch(process.resources(), parse_compute_many(requests), phase=self.phase)
     except policy.TRANSIENT as error:
         raise policy.try_again(self, error) from error
 
 
-@app.task(name=broker.PUBLISH, bind=True, **_lost)
+@app.task(name=PUBLISH, bind=True, **_lost)
 def publish(self: FstoreTask, request: dict[str, Any]) -> dict[str, Any]:
-    """Publish a result that a trainer computed and staged; see ``fstore.compute.executor.publish_staged``."""
+    """Publish a result that a trainer computed and staged; see ``fstore.compute.staged_results.publish_staged``."""
     try:
         asked = parse_publish(request)
     except FeatureStoreError as error:  # of another version of fstore, for one; whoever waits is told all the same
         if (claim := claim_in(request)) is not None:
-            compute.give_up(process.resources(), claim, error)
+            give_up(process.resources(), claim, error)
         raise
     try:
-        return compute.publish_staged(process.resources(), asked).as_dict()
+        return publish_staged(process.resources(), asked).as_dict()
     except policy.TRANSIENT as error:
         raise policy.try_again(self, error) from error
 
 
-@app.task(name=broker.COLLECT_GARBAGE)
+@app.task(name=COLLECT_GARBAGE)
 def collect_garbage() -> dict[str, Any]:
     """Give up what the policy no longer keeps; see ``fstore.upkeep.api.collect_garbage``."""
     resources = process.resources()
     return upkeep.collect_garbage(resources, dry_run=resources.settings.gc_dry_run, scheduled=True)
 
 
-@app.task(name=broker.SWEEP_INTEGRITY)
+@app.task(name=SWEEP_INTEGRITY)
 def sweep_integrity() -> dict[str, Any]:
     """Re-read the entries that were longest not verified; see ``fstore.upkeep.api.sweep_integrity``."""
     return upkeep.sweep_integrity(process.resources(), scheduled=True)
 
 
-@app.task(name=broker.RECONCILE_JOBS)
+@app.task(name=RECONCILE_JOBS)
 def reconcile_jobs() -> dict[str, Any]:
     """Send lost jobs again and bury dead ones; see ``fstore.upkeep.api.reconcile_jobs``."""
     return upkeep.reconcile_jobs(process.resources(), scheduled=True)
 
 
-@app.task(name=broker.FLUSH_USAGE)
+@app.task(name=FLUSH_USAGE)
 def flush_usage() -> dict[str, Any]:
     """Take usage and counters from Redis to Postgres; see ``fstore.upkeep.api.flush_usage``."""
     return upkeep.flush_usage(process.resources(), scheduled=True)

@@ -9,13 +9,15 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fstore.errors import InvalidRequest
-from fstore.model import Claim
+from fstore.model import Claim, ComputedFacts
+from fstore.records import flat, flat_names, unflat
 
 MAX_BYTES = 256 * 1024
 MAX_REQUESTS = 1000
 
 M = TypeVar("M", bound=BaseModel)
 
+_WIRE_NAMES = {"config": "canonical_config"}
 _HEX = r"^[0-9a-f]{64}$"
 _Short = Annotated[str, Field(max_length=256, pattern=r"^[ -~]*$")]
 
@@ -91,6 +93,29 @@ class PublishRequest(BaseModel):
     staged_digest: str | None = Field(None, pattern=_HEX)  # of the bytes that the caller read back and compared
     compute_seconds: float = Field(ge=0)
     library_versions: dict[_Short, _Short] | None = Field(None, max_length=1000)  # those of whoever computed
+
+    @classmethod
+    def of(cls, facts: ComputedFacts, claim: Claim, *, staged_path: str, staged_digest: str) -> PublishRequest:
+        """Return the message that offers a staged result; every field of the facts has one here, with its limit."""
+        known = {_WIRE_NAMES.get(name, name): value for name, value in flat(facts).items() if name != "source"}
+        where = {"staged_path": staged_path, "staged_digest": staged_digest}
+        return cls.model_validate({**known, **where, "attempt": claim.attempt, "owner": claim.owner})
+
+    @property
+    def claim(self) -> Claim:
+        """The claim under which the result was computed."""
+        return Claim(self.key, self.attempt, self.owner)
+
+    def facts(self) -> ComputedFacts:
+        """Return what its computer knows of the result; of another version, perhaps without the libraries."""
+        known = {
+            name: getattr(self, _WIRE_NAMES.get(name, name)) for name in flat_names(ComputedFacts) if name != "source"
+        }
+        return unflat(ComputedFacts, {**known, "source": {"kind": "staged", "path": self.staged_path}})
+
+    def wire(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return self.model_dump(mode="json")
 
 
 def parse_compute(message: object) -> ComputeRequest:

@@ -9,6 +9,7 @@ from typing import Any
 
 from fstore.errors import InvalidRequest
 from fstore.model import Entry, Job
+from fstore.records import flat
 from fstore.resources import Resources
 
 SHORTEST_PREFIX = 6
@@ -33,30 +34,7 @@ def full_key(resources: Resources, text: str) -> str:
 
 def entry_document(entry: Entry) -> dict[str, Any]:
     """Return an entry as JSON."""
-    return {
-        "key": entry.key,
-        "symbol": entry.parts.symbol,
-        "feature": entry.parts.feature,
-        "feature_version": entry.parts.feature_version,
-        "config": json.loads(entry.parts.config),
-        "fingerprint": entry.parts.fingerprint,
-        "hash_method": str(entry.hash_method),
-        "source_digest": entry.source_digest,
-        "source": entry.source,
-        "path": entry.path,
-        "rows": entry.rows,
-        "file_size_bytes": entry.file_size_bytes,
-        "content_digest": entry.content_digest,
-        "start_ts": _iso(entry.start_ts),
-        "end_ts": _iso(entry.end_ts),
-        "compute_seconds": entry.compute_seconds,
-        "library_versions": entry.library_versions,
-        "state": str(entry.state),
-        "attempt": entry.attempt,
-        "created_ts": _iso(entry.created_ts),
-        "condemned_ts": _iso(entry.condemned_ts),
-        "verified_ts": _iso(entry.verified_ts),
-    }
+    return {**flat(entry), "config": json.loads(entry.parts.config)}
 
 
 def job_document(job: Job) -> dict[str, Any]:

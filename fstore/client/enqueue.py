@@ -33,13 +33,13 @@ class Registrar:
         any worker is, and why the raw data of others could not be staged. Raises
         ``BrokerUnavailable`` and ``ManifestUnavailable``.
         """
-        coordination = self._resources.coordination
-        leads = coordination.lead_many({asked.key: str(asked.taken) for asked in questions})
+        locks = self._resources.locks
+        leads = locks.take_many({asked.key: str(asked.taken) for asked in questions})
         if not leads:
             return set(), {}
         led_at = time.monotonic()
         first = [asked for asked in questions if asked.key in leads]
-        with coordination.holding(list(leads.values()), renewed=not all(map(is_quick_to_stage, first))):
+        with locks.holding(list(leads.values()), renewed=not all(map(is_quick_to_stage, first))):
             requests, failures = self._staged(first)
             made = self._resources.jobs.enqueue({key: request.wire() for key, request in requests.items()})
             on_made(made)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fstore.client.request import Question
-from fstore.compute.publishing import are_comparable, differing_versions, format_of
+from fstore.compute.provenance import are_comparable, differing_versions, format_of
 from fstore.features import keys
 from fstore.features.registry import Feature
 from fstore.features.source.digest import source_format

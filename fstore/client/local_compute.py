@@ -14,15 +14,15 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from fstore.broker.client import WRITE_QUEUE
+from fstore.broker.configuration import WRITE_QUEUE
 from fstore.broker.messages import ComputeRequest, PublishRequest, RawReference
 from fstore.calling.call import call, is_stop
 from fstore.client.request import Question
-from fstore.compute import executor as compute
-from fstore.compute.failures import error_of, note_of, verdict
-from fstore.compute.planning import Work
+from fstore.compute.executor import perform
+from fstore.compute.failures import error_of, failure_for, note_of
+from fstore.compute.planning import Computation
 from fstore.compute.private_copy import private_copy
-from fstore.compute.publishing import publish_result, versions_of
+from fstore.compute.publishing import Publisher
 from fstore.compute.raw_data import Loaded, Taker
 from fstore.errors import (
     BrokerUnavailable,
@@ -66,23 +66,29 @@ def compute_and_publish(
     kept: list[object] = []
     refused: list[FeatureStoreError] = []
 
-    def publish(resources: Resources, work: Work, claim: Claim, result: object, took: float) -> Locator | None:
+    def publish(computation: Computation, claim: Claim, result: object, took: float) -> Locator | None:
         kept.append(result)
         if own.is_given_up:
             return None
         if by_worker:
-            return _publish_by_worker(resources, asked, request, claim, result, took, refused)
-        return publish_result(resources, work.request, work.feature, claim, result, took)
+            return _publish_by_worker(resources, computation, claim, result, took, refused)
+        return Publisher.of(resources).publish(computation, claim, result, took)
 
-    work = Work(asked.key, asked.parts, asked.feature, asked.taken, request)
+    config = keys.restore_config(asked.parts.config)
+    computation = Computation(asked.key, asked.parts, asked.feature, config, asked.taken, request)
 
     def act() -> Local | None:
         with own.claimed(asked.key, request) as claim:
             if claim is None:
                 return None
             with deadline.unbounded():
-                found = compute.perform(
-                    resources, work, claim, phase=lambda _: None, publish=publish, read=lambda: _raw(asked, taker)
+                found = perform(
+                    resources,
+                    computation,
+                    claim,
+                    phase=lambda _: None,
+                    publish=publish,
+                    read=lambda: _raw(asked, taker),
                 )
         if refused:
             raise refused[0]
@@ -188,45 +194,31 @@ def _own(result: object) -> object:
 
 def _publish_by_worker(
     resources: Resources,
-    asked: Question,
-    request: ComputeRequest,
+    computation: Computation,
     claim: Claim,
     result: object,
     took: float,
     refused: list[FeatureStoreError],
 ) -> Locator | None:
     """Have a worker publish; what that worker leaves as its failure goes to ``refused``."""
-    staged = resources.files.stage_result(asked.key, results.encode(result))
+    key, publisher = computation.key, Publisher.of(resources)
+    staged = resources.files.stage_result(key, results.encode(result))
     try:
         restored, _, digest = resources.files.read_staged_result(staged)
         results.check_faithful(result, restored)
-        message = PublishRequest(
-            key=asked.key,
-            attempt=claim.attempt,
-            owner=claim.owner,
-            symbol=asked.parts.symbol,
-            feature=asked.feature.name,
-            feature_version=asked.feature.version,
-            source_digest=asked.feature.source_digest,
-            canonical_config=asked.parts.config,
-            fingerprint=str(asked.taken),
-            hash_method=asked.taken.method.value,
-            staged_path=staged,
-            staged_digest=digest,
-            compute_seconds=took,
-            library_versions=dict(versions_of(asked.feature)),
-        )
+        facts = computation.facts(took)
+        message = PublishRequest.of(facts, claim, staged_path=staged, staged_digest=digest)
         resources.broker.send_publish(message)
     except BrokerUnavailable:
         resources.files.discard(staged)
-        return publish_result(resources, request, asked.feature, claim, result, took)
+        return publisher.publish(computation, claim, result, took)
     except BaseException:
         resources.files.discard(staged)
         raise
-    if _is_settled(resources, asked.key, claim, refused):
-        return resources.manifest.find_live(asked.key)
-    resources.recorder.degraded("publish queue", f"no worker of queue {WRITE_QUEUE} published {asked.key[:12]} in time")
-    found = publish_result(resources, request, asked.feature, claim, result, took)
+    if _is_settled(resources, key, claim, refused):
+        return resources.manifest.find_live(key)
+    resources.recorder.degraded("publish queue", f"no worker of queue {WRITE_QUEUE} published {key[:12]} in time")
+    found = publisher.publish(computation, claim, result, took)
     resources.files.discard(
         staged
     )  # not before: where this process may not publish, a worker that comes late still can
@@ -236,13 +228,13 @@ def _publish_by_worker(
 def _is_settled(resources: Resources, key: str, claim: Claim, refused: list[FeatureStoreError]) -> bool:
     """Wait until the publishing task ended the job, for as long as others may wait for the dead; the lease is renewed meanwhile."""
     ends_at = time.monotonic() + PUBLISHED_WITHIN_S
-    with resources.hints.watch([key]) as hint:
+    with resources.notifier.subscribe([key]) as subscription:
         while time.monotonic() < ends_at:
             view = resources.jobs.look([key])[key]
             if view.entry is not None or view.job is None or view.job.owner != claim.owner:
                 return True
-            if (error := verdict(view, waited=True)) is not None:
+            if (error := failure_for(view, waited=True)) is not None:
                 refused.append(error)
                 return True
-            hint.wait(0.2)
+            subscription.wait(0.2)
     return False

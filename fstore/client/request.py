@@ -12,7 +12,7 @@ from typing import Any, Literal
 from fstore.broker.messages import ComputeRequest, RawReference
 from fstore.compute import raw_data as rawdata
 from fstore.compute.failures import is_anothers_refusal
-from fstore.compute.publishing import are_comparable, format_of
+from fstore.compute.provenance import are_comparable, format_of
 from fstore.errors import ManifestUnavailable
 from fstore.features import keys
 from fstore.features import registry as features
@@ -20,8 +20,7 @@ from fstore.features.registry import Feature
 from fstore.features.source.digest import source_format
 from fstore.fingerprint import identification as fingerprint
 from fstore.fingerprint.identification import Identified, Origin
-from fstore.model import Entry, Fingerprint, HashMethod, JobState, KeyParts, Locator, ParquetSource
-from fstore.postgres.jobs import View
+from fstore.model import Entry, Fingerprint, HashMethod, JobState, KeyParts, KeyStatus, Locator, ParquetSource
 from fstore.resources import Resources
 
 log = logging.getLogger("fstore.asking")
@@ -102,7 +101,7 @@ def identify(resources: Resources, raw_data: object) -> Identified:
     return found
 
 
-def is_refused_to_another(resources: Resources, asked: Question, view: View) -> bool:
+def is_refused_to_another(resources: Resources, asked: Question, view: KeyStatus) -> bool:
     """Tell whether the failure in a job's row is a worker's refusal of somebody else's source code."""
     if view.job is None or view.job.failure is None or view.job.state is not JobState.FAILED:
         return False

@@ -16,28 +16,24 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 
-from fstore.broker.client import COMPUTE_QUEUE
-from fstore.broker.messages import parse_compute
 from fstore.client import local_compute
 from fstore.client.enqueue import Registrar, is_quick_to_stage
 from fstore.client.fallback import Answer, Fallback
 from fstore.client.request import Question, is_refused_to_another
-from fstore.compute.executor import bury
-from fstore.compute.failures import verdict
-from fstore.coordination.notifications import Watch
+from fstore.compute.failures import failure_for
+from fstore.compute.recovery import Recovery
+from fstore.coordination.notifications import Subscription
 from fstore.errors import (
     BrokerUnavailable,
     ComputeTimeout,
     FeatureStoreError,
-    InvalidRequest,
     ManifestUnavailable,
     SourceChanged,
     SourceNotAllowed,
     StorageUnavailable,
 )
 from fstore.features.local_features import LocalFeature
-from fstore.model import JobState, ParquetSource, Status
-from fstore.postgres.jobs import View
+from fstore.model import JobState, KeyStatus, ParquetSource, Status
 from fstore.resources import Resources
 from fstore.runtime import deadline
 
@@ -45,7 +41,6 @@ MOST_OPEN = 512
 ADMITTED_AT_ONCE = 128  # the first answers of a batch should not wait until all of it is registered
 FIRST_WAIT_S = 0.1  # a hint is quicker; polling more often only takes time from the one who leads
 LONGEST_WAIT_S = 1.0
-NUDGE_EVERY_S = 2.0
 KNOWN_FOR_S = 1.0
 START_WITHIN_S = 5.0  # who does not wait for the result does not wait long for a server either
 OUTAGE_PATIENCE_S = 5.0  # a restart of Postgres must not make every waiter compute for itself
@@ -94,8 +89,8 @@ class Flight:
     def answers(self) -> Iterator[Answer]:
         """Yield every question's answer as it comes; each exactly once."""
         wait_s, looked_at = FIRST_WAIT_S, self._began
-        with self._resources.hints.watch() as watch:
-            self._on_made = watch.knows_all_about
+        with self._resources.notifier.subscribe() as watch:
+            self._on_made = watch.acknowledge
             due = self._admit(watch)
             while self._open:
                 answered = []
@@ -117,7 +112,7 @@ class Flight:
                     heard, looked_at = set(self._open), time.monotonic()
                 due = list(heard)
 
-    def _admit(self, watch: Watch | None = None) -> list[str]:
+    def _admit(self, watch: Subscription | None = None) -> list[str]:
         """Open more of the questions that wait their turn, and return their keys."""
         room = min(MOST_OPEN - len(self._open), len(self._waiting), ADMITTED_AT_ONCE)
         if room < min(ADMITTED_AT_ONCE, len(self._waiting)):
@@ -147,7 +142,7 @@ class Flight:
             asked = self._open[key]
             waited = self._states.get(key) in {JobState.QUEUED, JobState.RUNNING} or key in self._led
             self._states[key] = str(view.job.state) if view.job else "unknown"
-            failure = verdict(view, waited=waited)
+            failure = failure_for(view, waited=waited)
             if view.entry is not None:
                 yield Answer(asked, Status.COMPUTED if key in self._led else Status.COALESCED, view.entry)
             elif isinstance(failure, StorageUnavailable):
@@ -230,10 +225,10 @@ class Flight:
             self._resources.jobs.forget(asked.key)
         return True
 
-    def _may_start(self, view: View) -> bool:
+    def _may_start(self, view: KeyStatus) -> bool:
         return view.entry is None and (_is_free(view) or self._forgot_anothers_refusal(self._open[view.key], view))
 
-    def _forgot_anothers_refusal(self, asked: Question, view: View) -> bool:
+    def _forgot_anothers_refusal(self, asked: Question, view: KeyStatus) -> bool:
         """A worker refused the source of whoever led; a caller whose source is another asks for himself, and the key is freed."""
         if view.job is None or not is_refused_to_another(self._resources, asked, view):
             return False
@@ -244,20 +239,16 @@ class Flight:
     def _nudge(self, stale: Sequence[Question]) -> Iterator[Answer]:
         """Send again what was lost on its way to a worker, or died with one."""
         stale = [asked for asked in stale if asked.key in self._open]
-        if not stale or time.monotonic() - self._nudged_at < NUDGE_EVERY_S:
+        if not stale or time.monotonic() - self._nudged_at < self._resources.settings.lease_times.nudge_every_s:
             return
         self._nudged_at = time.monotonic()
         keys = [asked.key for asked in stale]
         try:
-            bury(self._resources, keys)
-            idle = self._resources.coordination.is_drained(COMPUTE_QUEUE)
-            lost = dict(self._resources.jobs.take_stale(keys, idle=idle))
-            try:
-                for request in lost.values():  # each by itself: one of them may have ended its worker
-                    with suppress(InvalidRequest):  # another version of fstore wrote it, and will know how to send it
-                        self._resources.broker.send_compute(parse_compute(request))
-            except BrokerUnavailable as error:
-                yield from self._without_redis([self._open[key] for key in lost], error)
+            recovery = Recovery.of(self._resources)
+            recovery.bury(keys)
+            unsent = recovery.resend(keys).unsent
+            if unsent:
+                yield from self._without_redis([self._open[key] for key in unsent], next(iter(unsent.values())))
             yield from self._compute_own(stale)
         except ManifestUnavailable as error:
             yield from self._without_postgres(error)
@@ -290,7 +281,7 @@ class Flight:
         return self._seconds - (time.monotonic() - self._began)
 
 
-def _is_free(view: View) -> bool:
+def _is_free(view: KeyStatus) -> bool:
     return view.job is None or (view.job.state is JobState.FAILED and not view.job.remembered)
 
 

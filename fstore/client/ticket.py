@@ -6,9 +6,9 @@ from typing import Any
 
 from fstore.client.answer import Returns, deliver
 from fstore.client.request import Question, is_refused_to_another
-from fstore.compute.failures import verdict
+from fstore.compute.failures import failure_for
 from fstore.errors import FeatureStoreError
-from fstore.postgres.jobs import View
+from fstore.model import KeyStatus
 from fstore.resources import Resources
 
 
@@ -55,8 +55,8 @@ class Ticket:
         """Return the error the computation ended with, or None when it has a result or has not ended."""
         return self._failure(self._view())
 
-    def _failure(self, view: View) -> FeatureStoreError | None:
-        return None if is_refused_to_another(self._resources, self._asked, view) else verdict(view)
+    def _failure(self, view: KeyStatus) -> FeatureStoreError | None:
+        return None if is_refused_to_another(self._resources, self._asked, view) else failure_for(view)
 
-    def _view(self) -> View:
+    def _view(self) -> KeyStatus:
         return self._resources.jobs.look([self.key])[self.key]

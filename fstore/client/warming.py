@@ -29,5 +29,5 @@ def _warm(resources: Resources) -> None:
         fingerprint.content_digest(frame)
         results.decode(results.encode(frame))
         resources.jobs.look(["-"])
-        with resources.hints.watch(["-"]):
-            resources.coordination.is_up()
+        with resources.notifier.subscribe(["-"]):
+            resources.redis_server.is_up()

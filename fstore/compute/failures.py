@@ -10,8 +10,7 @@ from typing import Any
 from fstore import errors
 from fstore.broker.messages import ComputeRequest
 from fstore.errors import FeatureStoreError, VersionMismatch
-from fstore.model import FailureNote, JobState
-from fstore.postgres.jobs import View
+from fstore.model import FailureNote, JobState, KeyStatus
 
 MAX_TRACEBACK = 8000
 MAX_DETAIL = 2000
@@ -41,14 +40,14 @@ def error_of(key: str, note: FailureNote) -> FeatureStoreError:
     return errors.ComputeFailed(key, note.error_type, note.detail, note.traceback_text)
 
 
-def verdict(view: View, *, waited: bool = False) -> FeatureStoreError | None:
+def failure_for(status: KeyStatus, *, waited: bool = False) -> FeatureStoreError | None:
     """Return the error that a job's row holds for whoever asks now, or None.
 
     Whoever ``waited`` for this very computation is told how it ended, however long
     ago: a short memory must not make slow waiters start it again and again.
     """
-    job = view.job
-    if job is None or view.entry is not None:
+    job = status.job
+    if job is None or status.entry is not None:
         return None
     if job.state is JobState.DEAD:
         return errors.ComputeDead(job.key, job.starts, job.owner)

@@ -13,7 +13,7 @@ from fstore.runtime.heartbeat import heartbeat
 log = logging.getLogger("fstore.lease")
 
 
-class Held:
+class HeldClaims:
     """The claims that one lease keeps alive; ``drop`` those that are done with."""
 
     def __init__(self, claims: Iterable[Claim]) -> None:
@@ -34,12 +34,12 @@ class Held:
 
 
 @contextmanager
-def lease(jobs: Jobs, claims: Iterable[Claim], *, every_s: float) -> Iterator[Held]:
+def hold_claims(jobs: Jobs, claims: Iterable[Claim], *, every_s: float) -> Iterator[HeldClaims]:
     """Renew ``claims`` every ``every_s`` while the block runs.
 
     A claim that is lost meanwhile (the process was frozen for longer than the lease)
     stops being renewed; the work may go on, the fence keeps its result out.
     """
-    held = Held(claims)
+    held = HeldClaims(claims)
     with heartbeat("fstore-lease", every_s, lambda: held.renew(jobs)):
         yield held

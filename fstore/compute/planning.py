@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from fstore.broker.messages import ComputeRequest
 from fstore.compute import raw_data as rawdata
+from fstore.compute.provenance import versions_of
 from fstore.errors import InvalidRequest, VersionMismatch
 from fstore.features import keys
 from fstore.features import registry as features
 from fstore.features.registry import Feature
 from fstore.features.source.digest import source_format
 from fstore.fingerprint import identification as fingerprint
-from fstore.model import Fingerprint, HashMethod, KeyParts, ParquetSource
+from fstore.model import ComputedFacts, Fingerprint, HashMethod, KeyParts, ParquetSource
 from fstore.resources import Resources
 
 log = logging.getLogger("fstore.planning")
@@ -23,17 +25,30 @@ _said: dict[tuple[str, str, str | None, str], object] = {}
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """One key to compute: what the key commits to, the function, and the request as it stands in the job row."""
+class Computation:
+    """One key to compute: what the key commits to, the function and its config, and the request as it stands in the job row."""
 
     key: str
     parts: KeyParts
     feature: Feature
+    config: Mapping[str, Any]
     fingerprint: Fingerprint
     request: ComputeRequest
 
+    def facts(self, seconds: float) -> ComputedFacts:
+        """Return what is known of its result once it took so long."""
+        return ComputedFacts(
+            key=self.key,
+            parts=self.parts,
+            hash_method=self.fingerprint.method,
+            source_digest=self.feature.source_digest,
+            source=self.request.raw_data.model_dump(),
+            compute_seconds=seconds,
+            library_versions=versions_of(self.feature),
+        )
 
-def plan(resources: Resources, request: ComputeRequest) -> Work:
+
+def plan(resources: Resources, request: ComputeRequest) -> Computation:
     """Derive the key from what this worker knows, and check whatever the caller claims to know.
 
     Raises ``VersionMismatch`` when the worker would run other code than the caller's
@@ -42,10 +57,10 @@ def plan(resources: Resources, request: ComputeRequest) -> Work:
     """
     feature = features.resolve(request.feature)
     _compare_code(request, feature, warn_only=resources.settings.on_source_change == "warn")
-    config = request.canonical_config if request.canonical_config is not None else keys.canonical_config(request.config)
-    keys.restore_config(config)  # refuses any text that is not in canonical form
+    text = request.canonical_config if request.canonical_config is not None else keys.canonical_config(request.config)
+    config = keys.restore_config(text)  # refuses any text that is not in canonical form
     taken = _claimed_fingerprint(request) or _taken_fingerprint(resources, request)
-    parts = KeyParts(keys.check_symbol(request.symbol), feature.name, feature.version, config, str(taken))
+    parts = KeyParts(keys.check_symbol(request.symbol), feature.name, feature.version, text, str(taken))
     key = keys.key_of(parts)
     if request.key is not None and request.key != key:
         raise InvalidRequest(
@@ -55,13 +70,13 @@ def plan(resources: Resources, request: ComputeRequest) -> Work:
         update={
             "key": key,
             "feature_version": feature.version,
-            "canonical_config": config,
+            "canonical_config": text,
             "config": {},
             "fingerprint": str(taken),
             "hash_method": taken.method.value,
         }
     )
-    return Work(key, parts, feature, taken, known)
+    return Computation(key, parts, feature, config, taken, known)
 
 
 def _compare_code(request: ComputeRequest, feature: Feature, *, warn_only: bool) -> None:

@@ -21,6 +21,7 @@ from redis.retry import Retry
 from fstore.errors import BrokerUnavailable
 from fstore.runtime import deadline
 
+PREFIX = "fstore:"  # of every key and channel, Celery's among them
 PAUSE_AFTER_FAILURE_S = 1.0
 TRIES_WHILE_CHANGED = 3
 CLOSED_MEANWHILE = (ValueError, AttributeError)  # what redis-py says when another thread closed the connection in use

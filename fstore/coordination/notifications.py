@@ -1,4 +1,4 @@
-"""Wakes waiters when a computation ends, through one pub/sub connection a process.
+"""Redis: wakes waiters when a computation ends, through one pub/sub connection a process.
 
 A hint may be lost; whoever waits polls the manifest as well. It only makes the
 answer arrive a few milliseconds after the commit instead of up to a second.
@@ -9,23 +9,35 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from typing import Any
 
-from fstore.coordination.link import RedisLink, Subscriber
-from fstore.coordination.locks import hint_channel, key_of_channel
+from fstore.coordination.link import PREFIX, RedisLink, Subscriber
+from fstore.coordination.usage_buffer import COUNTERS
 from fstore.errors import BrokerUnavailable
 from fstore.runtime.fork_safety import forget_in_children
+
+
+def hint_channel(key: str) -> str:
+    """Return the channel on which the end of ``key``'s computation is announced."""
+    return f"{PREFIX}done:{key}"
+
+
+def key_of_channel(channel: str) -> str:
+    """Return the key that a hint's channel is about."""
+    return channel.rpartition(":")[2]
+
 
 IDLE_CHANNEL = hint_channel("-")  # keeps the connection subscribed while nobody waits
 RECONNECT_AFTER_S = 1.0  # at the earliest after it was opened the last time
 
 
-class Watch:
+class Subscription:
     """What one waiter listens for; ``wait`` tells which keys it heard of."""
 
-    def __init__(self, hints: Hints) -> None:
-        self._hints = hints
+    def __init__(self, notifier: Notifier) -> None:
+        self._notifier = notifier
         self._event = threading.Event()
         self._guard = threading.Lock()
         self._heard: dict[str, bool] = {}  # whether it was announced, or only listened for from now on
@@ -35,13 +47,13 @@ class Watch:
         """Listen for more keys; subscribed on return, if Redis is up. Returns those that nobody else here listens for."""
         fresh = set(keys) - self._keys
         self._keys |= fresh
-        return self._hints._listen_for(fresh, self)
+        return self._notifier._listen_for(fresh, self)
 
     def drop(self, keys: Iterable[str]) -> None:
         """Listen for these no longer."""
         stale = self._keys & set(keys)
         self._keys -= stale
-        self._hints._forget(stale, self)
+        self._notifier._forget(stale, self)
 
     def wait(self, timeout_s: float) -> set[str]:
         """Wait until one of the keys may be settled, at most ``timeout_s``; return those that may be, none when time is up."""
@@ -51,7 +63,7 @@ class Watch:
             heard, self._heard = self._heard, {}
         return heard.keys() & self._keys
 
-    def knows_all_about(self, keys: Iterable[str]) -> None:
+    def acknowledge(self, keys: Iterable[str]) -> None:
         """Say that nothing was missed before these keys were listened for, so that this alone need not wake the waiter.
 
         To be said by whoever registered their jobs, before any worker hears of them.
@@ -67,18 +79,19 @@ class Watch:
         """Listen for nothing any more."""
         self.drop(set(self._keys))
 
-    def hear(self, key: str, *, announced: bool = True) -> None:
+    def notify(self, key: str, *, announced: bool = True) -> None:
         """Note that ``key`` may be settled, or may have been before it was listened for, and wake the waiter."""
         with self._guard:
             self._heard[key] = announced or self._heard.get(key, False)
             self._event.set()
 
 
-class Hints:
-    """One listening thread a process, started by the first waiter; a forked child starts its own."""
+class Notifier:
+    """Tells waiters what is settled, and listens for them: one thread a process, started by the first; a forked child starts its own."""
 
-    def __init__(self, link: RedisLink) -> None:
+    def __init__(self, link: RedisLink, *, count: Callable[[str, int], None]) -> None:
         self._link = link
+        self._count = count
         self._closed = False
         self.forget_after_fork()
         forget_in_children(self)
@@ -87,19 +100,39 @@ class Hints:
         """Begin without a thread and without waiters: a forked child has neither the thread nor a right to the socket."""
         self._guard = threading.Lock()
         self._order = threading.Lock()  # a subscription must not be overtaken by an older end of one
-        self._waiting: dict[str, list[Watch]] = defaultdict(list)
+        self._waiting: dict[str, list[Subscription]] = defaultdict(list)
         self._subscriber: Subscriber | None = None
         self._running = False
 
     @contextmanager
-    def watch(self, keys: Iterable[str] = ()) -> Iterator[Watch]:
+    def subscribe(self, keys: Iterable[str] = ()) -> Iterator[Subscription]:
         """Listen for ``keys``, and others added later, while the block runs."""
-        watch = Watch(self)
+        subscription = Subscription(self)
         try:
-            watch.add(keys)
-            yield watch
+            subscription.add(keys)
+            yield subscription
         finally:
-            watch.close()
+            subscription.close()
+
+    def announce(self, keys: Sequence[str], counters: Mapping[str, int]) -> None:
+        """Count what was done and tell waiters that these keys are settled, in that order and one round trip.
+
+        Without Redis it is only counted, by whoever was given for that: waiters poll anyway.
+        """
+
+        def publish(client: Any) -> None:
+            pipe = client.pipeline(transaction=False)
+            for name, n in counters.items():
+                pipe.hincrby(COUNTERS, name, n)
+            for key in keys:
+                pipe.publish(hint_channel(key), "settled")
+            pipe.execute()
+
+        try:
+            self._link.call("announcing results", publish)
+        except BrokerUnavailable:
+            for name, n in counters.items():
+                self._count(name, n)
 
     def close(self) -> None:
         """Stop listening."""
@@ -116,12 +149,12 @@ class Hints:
             self._subscriber = self._link.subscriber()
             threading.Thread(target=self._listen, args=(self._subscriber,), name="fstore-hints", daemon=True).start()
 
-    def _listen_for(self, keys: Iterable[str], watch: Watch) -> set[str]:
+    def _listen_for(self, keys: Iterable[str], subscription: Subscription) -> set[str]:
         with self._order:
             with self._guard:
                 fresh = {key for key in keys if key not in self._waiting}
                 for key in keys:
-                    self._waiting[key].append(watch)
+                    self._waiting[key].append(subscription)
                 self._start()
                 subscriber = self._subscriber
             if subscriber is not None and subscriber.is_open and fresh:
@@ -129,14 +162,14 @@ class Hints:
                     subscriber.subscribe(*map(hint_channel, fresh))
         return fresh
 
-    def _forget(self, keys: Iterable[str], watch: Watch) -> None:
+    def _forget(self, keys: Iterable[str], subscription: Subscription) -> None:
         with self._order:
             with self._guard:
                 stale = []
                 for key in keys:
                     waiting = self._waiting.get(key)
-                    if waiting and watch in waiting:
-                        waiting.remove(watch)
+                    if waiting and subscription in waiting:
+                        waiting.remove(subscription)
                         if not waiting:
                             del self._waiting[key]
                             stale.append(hint_channel(key))
@@ -176,11 +209,11 @@ class Hints:
         # A confirmed subscription wakes too: what happened before it may have been missed.
         key = key_of_channel(channel)
         with self._guard:
-            for watch in self._waiting.get(key, ()):
-                watch.hear(key, announced=kind == "message")
+            for subscription in self._waiting.get(key, ()):
+                subscription.notify(key, announced=kind == "message")
 
     def _wake_all(self) -> None:
         with self._guard:
             for key, waiting in self._waiting.items():
-                for watch in waiting:
-                    watch.hear(key)
+                for subscription in waiting:
+                    subscription.notify(key)

@@ -7,47 +7,33 @@ import os
 import socket
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
-from fstore.model import Claim, EntryState, FailureNote, Job, JobState, Locator
-from fstore.postgres.pool import Database, Row
-from fstore.postgres.queries import statements
+from fstore.model import Claim, EntryState, FailureNote, Job, JobState, KeyStatus
+from fstore.postgres.pool import Database
+from fstore.postgres.queries import JOB, JOB_STATUS, LOCATOR, Row, statements
+from fstore.settings.lease_times import LeaseTimes
 
-_COLUMNS = (
-    "j.state, j.attempt, j.starts, j.owner, coalesce(j.lease_until < now(), false), "
-    "coalesce(j.finished_ts > now() - make_interval(secs => %(memory_s)s), false), "
-    "j.requested_ts, j.started_ts, j.finished_ts, j.error"
-)
+_WIDTH = len(LOCATOR.names)
 
 # A crash of Postgres may undo these, and nothing is wrong then: a job that was forgotten is registered again, and a
 # claim that was forgotten can no longer publish, for its owner is not the one who claims next. So nobody waits for a flush.
 _UNFLUSHED = "SELECT set_config('synchronous_commit', 'off', true); "
 
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """One key as a waiter sees it: the live entry, a condemned one that may be revived, or the job."""
-
-    key: str
-    entry: Locator | None
-    condemned: bool
-    job: Job | None
-
-
 class Jobs:
     """The job table's statements, one method each; every method may raise ``ManifestUnavailable``.
 
-    ``memory_s`` is how long a failure answers for its key, ``max_starts`` how
-    often a computation may end its worker, ``lease_s`` how long a claim holds
-    without being renewed.
+    ``times`` say how long claims and failures hold and when a job counts as lost,
+    ``max_starts`` how often a computation may end its worker.
     """
 
-    def __init__(self, database: Database, *, lease_s: float, memory_s: float, max_starts: int) -> None:
+    def __init__(self, database: Database, *, times: LeaseTimes, max_starts: int) -> None:
         self._database = database
-        self._sql = {name: text.replace("{columns}", _COLUMNS) for name, text in statements("jobs").items()}
+        self._sql = dict(statements("jobs"))
         self._sql |= {name: _UNFLUSHED + self._sql[name] for name in ("enqueue", "claim", "claim_many", "renew")}
-        self._rules = {"lease_s": lease_s, "memory_s": memory_s, "max_starts": max_starts}
+        self._rules = {**asdict(times), "max_starts": max_starts}
 
     def enqueue(self, requests: Mapping[str, Mapping[str, Any]]) -> set[str]:
         """Register computations that nobody has registered yet, and return their keys."""
@@ -113,25 +99,20 @@ class Jobs:
         """End jobs whose key has a live entry already, and return how many."""
         return len(self._database.query(self._sql["settle"], {"keys": None if keys is None else list(keys)}))
 
-    def look(self, keys: Sequence[str]) -> dict[str, View]:
+    def look(self, keys: Sequence[str]) -> dict[str, KeyStatus]:
         """Return for every key its entry and its job, in one round trip."""
         rows = self._database.query(self._sql["look"], {**self._rules, "keys": list(keys)})
-        return {row[0]: _view(row) for row in rows}
+        return {row[0]: _status(row) for row in rows}
 
     def find(self, key: str) -> Job | None:
         """Return the job of ``key`` with its request, or None."""
         rows = self._database.query(self._sql["find_job"], {**self._rules, "key": key})
-        return _job(rows[0][0], rows[0][1:]) if rows else None
+        return JOB.read(rows[0]) if rows else None
 
     def find_by_prefix(self, prefix: str, *, limit: int = 20) -> tuple[str, ...]:
         """Return the keys of jobs that start with ``prefix``, in their order."""
         bounds = {"low": prefix, "high": prefix + "g", "limit": limit}  # keys are hex: "g" follows every digit
         return tuple(key for (key,) in self._database.query(self._sql["find_jobs_by_prefix"], bounds))
-
-    def list(self, *, limit: int = 100) -> list[Job]:
-        """Return jobs with their requests, the longest waiting first."""
-        rows = self._database.query(self._sql["list_jobs"], {**self._rules, "limit": limit})
-        return [job for row in rows if (job := _job(row[0], row[1:]))]
 
     def forget(self, key: str) -> bool:
         """Let a failed or dead job start anew when it is asked for again."""
@@ -145,39 +126,23 @@ class Jobs:
         """Drop failure notes older than a day, and return how many."""
         return len(self._database.transact(self._sql["forget_old_failures"]))
 
+    def abandon_callers(self) -> list[str]:
+        """Drop jobs that only their caller could run and whose caller has been silent for long; return their keys."""
+        return [key for (key,) in self._database.transact(self._sql["abandon_callers"], self._rules)]
+
     def count_by_state(self) -> dict[JobState, int]:
         """Return how many jobs stand in each state."""
         return {JobState(state): n for state, n in self._database.query(self._sql["count_by_state"])}
 
 
-def _view(row: Row) -> View:
-    key, state, path, rows, size, digest, source_digest, *job = row
-    live = state == EntryState.LIVE
-    return View(
+def _status(row: Row) -> KeyStatus:
+    key, state, *found = row
+    entry, job = tuple(found[:_WIDTH]), tuple(found[_WIDTH:])
+    return KeyStatus(
         key=key,
-        entry=Locator(key, path, rows, size, digest, source_digest) if live else None,
+        entry=LOCATOR.read(entry) if state == EntryState.LIVE else None,
         condemned=state == EntryState.CONDEMNED,
-        job=_job(key, tuple(job)),
-    )
-
-
-def _job(key: str, row: Row) -> Job | None:
-    state, attempt, starts, owner, lapsed, fresh, requested, started, finished, error, *request = row
-    if state is None:
-        return None
-    return Job(
-        key=key,
-        state=JobState(state),
-        attempt=attempt,
-        starts=starts,
-        owner=owner,
-        lapsed=lapsed,
-        remembered=fresh,
-        requested_ts=requested,
-        started_ts=started,
-        finished_ts=finished,
-        failure=FailureNote(**error) if error else None,
-        request=request[0] if request else None,
+        job=JOB_STATUS.read(job) if job[0] is not None else None,
     )
 
 

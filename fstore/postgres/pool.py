@@ -1,20 +1,16 @@
-"""The one door to Postgres: pooled connections, client-side deadlines, translated errors.
+"""The one door to Postgres: pooled connections, statements that are tried again where that is harmless, translated errors.
 
-Connections are opened in psycopg2's asynchronous mode and waited on with
-``poll``: libpq itself waits without a limit, so a server that is stopped but
-keeps its sockets open would hold a trainer for ever. Every statement is its own
-transaction; several statements in one string are one transaction too, which is
-how a publish takes a single round trip.
+Every statement is its own transaction; several statements in one string are one
+transaction too, which is how a publish takes a single round trip.
 """
 
 from __future__ import annotations
 
 import os
-import select
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -24,24 +20,11 @@ import tenacity
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
 from fstore.errors import FeatureStoreError, ManifestBusy, ManifestUnavailable, NotPermitted
+from fstore.postgres.connection import Params, Session, execute, has_news, open_connection
+from fstore.postgres.queries import Row
 from fstore.postgres.sqlstate import translated
 from fstore.runtime import deadline
 
-Row = tuple[Any, ...]
-
-# A lock wait must outlast deadlock_timeout (1 s), or a running autovacuum, which
-# Postgres cancels only then, makes every publish fail (measured: 500 ms fails, 3 s succeeds).
-SESSION_OPTIONS = " ".join(
-    f"-c {option}"
-    for option in (
-        "lock_timeout=3s",
-        "statement_timeout=10s",
-        "idle_in_transaction_session_timeout=5s",
-        "client_connection_check_interval=1s",
-        "timezone=UTC",
-    )
-)
-STATEMENT_DEADLINE_S = 12.0  # just above statement_timeout: the server's own word is the better one
 IDLE_PING_S = 30.0
 OVERFLOW = 10
 SLOT_WAIT_S = 5.0
@@ -70,7 +53,7 @@ class Database:
         )
         _alive.add(self)
 
-    def query(self, sql: str, params: Mapping[str, Any] | Sequence[Any] | None = None) -> list[Row]:
+    def query(self, sql: str, params: Params = None) -> list[Row]:
         """Run a statement and return its rows; a connection that was dropped meanwhile is replaced once.
 
         Only for statements that may run twice.
@@ -88,7 +71,7 @@ class Database:
     def transact(
         self,
         sql: str,
-        params: Mapping[str, Any] | Sequence[Any] | None = None,
+        params: Params = None,
         *,
         tries: int = 5,
         total_s: float = 18.0,
@@ -129,9 +112,9 @@ class Database:
         self._pool = self._pool.recreate()
         self._slots = threading.BoundedSemaphore(self._most)
 
-    def _run(self, sql: str, params: Mapping[str, Any] | Sequence[Any] | None) -> list[Row]:
+    def _run(self, sql: str, params: Params) -> list[Row]:
         with self._lent() as connection:
-            return _execute(connection, sql, params)
+            return execute(connection, sql, params)
 
     @contextmanager
     def _lent(self) -> Iterator[pg.connection]:
@@ -154,7 +137,7 @@ class Database:
         healthy = False
         try:
             if time.monotonic() - self._last_used.get(connection, time.monotonic()) > IDLE_PING_S:
-                _execute(connection, "SELECT 1", None)
+                execute(connection, "SELECT 1", None)
             yield connection
             healthy = True
         except FeatureStoreError as error:
@@ -172,7 +155,7 @@ class Database:
         while True:
             lent: PoolProxiedConnection = self._pool.connect()
             connection = cast(pg.connection, lent.dbapi_connection)
-            if connection not in self._last_used or not _has_news(connection):
+            if connection not in self._last_used or not has_news(connection):
                 return lent
             lent.invalidate()
             lent.close()
@@ -182,110 +165,12 @@ class Database:
             raise ManifestUnavailable("connecting", self._down_why)
         seconds = deadline.remaining(self._connect_timeout_s)
         try:
-            return self._connect_now(seconds)
+            return open_connection(self._url, application_name=self._application_name, seconds=seconds)
         except (psycopg2.OperationalError, ManifestUnavailable) as error:
             if seconds >= self._connect_timeout_s:  # a caller in a hurry says nothing about the server
                 self._down_why = " ".join(map(str, error.args[-1:])).strip().partition("\n")[0]
                 self._down_until = time.monotonic() + PAUSE_AFTER_FAILURE_S
             raise
-
-    def _connect_now(self, seconds: float) -> pg.connection:
-        connection = psycopg2.connect(
-            self._url,
-            async_=True,
-            connect_timeout=max(2, round(seconds)),
-            keepalives=1,
-            keepalives_idle=30,
-            keepalives_interval=10,
-            keepalives_count=3,
-            tcp_user_timeout=10_000,
-            application_name=self._application_name,
-            options=SESSION_OPTIONS,
-        )
-        try:
-            _wait(connection, seconds, "connecting")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-
-class Session:
-    """One connection, for as long as the ``with`` block lasts."""
-
-    def __init__(self, connection: pg.connection) -> None:
-        self._connection = connection
-
-    def query(
-        self,
-        sql: str,
-        params: Mapping[str, Any] | Sequence[Any] | None = None,
-        *,
-        seconds: float = STATEMENT_DEADLINE_S,
-    ) -> list[Row]:
-        """Run a statement on this connection and return its rows."""
-        return _execute(self._connection, sql, params, seconds)
-
-    def ask(
-        self,
-        sql: str,
-        params: Mapping[str, Any] | Sequence[Any] | None = None,
-        *,
-        seconds: float = STATEMENT_DEADLINE_S,
-    ) -> Callable[[], list[Row]]:
-        """Send a statement and return at once; call the result for the rows, before anything else is sent here."""
-        return _send(self._connection, sql, params, seconds)
-
-
-def _execute(
-    connection: pg.connection,
-    sql: str,
-    params: Mapping[str, Any] | Sequence[Any] | None,
-    seconds: float = STATEMENT_DEADLINE_S,
-) -> list[Row]:
-    return _send(connection, sql, params, seconds)()
-
-
-def _send(
-    connection: pg.connection, sql: str, params: Mapping[str, Any] | Sequence[Any] | None, seconds: float
-) -> Callable[[], list[Row]]:
-    try:
-        cursor = connection.cursor()
-        cursor.execute(sql, params)
-    except psycopg2.Error as error:
-        raise translated(error, "running a statement") from error
-
-    def receive() -> list[Row]:
-        try:
-            _wait(connection, deadline.remaining(seconds), "waiting for an answer")
-            rows: list[Row] = cursor.fetchall() if cursor.description is not None else []
-            cursor.close()
-            return rows
-        except psycopg2.Error as error:
-            raise translated(error, "running a statement") from error
-
-    return receive
-
-
-def _has_news(connection: pg.connection) -> bool:
-    """Tell whether an idle connection has something to read: the server's last word, or the end of the stream."""
-    poller = select.poll()
-    poller.register(connection.fileno(), select.POLLIN)
-    return bool(poller.poll(0))
-
-
-def _wait(connection: pg.connection, seconds: float, action: str) -> None:
-    ends_at = time.monotonic() + seconds
-    poller = select.poll()
-    while True:
-        state = connection.poll()
-        if state == pg.POLL_OK:
-            return
-        poller.register(connection.fileno(), select.POLLIN if state == pg.POLL_READ else select.POLLOUT)
-        left = ends_at - time.monotonic()
-        if left <= 0 or not poller.poll(left * 1000):
-            raise ManifestUnavailable(action, f"no answer within {seconds:.1f} s")
-        poller.unregister(connection.fileno())
 
 
 _alive: weakref.WeakSet[Database] = weakref.WeakSet()

@@ -1,17 +1,67 @@
-"""SQL lies in files of its own, as named statements with their purpose and their danger."""
+"""SQL lies in files of its own, as named statements; which columns they select and how rows are read follows from the records."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
+from typing import Any, Generic, TypeVar
+
+from fstore.model import Entry, Job, Locator
+from fstore.records import flat_names, unflat
+
+Row = tuple[Any, ...]
+T = TypeVar("T")
+
+
+class Columns(Generic[T]):
+    """The columns that make a record, one a field and under its name.
+
+    ``read_as`` names what is selected instead of the column of a field's name,
+    ``without`` the fields that are left at their defaults.
+    """
+
+    def __init__(
+        self, record: type[T], *, table: str = "", read_as: Mapping[str, str] | None = None, without: Sequence[str] = ()
+    ) -> None:
+        self._record = record
+        self.names = tuple(name for name in flat_names(record) if name not in without)
+        self.selected = ", ".join((read_as or {}).get(name) or table + name for name in self.names)
+
+    def read(self, row: Row) -> T:
+        """Return the record that a row of these columns holds."""
+        return unflat(self._record, dict(zip(self.names, row, strict=True)))
+
+
+ENTRY = Columns(Entry, read_as={"config": "config::text"})  # as text: a key is derived from it to the letter
+LOCATOR = Columns(Locator)
+_JOB = {
+    "lapsed": "coalesce(j.lease_until < now(), false)",
+    "remembered": "coalesce(j.finished_ts > now() - make_interval(secs => %(failure_memory_s)s), false)",
+    "failure": "j.error",
+}
+JOB = Columns(Job, table="j.", read_as=_JOB)
+JOB_STATUS = Columns(Job, table="j.", read_as=_JOB, without=("request",))  # which may have 128 KB
+
+_PLACES = {
+    "{entry}": ENTRY.selected,
+    "{locator}": LOCATOR.selected,
+    "{manifest_locator}": Columns(Locator, table="m.").selected,
+    "{job}": JOB.selected,
+    "{job_status}": JOB_STATUS.selected,
+}
 
 
 @cache
 def statements(name: str) -> Mapping[str, str]:
-    """Return the named statements of ``fstore/postgres/sql/<name>.sql``; each starts with ``-- name: <statement>``."""
+    """Return the named statements of ``fstore/postgres/sql/<name>.sql``; each starts with ``-- name: <statement>``.
+
+    Where one says ``{entry}``, ``{locator}`` or ``{job}``, it selects what makes that record.
+    """
     text = resources.files("fstore.postgres").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
+    for place, selected in _PLACES.items():
+        text = text.replace(place, selected)
     parts = re.split(r"^-- name: (\w+)\s*$", text, flags=re.MULTILINE)[1:]
     return {
         key: "\n".join(line for line in body.splitlines() if not line.lstrip().startswith("--")).strip()

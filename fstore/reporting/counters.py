@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Mapping
 
 from fstore.errors import BrokerUnavailable
-from fstore.postgres.queries import statements
 from fstore.resources import Resources
 
 TRIES = 6
@@ -21,10 +20,10 @@ def tally(resources: Resources) -> Mapping[str, int]:
     and reads again. What a killed flush left behind counts, since the next one moves
     it. Raises ``ManifestUnavailable`` and ``BrokerUnavailable``.
     """
-    written = _written(resources)
+    written = resources.usage.counters()
     for _ in range(TRIES):
-        waiting, moving = resources.coordination.noted_counters()
-        before, written = written, _written(resources)
+        waiting, moving = resources.usage_buffer.counters()
+        before, written = written, resources.usage.counters()
         if not moving and before == written:
             break
         time.sleep(PAUSE_S)
@@ -36,8 +35,4 @@ def tally_or_written(resources: Resources) -> Mapping[str, int]:
     try:
         return tally(resources)
     except BrokerUnavailable:
-        return _written(resources)
-
-
-def _written(resources: Resources) -> dict[str, int]:
-    return {name: int(value) for name, value in resources.database.query(statements("manifest")["read_counters"])}
+        return resources.usage.counters()

@@ -18,11 +18,9 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
 from prometheus_client.registry import Collector
 
-from fstore.broker.client import QUEUES
+from fstore.broker.configuration import QUEUES
 from fstore.errors import FeatureStoreError
 from fstore.model import EntryState, JobState
-from fstore.postgres.pool import Row
-from fstore.postgres.queries import statements
 from fstore.reporting.counters import tally
 from fstore.resources import Resources
 from fstore.runtime.counters import COUNTERS, MODES
@@ -111,13 +109,11 @@ class StoreCollector(Collector):
         yield entries
         yield sizes
         yield from _features(self._seldom("features", lambda: self._resources.manifest.totals_by("feature")))
-        age = self._seldom("unused", lambda: self._query("longest_unused")[0][0])
-        yield _gauge(
-            "fstore_longest_unused_seconds", "time since the last use of the least recently used entry", age or 0.0
-        )
+        age = self._seldom("unused", self._resources.usage.longest_unused_s)
+        yield _gauge("fstore_longest_unused_seconds", "time since the last use of the least recently used entry", age)
 
     def _jobs(self) -> Iterator[Metric]:
-        rows = {state: (n, age) for state, n, age in self._query("jobs")}
+        rows = self._resources.figures.jobs_by_state()
         jobs = GaugeMetricFamily("fstore_jobs", "computations by state", labels=["state"])
         oldest = GaugeMetricFamily(
             "fstore_oldest_job_seconds", "age of the oldest computation by state", labels=["state"]
@@ -138,7 +134,7 @@ class StoreCollector(Collector):
                 ("failed", "whether the last run ended with an error"),
             )
         )
-        runs = {row[0]: row[1:] for row in self._query("last_runs") if row[0] in KINDS}
+        runs = {kind: run for kind, run in self._resources.figures.last_runs().items() if kind in KINDS}
         for kind, (age, seconds, error, *_) in runs.items():
             ages.add_metric([kind], age)
             took.add_metric([kind], seconds)
@@ -157,16 +153,13 @@ class StoreCollector(Collector):
     def _queues(self) -> Iterator[Metric]:
         lengths = GaugeMetricFamily("fstore_queue_length", "messages that wait in a queue", labels=["queue"])
         for queue in QUEUES:
-            lengths.add_metric([queue], self._resources.coordination.queue_length(queue))
+            lengths.add_metric([queue], self._resources.redis_server.queue_length(queue))
         yield lengths
 
     def _folder(self) -> Iterator[Metric]:
         space = shutil.disk_usage(self._resources.settings.path)
         yield _gauge("fstore_folder_free_bytes", "free space of the store folder's disk", space.free)
         yield _gauge("fstore_folder_size_bytes", "size of the store folder's disk", space.total)
-
-    def _query(self, name: str) -> list[Row]:
-        return self._resources.database.query(statements("metrics")[name])
 
     def _seldom(self, name: str, read: Callable[[], T]) -> T:
         """Read what costs a pass over the manifest once a minute, not once a scrape."""

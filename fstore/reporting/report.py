@@ -9,7 +9,6 @@ from itertools import groupby
 from typing import Any
 
 from fstore.model import EntryState
-from fstore.postgres.queries import statements
 from fstore.reporting.counters import tally_or_written
 from fstore.resources import Resources
 from fstore.runtime.timings import Histogram, histogram, is_timing
@@ -112,11 +111,10 @@ class Report:
 
 def gather(resources: Resources, *, days: float = 14) -> Report:
     """Read everything a report shows; hours for a period of three days, else days."""
-    sql = statements("report")
-    made: datetime = resources.database.query(sql["now"])[0][0]
+    made = resources.runs.now()
     since = made - timedelta(days=days)
     span = HOUR if days <= 3 else timedelta(days=1)
-    activity = resources.database.query(sql["activity"], {"since": since})
+    activity = resources.usage.activity(since)
     counters = tally_or_written(resources)
     states = resources.manifest.count_by_state()
     return Report(
@@ -129,12 +127,9 @@ def gather(resources: Resources, *, days: float = 14) -> Report:
         entries={str(state): states.get(state, (0, 0)) for state in EntryState},
         by_feature=_largest(resources.manifest.totals_by("feature")),
         by_symbol=_largest(resources.manifest.totals_by("symbol")),
-        slowest=tuple(
-            Slow(*row)
-            for row in resources.database.query(sql["slowest_features"], {"since": since, "limit": MOST_ROWS})
-        ),
-        runs=tuple(_run(*row) for row in resources.database.query(sql["runs"], {"since": since})),
-        jobs=tuple(resources.database.query(sql["jobs_now"])),
+        slowest=tuple(Slow(*row) for row in resources.figures.slowest_features(since, limit=MOST_ROWS)),
+        runs=tuple(_run(*row) for row in resources.figures.runs_since(since)),
+        jobs=tuple((state, n, age) for state, (n, age) in sorted(resources.figures.jobs_by_state().items())),
         degraded=degraded_periods(activity),
         counters={name: n for name, n in counters.items() if not is_timing(name)},
         hit_times=histogram("hit_seconds", counters),

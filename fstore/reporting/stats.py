@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from fstore.model import EntryState
-from fstore.postgres.queries import statements
 from fstore.reporting.counters import tally_or_written
 from fstore.resources import Resources
 from fstore.runtime.counters import COUNTERS
@@ -33,12 +32,12 @@ def cache_overview(resources: Resources, *, now: datetime, orphaned_files: int) 
     by_state = resources.manifest.count_by_state()
     live, live_bytes = by_state.get(EntryState.LIVE, (0, 0))
     before = now - timedelta(weeks=resources.settings.gc_retention_weeks)
-    old = resources.database.query(statements("manifest")["count_unused_since"], {"before": before})[0][0]
+    old = resources.usage.count_unused_since(before)
     return {
         "manifest_entries": live,
         "total_size_mb": round(live_bytes / _MB, 3),
         "total_size_bytes": live_bytes,
-        "old_entries_count": int(old),
+        "old_entries_count": old,
         "orphaned_files": orphaned_files,
         "condemned_entries": by_state.get(EntryState.CONDEMNED, (0, 0))[0],
         "quarantined_entries": by_state.get(EntryState.QUARANTINED, (0, 0))[0],

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fstore.postgres.maintenance import Kind, Ledger
+from fstore.postgres.runs import Kind
 from fstore.resources import Resources
 from fstore.upkeep import gc_run as collect
 from fstore.upkeep import reconcile, sweep
@@ -109,5 +109,5 @@ def history(resources: Resources, kind: Kind | None = "gc", *, limit: int = 20) 
             "finished_ts": run.finished_at.isoformat() if run.finished_at else None,
             "report": run.report,
         }
-        for run in Ledger(resources.database).list_runs(kind, limit=limit)
+        for run in resources.runs.list_runs(kind, limit=limit)
     ]

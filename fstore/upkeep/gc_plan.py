@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from fstore.errors import BrokerUnavailable
 from fstore.model import Doomed, EntryState, ShardRow
-from fstore.postgres.maintenance import Ledger
+from fstore.postgres.upkeep_queries import UpkeepQueries
 from fstore.resources import Resources
 from fstore.storage.layout import FoundFile, key_of
 from fstore.storage.listing import SHARDS, Inventory, Listing
@@ -32,9 +32,8 @@ def make_plan(resources: Resources, rules: GarbageRules, *, progress: Progress =
     Memory holds one shard and the plan. The plan is right for the moment it was
     made; whoever carries it out checks each step once more.
     """
-    ledger = Ledger(resources.database)
     postponed = usage_fault(resources, rules)
-    survey = _Survey(Inventory(resources.files.root), ledger, rules, ledger.now())
+    survey = _Survey(Inventory(resources.files.root), resources.upkeep, rules, resources.runs.now())
     live_bytes = resources.manifest.count_by_state().get(EntryState.LIVE, (0, 0))[1]
     evictions = plan_eviction(survey.shards(progress), rules.eviction(), now=survey.now, total_bytes=live_bytes)
     survey.look_at_staging()
@@ -59,7 +58,7 @@ def usage_fault(resources: Resources, rules: GarbageRules) -> str | None:
     """
     needed_s = rules.eviction().recently_used.total_seconds()
     try:
-        known_s = resources.coordination.usage_known_for(Ledger(resources.database).now().timestamp())
+        known_s = resources.usage_buffer.known_for(resources.runs.now().timestamp())
     except BrokerUnavailable as error:
         return f"nothing is condemned while the notes of usage cannot be read: {error}"
     if known_s >= needed_s:
@@ -70,8 +69,8 @@ def usage_fault(resources: Resources, rules: GarbageRules) -> str | None:
 class _Survey:
     """What was found so far."""
 
-    def __init__(self, inventory: Inventory, ledger: Ledger, rules: GarbageRules, now: datetime) -> None:
-        self.inventory, self.ledger, self.rules, self.now = inventory, ledger, rules, now
+    def __init__(self, inventory: Inventory, queries: UpkeepQueries, rules: GarbageRules, now: datetime) -> None:
+        self.inventory, self.queries, self.rules, self.now = inventory, queries, rules, now
         self.file_now_ns = inventory.now_ns()
         self.totals = Totals()
         self.revive: list[str] = []
@@ -88,7 +87,7 @@ class _Survey:
             shard = judge_shard(
                 rows,
                 compared,
-                self.ledger.working_keys(stale) if stale else (),
+                self.queries.working_keys(stale) if stale else (),
                 self.rules,
                 now=self.now,
                 file_now_ns=self.file_now_ns,
@@ -112,7 +111,7 @@ class _Survey:
         Rows are asked for after the files of their shard were listed: a row inserted
         in between explains its file, the other way round it would not.
         """
-        with self.ledger.shard_reader() as ask:
+        with self.queries.shard_reader() as ask:
             listing = self.inventory.shard(SHARDS[0])
             answer = ask(SHARDS[0])
             for name in SHARDS[1:]:
@@ -129,7 +128,7 @@ class _Survey:
             self._take(Stray(file, Why.UNFINISHED) for file in listing.temporary if self._is_stale(file))
             stale = [file for file in listing.files if self._is_stale(file)]
             if stale:
-                self._take(Stray(file, Why.STAGED) for file in unneeded(stale, self.ledger))
+                self._take(Stray(file, Why.STAGED) for file in unneeded(stale, self.queries))
         kept = self.rules.quarantine_kept
         for file in self.inventory.quarantined().files:
             if is_older(file, kept, self.file_now_ns):
@@ -146,10 +145,10 @@ class _Survey:
         _keep(self.strays, found)
 
 
-def unneeded(staged: list[FoundFile], ledger: Ledger) -> list[FoundFile]:
+def unneeded(staged: list[FoundFile], queries: UpkeepQueries) -> list[FoundFile]:
     """Return those of some staged files that no queued or running job reads or may still publish."""
-    read = ledger.working_paths()
-    working = ledger.working_keys([key_of(file.path) for file in staged])
+    read = queries.working_paths()
+    working = queries.working_keys([key_of(file.path) for file in staged])
     return [file for file in staged if file.path not in read and key_of(file.path) not in working]
 
 

@@ -10,7 +10,6 @@ from typing import TypeVar
 
 from fstore.errors import BrokerUnavailable, StorageUnavailable, UpkeepRefused
 from fstore.model import Doomed, ShardRow
-from fstore.postgres.maintenance import Ledger
 from fstore.resources import Resources
 from fstore.settings.schema import Settings
 from fstore.storage.layout import FoundFile, key_of
@@ -120,13 +119,13 @@ class _Collector:
     ) -> None:
         self._resources, self._rules, self._report, self._turn = resources, rules, report, turn
         self._progress = progress
-        self._ledger = Ledger(resources.database)
+        self._queries = resources.upkeep
         self._inventory = Inventory(resources.files.root)
 
     def carry_out(self, plan: GarbagePlan) -> None:
         with self._report.timed("revive") as phase:
             for keys in self._batches("reviving", plan.revive, BATCH):
-                phase.count += len(self._ledger.revive_used(keys))
+                phase.count += len(self._queries.revive_used(keys))
         with self._report.timed("reap") as phase:
             for doomed in self._batches("deleting", plan.reap, REAP_BATCH):
                 self._reap(doomed, phase)
@@ -144,8 +143,9 @@ class _Collector:
             for strays in self._batches("removing strays", plan.strays, BATCH):
                 self._remove(strays, phase)
         with self._report.timed("vacuum"):
-            self._ledger.forget_leftovers(older_than=max(self._rules.retention, self._rules.grace))
-            self._report.vacuum = self._ledger.vacuum()
+            self._resources.usage.forget(older_than=max(self._rules.retention, self._rules.grace))
+            self._queries.forget_sources()
+            self._report.vacuum = self._queries.vacuum()
 
     def _batches(self, what: str, items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
         for start in range(0, len(items), size):
@@ -154,7 +154,7 @@ class _Collector:
             yield items[start : start + size]
 
     def _reap(self, doomed: Sequence[Doomed | Candidate], phase: Phase) -> None:
-        for gone in self._ledger.reap([d.key for d in doomed], grace=self._rules.grace):
+        for gone in self._queries.reap([d.key for d in doomed], grace=self._rules.grace):
             self._unlink(gone, phase)
 
     def _condemn(self, evictions: Sequence[Eviction], phase: Phase) -> None:
@@ -164,13 +164,13 @@ class _Collector:
             self._tell(phase, fault)
             return
         chosen = [e.candidate for e in evictions]
-        hidden = self._ledger.condemn_unused([(c.key, c.path, c.last_used_at) for c in chosen])
+        hidden = self._queries.condemn_unused([(c.key, c.path, c.last_used_at) for c in chosen])
         phase.count += len(hidden)
         phase.bytes += sum(c.size_bytes for c in chosen if c.key in hidden)
 
     def _hide_lost(self, lost: Sequence[ShardRow], phase: Phase) -> None:
         still = [row for row in lost if not self._inventory.exists(row.path)]
-        hidden = self._ledger.quarantine_lost([(row.key, row.path) for row in still])
+        hidden = self._queries.quarantine_lost([(row.key, row.path) for row in still])
         for row in still:
             if row.key in hidden:
                 log.warning("file lost: key=%s path=%s", row.key[:12], row.path)
@@ -186,10 +186,10 @@ class _Collector:
         """Ask again, just before they go, whether anybody came to need these files."""
         published = [s for s in strays if s.why in (Why.NO_ROW, Why.SUPERSEDED)]
         keys = [key_of(s.file.path) for s in published]
-        named = set(self._ledger.paths_of(keys).values()) if keys else set()
-        working = self._ledger.working_keys(keys) if keys else set()
+        named = set(self._queries.paths_of(keys).values()) if keys else set()
+        working = self._queries.working_keys(keys) if keys else set()
         staged = [s.file for s in strays if s.why is Why.STAGED]
-        free = {file.path for file in unneeded(staged, self._ledger)} if staged else set()
+        free = {file.path for file in unneeded(staged, self._queries)} if staged else set()
         return [
             s
             for s in strays

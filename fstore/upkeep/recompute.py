@@ -14,7 +14,6 @@ from fstore.errors import BrokerUnavailable, FeatureStoreError
 from fstore.features.local_features import PREFIX as LOCAL_PREFIX
 from fstore.fingerprint import identification as fingerprint
 from fstore.model import Entry, EntryState, HashMethod, ParquetSource
-from fstore.postgres.maintenance import Ledger
 from fstore.resources import Resources
 from fstore.upkeep.gc_plan import Progress, silent
 
@@ -61,7 +60,7 @@ def check_sources(resources: Resources, *, progress: Progress = silent) -> list[
     """Read every Parquet source of users to the end, and return those that are gone or changed since they were used."""
     issues = []
     known: dict[str, str] = {}
-    sources = Ledger(resources.database).live_sources()
+    sources = resources.upkeep.live_sources()
     for done, (path, expected, method, entries) in enumerate(sources):
         progress("reading sources", done, len(sources))
         if not Path(path).exists():

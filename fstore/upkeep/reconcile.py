@@ -7,11 +7,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fstore.broker.client import COMPUTE_QUEUE
-from fstore.broker.messages import parse_compute
-from fstore.compute.executor import bury
-from fstore.errors import BrokerUnavailable, InvalidRequest
-from fstore.postgres.maintenance import Ledger
+from fstore.compute.recovery import Recovery
 from fstore.resources import Resources
 from fstore.upkeep.runner import Skipped, run_alone
 
@@ -59,13 +55,12 @@ def move_notes(resources: Resources) -> FlushReport:
     A crash in between counts some hits twice, which no decision depends on: an entry
     is at worst kept for as long as it would have been after one more use.
     """
-    ledger = Ledger(resources.database)
     resources.recorder.flush()
-    notes = resources.coordination.take_notes()
+    notes = resources.usage_buffer.take()
     if notes.hits or notes.counters:
-        ledger.add_usage(notes.hits, notes.counters)
-        resources.coordination.drop_notes()
-    resources.coordination.usage_known_for(ledger.now().timestamp())  # sets the mark again soon after Redis lost it
+        resources.usage.add(notes.hits, notes.counters)
+        resources.usage_buffer.drop()
+    resources.usage_buffer.known_for(resources.runs.now().timestamp())  # sets the mark again soon after Redis lost it
     return FlushReport(len(notes.hits), sum(notes.hits.values()), sum(notes.counters.values()))
 
 
@@ -76,7 +71,7 @@ def move_notes_in_turn(resources: Resources) -> bool:
     """
     ends_at = time.monotonic() + FLUSH_PATIENCE_S
     while True:
-        with Ledger(resources.database).alone("flush") as session:
+        with resources.runs.alone("flush") as session:
             if session is not None:
                 move_notes(resources)
                 return True
@@ -91,22 +86,22 @@ def reconcile_jobs(resources: Resources, *, unless_within_s: float = 0) -> Recon
 
 
 def _reconcile(resources: Resources) -> ReconcileReport:
-    buried = bury(resources)
+    recovery = Recovery.of(resources)
+    buried = recovery.bury()
     if buried:
         log.warning("computations buried after too many starts: %s", ", ".join(key[:12] for key in buried))
     resources.jobs.settle()
-    abandoned = Ledger(resources.database).abandon_callers()
-    sent = unsent = 0
-    for key, message in resources.jobs.take_stale(idle=resources.coordination.is_drained(COMPUTE_QUEUE)):
-        try:
-            resources.broker.send_compute(parse_compute(message))
-            sent += 1
-        except InvalidRequest as error:
-            # Written by another version of fstore, which will know how to send it.
-            log.warning("cannot send again: key=%s %s", key[:12], error)
-            unsent += 1
-        except BrokerUnavailable as error:
-            log.warning("cannot send again now: key=%s %s", key[:12], error)
-            unsent += 1
+    abandoned = resources.jobs.abandon_callers()
+    resent = recovery.resend()
+    for key, refused in resent.refused.items():
+        log.warning("cannot send again: key=%s %s", key[:12], refused)
+    for key, away in resent.unsent.items():
+        log.warning("cannot send again now: key=%s %s", key[:12], away)
     forgotten = resources.jobs.forget_old_failures()
-    return ReconcileReport(sent, len(buried), unsent, len(abandoned), forgotten)
+    return ReconcileReport(
+        sent=len(resent.sent),
+        buried=len(buried),
+        unsent=len(resent.refused) + len(resent.unsent),
+        abandoned=len(abandoned),
+        forgotten=forgotten,
+    )

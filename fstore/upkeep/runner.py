@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 from fstore.errors import UpkeepRefused
-from fstore.postgres.maintenance import Kind, Ledger
-from fstore.postgres.pool import Session
+from fstore.postgres.connection import Session
+from fstore.postgres.runs import Kind, UpkeepRuns
 from fstore.resources import Resources
 
 
@@ -40,8 +40,10 @@ class Skipped:
 class Turn:
     """The right to do one kind of upkeep for as long as the run lasts; without a session, beside others of the kind."""
 
-    def __init__(self, ledger: Ledger, session: Session | None, kind: Kind, run_id: int, started_at: datetime) -> None:
-        self._ledger, self._session, self._kind = ledger, session, kind
+    def __init__(
+        self, runs: UpkeepRuns, session: Session | None, kind: Kind, run_id: int, started_at: datetime
+    ) -> None:
+        self._runs, self._session, self._kind = runs, session, kind
         self.run_id, self.started_at = run_id, started_at
 
     def check(self) -> None:
@@ -49,7 +51,7 @@ class Turn:
 
         Raises ``ManifestUnavailable`` when the lock's connection is gone, and the lock with it.
         """
-        if self._session is not None and not self._ledger.still_alone(self._session, self._kind):
+        if self._session is not None and not self._runs.still_alone(self._session, self._kind):
             raise UpkeepRefused("the lock of this run was lost", "nothing was harmed; the next run goes on from here")
 
 
@@ -62,26 +64,26 @@ def run_alone(
     last ``unless_within_s`` seconds: two schedulers that tick together, or messages
     that piled up, do the work once.
     """
-    ledger = Ledger(resources.database)
-    with ledger.alone(kind) as session:
+    runs = resources.runs
+    with runs.alone(kind) as session:
         if session is None:
             return Skipped(kind, "another run is going on")
-        if unless_within_s > 0 and ledger.ran_within(kind, unless_within_s):
+        if unless_within_s > 0 and runs.ran_within(kind, unless_within_s):
             return Skipped(kind, f"a run ended less than {unless_within_s:g} s ago")
-        return _recorded(ledger, session, kind, work)
+        return _recorded(runs, session, kind, work)
 
 
 def run_beside(resources: Resources, kind: Kind, work: Callable[[Turn], R]) -> R:
     """Do and record a run that changes nothing others could be in the way of."""
-    return _recorded(Ledger(resources.database), None, kind, work)
+    return _recorded(resources.runs, None, kind, work)
 
 
-def _recorded(ledger: Ledger, session: Session | None, kind: Kind, work: Callable[[Turn], R]) -> R:
-    run_id, started_at = ledger.begin_run(kind)
+def _recorded(runs: UpkeepRuns, session: Session | None, kind: Kind, work: Callable[[Turn], R]) -> R:
+    run_id, started_at = runs.begin_run(kind)
     try:
-        report = work(Turn(ledger, session, kind, run_id, started_at))
+        report = work(Turn(runs, session, kind, run_id, started_at))
     except Exception as error:
-        ledger.finish_run(run_id, {"kind": kind, "error": type(error).__name__, "message": str(error)})
+        runs.finish_run(run_id, {"kind": kind, "error": type(error).__name__, "message": str(error)})
         raise
-    ledger.finish_run(run_id, report.as_dict())
+    runs.finish_run(run_id, report.as_dict())
     return report

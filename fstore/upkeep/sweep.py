@@ -12,7 +12,6 @@ from typing import Any
 from fstore.entries import hide
 from fstore.errors import EntryCorrupt, UpkeepRefused
 from fstore.model import EntryState, Locator
-from fstore.postgres.maintenance import Ledger
 from fstore.resources import Resources
 from fstore.storage.verify import Fault, FaultKind, Pace, check_file
 from fstore.upkeep.gc_plan import Progress, silent
@@ -106,7 +105,7 @@ class _Sweeper:
     ) -> None:
         self._resources, self._report, self._turn, self._pace = resources, report, turn, pace
         self._repair, self._force = repair, force
-        self._ledger = Ledger(resources.database)
+        self._queries = resources.upkeep
 
     def pages(self, byte_budget: int | None, progress: Progress) -> Iterator[Sequence[Locator]]:
         """Give the entries to read, at least one, for as long as their sizes fit the budget."""
@@ -116,7 +115,7 @@ class _Sweeper:
         while True:
             progress("verifying", min(self._report.checked, live), live)
             self._turn.check()
-            rows = self._ledger.longest_unverified(before=self._turn.started_at, after=after, limit=PAGE)
+            rows = self._queries.longest_unverified(before=self._turn.started_at, after=after, limit=PAGE)
             if not rows:
                 self._report.complete = True
                 progress("verifying", live, live)
@@ -145,7 +144,7 @@ class _Sweeper:
         self._report.checked += len(page)
         self._refuse_if_suspicious(faults)
         self._report.faults += faults
-        self._ledger.mark_verified(right)
+        self._queries.mark_verified(right)
         if self._repair:
             for fault in faults:
                 self._hide(fault)

@@ -26,7 +26,7 @@ from parts import LEAD_S, Part, crew, part_number, serve, together
 from stand import NOOP, Stand, celery_client, cpu_seconds, open_in_part, stand
 
 from fstore import FeatureStore, Request
-from fstore.broker.client import COMPUTE_QUEUE, KEY_PREFIX
+from fstore.broker.configuration import COMPUTE_QUEUE, KEY_PREFIX
 
 KEYS = 5000
 SENDERS = 4

@@ -20,7 +20,7 @@ import psycopg2
 from celery import Celery
 
 from fstore import FeatureStore, bootstrap
-from fstore.broker.client import celery_config
+from fstore.broker.configuration import celery_config
 from fstore.settings.schema import Settings
 from fstore.stack import EmbeddedServers, temporary_servers
 

@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 from blake3 import blake3
 
 from fstore import bootstrap
-from fstore.model import HashMethod, KeyParts, NewEntry
+from fstore.model import EntryFacts, HashMethod, KeyParts
 from fstore.resources import Resources
 from fstore.stack import temporary_servers
 from fstore.upkeep import api as upkeep
@@ -82,7 +82,7 @@ def measure(entries: int, root: Path, postgres_url: str, redis_url: str) -> dict
     began = time.monotonic()
     build(entries, root, url)
     built_s = time.monotonic() - began
-    resources.coordination.usage_known_for(0.0)  # as if Redis had kept its notes for ever
+    resources.usage_buffer.known_for(0.0)  # as if Redis had kept its notes for ever
     floors = [part("floor", environment)["seconds"]]
     publisher = Publisher(resources)
     done = part("collect", environment)
@@ -218,19 +218,19 @@ class Publisher:
             assert claim is not None
             stored = self._resources.files.publish(key, pa.table({"x": [1.0]}))
             parts = KeyParts("SYM", "bench:f", "1", "{}", "b3m1:1")
-            entry = NewEntry(
-                key,
-                parts,
-                HashMethod.FULL,
-                "",
-                stored.path,
-                1,
-                stored.file_size_bytes,
-                stored.content_digest,
-                None,
-                None,
-                0.1,
-                {},
+            entry = EntryFacts(
+                key=key,
+                parts=parts,
+                hash_method=HashMethod.FULL,
+                source_digest="",
+                path=stored.path,
+                rows=1,
+                file_size_bytes=stored.file_size_bytes,
+                content_digest=stored.content_digest,
+                start_ts=None,
+                end_ts=None,
+                compute_seconds=0.1,
+                library_versions={},
             )
             began = time.monotonic()
             self._resources.manifest.publish([(entry, claim)])

@@ -10,11 +10,12 @@ from typing import Any
 import psycopg2
 import psycopg2.extensions as pg
 
-from fstore.model import Claim, HashMethod, KeyParts, NewEntry
+from fstore.model import Claim, EntryFacts, HashMethod, KeyParts
 from fstore.postgres.manifest import Manifest
 from fstore.postgres.pool import Database
+from fstore.records import flat
 
-Offered = tuple[NewEntry, Claim]
+Offered = tuple[EntryFacts, Claim]
 
 OWNER = "bench"
 LIBRARIES = {"python": "3", "pandas": "3", "pyarrow": "26", "numpy": "2", "fstore": "0"}
@@ -71,7 +72,10 @@ def offers(batch: str) -> Iterator[Offered]:
         parts = KeyParts(f"S{number % 500}", "bench:write", "1", f'{{"n":{number}}}', f"b3m1:{key}")
         source = {"kind": "staged", "path": key}
         path = f"entries/{key[:2]}/{key}.{number:016x}.parquet"
-        entry = NewEntry(key, parts, HashMethod.FULL, key, path, 390, 20_000, key, None, None, 0.1, LIBRARIES, source)
+        entry = EntryFacts(
+            key=key, parts=parts, hash_method=HashMethod.FULL, source_digest=key, source=source, path=path, rows=390,
+            file_size_bytes=20_000, content_digest=key, start_ts=None, end_ts=None, compute_seconds=0.1, library_versions=LIBRARIES,
+        )  # fmt: skip
         yield entry, Claim(key, 1, OWNER)
 
 
@@ -116,23 +120,11 @@ class Publisher:
         self._bare = None
 
 
-def as_row(entry: NewEntry, claim: Claim) -> dict[str, Any]:
+def as_row(entry: EntryFacts, claim: Claim) -> dict[str, Any]:
     """Return the row that is written, for the bare statements."""
     return {
-        "key": entry.key,
-        "symbol": entry.parts.symbol,
-        "feature": entry.parts.feature,
-        "feature_version": entry.parts.feature_version,
-        "config": entry.parts.config,
-        "fingerprint": entry.parts.fingerprint,
-        "hash_method": entry.hash_method.value,
-        "source_digest": entry.source_digest,
+        **flat(entry),
         "source": json.dumps(entry.source),
-        "path": entry.path,
-        "rows": entry.rows,
-        "file_size_bytes": entry.file_size_bytes,
-        "content_digest": entry.content_digest,
-        "compute_seconds": entry.compute_seconds,
         "library_versions": json.dumps(entry.library_versions),
         "attempt": claim.attempt,
         "owner": claim.owner,

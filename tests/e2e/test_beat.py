@@ -13,18 +13,18 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from fstore.configuration import COLLECT_GARBAGE, FLUSH_USAGE, RECONCILE_JOBS, SWEEP_INTEGRITY, UPKEEP_QUEUE
 
-from fstore.broker import client as broker
 from fstore.stack.servers.ports import choose_port
 from fstore.upkeep import api as upkeep
 from tests.conftest import REPOSITORY, build_house, stop_group
 from tests.waiting import eventually
 
 KINDS = {
-    "gc": broker.COLLECT_GARBAGE,
-    "sweep": broker.SWEEP_INTEGRITY,
-    "reconcile": broker.RECONCILE_JOBS,
-    "flush": broker.FLUSH_USAGE,
+    "gc": COLLECT_GARBAGE,
+    "sweep": SWEEP_INTEGRITY,
+    "reconcile": RECONCILE_JOBS,
+    "flush": FLUSH_USAGE,
 }
 EVERY_MINUTE = "* * * * *"
 
@@ -56,7 +56,7 @@ def test_beat_runs_all_upkeep_once_and_flower_shows_it(servers, tmp_path):
         start_celery(
             stack, flower, tmp_path, "flower", "-A", "workers.app", "flower", "--address=127.0.0.1", f"--port={port}"
         )
-        house.start(concurrency=1, queues=broker.UPKEEP_QUEUE)
+        house.start(concurrency=1, queues=UPKEEP_QUEUE)
         (tmp_path / "two.schedule").write_bytes(b"\x00garbage" * 100)
         for name in ("one", "two"):
             start_celery(

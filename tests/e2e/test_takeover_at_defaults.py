@@ -37,4 +37,4 @@ def test_a_killed_worker_delays_its_waiters_by_at_most_45_seconds(house, tmp_pat
     assert len(list(tmp_path.glob("marks/*"))) == 2
     assert len(list(house.root.glob("entries/*/*.parquet"))) == 1
     assert house.store.resources.jobs.count_by_state() == {}
-    assert house.store.resources.coordination._link.call("looking", lambda client: client.keys("fstore:dedup:*")) == []
+    assert house.store.resources.redis_server._link.call("looking", lambda client: client.keys("fstore:dedup:*")) == []

@@ -15,7 +15,7 @@ from typing import Any
 
 from fstore import FeatureStore, FeatureStoreError
 from fstore.bootstrap import load_settings, open_resources
-from fstore.compute.publishing import library_versions
+from fstore.runtime.versions import library_versions
 from tests.trainers import context
 from tests.waiting import eventually
 
@@ -128,7 +128,7 @@ def _perform(environment: dict[str, str], ready: Any, gate: Any, act: Act, argum
     os.environ.update(environment)
     store = FeatureStore.over(open_resources(load_settings(), role="worker"))
     store.resources.manifest.find_live("0" * 64)
-    store.resources.coordination.queue_length("fstore.compute")
+    store.resources.redis_server.queue_length("fstore.compute")
     library_versions()
     ready.set()
     gate.wait(60)

@@ -8,7 +8,9 @@ import traceback
 import warnings
 from functools import wraps
 
-from fstore.postgres.maintenance import Ledger
+from fstore.postgres.runs import UpkeepRuns
+from fstore.postgres.upkeep_queries import UpkeepQueries
+from fstore.postgres.usage import Usage
 from fstore.storage.listing import Inventory
 from fstore.upkeep.gc_report import GarbageReport
 from fstore.upkeep.gc_run import collect_garbage
@@ -16,7 +18,9 @@ from tests.integration.shelf import HOUR, RULES, WEEK, Shelf, key
 from tests.waiting import eventually
 
 STEPS = {
-    Ledger: ("begin_run", "finish_run", "revive_used", "reap", "condemn_unused", "quarantine_lost", "forget_leftovers"),
+    UpkeepRuns: ("begin_run", "finish_run"),
+    UpkeepQueries: ("revive_used", "reap", "condemn_unused", "quarantine_lost", "forget_sources"),
+    Usage: ("forget",),
     Inventory: ("remove", "remove_unless_touched", "now_ns"),
 }
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from fstore.broker.messages import parse_compute
-from fstore.compute import executor as compute
+from fstore.compute.executor import execute
 from fstore.errors import UpkeepRefused
 from fstore.upkeep.gc_run import collect_garbage
 from fstore.upkeep.gc_shard import GarbageRules
@@ -92,4 +92,4 @@ def test_row_32_collected_during_a_publish(site):
 
 def publish(store, message) -> None:
     """Answer a request as a worker does."""
-    compute.get_or_compute(store.resources, parse_compute(message), phase=lambda _: None)
+    execute(store.resources, parse_compute(message), phase=lambda _: None)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from fstore.broker.messages import parse_compute
-from fstore.compute import executor as compute
+from fstore.compute.executor import execute
 from fstore.entries import read_entry
 from tests.integration.shelf import Shelf, frame
 from tests.sample_features import scaled
@@ -21,7 +21,7 @@ def published(house, tmp_path):
     message = {"symbol": "AAPL", "raw_data": str(tmp_path / "ticks.parquet"), "config": {"factor": 3}, "feature": "tests.sample_features:scaled"}  # fmt: skip
 
     def ask():
-        return compute.get_or_compute(house.store.resources, parse_compute(message), phase=lambda _: None)
+        return execute(house.store.resources, parse_compute(message), phase=lambda _: None)
 
     return ask(), ask
 

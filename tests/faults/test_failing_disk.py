@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 from fstore.broker.messages import parse_compute
-from fstore.compute import executor as compute
-from fstore.errors import StorageFull
+from fstore.compute.executor import execute
+from fstore.errors import FeatureStoreError, StorageFull
 from fstore.upkeep.gc_run import collect_garbage
 from tests.faults.invariants import check_invariants
 from tests.faults.publish_order import assert_durable_before_row, offered, opened_for_writing
@@ -77,7 +77,7 @@ class Publisher:
     def ask(self, config: dict[str, int]) -> None:
         """Answer the request here; the result is right."""
         request = parse_compute(self.message(config))
-        found = compute.get_or_compute(self.shelf.resources, request, phase=lambda _: None)
+        found = execute(self.shelf.resources, request, phase=lambda _: None)
         pd.testing.assert_frame_equal(self.site.store.load(found.as_dict()), scaled(self.frame, config))
 
     def check(self, running: Traced, ended: int, fault: str, before: set[str]) -> None:
@@ -115,7 +115,7 @@ class Publisher:
 
 def publish(store, message) -> None:
     """Answer a request as a worker does: look, claim, read, compute, write, read back, insert, announce."""
-    compute.get_or_compute(store.resources, parse_compute(message), phase=lambda _: None)
+    execute(store.resources, parse_compute(message), phase=lambda _: None)
 
 
 @pytest.fixture
@@ -234,7 +234,7 @@ def publish_twice(store, message) -> None:
         publish(store, message)
     except StorageFull as error:
         raise AssertionError("an fsync that fails with EIO is no lack of space") from error
-    except compute.FeatureStoreError:
+    except FeatureStoreError:
         store.resources.database.query("DELETE FROM jobs RETURNING key")
         publish(store, message)
     else:

@@ -35,7 +35,7 @@ def test_row_16_the_lock_is_lost_under_its_holder(make_site, tmp_path):
     deleted = {"seconds": 1.0, "marks": site.marks("deleted", most=1)}
     first = site.store_of_its_own()
     held, go_on = threading.Event(), threading.Event()
-    take = first.resources.coordination.lead_many
+    take = first.resources.locks.take_many
 
     def take_and_wait(*arguments: Any) -> Any:
         leads = take(*arguments)
@@ -43,7 +43,7 @@ def test_row_16_the_lock_is_lost_under_its_holder(make_site, tmp_path):
         go_on.wait(30)
         return leads
 
-    first.resources.coordination.lead_many = take_and_wait  # type: ignore[method-assign]
+    first.resources.locks.take_many = take_and_wait  # type: ignore[method-assign]
     leader = site.asking(deleted, store=first)
     assert held.wait(20)
     with site.redis() as client:
@@ -70,7 +70,7 @@ def test_row_16_the_lock_is_lost_under_its_holder(make_site, tmp_path):
 
 def asks_and_stops_with_the_lock(store: FeatureStore, config: dict[str, object], led: str, got: str) -> None:
     """Take the lock, freeze; once thawed, go on as if nothing had happened."""
-    take = store.resources.coordination.lead_many
+    take = store.resources.locks.take_many
 
     def take_and_freeze(*arguments: Any) -> Any:
         leads = take(*arguments)
@@ -78,7 +78,7 @@ def asks_and_stops_with_the_lock(store: FeatureStore, config: dict[str, object],
         os.kill(os.getpid(), signal.SIGSTOP)
         return leads
 
-    store.resources.coordination.lead_many = take_and_freeze  # type: ignore[method-assign]
+    store.resources.locks.take_many = take_and_freeze  # type: ignore[method-assign]
     if store.get_or_compute("ROW", RAW, config, sample_features.slow, timeout=60).equals(RAW.head(3)):
         Path(got).touch()
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
 
-from fstore.model import Claim, HashMethod, KeyParts, NewEntry
+from fstore.model import Claim, EntryFacts, HashMethod, KeyParts
 from tests.faults.invariants import check_invariants
 from tests.faults.rows import row
 from tests.faults.site import RAW
@@ -143,11 +143,11 @@ def slow_down_flushes(site) -> None:
     assert time.monotonic() - began > 20 * DELAY_MS / 1000, "flushes are not slow"
 
 
-def offer(shelf: Shelf, name: str) -> tuple[NewEntry, Claim]:
+def offer(shelf: Shelf, name: str) -> tuple[EntryFacts, Claim]:
     """Claim a key and write its file."""
     claim, written = shelf.claim(name), shelf.write(name)
     parts = KeyParts(name, "m:f", "1", "{}", "b3m1:" + "0" * 64)
-    return NewEntry(
+    return EntryFacts(
         key=key(name), parts=parts, hash_method=HashMethod.FULL, source_digest="", path=written.path,
         rows=written.rows, file_size_bytes=written.file_size_bytes, content_digest=written.content_digest,
         start_ts=None, end_ts=None, compute_seconds=0.1, library_versions={},

@@ -13,8 +13,7 @@ from itertools import pairwise
 
 import pytest
 
-from fstore.broker import client as broker
-from fstore.postgres.maintenance import Ledger
+from fstore.broker.configuration import QUEUES
 from fstore.upkeep import api as upkeep
 from tests.faults.invariants import check_invariants
 from tests.faults.rows import row
@@ -31,7 +30,7 @@ def runs(site: Site, kind: str) -> list[dict[str, object]]:
 
 def upkeep_worker(site: Site) -> None:
     """Start a worker that serves every queue."""
-    site.worker(concurrency=2, queues=",".join(broker.QUEUES))
+    site.worker(concurrency=2, queues=",".join(QUEUES))
 
 
 @row(
@@ -47,7 +46,7 @@ def test_row_35_two_beats_two_collections(make_site):
         gc_schedule=EVERY_MINUTE, integrity_schedule=EVERY_MINUTE, reconcile_period_s="2", flush_period_s="2"
     )
     upkeep_worker(site)
-    with Ledger(site.store.resources.database).alone("gc") as turn:
+    with site.store.resources.runs.alone("gc") as turn:
         assert turn is not None
         beside = [collecting(site) for _ in range(2)]
         assert all("another run" in json.loads(command.communicate(timeout=60)[0])["skipped"] for command in beside)

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 
 from fstore.entries import read_entry
 from fstore.model import Claim, Locator
-from fstore.postgres.maintenance import Ledger
+from fstore.postgres.upkeep_queries import UpkeepQueries
 from fstore.storage.listing import Inventory
 from fstore.upkeep.gc_run import collect_garbage
 from fstore.upkeep.sweep import sweep_integrity
@@ -34,7 +34,15 @@ from tests.integration.shelf import HOUR, RULES, Shelf, key
 
 NAMES = ("a", "b")
 STEPS = {
-    Ledger: ("revive_used", "reap", "condemn_unused", "quarantine_lost", "mark_verified", "working_keys", "paths_of"),
+    UpkeepQueries: (
+        "revive_used",
+        "reap",
+        "condemn_unused",
+        "quarantine_lost",
+        "mark_verified",
+        "working_keys",
+        "paths_of",
+    ),
     Inventory: ("remove", "remove_unless_touched", "exists"),
 }
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from blake3 import blake3
 
 from fstore.broker.messages import ComputeRequest, RawReference
-from fstore.model import Claim, Entry, HashMethod, KeyParts, Locator, NewEntry
+from fstore.model import Claim, Entry, EntryFacts, HashMethod, KeyParts, Locator
 from fstore.resources import Resources
 from fstore.upkeep.gc_shard import GarbageRules
 
@@ -33,7 +33,7 @@ class Shelf:
         self.resources = resources
         self.root: Path = resources.files.root
         # Redis is new in every test; its notes of usage count as complete from long ago.
-        resources.coordination.usage_known_for(0.0)
+        resources.usage_buffer.known_for(0.0)
 
     def write(self, name: str, rows: int = 3) -> Locator:
         """Write a file durably under a final name, without a row."""
@@ -61,7 +61,7 @@ class Shelf:
         self, name: str, claim: Claim, written: Locator, *, source: dict[str, str] | None = None, **changes: object
     ) -> bool:
         """Insert the row of a written file; False when the claim no longer held."""
-        new = NewEntry(
+        new = EntryFacts(
             key=key(name), parts=KeyParts(name, "m:f", "1", "{}", "b3m1:" + "0" * 64), hash_method=HashMethod.FULL,
             source_digest="", path=written.path, rows=written.rows, file_size_bytes=written.file_size_bytes,
             content_digest=written.content_digest, start_ts=None, end_ts=None, compute_seconds=0.1, library_versions={}, source=source,

@@ -257,7 +257,7 @@ def test_nothing_of_all_this_leaves_a_job_behind(staffed):
         return not (jobs.get("queued") or jobs.get("running"))
 
     eventually(idle, seconds=10, what="all jobs to end")
-    assert resources.coordination._link.call("looking", lambda client: client.keys("fstore:dedup:*")) == []
+    assert resources.redis_server._link.call("looking", lambda client: client.keys("fstore:dedup:*")) == []
 
 
 def assert_pickles(error: FeatureStoreError) -> None:

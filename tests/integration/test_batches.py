@@ -11,16 +11,16 @@ import pytest
 
 import fstore
 from fstore.broker.chunks import MOST, in_chunks
-from fstore.broker.client import COMPUTE_QUEUE
+from fstore.broker.configuration import COMPUTE_QUEUE
 from fstore.broker.messages import ComputeRequest, RawReference
 from fstore.client import request as asking
-from fstore.compute import batch_executor as compute_many
+from fstore.compute import batch_executor
 from fstore.compute import raw_data as rawdata
-from fstore.compute.batch_executor import get_or_compute_many
+from fstore.compute.batch_executor import execute_batch
 from fstore.errors import ComputeDead, ComputeFailed, ComputeTimeout
 from fstore.model import Claim
-from fstore.postgres.manifest import _offer
 from fstore.postgres.migrations.versions.m0004_pending import SPACE, TURN
+from fstore.records import flat
 from tests import sample_features
 from tests.conftest import build_house
 from tests.integration.shelf import Shelf, key
@@ -42,14 +42,14 @@ def requests_for(function, configs):
 def test_a_batch_answers_each_request_with_its_own_frame(staffed):
     """Every request gets what a direct call returns, the equal ones too, and each key is computed once."""
     asked = requests_for(sample_features.scaled, [{"factor": i % 150, "batch": "own"} for i in range(200)])
-    before = staffed.store.resources.coordination.pending_counters().get("computed", 0)
+    before = staffed.store.resources.usage_buffer.pending_counters().get("computed", 0)
 
     answers = list(staffed.store.get_or_compute_many(asked, timeout=90))
 
     assert len(answers) == 200
     for request, frame in answers:
         pd.testing.assert_frame_equal(frame, RAW * request.config["factor"])
-    assert staffed.store.resources.coordination.pending_counters()["computed"] - before <= 150
+    assert staffed.store.resources.usage_buffer.pending_counters()["computed"] - before <= 150
     again = list(staffed.store.peek_many(asked))
     assert [request for request, _ in again] == asked
     assert all(entry is not None for _, entry in again)
@@ -110,10 +110,10 @@ def test_the_task_answers_a_plain_celery_client_in_order(house):
             )
         )
     )
-    get_or_compute_many(resources, [live], phase=lambda _: None)
+    execute_batch(resources, [live], phase=lambda _: None)
     held = resources.jobs.claim(elsewhere.key, elsewhere.wire())
 
-    answers = get_or_compute_many(resources, [live, elsewhere, failing, fresh, live], phase=lambda _: None)
+    answers = execute_batch(resources, [live, elsewhere, failing, fresh, live], phase=lambda _: None)
 
     assert [answer["status"] for answer in answers] == ["hit", "coalesced", "failed", "computed", "hit"]
     assert [answer["key"] for answer in answers] == [r.key for r in (live, elsewhere, failing, fresh, live)]
@@ -125,30 +125,30 @@ def test_the_task_answers_a_plain_celery_client_in_order(house):
 
 def test_what_is_given_back_is_sent_even_if_the_answer_was_lost(house, monkeypatch):
     """A statement that is repeated finds its claims given back already; their messages must be sent all the same."""
-    monkeypatch.setattr(compute_many, "CHUNK_S", 0.2)
+    monkeypatch.setattr(batch_executor, "CHUNK_S", 0.2)
     resources = house.store.resources
     requests = []
     for n in range(3):
         asked = asking.ask(resources, "BACK", RAW, {"seconds": 0.3, "n": n}, sample_features.slow)
         requests.append(asked.request(rawdata.stage(resources.files, asked.raw, asked.taken)))
     resources.jobs.enqueue({request.key: request.wire() for request in requests})
-    before = resources.coordination.queue_length(COMPUTE_QUEUE)
+    before = resources.redis_server.queue_length(COMPUTE_QUEUE)
     hand_back, sent = type(resources.jobs).hand_back, []
     monkeypatch.setattr(type(resources.jobs), "hand_back", lambda *given: (hand_back(*given), hand_back(*given))[1])
     monkeypatch.setattr(
         type(resources.broker), "send_compute_many", lambda _, chunk: sent.extend(request.key for request in chunk)
     )
 
-    answers = get_or_compute_many(resources, requests, phase=lambda _: None)
+    answers = execute_batch(resources, requests, phase=lambda _: None)
 
     assert [answer["status"] for answer in answers].count("coalesced") == len(sent)
     assert set(sent) == {answer["key"] for answer in answers if answer["status"] == "coalesced"} != set()
-    assert resources.coordination.queue_length(COMPUTE_QUEUE) == before
+    assert resources.redis_server.queue_length(COMPUTE_QUEUE) == before
 
 
 def test_what_ended_a_worker_before_has_a_task_of_its_own(house, monkeypatch):
     """Of jobs that were started before, a task computes what its time allows and sends the others on."""
-    monkeypatch.setattr(compute_many, "CHUNK_S", 0.2)
+    monkeypatch.setattr(batch_executor, "CHUNK_S", 0.2)
     resources = house.store.resources
     requests = []
     for n in range(3):
@@ -157,11 +157,11 @@ def test_what_ended_a_worker_before_has_a_task_of_its_own(house, monkeypatch):
     resources.jobs.enqueue({request.key: request.wire() for request in requests})
     resources.database.query("UPDATE jobs SET state = 'running', starts = 1, lease_until = now() - interval '1 second'")
 
-    answers = get_or_compute_many(resources, requests, phase=lambda _: None)
+    answers = execute_batch(resources, requests, phase=lambda _: None)
 
     assert [answer["status"] for answer in answers] == ["computed", "coalesced", "coalesced"]
-    assert resources.coordination.queue_length(COMPUTE_QUEUE) == 2
-    again = get_or_compute_many(resources, [requests[0], requests[0]], phase=lambda _: None)
+    assert resources.redis_server.queue_length(COMPUTE_QUEUE) == 2
+    again = execute_batch(resources, [requests[0], requests[0]], phase=lambda _: None)
     assert [answer["status"] for answer in again] == ["hit", "hit"]
 
 
@@ -215,7 +215,7 @@ def test_publishers_that_meet_share_one_transaction(shelf):
 
 def leave_pending(shelf, name, claim, locator):
     """Do what a publisher does that finds the manifest held and dies."""
-    offers = json.dumps([_offer(new_entry(name, locator), claim)])
+    offers = json.dumps([{**flat(new_entry(name, locator)), "attempt": claim.attempt, "owner": claim.owner}])
     with shelf.resources.database.session() as session:
         session.query("BEGIN")
         session.query("SELECT pg_advisory_xact_lock(%s, %s)", (SPACE, TURN))  # as if another publisher were at it
@@ -287,7 +287,7 @@ def test_a_pending_row_that_postgres_refuses_stops_nobody(shelf):
 
 def test_a_long_computation_holds_up_no_neighbour_in_its_chunk(house, monkeypatch):
     """What is done is published while it runs, what was not begun is given back to other workers."""
-    monkeypatch.setattr(compute_many, "CHUNK_S", 0.3)
+    monkeypatch.setattr(batch_executor, "CHUNK_S", 0.3)
     resources, sent = house.store.resources, []
     monkeypatch.setattr(resources.broker, "send_compute", lambda request: sent.append(request.key))
     chunk = [
@@ -299,7 +299,7 @@ def test_a_long_computation_holds_up_no_neighbour_in_its_chunk(house, monkeypatc
     ]
     first, _, last = (request.key for request in chunk)
     running = threading.Thread(
-        target=get_or_compute_many, args=(resources, chunk), kwargs={"phase": lambda _: None}, daemon=True
+        target=execute_batch, args=(resources, chunk), kwargs={"phase": lambda _: None}, daemon=True
     )
     running.start()
 

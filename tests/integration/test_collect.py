@@ -9,7 +9,6 @@ from datetime import timedelta
 import pytest
 
 from fstore.errors import StoreMismatch, UpkeepRefused
-from fstore.postgres.maintenance import Ledger
 from fstore.upkeep import api as upkeep
 from fstore.upkeep.gc_report import GarbageReport, details
 from fstore.upkeep.gc_run import collect_garbage, rules_of
@@ -48,7 +47,7 @@ def test_retention_is_by_last_use(shelf):
 def test_use_noted_in_redis_a_moment_ago_protects(shelf):
     """A hit that only Redis knows of yet keeps its entry."""
     shelf.publish("just read", age=10 * WEEK)
-    shelf.resources.coordination.note({key("just read"): 1}, {})
+    shelf.resources.usage_buffer.note({key("just read"): 1}, {})
 
     collect(shelf)
 
@@ -59,7 +58,7 @@ def test_nothing_is_condemned_right_after_redis_lost_its_notes(shelf):
     """When Redis was emptied, the run waits an hour before it trusts that nobody used an entry."""
     shelf.publish("maybe read", age=10 * WEEK)
     shelf.sql("SELECT 1")
-    shelf.resources.coordination._link.call("wiping", lambda client: client.flushall())
+    shelf.resources.redis_server._link.call("wiping", lambda client: client.flushall())
 
     report = collect(shelf)
 
@@ -71,7 +70,7 @@ def test_nothing_is_condemned_while_use_cannot_be_brought_up_to_date(shelf, monk
     """While another flush hangs, or when Redis goes away after the plan was made, entries stay and the report says why."""
     shelf.publish("maybe read", age=10 * WEEK)
     monkeypatch.setattr("fstore.upkeep.reconcile.FLUSH_PATIENCE_S", 0.1)
-    with Ledger(shelf.resources.database).alone("flush"):
+    with shelf.resources.runs.alone("flush"):
         assert "another flush" in str(collect(shelf).as_dict()["plan"]["postponed"])
 
     notes = [True, False]
@@ -270,7 +269,7 @@ def test_a_grace_that_could_hurt_is_refused(shelf):
 
 def test_one_run_at_a_time(shelf):
     """While one run holds the lock, a second one says so and does nothing."""
-    with Ledger(shelf.resources.database).alone("gc") as session:
+    with shelf.resources.runs.alone("gc") as session:
         assert session is not None
         assert collect_garbage(shelf.resources, RULES) == Skipped("gc", "another run is going on")
         assert upkeep.collect_garbage(shelf.resources)["summary"] == {"total_files_deleted": 0, "total_bytes_freed": 0}
@@ -293,7 +292,7 @@ def test_every_run_is_remembered(shelf):
         shelf.sql("INSERT INTO manifest SELECT md5(i::text)||md5(i::text), 's', 'f', '1', '', '{}', 'x', 'full', NULL, 'entries/00/' || i, NULL, NULL, 1, 1, 'x', 'live', now(), NULL, now(), 1, 1, '{}' FROM generate_series(1, 200) i")  # fmt: skip
         collect(shelf)
 
-    last, first = Ledger(shelf.resources.database).list_runs("gc")
+    last, first = shelf.resources.runs.list_runs("gc")
 
     assert first.report["summary"]["total_files_deleted"] == 0
     assert last.report["error"] == "UpkeepRefused"

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from beat.schedule import schedule
-from fstore.broker import client as broker
+from fstore.broker.configuration import QUEUES, ROUTES
 from fstore.cli import secrets as secret_files
 from fstore.settings import schema as settings
 from tests.conftest import REPOSITORY
@@ -54,9 +54,9 @@ def test_every_queue_has_a_consumer(services: dict[str, Any]) -> None:
     served = [services[name]["command"][services[name]["command"].index("-Q") + 1] for name in WORKERS]
     scheduled = schedule(settings.load({"redis_url": "redis://x"}, environ={}))
 
-    assert sorted(served) == sorted(broker.QUEUES)
+    assert sorted(served) == sorted(QUEUES)
     assert {entry["options"]["queue"] for entry in scheduled.values()} <= set(served)
-    assert {entry["task"] for entry in scheduled.values()} <= set(broker.ROUTES)
+    assert {entry["task"] for entry in scheduled.values()} <= set(ROUTES)
 
 
 def test_every_secret_is_a_file(services: dict[str, Any], secret_names: set[str]) -> None:

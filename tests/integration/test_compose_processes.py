@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 
 import fstore
-from fstore.postgres import schema
+from fstore.postgres.schema import wanted_revision
 from fstore.stack import temporary_servers
 from tests.conftest import REPOSITORY, Servers
 from tests.integration.compose_file import Site
@@ -165,5 +165,5 @@ def test_dockerfile_installs_in_a_clean_environment(tmp_path: Path) -> None:
 
     assert "metrics" in runs("fstore", "--help")
     assert "5.7" in runs("celery", "--version")
-    shown = runs("python", "-c", "from fstore.postgres import schema; print(schema.wanted_revision())")
-    assert shown.strip() == schema.wanted_revision()
+    shown = runs("python", "-c", "from fstore.postgres.schema import wanted_revision; print(wanted_revision())")
+    assert shown.strip() == wanted_revision()

@@ -15,8 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fstore.coordination.link import RedisLink
-from fstore.coordination.locks import Coordination, Lead, hint_channel
-from fstore.coordination.notifications import Hints
+from fstore.coordination.locks import DedupLock, DedupLocks
+from fstore.coordination.notifications import Notifier, hint_channel
+from fstore.coordination.usage_buffer import UsageBuffer
 from fstore.errors import BrokerUnavailable
 from fstore.runtime import deadline
 from fstore.runtime.counters import Recorder
@@ -51,15 +52,15 @@ STEPS = st.lists(
 def test_nobody_touches_a_lock_that_is_not_theirs(link, client, steps):
     """Whatever three trainers do in whatever order, with locks that lapse in between: only the holder's acts count."""
     client.delete("fstore:dedup:f:k")
-    trainers = [Coordination(link, lock_s=30) for _ in range(3)]
-    held: dict[int, Lead] = {}  # what each believes to hold
+    trainers = [DedupLocks(link, lock_s=30) for _ in range(3)]
+    held: dict[int, DedupLock] = {}  # what each believes to hold
     holder: int | None = None
     for act, who in steps:
         if act == "lapse":
             client.delete("fstore:dedup:f:k")
             holder = None
         elif act == "lead":
-            lead = trainers[who].lead("f", "k")
+            lead = trainers[who].take("f", "k")
             assert (lead is not None) == (holder is None)
             if lead is not None:
                 held[who], holder = lead, who
@@ -76,13 +77,13 @@ def test_nobody_touches_a_lock_that_is_not_theirs(link, client, steps):
 
 def test_a_lock_is_kept_alive_while_it_is_held(link, client):
     """A leader that stages for longer than the lock lasts keeps it, and gives it back at the end."""
-    coordination = Coordination(link, lock_s=0.6)
-    lead = coordination.lead("f", "k")
+    locks = DedupLocks(link, lock_s=0.6)
+    lead = locks.take("f", "k")
 
-    with coordination.holding([lead]):
+    with locks.holding([lead]):
         ends_at = time.monotonic() + 1.5
         while time.monotonic() < ends_at:
-            assert coordination.lead("f", "k") is None
+            assert locks.take("f", "k") is None
             time.sleep(0.05)
 
     assert client.get(lead.name) is None
@@ -90,27 +91,27 @@ def test_a_lock_is_kept_alive_while_it_is_held(link, client):
 
 def test_a_lock_whose_holder_died_lapses(link, client):
     """It has an end of its own."""
-    coordination = Coordination(link, lock_s=0.2)
-    assert coordination.lead("f", "k")
-    assert eventually(lambda: coordination.lead("f", "k"), seconds=2, what="the lock to lapse")
+    locks = DedupLocks(link, lock_s=0.2)
+    assert locks.take("f", "k")
+    assert eventually(lambda: locks.take("f", "k"), seconds=2, what="the lock to lapse")
 
 
 def test_a_leader_that_lost_its_lock_releases_nobody_elses(link, client):
     """The next holder's lock stays when the first one's block ends."""
-    coordination = Coordination(link, lock_s=30)
-    first = coordination.lead("f", "k")
-    with coordination.holding([first]):
+    locks = DedupLocks(link, lock_s=30)
+    first = locks.take("f", "k")
+    with locks.holding([first]):
         client.delete(first.name)
-        second = coordination.lead("f", "k")
+        second = locks.take("f", "k")
     assert client.get(second.name) == second.token
 
 
 def test_an_announcement_wakes_whoever_waits(link, client):
     """Within a moment of the announcement, in every thread that watches the key."""
-    hints, coordination, woken = Hints(link), Coordination(link, lock_s=30), []
+    notifier, woken = Notifier(link, count=lambda *_: None), []
 
     def wait():
-        with hints.watch(["k"]) as hint:
+        with notifier.subscribe(["k"]) as hint:
             eventually(lambda: client.pubsub_numsub(hint_channel("k"))[0][1] == 1, seconds=5, what="the subscription")
             hint.wait(0.3)  # the confirmed subscription wakes too
             ready.wait(5)
@@ -122,21 +123,21 @@ def test_an_announcement_wakes_whoever_waits(link, client):
         thread.start()
     ready.wait(10)
     began = time.monotonic()
-    coordination.announce(["k"], {"computed": 1})
+    notifier.announce(["k"], {"computed": 1})
     for thread in threads:
         thread.join(10)
 
     assert woken == [{"k"}] * 3
     assert time.monotonic() - began < 2
     eventually(lambda: not client.pubsub_channels(hint_channel("k")), seconds=5, what="the channel to be given up")
-    assert coordination.pending_counters() == {"computed": 1}
-    hints.close()
+    assert UsageBuffer(link).pending_counters() == {"computed": 1}
+    notifier.close()
 
 
 def test_a_lost_subscription_is_taken_up_again(link, client):
     """Cut off by the server, the listener comes back for every key that is still waited for, and wakes its waiters to look."""
-    hints = Hints(link)
-    with hints.watch(["a"]) as hint, hints.watch(["b"]):
+    notifier = Notifier(link, count=lambda *_: None)
+    with notifier.subscribe(["a"]) as hint, notifier.subscribe(["b"]):
         eventually(lambda: len(client.pubsub_channels("fstore:done:[ab]")) == 2, seconds=5, what="the subscription")
         hint.wait(0.3)
         client.client_kill_filter(_type="pubsub")
@@ -145,17 +146,17 @@ def test_a_lost_subscription_is_taken_up_again(link, client):
         hint.wait(0.3)
         client.publish(hint_channel("a"), "settled")
         assert hint.wait(5)
-    hints.close()
+    notifier.close()
 
 
 def test_no_connection_is_forgotten_when_many_listen_while_links_break(link, client):
     """Whoever finds the link broken leaves it to the one thread that reads: two that connect would leave a socket open."""
-    hints, over = Hints(link), threading.Event()
+    notifier, over = Notifier(link, count=lambda *_: None), threading.Event()
     broken = 0
 
     def listen(name):
         while not over.is_set():
-            with hints.watch([name]) as hint:
+            with notifier.subscribe([name]) as hint:
                 hint.wait(0.002)
 
     gc.collect()  # what other tests left is not this one's
@@ -171,12 +172,12 @@ def test_no_connection_is_forgotten_when_many_listen_while_links_break(link, cli
             over.set()
         for thread in threads:
             thread.join(10)
-        with hints.watch(["a"]) as hint:
+        with notifier.subscribe(["a"]) as hint:
             eventually(lambda: client.pubsub_channels(hint_channel("a")), seconds=5, what="the subscription")
             hint.wait(0.3)
             client.publish(hint_channel("a"), "settled")
             assert hint.wait(5)
-        hints.close()
+        notifier.close()
         eventually(lambda: not client.client_list(_type="pubsub"), seconds=5, what="the connection to be closed")
         gc.collect()
 
@@ -225,19 +226,21 @@ def test_a_link_that_became_silent_is_given_up(servers, client):
 
 def test_whatever_goes_wrong_while_listening_ends_the_subscription(link, monkeypatch):
     """The reading thread goes on with another one: without it nobody would hear anything any more, and nobody would know."""
-    hints = Hints(link)
-    with hints.watch(["a"]) as hint:
+    notifier = Notifier(link, count=lambda *_: None)
+    with notifier.subscribe(["a"]) as hint:
         eventually(
-            lambda: hints._subscriber is not None and hints._subscriber.is_open, seconds=5, what="a subscription"
+            lambda: notifier._subscriber is not None and notifier._subscriber.is_open, seconds=5, what="a subscription"
         )
-        first = hints._subscriber
+        first = notifier._subscriber
         monkeypatch.setattr(first._pubsub, "handle_message", lambda *_, **__: {}["what another thread removed"])
-        Coordination(link, lock_s=30).announce(["a"], {})
-        eventually(lambda: hints._subscriber is not first and hints._subscriber.is_open, seconds=5, what="another one")
+        notifier.announce(["a"], {})
+        eventually(
+            lambda: notifier._subscriber is not first and notifier._subscriber.is_open, seconds=5, what="another one"
+        )
         hint.wait(0.3)
-        Coordination(link, lock_s=30).announce(["a"], {})
+        notifier.announce(["a"], {})
         assert hint.wait(5)
-    hints.close()
+    notifier.close()
 
 
 def test_watching_without_redis_takes_no_time(monkeypatch):
@@ -245,14 +248,14 @@ def test_watching_without_redis_takes_no_time(monkeypatch):
     link, opened = RedisLink(NOWHERE), []
     subscriber = link.subscriber
     monkeypatch.setattr(link, "subscriber", lambda: opened.append(time.monotonic()) or subscriber())
-    hints = Hints(link)
+    notifier = Notifier(link, count=lambda *_: None)
     began = time.monotonic()
     for _ in range(10):
-        with hints.watch(["k"]) as hint:
+        with notifier.subscribe(["k"]) as hint:
             hint.wait(0.01)
     assert time.monotonic() - began < 2
     assert len(opened) <= 3
-    hints.close()
+    notifier.close()
 
 
 def test_a_failure_is_followed_by_a_pause_not_by_a_queue(link):
@@ -286,7 +289,7 @@ def test_notes_outlive_an_outage(link, client):
         def note(self, hits, counters):
             if self.down:
                 raise BrokerUnavailable("noting", "down")
-            Coordination(link, lock_s=30).note(hits, counters)
+            UsageBuffer(link).note(hits, counters)
 
     moody = Moody()
     recorder = Recorder(moody.note)
@@ -306,7 +309,7 @@ def test_notes_outlive_an_outage(link, client):
 
 def test_degraded_requests_are_counted_all_and_logged_once_a_minute(link, client, caplog):
     """A line for each of a thousand requests would hide what matters."""
-    recorder = Recorder(Coordination(link, lock_s=30).note)
+    recorder = Recorder(UsageBuffer(link).note)
     with caplog.at_level(logging.WARNING):
         for n in range(50):
             recorder.degraded("redis", f"reason {n}")
@@ -321,7 +324,7 @@ def test_degraded_requests_are_counted_all_and_logged_once_a_minute(link, client
 
 def test_notes_are_handed_over_without_being_asked(link, client):
     """Half a second later they are in Redis."""
-    recorder = Recorder(Coordination(link, lock_s=30).note)
+    recorder = Recorder(UsageBuffer(link).note)
     recorder.used("k")
     eventually(lambda: client.hget("fstore:usage", "k") == "1", seconds=5, what="the note to arrive")
     recorder.close()

@@ -29,8 +29,8 @@ from fstore import (
     StorageUnavailable,
     local,
 )
-from fstore.compute import executor as compute
 from fstore.compute import raw_data as rawdata
+from fstore.compute.executor import execute
 from fstore.stack import EmbeddedServers, temporary_servers
 from tests import sample_features
 from tests.conftest import House, Servers, build_house
@@ -63,7 +63,7 @@ def publish_here(house: House) -> None:
     """Compute the entry of ``HIT`` as a worker would, without one."""
     asked = house.store._ask("DOWN", RAW, HIT, sample_features.scaled)
     reference = rawdata.stage(house.store.resources.files, RAW, asked.taken)
-    compute.get_or_compute(house.store.resources, asked.request(reference), phase=lambda _: None)
+    execute(house.store.resources, asked.request(reference), phase=lambda _: None)
 
 
 def ask(
@@ -179,7 +179,7 @@ def test_a_miss_is_picked_up_again_when_redis_comes_back(home, machine):
     def sent() -> bool:
         home.store.submit("DOWN", RAW, {"factor": time.time()}, sample_features.scaled)
         with suppress(BrokerUnavailable):
-            return home.store.resources.coordination.queue_length("fstore.compute") > 0
+            return home.store.resources.redis_server.queue_length("fstore.compute") > 0
         return False
 
     eventually(sent, seconds=10, what="messages to be sent again")
@@ -332,7 +332,7 @@ def test_on_a_full_disk_results_are_computed_and_not_stored(cramped, small_disk)
         strict.get_or_compute("DOWN", other, {}, sample_features.scaled, timeout=20)
     (small_disk / "filler").unlink()
     cramped.store.submit("DOWN", other, {}, sample_features.scaled)
-    assert cramped.store.resources.coordination.queue_length("fstore.compute") == 1
+    assert cramped.store.resources.redis_server.queue_length("fstore.compute") == 1
 
 
 def test_on_a_read_only_disk_results_are_computed_and_not_stored(cramped, small_disk):

@@ -107,7 +107,7 @@ def test_a_lock_held_by_another_thread_at_the_fork_stops_no_child(staffed):
         ).equals(RAW * os.getpid() / 2)
 
     with ExitStack() as held:
-        for owner in (resources.recorder, resources.hints, resources.broker):
+        for owner in (resources.recorder, resources.notifier, resources.broker):
             held.enter_context(owner._guard)
         children = in_children(ask, 2, seconds=30)
 

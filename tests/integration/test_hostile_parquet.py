@@ -18,7 +18,7 @@ import pytest
 
 from fstore import FeatureStoreError, InvalidRequest, ParquetSource, SourceChanged, UnhashableInput
 from fstore.broker.messages import ComputeRequest
-from fstore.compute.failures import verdict
+from fstore.compute.failures import failure_for
 from fstore.features import keys
 from fstore.features.registry import resolve
 from fstore.model import Fingerprint, HashMethod, KeyParts
@@ -194,7 +194,7 @@ def ask_unseen(site: Site, path: Path) -> None:
         waits=False,
     )  # fmt: skip
     resources.broker.send_compute(request)
-    error = eventually(lambda: verdict(resources.jobs.look([key])[key]), seconds=40, what="the worker's answer")
+    error = eventually(lambda: failure_for(resources.jobs.look([key])[key]), seconds=40, what="the worker's answer")
     raise error
 
 

@@ -86,6 +86,6 @@ def test_a_message_that_died_with_a_frozen_worker_is_sent_again(house, link, tmp
 
 def test_a_lock_that_nobody_holds_any_more_lapses(house, link):
     """Every lock has an end of its own, whatever happens to its holder."""
-    lead = house.store.resources.coordination.lead("b3m1:x", "k")
+    lead = house.store.resources.locks.take("b3m1:x", "k")
     assert 0 < link.pttl(lead.name) <= 30_000
     assert lead.name == "fstore:dedup:b3m1:x:k"

@@ -14,8 +14,7 @@ from fstore import ComputeFailed, ManifestUnavailable, Request, StorageFull
 from fstore.client import answer as answering
 from fstore.client.enqueue import QUICK_TO_STAGE_CELLS, Registrar
 from fstore.client.request import ask
-from fstore.coordination.locks import Coordination, hint_channel
-from fstore.coordination.notifications import Hints, Watch
+from fstore.coordination.notifications import Notifier, Subscription, hint_channel
 from fstore.fingerprint import identification as fingerprint
 from fstore.postgres.jobs import Jobs
 from fstore.postgres.manifest import Manifest
@@ -60,7 +59,7 @@ def test_of_many_askers_in_one_process_one_registers_and_others_look(staffed, as
     """A crowd of threads does not ask Redis for the lead two hundred times."""
     config = case()
     key = ask(staffed.store.resources, "MISS", RAW, config, sample_features.scaled).key
-    with staffed.store.resources.hints.watch([key]):
+    with staffed.store.resources.notifier.subscribe([key]):
         staffed.store.get_or_compute("MISS", RAW, config, sample_features.scaled, timeout=30)
     assert asked[:3] == ["find_live", "look", "enqueue"]
 
@@ -137,8 +136,8 @@ def test_an_outage_just_after_registering_is_waited_out(staffed, tmp_path, monke
 def test_an_answer_that_is_there_is_not_waited_for(staffed, monkeypatch):
     """While a batch of the same process still listens for a key that has failed, the next caller is told at once."""
     config, waits = case(), []
-    wait = Watch.wait
-    monkeypatch.setattr(Watch, "wait", lambda self, seconds: waits.append(seconds) or wait(self, seconds))
+    wait = Subscription.wait
+    monkeypatch.setattr(Subscription, "wait", lambda self, seconds: waits.append(seconds) or wait(self, seconds))
     for _, error in many(staffed, [Request("MISS", RAW, config, sample_features.failing)]):
         assert isinstance(error, ComputeFailed)
         waits.clear()
@@ -217,30 +216,30 @@ def test_a_small_result_of_ones_own_enters_the_local_tier_at_its_first_hit(staff
 
 def test_who_registered_a_job_is_not_woken_by_its_own_subscription(staffed):
     """Nothing can have been missed before a worker heard of the job; an announcement wakes all the same."""
-    link = staffed.store.resources.coordination._link
-    hints, coordination = Hints(link), Coordination(link, lock_s=30)
-    with hints.watch(["k1", "k2"]) as watch:
+    link = staffed.store.resources.redis_server._link
+    notifier = Notifier(link, count=lambda *_: None)
+    with notifier.subscribe(["k1", "k2"]) as watch:
         for key in ("k1", "k2"):
             eventually(lambda key=key: watch._heard.get(key) is False, seconds=5, what="the confirmation")
-        watch.knows_all_about(["k1"])
+        watch.acknowledge(["k1"])
         assert watch.wait(5) == {"k2"}
-        watch.knows_all_about(["k1", "k2"])
+        watch.acknowledge(["k1", "k2"])
         assert not watch._event.is_set()
 
-        watch.hear("k1")
-        watch.hear("k1", announced=False)
-        watch.hear("k2", announced=False)
-        watch.knows_all_about(["k1", "k2"])
+        watch.notify("k1")
+        watch.notify("k1", announced=False)
+        watch.notify("k2", announced=False)
+        watch.acknowledge(["k1", "k2"])
         assert watch.wait(5) == {"k1"}
-        watch.hear("k1", announced=False)
-        watch.hear("k2")
-        watch.knows_all_about(["k1"])
+        watch.notify("k1", announced=False)
+        watch.notify("k2")
+        watch.acknowledge(["k1"])
         assert watch._event.is_set()
         assert watch.wait(5) == {"k2"}
 
-        coordination.announce(["k1"], {})
+        notifier.announce(["k1"], {})
         eventually(lambda: watch._heard.get("k1") is True, seconds=5, what="the announcement")
-        watch.knows_all_about(["k1"])
+        watch.acknowledge(["k1"])
         assert watch.wait(5) == {"k1"}
         link.call("dropping", lambda client: client.client_kill_filter(_type="pubsub"))
         assert watch.wait(5)  # what was announced meanwhile was not heard
@@ -248,4 +247,4 @@ def test_who_registered_a_job_is_not_woken_by_its_own_subscription(staffed):
             lambda: link.call("asking", lambda client: client.pubsub_numsub(hint_channel("k1")))[0][1] == 1,
             seconds=10, what="a new subscription",
         )  # fmt: skip
-    hints.close()
+    notifier.close()

@@ -444,11 +444,11 @@ def test_explain_names_what_an_entry_was_computed_by_that_is_another_here(house,
 
 def test_a_local_result_records_the_libraries_of_whoever_computed_it(house, monkeypatch):
     """A worker only writes it down: its own versions would be the wrong ones."""
-    from fstore.compute import publishing
+    from fstore.compute import provenance
 
     local = fstore.local(lambda raw, config: raw, version="1", name="libraries")
-    here = {**publishing.library_versions(), "python": "3.99"}
-    monkeypatch.setattr(publishing, "library_versions", lambda: here)
+    here = {**provenance.library_versions(), "python": "3.99"}
+    monkeypatch.setattr(provenance, "library_versions", lambda: here)
 
     house.store.get_or_compute("LIBRARIES", RAW, {}, local, timeout=30)
 

@@ -15,7 +15,7 @@ import pytest
 import fstore
 from fstore import NotPermitted
 from fstore.model import EntryState
-from fstore.postgres import schema
+from fstore.postgres.schema import migrate, wanted_revision
 from fstore.stack import temporary_servers
 from fstore.upkeep import api as upkeep
 from tests.conftest import House, Servers, build_house, run_sql, start_worker, stop_group, with_database
@@ -203,14 +203,14 @@ def test_migration_goes_on_without_the_right_to_create_roles(
         url = f"postgresql://plain:{PASSWORD}@{admin.partition('@')[2]}"
 
         with caplog.at_level(logging.WARNING):
-            assert schema.migrate(url) == (None, schema.wanted_revision())
+            assert migrate(url) == (None, wanted_revision())
         assert "CREATE ROLE" in caplog.text
         assert "fstore_trainer" in caplog.text
 
         for role in ROLES:
             run_sql(own.postgres_url, f"CREATE ROLE fstore_{role} LOGIN PASSWORD '{PASSWORD}'")
         caplog.clear()
-        schema.migrate(url)
+        migrate(url)
         assert caplog.text == ""
         as_trainer = f"postgresql://fstore_trainer:{PASSWORD}@{admin.partition('@')[2]}"
         assert is_allowed(as_trainer, TRY["SELECT"].format(table="manifest"))

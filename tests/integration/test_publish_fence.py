@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
-from fstore.compute.publishing import Offer, insert
+from fstore.compute.publishing import PendingEntry, Publisher
 from fstore.errors import EntryCorrupt, ManifestUnavailable
-from fstore.model import Claim, EntryState, HashMethod, JobState, KeyParts, NewEntry
+from fstore.model import Claim, EntryFacts, EntryState, HashMethod, JobState, KeyParts
 from fstore.postgres.manifest import Published
 from fstore.runtime import deadline
 from tests.integration.shelf import Shelf, key
@@ -22,11 +22,11 @@ def shelf(house):
 
 def offer(shelf, name, locator, claim):
     """Offer a file that is durable for publication, as a worker does."""
-    return insert(shelf.resources, [Offer(new_entry(name, locator), claim)])[key(name)]
+    return Publisher.of(shelf.resources).insert([PendingEntry(new_entry(name, locator), claim)])[key(name)]
 
 
 def new_entry(name, locator):
-    return NewEntry(
+    return EntryFacts(
         key=key(name), parts=KeyParts(name, "m:f", "1", "{}", "b3m1:" + "0" * 64), hash_method=HashMethod.FULL,
         source_digest="", path=locator.path, rows=locator.rows, file_size_bytes=locator.file_size_bytes,
         content_digest=locator.content_digest, start_ts=None, end_ts=None, compute_seconds=0.1, library_versions={},

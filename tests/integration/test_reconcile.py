@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from fstore.broker.client import COMPUTE_QUEUE
-from fstore.compute import executor as compute
-from fstore.compute.executor import bury
+from fstore.broker.configuration import COMPUTE_QUEUE
+from fstore.compute.executor import _why_not
+from fstore.compute.recovery import Recovery
 from fstore.errors import BrokerUnavailable, ComputeDead
 from fstore.model import JobState
 from fstore.upkeep import api as upkeep
@@ -28,8 +28,8 @@ def usage(shelf):
 
 def test_hits_and_counters_reach_postgres(shelf):
     """A flush adds what Redis noted, and a second one finds nothing left."""
-    shelf.resources.coordination.note({key("a"): 2, key("b"): 1}, {"cache_hits": 3})
-    shelf.resources.coordination.note({key("a"): 1}, {"cache_hits": 1, "computed": 1})
+    shelf.resources.usage_buffer.note({key("a"): 2, key("b"): 1}, {"cache_hits": 3})
+    shelf.resources.usage_buffer.note({key("a"): 1}, {"cache_hits": 1, "computed": 1})
 
     first, second = flush_usage(shelf.resources), flush_usage(shelf.resources)
 
@@ -47,9 +47,9 @@ def test_what_this_process_noted_goes_along(shelf):
 
 def test_a_flush_that_died_before_its_commit_loses_nothing(shelf, monkeypatch):
     """Notes set aside by a flush that was killed are taken up by the next one, newer notes stay for the one after."""
-    shelf.resources.coordination.note({key("a"): 1}, {})
-    shelf.resources.coordination.take_notes()
-    shelf.resources.coordination.note({key("b"): 1}, {})
+    shelf.resources.usage_buffer.note({key("a"): 1}, {})
+    shelf.resources.usage_buffer.take()
+    shelf.resources.usage_buffer.note({key("b"): 1}, {})
 
     flush_usage(shelf.resources)
     flush_usage(shelf.resources)
@@ -59,12 +59,12 @@ def test_a_flush_that_died_before_its_commit_loses_nothing(shelf, monkeypatch):
 
 def test_a_flush_sets_the_mark_after_redis_was_emptied(shelf):
     """From the first flush after a loss on, it is known for how long usage has been kept."""
-    shelf.resources.coordination._link.call("wiping", lambda client: client.flushall())
+    shelf.resources.redis_server._link.call("wiping", lambda client: client.flushall())
 
     move_notes(shelf.resources)
 
     now = shelf.sql("SELECT extract(epoch FROM now())::float")[0][0]
-    assert 59 < shelf.resources.coordination.usage_known_for(now + 60) < 61
+    assert 59 < shelf.resources.usage_buffer.known_for(now + 60) < 61
 
 
 def test_without_redis_the_run_says_so(shelf, monkeypatch):
@@ -73,7 +73,7 @@ def test_without_redis_the_run_says_so(shelf, monkeypatch):
     def down(*args):
         raise BrokerUnavailable("taking notes of usage", "down")
 
-    monkeypatch.setattr("fstore.coordination.locks.Coordination.take_notes", down)
+    monkeypatch.setattr("fstore.coordination.usage_buffer.UsageBuffer.take", down)
 
     with pytest.raises(BrokerUnavailable):
         flush_usage(shelf.resources)
@@ -81,7 +81,7 @@ def test_without_redis_the_run_says_so(shelf, monkeypatch):
 
 
 def queued(shelf) -> int:
-    return shelf.resources.coordination.queue_length(COMPUTE_QUEUE)
+    return shelf.resources.redis_server.queue_length(COMPUTE_QUEUE)
 
 
 def test_lost_messages_are_sent_again_once(shelf):
@@ -185,9 +185,9 @@ def test_wherever_a_job_is_buried_it_is_counted(shelf):
         shelf.claim(name)
     shelf.sql("UPDATE jobs SET lease_until = now() - interval '1 second', starts = 3")
 
-    bury(shelf.resources, [key("waiter")])
+    Recovery.of(shelf.resources).bury([key("waiter")])
     with pytest.raises(ComputeDead):
-        compute._why_not(shelf.resources, key("worker"), 0.0)
+        _why_not(shelf.resources, key("worker"), 0.0)
     reconcile_jobs(shelf.resources)
 
     move_notes(shelf.resources)

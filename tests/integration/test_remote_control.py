@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from celery import Celery
 
-from fstore.broker.client import celery_config
+from fstore.broker.configuration import celery_config
 from tests import sample_features
 from tests.conftest import House
 

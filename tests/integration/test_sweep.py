@@ -10,7 +10,6 @@ import pytest
 
 from fstore import ParquetSource
 from fstore.errors import StoreMismatch, UpkeepRefused
-from fstore.postgres.maintenance import Ledger
 from fstore.storage.verify import Pace
 from fstore.upkeep import api as upkeep
 from fstore.upkeep.runner import Skipped
@@ -216,7 +215,7 @@ def test_sources_are_read_when_asked(house, shelf, tmp_path, change):
 def test_a_check_does_not_wait_for_a_sweep(shelf):
     """While a sweep goes on, a second one is skipped, but a check that repairs nothing still answers."""
     shelf.publish("e", age=WEEK)
-    with Ledger(shelf.resources.database).alone("sweep") as session:
+    with shelf.resources.runs.alone("sweep") as session:
         assert session is not None
         assert isinstance(sweep_integrity(shelf.resources), Skipped)
         assert upkeep.validate(shelf.resources)["integrity_ok"] is True
@@ -237,10 +236,10 @@ def test_reading_keeps_to_its_pace():
 def publish_from(house, shelf, path):
     """Publish an entry as a worker would, computed from a file of the user."""
     from fstore.broker.messages import parse_compute
-    from fstore.compute import executor as compute
+    from fstore.compute.executor import execute
 
     request = parse_compute({"symbol": "AAPL", "raw_data": str(ParquetSource(path).path), "config": {"factor": 3}, "feature": "tests.sample_features:scaled"})  # fmt: skip
-    outcome = compute.get_or_compute(shelf.resources, request, phase=lambda _: None)
+    outcome = execute(shelf.resources, request, phase=lambda _: None)
     entry = shelf.resources.manifest.find_entry(outcome.key)
     assert entry is not None
     pd.testing.assert_frame_equal(house.store.load(outcome.as_dict()), scaled(frame(), {"factor": 3}))

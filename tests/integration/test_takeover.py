@@ -88,12 +88,12 @@ def assert_settled(house: House, config: dict[str, Any]) -> None:
     eventually(lambda: len(list(house.root.glob(f"entries/*/{key}.*"))) == 1, seconds=SOON_S, what="one file to remain")
     assert (house.root / live.path).exists()
     assert resources.jobs.find(key) is None
-    assert resources.coordination._link.call("looking", lambda client: client.keys("fstore:dedup:*")) == []
+    assert resources.redis_server._link.call("looking", lambda client: client.keys("fstore:dedup:*")) == []
 
 
 def stops_after_the_lock(store: FeatureStore, config: dict[str, Any], mark: str) -> None:
     """Ask, and stand still with the lock in hand."""
-    take = store.resources.coordination.lead_many
+    take = store.resources.locks.take_many
 
     def take_and_stop(*arguments: Any) -> Any:
         lead = take(*arguments)
@@ -101,7 +101,7 @@ def stops_after_the_lock(store: FeatureStore, config: dict[str, Any], mark: str)
         time.sleep(600)
         return lead
 
-    store.resources.coordination.lead_many = take_and_stop  # type: ignore[method-assign]
+    store.resources.locks.take_many = take_and_stop  # type: ignore[method-assign]
     store.get_or_compute("DEAD", RAW, config, sample_features.slow, timeout=600)
 
 

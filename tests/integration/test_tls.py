@@ -58,7 +58,7 @@ def test_a_trainer_gets_everything_over_tls(site: Site) -> None:
     stats = store.get_cache_stats()
     assert (stats["cache_hits"], stats["computed"], stats["degraded"]) == (1, 2, 0)
     assert all(store.resources.broker.workers_by_queue().values())
-    subscriber = store.resources.hints._subscriber
+    subscriber = store.resources.notifier._subscriber
     assert subscriber is not None
     assert subscriber.is_open
 
@@ -120,7 +120,7 @@ def test_a_stranger_as_redis_is_refused(site: Site) -> None:
     for url in (strange, elsewhere):
         with site.house.open(redis_url=url, on_unavailable="raise") as store:
             with pytest.raises(BrokerUnavailable, match=r"ssl_ca_certs.*docs/security\.md"):
-                store.resources.coordination.lead("f", "k")
+                store.resources.locks.take("f", "k")
             with pytest.raises(BrokerUnavailable, match=r"ssl_ca_certs.*docs/security\.md"):
                 store.resources.broker.workers_by_queue()
             with pytest.raises(BrokerUnavailable):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from itertools import count
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,10 @@ import pytest
 import fstore
 from fstore.broker.messages import claim_in
 from fstore.client import local_compute
-from fstore.compute import executor as compute
+from fstore.compute.executor import Outcome
+from fstore.compute.publishing import Publisher
 from fstore.compute.raw_data import Taker
+from fstore.compute.staged_results import publish_staged
 from fstore.errors import (
     BrokerUnavailable,
     ComputeFailed,
@@ -47,7 +50,7 @@ def here(function=plain):
 @pytest.fixture
 def publisher(house, monkeypatch):
     """Publish in a thread of this process whatever is sent, as a worker's task would; returns what became of each."""
-    ends: list[BaseException | compute.Outcome] = []
+    ends: list[BaseException | Outcome] = []
     before: list = []
 
     def send(request):
@@ -55,7 +58,7 @@ def publisher(house, monkeypatch):
             try:
                 for act in before:
                     act(request)
-                ends.append(compute.publish_staged(house.store.resources, request))
+                ends.append(publish_staged(house.store.resources, request))
             except BaseException as error:
                 ends.append(error)
 
@@ -80,11 +83,17 @@ def raising(error):
     return act
 
 
+def failing(error: BaseException) -> SimpleNamespace:
+    """Stand in for the publisher of the task alone: the trainer's own goes on working."""
+    return SimpleNamespace(of=lambda _: SimpleNamespace(insert=raising(error)))
+
+
+INSERT = "fstore.compute.staged_results.Publisher"
 FAULTS = [
-    ("fstore.compute.executor.new_entry", OverflowError("date value out of range"), ComputeFailed),
-    ("fstore.compute.executor.new_entry", Panic("index out of bounds"), ComputeFailed),
-    ("fstore.compute.executor.insert", RuntimeError("unknown"), ComputeFailed),
-    ("fstore.compute.executor.insert", MemoryError(), ComputeFailed),
+    ("fstore.compute.staged_results.entry_facts", OverflowError("date value out of range"), ComputeFailed),
+    ("fstore.compute.staged_results.entry_facts", Panic("index out of bounds"), ComputeFailed),
+    (INSERT, RuntimeError("unknown"), ComputeFailed),
+    (INSERT, MemoryError(), ComputeFailed),
     ("fstore.storage.folder.Files.publish_bytes", ValueError("odd"), ComputeFailed),
     (
         "fstore.storage.folder.Files.read_staged_result",
@@ -100,7 +109,7 @@ def test_whatever_fails_in_the_publishing_task_is_told_at_once(house, publisher,
     """The one who computed and everybody who waits have the task's error in a moment, and nothing is left behind."""
     feature = here()
     asked = house.store._ask("F", RAW, {}, feature)
-    publisher.before.append(lambda _: monkeypatch.setattr(place, raising(error)))
+    publisher.before.append(lambda _: monkeypatch.setattr(place, failing(error) if place == INSERT else raising(error)))
     with house.open() as other:
         waiting: list[BaseException] = []
 
@@ -112,7 +121,9 @@ def test_whatever_fails_in_the_publishing_task_is_told_at_once(house, publisher,
 
         def slow(raw, config):
             thread.start()
-            eventually(lambda: len(other.resources.hints._waiting.get(asked.key, ())) > 0, seconds=20, what="a waiter")
+            eventually(
+                lambda: len(other.resources.notifier._waiting.get(asked.key, ())) > 0, seconds=20, what="a waiter"
+            )
             return raw * 2
 
         thread = threading.Thread(target=wait, daemon=True)
@@ -124,7 +135,7 @@ def test_whatever_fails_in_the_publishing_task_is_told_at_once(house, publisher,
     assert str(error) in str(caught.value)
     assert [type(late) for late in waiting] == [told]
     eventually(lambda: staged(house) == [], seconds=20, what="the staged file to go")  # a moment after the waiters hear
-    if place != "fstore.compute.executor.insert":  # whose file may have its row: upkeep finds out
+    if place != INSERT:  # whose file may have its row: upkeep finds out
         assert entries(house) == []
 
 
@@ -186,7 +197,7 @@ def test_publishing_twice_is_harmless(house, publisher):
     house.store.get_or_compute("F", RAW, {}, here(), timeout=20)
     before = house.store.get_cache_stats().get("failed", 0)
 
-    again = compute.publish_staged(house.store.resources, sent[0])
+    again = publish_staged(house.store.resources, sent[0])
 
     assert again.locator is not None
     assert house.store.get_cache_stats().get("failed", 0) == before
@@ -207,7 +218,7 @@ def test_without_anybody_to_publish_the_trainer_does_it(house, monkeypatch):
 def test_who_may_not_publish_either_gets_the_result_unstored(house, monkeypatch, error):
     """A trainer that may only read computed it all the same."""
     monkeypatch.setattr(local_compute, "PUBLISHED_WITHIN_S", 0.3)
-    monkeypatch.setattr(local_compute, "publish_result", raising(error))
+    monkeypatch.setattr(Publisher, "publish", raising(error))
 
     assert house.store.get_or_compute("F", RAW, {}, here(), timeout=20).equals(RAW * 2)
 
@@ -216,7 +227,7 @@ def test_who_may_not_publish_either_gets_the_result_unstored(house, monkeypatch,
 def test_servers_that_are_away_are_left_to_the_tasks_retries(house, publisher, monkeypatch, error):
     """No note is left, and the staged file stays for the next try."""
     monkeypatch.setattr(local_compute, "PUBLISHED_WITHIN_S", 0.5)
-    publisher.before.append(lambda request: monkeypatch.setattr(compute, "insert", raising(error)))
+    publisher.before.append(lambda request: monkeypatch.setattr(INSERT, failing(error)))
 
     assert house.store.get_or_compute("F", RAW, {}, here(), timeout=20).equals(RAW * 2)
     assert publisher.ends == [error]

@@ -21,7 +21,7 @@ import fstore
 from fstore import intraday
 from fstore.broker.messages import ComputeRequest, parse_compute, parse_publish
 from fstore.client.explanation import Explanation, differences
-from fstore.compute import planning, publishing
+from fstore.compute import planning, provenance
 from fstore.compute.failures import error_of, is_anothers_refusal, note_of
 from fstore.errors import InvalidRequest, VersionMismatch
 from fstore.features import libraries
@@ -64,7 +64,7 @@ def asked(**fields: Any) -> ComputeRequest:
     return parse_compute({name: value for name, value in given.items() if value is not None})
 
 
-def plan(request: ComputeRequest, *, on_source_change: str = "refuse") -> planning.Work:
+def plan(request: ComputeRequest, *, on_source_change: str = "refuse") -> planning.Computation:
     resources: Any = SimpleNamespace(settings=SimpleNamespace(on_source_change=on_source_change))
     return planning.plan(resources, request)
 
@@ -274,7 +274,7 @@ def explained(found: Entry, feature: Feature) -> Explanation:
 def test_differences_name_only_what_is_known_of_both() -> None:
     """A library that was not recorded, and a source of another format, are left out."""
     here = worker_runs(NEW)
-    same = publishing.library_versions()
+    same = provenance.library_versions()
 
     assert differences(entry(NEW, **same), here) == {}
     assert set(differences(entry(OLD, **same | {"numpy": "1.0", "source_format": source_format()}), here)) == {
@@ -337,7 +337,7 @@ def test_imported_libraries_are_those_of_the_authors_modules(package: Any) -> No
 
 def test_libraries_of_a_feature_of_fstore_are_not_those_of_fstore() -> None:
     """Celery and the like do not change its numbers; what is always recorded stays."""
-    versions = publishing.versions_of(intraday.vwap_bands.__fstore_feature__)
+    versions = provenance.versions_of(intraday.vwap_bands.__fstore_feature__)
 
     assert {"python", "fstore", "pandas", "numpy", "pyarrow", "source_format"} <= set(versions)
     assert "celery" not in versions
@@ -373,9 +373,9 @@ def test_digests_of_compiled_code_are_compared_with_their_like() -> None:
     )
 
     assert first.source_digest == again.source_digest != other.source_digest
-    assert publishing.are_comparable(first.source_digest, other.source_digest)
-    assert not publishing.are_comparable(first.source_digest, NEW)
-    assert not publishing.are_comparable("", NEW)
+    assert provenance.are_comparable(first.source_digest, other.source_digest)
+    assert not provenance.are_comparable(first.source_digest, NEW)
+    assert not provenance.are_comparable("", NEW)
 
 
 def test_no_library_is_looked_up_twice(package: Any, monkeypatch: pytest.MonkeyPatch) -> None:

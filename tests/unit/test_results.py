@@ -8,7 +8,7 @@ import uuid
 from datetime import UTC, date, datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -17,10 +17,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fstore.compute import publishing
+from fstore.compute.planning import Computation
+from fstore.compute.publishing import Publisher
 from fstore.features.registry import Feature
 from fstore.fingerprint import identification as fingerprint
-from fstore.model import Claim, Locator
+from fstore.model import Claim, Fingerprint, HashMethod, KeyParts, Locator
 from fstore.results import codec as results
 from fstore.storage import local_cache as local_tier
 from fstore.storage.durable import write_parquet
@@ -45,13 +46,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
 
 def published(files: Files, result: object) -> tuple[Locator, pa.Table]:
     """Store a result as a worker does, and read it as a trainer does."""
-    request: Any = SimpleNamespace(
-        known_key=uuid.uuid4().hex * 2, symbol="S", feature="m:f", feature_version="1", canonical_config="{}",
-        fingerprint="full:" + "ab" * 32, hash_method=None, raw_data=SimpleNamespace(model_dump=dict),
-    )  # fmt: skip
-    resources: Any = SimpleNamespace(files=files)
-    offer = publishing.write_result(resources, request, FEATURE, Claim(request.known_key, 1, "me"), result, 0.1)
-    return offer.locator, files.read(offer.locator)
+    key, nothing = uuid.uuid4().hex * 2, cast(Any, None)
+    taken = Fingerprint(HashMethod.FULL, "ab" * 32)
+    parts = KeyParts("S", "m:f", "1", "{}", str(taken))
+    request: Any = SimpleNamespace(raw_data=SimpleNamespace(model_dump=dict))
+    computation = Computation(key, parts, FEATURE, {}, taken, request)
+    pending = Publisher(nothing, files, nothing, nothing).write(computation, Claim(key, 1, "me"), result, 0.1)
+    return pending.facts.locator, files.read(pending.facts.locator)
 
 
 def everything_in(folder: Path) -> set[Path]:

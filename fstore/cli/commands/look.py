@@ -68,7 +68,7 @@ def show(call: Call, key: str) -> int:
     with call.resources() as resources:
         whole = full_key(resources, key)
         entry, job = resources.manifest.find_entry(whole), resources.jobs.find(whole)
-        usage = resources.manifest.usage_of(whole)
+        usage = resources.usage.of_entry(whole)
     other = differences(entry, registered().get(entry.parts.feature)) if entry else {}
     document: dict[str, Any] = {
         "key": whole,

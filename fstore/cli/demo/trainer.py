@@ -43,7 +43,7 @@ class Trainer:
     def __init__(self, job: Mapping[str, Any], report: Report) -> None:
         self._job, self._report = job, report
         opened = fstore.connect().resources
-        self._tally = Tally(opened.coordination.note)
+        self._tally = Tally(opened.usage_buffer.note)
         self._tally.totals = Counter()
         self._store = fstore.FeatureStore.over(replace(opened, recorder=self._tally))
         self._frames: dict[int, pd.DataFrame] = {}

@@ -7,13 +7,11 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from fstore.broker.client import QUEUES
+from fstore.broker.configuration import QUEUES
 from fstore.cli.doctor.local_checks import Finding, fault, ok, warning
 from fstore.errors import BrokerUnavailable, FeatureStoreError, ManifestUnavailable, StoreMismatch
 from fstore.model import JobState
-from fstore.postgres import schema
-from fstore.postgres.maintenance import Ledger
-from fstore.postgres.queries import statements
+from fstore.postgres.schema import wanted_revision
 from fstore.resources import Resources
 
 OLDEST_POSTGRES = 140000
@@ -24,10 +22,9 @@ MANY_MESSAGES = 10_000
 
 def check_postgres(resources: Resources) -> Iterator[Finding]:
     """Ask Postgres for its version, settings, tables and clock; nothing else can be told when it does not answer."""
-    sql = statements("doctor")
     try:
         began = time.time()
-        server = resources.database.query(sql["server"])[0]
+        server = resources.figures.server()
         ended = time.time()
         text, number, outlasts, lock, deadlock, fsync, replica, now = server
     except FeatureStoreError as error:
@@ -61,7 +58,7 @@ def check_redis(resources: Resources) -> Iterator[Finding]:
     """Ask Redis for its version, its eviction policy, its persistence and its clock."""
     try:
         began = time.time()
-        about, now = resources.coordination.server()
+        about, now = resources.redis_server.info()
         ended = time.time()
     except BrokerUnavailable as error:
         yield fault(
@@ -85,7 +82,7 @@ def check_workers(resources: Resources) -> Iterator[Finding]:
     """Ask for the workers of each queue, the messages that wait, and whether Beat's tasks have run."""
     try:
         workers = resources.broker.workers_by_queue()
-        waiting = {queue: resources.coordination.queue_length(queue) for queue in QUEUES}
+        waiting = {queue: resources.redis_server.queue_length(queue) for queue in QUEUES}
     except BrokerUnavailable as error:
         yield fault("workers", str(error), "start Redis first")
         return
@@ -108,9 +105,7 @@ def check_workers(resources: Resources) -> Iterator[Finding]:
 
 
 def _check_tables(resources: Resources) -> Iterator[Finding]:
-    sql, wanted = statements("doctor"), schema.wanted_revision()
-    has_tables = resources.database.query(sql["has_revision"])[0][0]
-    found = [row[0] for row in resources.database.query(sql["revision"])] if has_tables else []
+    found, wanted = resources.figures.revisions(), wanted_revision()
     if found != [wanted]:
         yield fault(
             "tables", f"revision {', '.join(found) or 'none'}, this version needs {wanted}", "run 'fstore migrate'"
@@ -139,7 +134,7 @@ def _check_tables(resources: Resources) -> Iterator[Finding]:
 
 def _check_upkeep(resources: Resources) -> Iterator[Finding]:
     """Beat answers no probe of ours; the most frequent of its tasks leaves its mark in the database."""
-    runs = Ledger(resources.database).list_runs("reconcile", limit=1)
+    runs = resources.runs.list_runs("reconcile", limit=1)
     period_s = resources.settings.reconcile_period_s
     age_s = (datetime.now(UTC) - runs[0].started_at).total_seconds() if runs else None
     if age_s is None or age_s > 3 * period_s + 10:

@@ -1,6 +1,6 @@
 -- name: enqueue
 -- Registers a computation unless one is known. A failure that everybody has been
--- told of (older than memory_s) starts anew; a dead job does not: somebody must
+-- told of (older than failure_memory_s) starts anew; a dead job does not: somebody must
 -- look at it first. Returns the keys that are newly queued: only those are sent.
 INSERT INTO jobs AS j (key, state, attempt, starts, owner, request, requested_ts)
 SELECT r.key, 'queued', 0, 0, '', r.request, now()
@@ -9,7 +9,7 @@ WHERE NOT EXISTS (SELECT FROM manifest m WHERE m.key = r.key AND m.state = 'live
 ORDER BY r.key
 ON CONFLICT (key) DO UPDATE SET state = 'queued', starts = 0, owner = '', lease_until = NULL,
     request = EXCLUDED.request, requested_ts = now(), sent_ts = NULL, started_ts = NULL, finished_ts = NULL, error = NULL
-WHERE j.state = 'failed' AND j.finished_ts < now() - make_interval(secs => %(memory_s)s)
+WHERE j.state = 'failed' AND j.finished_ts < now() - make_interval(secs => %(failure_memory_s)s)
 RETURNING j.key
 
 -- name: claim
@@ -27,7 +27,7 @@ ON CONFLICT (key) DO UPDATE SET state = 'running',
 WHERE (j.state = 'running' AND j.owner = EXCLUDED.owner)
    OR (j.state = 'queued' AND j.starts < %(max_starts)s)
    OR (j.state = 'running' AND j.lease_until < now() AND j.starts < %(max_starts)s)
-   OR (j.state = 'failed' AND j.finished_ts < now() - make_interval(secs => %(memory_s)s))
+   OR (j.state = 'failed' AND j.finished_ts < now() - make_interval(secs => %(failure_memory_s)s))
 RETURNING j.attempt, j.starts,
     EXISTS (SELECT FROM manifest m WHERE m.key = j.key AND m.state = 'condemned' AND NOT m.withdrawn)
 
@@ -46,7 +46,7 @@ ON CONFLICT (key) DO UPDATE SET state = 'running',
     starts = 1, owner = EXCLUDED.owner, lease_until = EXCLUDED.lease_until, started_ts = now(), finished_ts = NULL, error = NULL
 WHERE (j.state = 'running' AND j.owner = EXCLUDED.owner)
    OR (j.state = 'queued' AND j.starts = 0)
-   OR (j.state = 'failed' AND j.finished_ts < now() - make_interval(secs => %(memory_s)s))
+   OR (j.state = 'failed' AND j.finished_ts < now() - make_interval(secs => %(failure_memory_s)s))
 RETURNING j.key, j.attempt
 
 -- name: renew
@@ -94,20 +94,21 @@ RETURNING key
 
 -- name: take_stale
 -- Jobs whose message or worker was lost, marked as sent now, so that of many who
--- look only one sends each. A queued job is due after 5 s when the workers' queue is
--- empty, so that its message cannot be in there; otherwise after 20 s the first time, for
--- its leader may have died before it sent the message, and then after 40 s. A running one
--- is due when its lease is over.
+-- look only one sends each. When a queued job is due, ``LeaseTimes`` says: soonest when the
+-- workers' queue is empty, so that its message cannot be in there; later the first time, for its
+-- leader may have died before it sent the message, and last after one was sent. A running one is
+-- due when its lease is over.
 UPDATE jobs SET sent_ts = now()
 WHERE key IN (
     SELECT key FROM jobs
     WHERE (%(keys)s::text[] IS NULL OR key = ANY(%(keys)s)) AND starts < %(max_starts)s
       AND request->'raw_data'->>'kind' <> 'caller'
       AND ((state = 'queued' AND coalesce(sent_ts, requested_ts) < now() - CASE
-                WHEN %(idle)s THEN interval '5 seconds' WHEN sent_ts IS NULL THEN interval '20 seconds'
-                ELSE interval '40 seconds' END)
+                WHEN %(idle)s THEN make_interval(secs => %(lost_when_idle_s)s)
+                WHEN sent_ts IS NULL THEN make_interval(secs => %(lost_unsent_s)s)
+                ELSE make_interval(secs => %(lost_sent_s)s) END)
         OR (state = 'running' AND lease_until < now()
-            AND (sent_ts IS NULL OR sent_ts < lease_until OR sent_ts < now() - interval '20 seconds')))
+            AND (sent_ts IS NULL OR sent_ts < lease_until OR sent_ts < now() - make_interval(secs => %(resend_pause_s)s))))
     ORDER BY key LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
 RETURNING key, request
 
@@ -121,19 +122,16 @@ RETURNING j.key
 
 -- name: look
 -- What a waiter asks: is it there, is it being computed, did it fail? One round trip.
-SELECT k.key, m.state, m.path, m.rows, m.file_size_bytes, m.content_digest, m.source_digest, {columns}
+SELECT k.key, m.state, {manifest_locator}, {job_status}
 FROM unnest(%(keys)s::text[]) AS k(key)
 LEFT JOIN manifest m ON m.key = k.key
 LEFT JOIN jobs j ON j.key = k.key
 
 -- name: find_job
-SELECT j.key, {columns}, j.request FROM jobs j WHERE j.key = %(key)s
+SELECT {job} FROM jobs j WHERE j.key = %(key)s
 
 -- name: find_jobs_by_prefix
 SELECT j.key FROM jobs j WHERE j.key >= %(low)s AND j.key < %(high)s ORDER BY j.key LIMIT %(limit)s
-
--- name: list_jobs
-SELECT j.key, {columns}, j.request FROM jobs j ORDER BY j.requested_ts LIMIT %(limit)s
 
 -- name: forget
 -- Lets a failed or dead job start anew.
@@ -148,3 +146,10 @@ DELETE FROM jobs WHERE state = 'failed' AND finished_ts < now() - interval '1 da
 
 -- name: count_by_state
 SELECT state, count(*) FROM jobs GROUP BY state
+
+-- name: abandon_callers
+-- Computations that only their caller could run, whose caller is gone: nobody can be sent there.
+-- A caller that was only frozen finds the fence closed; whoever asks next starts anew.
+DELETE FROM jobs
+WHERE state = 'running' AND lease_until < now() - make_interval(secs => %(caller_gone_s)s) AND request->'raw_data'->>'kind' = 'caller'
+RETURNING key

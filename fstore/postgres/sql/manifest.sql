@@ -1,23 +1,23 @@
 -- name: find_live
 -- The hit path: primary key, few columns, no lock that a publisher could make wait.
-SELECT key, path, rows, file_size_bytes, content_digest, source_digest
+SELECT {locator}
 FROM manifest WHERE key = %(key)s AND state = 'live'
 
 -- name: find_live_many
-SELECT key, path, rows, file_size_bytes, content_digest, source_digest
+SELECT {locator}
 FROM manifest WHERE key = ANY(%(keys)s) AND state = 'live'
 
 -- name: find_live_entries
-SELECT {columns} FROM manifest WHERE key = ANY(%(keys)s) AND state = 'live'
+SELECT {entry} FROM manifest WHERE key = ANY(%(keys)s) AND state = 'live'
 
 -- name: find_entry
-SELECT {columns} FROM manifest WHERE key = %(key)s
+SELECT {entry} FROM manifest WHERE key = %(key)s
 
 -- name: find_by_prefix
-SELECT {columns} FROM manifest WHERE key >= %(low)s AND key < %(high)s ORDER BY key LIMIT %(limit)s
+SELECT {entry} FROM manifest WHERE key >= %(low)s AND key < %(high)s ORDER BY key LIMIT %(limit)s
 
 -- name: list_entries
-SELECT {columns} FROM manifest
+SELECT {entry} FROM manifest
 WHERE (%(symbol)s::text IS NULL OR symbol = %(symbol)s) AND (%(feature)s::text IS NULL OR feature = %(feature)s)
   AND (%(state)s::text IS NULL OR state = %(state)s)
 ORDER BY created_ts DESC, key LIMIT %(limit)s
@@ -25,13 +25,13 @@ ORDER BY created_ts DESC, key LIMIT %(limit)s
 -- name: nearest_entries
 -- What explain compares a miss with: entries of the same feature, those of the same
 -- symbol first, newest first.
-SELECT {columns} FROM manifest WHERE feature = %(feature)s
+SELECT {entry} FROM manifest WHERE feature = %(feature)s
 ORDER BY (symbol = %(symbol)s) DESC, created_ts DESC LIMIT %(limit)s
 
 -- name: other_source
 -- Has this explicit version been published with other source code? Only digests of one format can be compared,
 -- and entries older than that mark have the first one.
-SELECT {columns} FROM manifest
+SELECT {entry} FROM manifest
 WHERE feature = %(feature)s AND feature_version = %(feature_version)s AND source_digest NOT IN (%(source_digest)s, '')
   AND coalesce(library_versions->>'source_format', 'fstore-source-1') = %(source_format)s
 LIMIT 1
@@ -62,7 +62,7 @@ SELECT * FROM fstore_condemn(%(key)s, %(symbol)s, %(feature)s)
 -- One that somebody invalidated is computed anew: its numbers are not wanted.
 UPDATE manifest SET state = 'live', condemned_ts = NULL
 WHERE key = %(key)s AND state = 'condemned' AND NOT withdrawn AND condemned_ts > now() - make_interval(secs => %(youngest_s)s)
-RETURNING key, path, rows, file_size_bytes, content_digest, source_digest
+RETURNING {locator}
 
 -- name: count_by_state
 SELECT state, count(*), coalesce(sum(file_size_bytes), 0) FROM manifest GROUP BY state
@@ -71,20 +71,10 @@ SELECT state, count(*), coalesce(sum(file_size_bytes), 0) FROM manifest GROUP BY
 SELECT {column}, count(*), coalesce(sum(file_size_bytes), 0) FROM manifest WHERE state = 'live'
 GROUP BY 1 ORDER BY 3 DESC, 1 LIMIT %(limit)s
 
--- name: count_unused_since
-SELECT count(*) FROM manifest m LEFT JOIN usage u USING (key)
-WHERE m.state = 'live' AND greatest(m.created_ts, u.last_accessed_ts) < %(before)s
-
 -- name: expected_seconds
 -- What a computation of this feature usually takes.
 SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY compute_seconds) FROM (
     SELECT compute_seconds FROM manifest WHERE feature = %(feature)s ORDER BY created_ts DESC LIMIT 50) AS recent
 
--- name: read_counters
-SELECT name, value FROM counters
-
 -- name: store_identity
 SELECT store_id, format FROM store
-
--- name: usage_of
-SELECT hits, last_accessed_ts FROM usage WHERE key = %(key)s

@@ -1,39 +1,3 @@
--- name: try_lock
--- Session-level: held until the connection ends, so that a killed run leaves nothing to clean.
-SELECT pg_try_advisory_lock(%(space)s, %(lock)s)
-
--- name: unlock
-SELECT pg_advisory_unlock(%(space)s, %(lock)s)
-
--- name: still_locked
--- Run on the lock's own connection: that it answers at all is the proof.
-SELECT count(*) > 0 FROM pg_locks
-WHERE locktype = 'advisory' AND pid = pg_backend_pid() AND classid = %(space)s AND objid = %(lock)s AND granted
-
--- name: ran_within
-SELECT EXISTS (
-    SELECT FROM upkeep_runs
-    WHERE kind = %(kind)s AND started_ts > now() - interval '1 day' AND finished_ts > now() - make_interval(secs => %(seconds)s)
-        AND NOT coalesce((report->>'dry_run')::boolean, false))
-
--- name: begin_run
-INSERT INTO upkeep_runs (kind, started_ts) VALUES (%(kind)s, now()) RETURNING id, started_ts
-
--- name: finish_run
-UPDATE upkeep_runs SET finished_ts = now(), report = %(report)s::jsonb WHERE id = %(id)s RETURNING finished_ts
-
--- name: forget_runs
--- The frequent kinds are kept a day, the nightly ones a year.
-DELETE FROM upkeep_runs
-WHERE kind = %(kind)s AND started_ts < now() - CASE WHEN kind IN ('reconcile', 'flush') THEN interval '1 day' ELSE interval '1 year' END
-
--- name: list_runs
-SELECT id, kind, started_ts, finished_ts, report FROM upkeep_runs
-WHERE (%(kind)s::text IS NULL OR kind = %(kind)s) ORDER BY id DESC LIMIT %(limit)s
-
--- name: now
-SELECT now()
-
 -- name: shard_rows
 -- One shard of the manifest in the order of the primary key; keys are hex, so "g" follows every digit.
 SELECT m.key, m.path, m.file_size_bytes, m.state, m.created_ts,
@@ -89,20 +53,12 @@ FROM unnest(%(keys)s::text[], %(paths)s::text[]) AS c(key, path)
 WHERE m.key = c.key AND m.path = c.path AND m.state = 'live'
 RETURNING m.key
 
--- name: forget_usage
--- Usage of entries that are gone.
-DELETE FROM usage u
-WHERE u.last_accessed_ts < now() - make_interval(secs => %(older_s)s) AND NOT EXISTS (SELECT FROM manifest m WHERE m.key = u.key)
-
--- name: forget_activity
-DELETE FROM activity WHERE hour < now() - interval '400 days'
-
 -- name: forget_sources
 DELETE FROM sources WHERE recorded_ts < now() - interval '180 days'
 
 -- name: longest_unverified
 -- The page after the given one; what is verified or published during the run lies behind its end.
-SELECT key, path, rows, file_size_bytes, content_digest, verified_ts
+SELECT {locator}, verified_ts
 FROM manifest
 WHERE state = 'live' AND verified_ts < %(before)s AND (verified_ts, key) > (%(after_ts)s::timestamptz, %(after_key)s)
 ORDER BY verified_ts, key LIMIT %(limit)s
@@ -111,26 +67,6 @@ ORDER BY verified_ts, key LIMIT %(limit)s
 UPDATE manifest m SET verified_ts = now()
 FROM unnest(%(keys)s::text[], %(paths)s::text[]) AS c(key, path)
 WHERE m.key = c.key AND m.path = c.path AND m.state = 'live'
-
--- name: add_usage
--- One statement for a minute of hits and counters; the notes carry no times, so what they tell
--- happened just now at the latest.
-WITH hit AS (
-    INSERT INTO usage AS u (key, last_accessed_ts, hits)
-    SELECT key, now(), n FROM unnest(%(keys)s::text[], %(hits)s::bigint[]) AS h(key, n) ORDER BY key
-    ON CONFLICT (key) DO UPDATE SET last_accessed_ts = now(), hits = u.hits + EXCLUDED.hits
-), counted AS (
-    INSERT INTO counters AS c (name, value)
-    SELECT name, n FROM unnest(%(names)s::text[], %(values)s::bigint[]) AS v(name, n) ORDER BY name
-    ON CONFLICT (name) DO UPDATE SET value = c.value + EXCLUDED.value
-), happened AS (
-    -- The buckets of timings would be a hundred rows an hour, and nobody looks at them by the hour.
-    INSERT INTO activity AS a (hour, name, value)
-    SELECT date_trunc('hour', now()), name, n FROM unnest(%(names)s::text[], %(values)s::bigint[]) AS v(name, n)
-    WHERE name !~ '_le:|_sum_us$' ORDER BY name
-    ON CONFLICT (hour, name) DO UPDATE SET value = a.value + EXCLUDED.value
-)
-SELECT 1
 
 -- name: vacuum_manifest
 -- VACUUM shuts publishers out while it runs, and unlike autovacuum it does not yield to them: the
@@ -145,13 +81,6 @@ VACUUM (ANALYZE, SKIP_LOCKED) usage
 
 -- name: vacuum_jobs
 VACUUM (ANALYZE, SKIP_LOCKED) jobs
-
--- name: abandon_callers
--- Computations that only their caller could run, whose caller is gone: nobody can be sent there.
--- A caller that was only frozen finds the fence closed; whoever asks next starts anew.
-DELETE FROM jobs
-WHERE state = 'running' AND lease_until < now() - interval '1 minute' AND request->'raw_data'->>'kind' = 'caller'
-RETURNING key
 
 -- name: live_sources
 -- The files of users that live entries were computed from, and how many entries stand on each state of them.

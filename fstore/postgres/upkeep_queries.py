@@ -1,83 +1,23 @@
-"""Postgres: what upkeep asks and writes, shard by shard and in bounded batches, and the record of its runs."""
+"""Postgres: what upkeep asks and changes, shard by shard and in bounded batches."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any, Literal
 
-from fstore.errors import ManifestBusy, ManifestUnavailable
+from fstore.errors import ManifestBusy
 from fstore.model import Doomed, Locator, ShardRow
-from fstore.postgres.pool import Database, Session
-from fstore.postgres.queries import statements
-
-Kind = Literal["gc", "sweep", "reconcile", "flush"]
-
-_LOCK_SPACE = 0x66737470  # "fstp": advisory locks of upkeep, apart from everybody else's
-_LOCKS: Mapping[Kind, int] = {"gc": 1, "sweep": 2, "reconcile": 3, "flush": 4}
+from fstore.postgres.pool import Database
+from fstore.postgres.queries import LOCATOR, statements
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One run of upkeep as ``upkeep_runs`` remembers it; without ``finished_at`` it runs or was killed."""
-
-    id: int
-    kind: Kind
-    started_at: datetime
-    finished_at: datetime | None
-    report: Mapping[str, Any] | None
-
-
-class Ledger:
+class UpkeepQueries:
     """Upkeep's statements, one method each; every method may raise ``ManifestUnavailable``."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._sql = statements("upkeep")
-
-    @contextmanager
-    def alone(self, kind: Kind) -> Iterator[Session | None]:
-        """Hold the advisory lock of one kind of upkeep while the block runs; gives None when another run holds it."""
-        lock = {"space": _LOCK_SPACE, "lock": _LOCKS[kind]}
-        with self._database.session() as session:
-            if not session.query(self._sql["try_lock"], lock)[0][0]:
-                yield None
-                return
-            try:
-                yield session
-            finally:
-                with suppress(ManifestUnavailable):  # the server drops the lock with the connection
-                    session.query(self._sql["unlock"], lock)
-
-    def still_alone(self, session: Session, kind: Kind) -> bool:
-        """Return whether the lock taken on ``session`` is still held; raises ``ManifestUnavailable`` if the session is gone."""
-        return bool(session.query(self._sql["still_locked"], {"space": _LOCK_SPACE, "lock": _LOCKS[kind]})[0][0])
-
-    def ran_within(self, kind: Kind, seconds: float) -> bool:
-        """Return whether a run of this kind ended within the last ``seconds``; dry runs do not count."""
-        return bool(self._database.query(self._sql["ran_within"], {"kind": kind, "seconds": seconds})[0][0])
-
-    def begin_run(self, kind: Kind) -> tuple[int, datetime]:
-        """Record that a run starts, and return its number and the time; old records of the kind go."""
-        self._database.query(self._sql["forget_runs"], {"kind": kind})
-        number, started = self._database.query(self._sql["begin_run"], {"kind": kind})[0]
-        return number, started
-
-    def finish_run(self, number: int, report: Mapping[str, Any]) -> None:
-        """Record how a run ended."""
-        self._database.query(self._sql["finish_run"], {"id": number, "report": json.dumps(report)})
-
-    def list_runs(self, kind: Kind | None = None, *, limit: int = 20) -> list[Run]:
-        """Return the last runs, newest first."""
-        return [Run(*row) for row in self._database.query(self._sql["list_runs"], {"kind": kind, "limit": limit})]
-
-    def now(self) -> datetime:
-        """Return the database's time, the only clock by which entries age."""
-        moment: datetime = self._database.query(self._sql["now"])[0][0]
-        return moment
 
     @contextmanager
     def shard_reader(self) -> Iterator[Callable[[str], Callable[[], list[ShardRow]]]]:
@@ -125,12 +65,6 @@ class Ledger:
         keys, paths = [key for key, _ in lost], [path for _, path in lost]
         return {key for (key,) in self._database.transact(self._sql["quarantine_lost"], {"keys": keys, "paths": paths})}
 
-    def forget_leftovers(self, *, older_than: timedelta) -> None:
-        """Drop the usage of entries that are gone, and memos of sources nobody asked for in half a year."""
-        self._database.transact(self._sql["forget_usage"], {"older_s": older_than.total_seconds()})
-        self._database.transact(self._sql["forget_sources"])
-        self._database.transact(self._sql["forget_activity"])
-
     def longest_unverified(
         self, *, before: datetime, after: tuple[datetime, str] | None, limit: int
     ) -> list[tuple[Locator, datetime]]:
@@ -138,22 +72,12 @@ class Ledger:
         ts, key = after if after is not None else ("-infinity", "")
         wanted = {"before": before, "after_ts": ts, "after_key": key, "limit": limit}
         rows = self._database.query(self._sql["longest_unverified"], wanted)
-        return [(Locator(*row[:5]), row[5]) for row in rows]
+        return [(LOCATOR.read(row[:-1]), row[-1]) for row in rows]
 
     def mark_verified(self, verified: Sequence[Locator]) -> None:
         """Record that these files were read to the end and found right just now."""
         wanted = {"keys": [v.key for v in verified], "paths": [v.path for v in verified]}
         self._database.transact(self._sql["mark_verified"], wanted)
-
-    def add_usage(self, hits: Mapping[str, int], counters: Mapping[str, int]) -> None:
-        """Add hits and counters in one statement; what was hit counts as used now."""
-        wanted = {
-            "keys": list(hits),
-            "hits": list(hits.values()),
-            "names": list(counters),
-            "values": list(counters.values()),
-        }
-        self._database.transact(self._sql["add_usage"], wanted)
 
     def live_sources(self) -> list[tuple[str, str, str, int]]:
         """Return path, fingerprint, hash method and number of live entries for every Parquet source of users."""
@@ -162,9 +86,9 @@ class Ledger:
             for path, fingerprint, method, n in self._database.query(self._sql["live_sources"])
         ]
 
-    def abandon_callers(self) -> list[str]:
-        """Drop jobs that only their caller could run and whose caller has been silent for a minute; return their keys."""
-        return [key for (key,) in self._database.transact(self._sql["abandon_callers"])]
+    def forget_sources(self) -> None:
+        """Drop memos of sources that nobody asked for in half a year."""
+        self._database.transact(self._sql["forget_sources"])
 
     def vacuum(self) -> dict[str, str]:
         """Clean up after deletes, on a connection of its own, and return what became of each step.

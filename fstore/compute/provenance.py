@@ -1,0 +1,37 @@
+"""What an entry was computed by: the versions recorded with it, and how they compare with what is here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fstore.features.coverage import imported_libraries
+from fstore.features.libraries import version_here
+from fstore.features.registry import Feature
+from fstore.features.source.digest import source_format
+from fstore.model import Entry
+from fstore.runtime.versions import library_versions
+
+FORMAT_FIELD = "source_format"
+_FIRST_FORMAT = "fstore-source-1"  # of entries that do not say
+
+
+def versions_of(feature: Feature) -> Mapping[str, str]:
+    """Return what computes this feature here: the same, what its module imports, and the format of its source digest."""
+    return {**imported_libraries(feature.func, feature.source), **library_versions(), FORMAT_FIELD: source_format()}
+
+
+def format_of(entry: Entry) -> str:
+    """Return the format of an entry's source digest: digests of different formats cannot be compared."""
+    return entry.library_versions.get(FORMAT_FIELD, _FIRST_FORMAT)
+
+
+def are_comparable(digest: str, other: str) -> bool:
+    """Tell whether two source digests are known and of one kind: what stands before a colon names another than the usual."""
+    return bool(digest and other) and digest.rpartition(":")[0] == other.rpartition(":")[0]
+
+
+def differing_versions(entry: Entry) -> dict[str, tuple[str, str | None]]:
+    """Return the libraries that an entry was computed by in other versions than are here, with both; None is not installed."""
+    recorded = {name: found for name, found in entry.library_versions.items() if name != FORMAT_FIELD}
+    here = {name: library_versions().get(name) or version_here(name) for name in recorded}
+    return {name: (found, here[name]) for name, found in recorded.items() if found != here[name]}
