@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import threading
 
 import pytest
 
 from fstore.compute.publishing import PendingEntry, Publisher
 from fstore.errors import EntryCorrupt, ManifestUnavailable
-from fstore.model import Claim, EntryFacts, EntryState, HashMethod, JobState, KeyParts
+from fstore.model import Claim, Entry, EntryFacts, EntryState, HashMethod, JobState, KeyParts
 from fstore.postgres.manifest import Published
+from fstore.records import flat, flat_names
 from fstore.runtime import deadline
-from tests.integration.shelf import Shelf, key
+from tests.integration.shelf import HOUR, Shelf, key
 from tests.waiting import eventually
 
 
@@ -286,3 +288,38 @@ def test_a_read_after_the_file_was_swapped_is_refused(shelf):
 
     with pytest.raises(EntryCorrupt):
         shelf.resources.files.read(a)
+
+
+def test_a_new_column_needs_no_list_of_columns(shelf):
+    """A migration adds it and lets ``fstore_move`` be written again: offers of both versions are published meanwhile."""
+    shelf.sql("ALTER TABLE manifest ADD COLUMN peak_mb bigint; SELECT 1")
+    shelf.sql("ALTER TABLE manifest ADD COLUMN machine text NOT NULL DEFAULT 'unknown'; SELECT fstore_make_move()")
+    offered = {}
+    for name, more in {"new": {"peak_mb": 7, "machine": "m1"}, "old": {}}.items():
+        claim, written = shelf.claim(name), shelf.write(name)
+        facts = {**flat(new_entry(name, written)), "attempt": claim.attempt, "owner": claim.owner}
+        offered[name] = {**facts, **more, "nobody_knows": 1}
+
+    published = shelf.sql("SELECT * FROM fstore_publish(%(offers)s::jsonb)", offers=json.dumps(list(offered.values())))
+
+    assert {(found[0], found[1]) for found in published} == {(o["key"], o["path"]) for o in offered.values()}
+    kept = dict(shelf.sql("SELECT symbol, (peak_mb, machine)::text FROM manifest"))
+    assert kept == {"new": "(7,m1)", "old": "(,unknown)"}
+    shelf.condemn("new", HOUR)
+    claim, written = shelf.claim("new"), shelf.write("new")
+    offer(shelf, "new", written, claim)  # by this version, which knows nothing of the columns
+    assert shelf.sql("SELECT path, state, peak_mb, machine FROM manifest WHERE symbol = 'new'") == [
+        (written.path, "live", None, "unknown")
+    ]
+
+
+def test_the_move_that_is_written_has_the_columns_of_the_entry(shelf):
+    """Whatever a record of the model names is a column, and the other way round, but for what only upkeep sets."""
+    columns = {
+        name
+        for (name,) in shelf.sql(
+            "SELECT attname FROM pg_attribute WHERE attrelid = 'manifest'::regclass AND attnum > 0 AND NOT attisdropped"
+        )
+    }
+
+    assert columns - {"withdrawn"} == set(flat_names(Entry))
