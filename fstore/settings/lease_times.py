@@ -27,6 +27,8 @@ class LeaseTimes:
     """When the queue is not empty and no message is known of: its leader may have died before it sent one."""
     lost_sent_s: float = 40.0
     """When the queue is not empty and a message was sent: it may still be in there."""
+    lost_when_unwatched_s: float = 600.0
+    """When no message is being worked on that would tell; doubled with each time, or a queue without workers would grow by itself."""
     resend_pause_s: float = 20.0
     """A running job whose lease is over is sent again at most so often."""
     caller_gone_s: float = 60.0

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import pytest
 
+import fstore
 from fstore.broker.configuration import COMPUTE_QUEUE
-from fstore.compute.executor import _why_not
+from fstore.broker.messages import RawReference
+from fstore.compute.executor import execute
 from fstore.compute.recovery import Recovery
 from fstore.errors import BrokerUnavailable, ComputeDead
 from fstore.model import JobState
+from fstore.reporting.prometheus import StoreCollector
 from fstore.upkeep import api as upkeep
 from fstore.upkeep.reconcile import FlushReport, flush_usage, move_notes, reconcile_jobs
 from fstore.upkeep.runner import Skipped
-from tests.integration.shelf import Shelf, key
+from tests import sample_features
+from tests.integration.shelf import Shelf, frame, key
 
 
 @pytest.fixture
@@ -95,16 +100,64 @@ def test_lost_messages_are_sent_again_once(shelf):
 
 
 def test_a_backlog_is_not_taken_for_lost(shelf):
-    """While messages wait, a queued job's own may be among them: it is sent again only after a while, and then less often."""
-    shelf.resources.jobs.enqueue({key(n): shelf.request(n).wire() for n in ("first", "waiting")})
+    """While messages wait, a queued job's own may be among them, however long, until a later one is being computed."""
+    shelf.resources.jobs.enqueue({key(n): shelf.request(n).wire() for n in ("first", "waiting", "later")})
     shelf.resources.broker.send_compute(shelf.request("first"))
     aged = "UPDATE jobs SET {} = now() - interval '{} seconds' WHERE key = %(key)s"
-    sent = {}
-    for column, seconds in (("requested_ts", 15), ("requested_ts", 25), ("sent_ts", 35), ("sent_ts", 45)):
+    shelf.sql(aged.format("requested_ts", 500), key=key("waiting"))
+    sent = {"behind others": reconcile_jobs(shelf.resources).sent}
+    shelf.sql(aged.format("requested_ts", 30), key=key("later"))
+    shelf.claim("later")
+    for column, seconds in (("requested_ts", 15), ("requested_ts", 35), ("sent_ts", 35), ("sent_ts", 45)):
         shelf.sql(aged.format(column, seconds), key=key("waiting"))
         sent[column, seconds] = reconcile_jobs(shelf.resources).sent
 
-    assert sent == {("requested_ts", 15): 0, ("requested_ts", 25): 1, ("sent_ts", 35): 0, ("sent_ts", 45): 1}
+    assert sent == {
+        "behind others": 0, ("requested_ts", 15): 0, ("requested_ts", 35): 1, ("sent_ts", 35): 0, ("sent_ts", 45): 1,
+    }  # fmt: skip
+
+
+def test_what_a_worker_gave_back_has_no_message_that_could_wait(shelf):
+    """A worker that stops releases its claim: the job is sent again though messages of others wait."""
+    shelf.resources.jobs.release(shelf.claim("stopped"))
+    shelf.resources.broker.send_compute(shelf.request("other"))
+    assert reconcile_jobs(shelf.resources).sent == 0
+    shelf.sql("UPDATE jobs SET requested_ts = now() - interval '21 seconds'")
+
+    assert (reconcile_jobs(shelf.resources).sent, queued(shelf)) == (1, 2)
+
+
+def test_a_backlog_does_not_grow_by_itself(shelf):
+    """Ten thousand queued keys, two of them computed at a time, all looked at by waiters and upkeep: a message a job, for hours."""
+    shelf.sql(
+        "INSERT INTO jobs (key, state, attempt, starts, owner, request, requested_ts) "
+        "SELECT md5(n::text) || md5(n::text), 'queued', 0, 0, '', %(request)s::json, now() - make_interval(secs => 10 - n / 1000.0) "
+        "FROM generate_series(1, 10000) AS n RETURNING 1",
+        request=json.dumps(shelf.request("a").wire()),
+    )
+    shelf.resources.broker.send_compute(shelf.request("one of many"))  # the queue is not empty
+    keys = [name for (name,) in shelf.sql("SELECT key FROM jobs ORDER BY requested_ts")]
+    sent = 0
+    for passed in range(0, 560, 80):  # at the pace of two slots and tasks of a second
+        shelf.sql(
+            "UPDATE jobs SET requested_ts = requested_ts - interval '80 seconds', started_ts = started_ts - interval '80 seconds', sent_ts = sent_ts - interval '80 seconds' RETURNING 1"
+        )
+        shelf.sql("DELETE FROM jobs WHERE key = ANY(%(keys)s) RETURNING 1", keys=keys[: 2 * passed])
+        shelf.sql(
+            "UPDATE jobs SET state = 'running', started_ts = now(), lease_until = now() + interval '30 seconds' WHERE key = ANY(%(keys)s) RETURNING 1",
+            keys=keys[2 * passed : 2 * passed + 2],
+        )
+        sent += len(shelf.resources.jobs.take_stale(keys[-2048:], idle=False))
+        sent += len(shelf.resources.jobs.take_stale(idle=False))
+    later = "requested_ts = requested_ts - interval '{0}', started_ts = started_ts - interval '{0}', sent_ts = sent_ts - interval '{0}'"
+    shelf.sql(f"UPDATE jobs SET {later.format('5 hours')} RETURNING 1")
+    sent += len(shelf.resources.jobs.take_stale(idle=False))
+    assert sent == 0
+
+    shelf.sql("DELETE FROM jobs WHERE state = 'running' RETURNING 1")  # nobody works on any: who can tell?
+    assert len(shelf.resources.jobs.take_stale(idle=False, limit=20_000)) > 8000
+    shelf.sql(f"UPDATE jobs SET {later.format('4 hours')} RETURNING 1")
+    assert shelf.resources.jobs.take_stale(idle=False) == []
 
 
 def test_a_job_whose_worker_died_is_sent_again(shelf):
@@ -179,16 +232,49 @@ def test_records_of_frequent_runs_do_not_pile_up(shelf):
     assert len(upkeep.history(shelf.resources, "flush")) == 1
 
 
-def test_wherever_a_job_is_buried_it_is_counted(shelf):
-    """A waiter, a worker and upkeep each find one dead: all three are in the counters."""
-    for name in ("waiter", "worker", "upkeep"):
-        shelf.claim(name)
+@pytest.mark.parametrize("who", ["waiters", "workers", "upkeep"])
+def test_whoever_buries_jobs_counts_each_once(house, shelf, who):
+    """Three computations that killed their workers: three deaths in the counters and in ``fstore_dead``, however many look later."""
+    asked = [house.store._ask("DEAD", frame(), {"n": n}, sample_features.scaled) for n in range(3)]
+    requests = [one.request(RawReference(kind="staged", path="staging/raw/none")) for one in asked]
+    for request in requests:
+        assert shelf.resources.jobs.claim(request.known_key, request.wire())
     shelf.sql("UPDATE jobs SET lease_until = now() - interval '1 second', starts = 3")
 
-    Recovery.of(shelf.resources).bury([key("waiter")])
-    with pytest.raises(ComputeDead):
-        _why_not(shelf.resources, key("worker"), 0.0)
-    reconcile_jobs(shelf.resources)
+    def wait() -> None:
+        batch = [fstore.Request("DEAD", frame(), {"n": n}, sample_features.scaled) for n in range(3)]
+        for _, error in house.store.get_or_compute_many(batch, timeout=20, errors="return"):
+            assert isinstance(error, ComputeDead)
 
+    def work() -> None:
+        for request in requests:
+            with pytest.raises(ComputeDead):
+                execute(shelf.resources, request, phase=lambda _: None)
+
+    looks = {"waiters": wait, "workers": work, "upkeep": lambda: reconcile_jobs(shelf.resources)}
+    looks[who]()
+    for look in looks.values():
+        look()
+
+    shelf.resources.recorder.flush()
+    metrics = {family.name: family for family in StoreCollector(shelf.resources).collect()}
+    assert [sample.value for sample in metrics["fstore_dead"].samples] == [3.0]
     move_notes(shelf.resources)
     assert ("dead", 3) in shelf.sql("SELECT name, value FROM counters")
+
+
+def test_a_burial_without_redis_is_counted_too(shelf, monkeypatch):
+    """The count waits in the process until Redis is back."""
+    shelf.claim("poison")
+    shelf.sql("UPDATE jobs SET lease_until = now() - interval '1 second', starts = 3")
+
+    def down(*_):
+        raise BrokerUnavailable("announcing results", "away")
+
+    with monkeypatch.context() as away:
+        away.setattr("fstore.coordination.link.RedisLink.call", down)
+        assert Recovery.of(shelf.resources).bury() == [key("poison")]
+
+    shelf.resources.recorder.flush()
+    move_notes(shelf.resources)
+    assert ("dead", 1) in shelf.sql("SELECT name, value FROM counters")

@@ -94,10 +94,15 @@ RETURNING key
 
 -- name: take_stale
 -- Jobs whose message or worker was lost, marked as sent now, so that of many who
--- look only one sends each. When a queued job is due, ``LeaseTimes`` says: soonest when the
--- workers' queue is empty, so that its message cannot be in there; later the first time, for its
--- leader may have died before it sent the message, and last after one was sent. A running one is
--- due when its lease is over.
+-- look only one sends each. ``LeaseTimes`` says after how long a queued job is due. Soonest when
+-- the workers' queue is empty, so that its message cannot be in there. Otherwise its message may
+-- wait behind others, and one more would only make the queue longer: workers take them in the
+-- order in which they were sent, so it is lost when one that was sent later is being computed.
+-- A job that was given back unfinished has no message. A running one is due when its lease is over.
+WITH taken AS (
+    -- A job that is as old as its start was registered by its claim: its message was another client's.
+    SELECT max(coalesce(sent_ts, requested_ts)) AS up_to FROM jobs WHERE state = 'running' AND requested_ts < started_ts
+)
 UPDATE jobs SET sent_ts = now()
 WHERE key IN (
     SELECT key FROM jobs
@@ -106,7 +111,11 @@ WHERE key IN (
       AND ((state = 'queued' AND coalesce(sent_ts, requested_ts) < now() - CASE
                 WHEN %(idle)s THEN make_interval(secs => %(lost_when_idle_s)s)
                 WHEN sent_ts IS NULL THEN make_interval(secs => %(lost_unsent_s)s)
-                ELSE make_interval(secs => %(lost_sent_s)s) END)
+                ELSE make_interval(secs => %(lost_sent_s)s) END
+            AND (%(idle)s OR (sent_ts IS NULL AND starts > 0)
+                OR coalesce(sent_ts, requested_ts) < (SELECT up_to FROM taken)
+                OR ((SELECT up_to FROM taken) IS NULL AND coalesce(sent_ts, requested_ts) < now() - greatest(
+                    make_interval(secs => %(lost_when_unwatched_s)s), sent_ts - requested_ts))))
         OR (state = 'running' AND lease_until < now()
             AND (sent_ts IS NULL OR sent_ts < lease_until OR sent_ts < now() - make_interval(secs => %(resend_pause_s)s))))
     ORDER BY key LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
