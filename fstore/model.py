@@ -193,6 +193,7 @@ class FailureNote:
 class Job:
     """One computation being queued or run.
 
+    ``starts`` counts what may have ended its worker, ``stops`` the orderly stops of one.
     By the database's clock: ``lapsed`` says its lease ran out, ``remembered`` that
     a failure is recent enough to answer for the key.
     """
@@ -209,6 +210,7 @@ class Job:
     finished_ts: datetime | None
     failure: FailureNote | None
     request: Mapping[str, Any] | None = None
+    stops: int = 0
 
 
 @dataclass(frozen=True, slots=True)

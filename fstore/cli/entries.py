@@ -44,6 +44,7 @@ def job_document(job: Job) -> dict[str, Any]:
         "state": str(job.state),
         "attempt": job.attempt,
         "starts": job.starts,
+        "stops": job.stops,
         "owner": job.owner,
         "lapsed": job.lapsed,
         "requested_ts": _iso(job.requested_ts),

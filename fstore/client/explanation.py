@@ -39,7 +39,8 @@ class Difference:
 class Explanation:
     """What is known about one request.
 
-    ``expected_s`` is the median of the feature's last computations;
+    ``expected_s`` is the median of the feature's last computations, ``stops`` how often
+    its worker was stopped in good order, as a deploy does, before it was done;
     ``differs_from_here`` tells what the entry was computed by that is another here.
     """
 
@@ -57,6 +58,7 @@ class Explanation:
     failure: str | None
     source_digest: str = ""
     differs_from_here: Mapping[str, Difference] = field(default_factory=dict)
+    stops: int = 0
 
     @property
     def same_source(self) -> bool | None:
@@ -88,6 +90,7 @@ class Explanation:
             "elapsed_s": self.elapsed_s,
             "expected_s": self.expected_s,
             "failure": self.failure,
+            "stops": self.stops,
             "source_digest": self.source_digest or None,
             "entry_source_digest": self.entry.source_digest or None if self.entry else None,
             "same_source": self.same_source,
@@ -105,6 +108,11 @@ class Explanation:
         lines += [f"  {line}" for line in self._code()]
         if self.owner:
             lines.append(f"  computed by {self.owner}, attempt {self.attempt}, for {self.elapsed_s or 0:.1f} s")
+        if self.stops:
+            lines.append(
+                f"  begun anew after {self.stops} orderly stop{'s' * (self.stops > 1)} of its worker: "
+                "it takes longer than workers live between deploys"
+            )
         if self.expected_s is not None:
             lines.append(f"  a computation usually takes {self.expected_s:.2f} s")
         if self.failure:
@@ -153,6 +161,7 @@ def explain(resources: Resources, asked: Question) -> Explanation:
         failure=f"{job.failure.error_type}: {job.failure.detail}" if job and job.failure else None,
         source_digest=asked.feature.source_digest,
         differs_from_here=differences(entry, asked.feature) if entry is not None else {},
+        stops=job.stops if job else 0,
     )
 
 

@@ -183,7 +183,7 @@ class _Batch:
         except (SystemExit, KeyboardInterrupt):
             with suppress(ManifestUnavailable):
                 self._group.publish()
-                if running is not None:  # as for a single computation: this start stays counted
+                if running is not None:
                     self._resources.jobs.release(running)
                 self._give_back()
             raise

@@ -122,7 +122,7 @@ def perform(
         except BaseException as error:
             if is_stop(error):
                 with suppress(errors.ManifestUnavailable):
-                    resources.jobs.release(claim)  # another worker need not wait for the lease; the start stays counted
+                    resources.jobs.release(claim)  # another worker need not wait for the lease
                 raise
             note = note_of(error)
             resources.jobs.fail(claim, note)

@@ -15,6 +15,7 @@ from fstore.postgres.pool import Database
 from fstore.postgres.queries import JOB, JOB_STATUS, LOCATOR, Row, statements
 from fstore.settings.lease_times import LeaseTimes
 
+MAX_STOPS = 30  # orderly stops that are not held against a computation
 _WIDTH = len(LOCATOR.names)
 
 # A crash of Postgres may undo these, and nothing is wrong then: a job that was forgotten is registered again, and a
@@ -33,7 +34,7 @@ class Jobs:
         self._database = database
         self._sql = dict(statements("jobs"))
         self._sql |= {name: _UNFLUSHED + self._sql[name] for name in ("enqueue", "claim", "claim_many", "renew")}
-        self._rules = {**asdict(times), "max_starts": max_starts}
+        self._rules = {**asdict(times), "max_starts": max_starts, "max_stops": MAX_STOPS}
 
     def enqueue(self, requests: Mapping[str, Mapping[str, Any]]) -> set[str]:
         """Register computations that nobody has registered yet, and return their keys."""
@@ -72,8 +73,8 @@ class Jobs:
         return bool(self._database.transact(self._sql["finish"], asdict(claim)))
 
     def release(self, claim: Claim) -> bool:
-        """Give the claim back unfinished, so that another worker takes over at once."""
-        return bool(self._database.transact(self._sql["release"], asdict(claim)))
+        """Give the claim back unfinished, so that another worker takes over at once; a stop that was ordered is no start that failed."""
+        return bool(self._database.transact(self._sql["release"], {**self._rules, **asdict(claim)}))
 
     def fail(self, claim: Claim, note: FailureNote) -> bool:
         """End the job with a note that all its waiters are told."""

@@ -13,7 +13,8 @@ from fstore.broker.messages import RawReference
 from fstore.compute.executor import execute
 from fstore.compute.recovery import Recovery
 from fstore.errors import BrokerUnavailable, ComputeDead
-from fstore.model import JobState
+from fstore.model import Claim, JobState
+from fstore.postgres.jobs import MAX_STOPS
 from fstore.reporting.prometheus import StoreCollector
 from fstore.upkeep import api as upkeep
 from fstore.upkeep.reconcile import FlushReport, flush_usage, move_notes, reconcile_jobs
@@ -278,3 +279,35 @@ def test_a_burial_without_redis_is_counted_too(shelf, monkeypatch):
     shelf.resources.recorder.flush()
     move_notes(shelf.resources)
     assert ("dead", 1) in shelf.sql("SELECT name, value FROM counters")
+
+
+def test_orderly_stops_of_workers_are_not_held_against_a_computation(house, shelf):
+    """Deploys may stop it as often as they like; a worker that was killed counts once, and ``explain`` tells of the stops."""
+    asked = house.store._ask("LONG", frame(), {}, sample_features.scaled)
+    request = asked.request(RawReference(kind="staged", path="staging/raw/none"))
+    jobs = shelf.resources.jobs
+
+    def start() -> Claim:
+        claim = jobs.claim(asked.key, request.wire())
+        assert claim is not None
+        return claim
+
+    for _ in range(5):
+        assert jobs.release(start())
+    assert jobs.bury() == []
+    claim = start()
+    assert (claim.starts, jobs.find(asked.key).starts, jobs.find(asked.key).stops) == (6, 1, 5)
+    shelf.sql("UPDATE jobs SET lease_until = now() - interval '1 second'")  # killed: no time to say so
+    assert jobs.release(start())
+    assert (jobs.find(asked.key).starts, jobs.find(asked.key).stops) == (1, 6)
+    assert jobs.bury() == []
+
+    told = house.store.explain("LONG", frame(), {}, sample_features.scaled)
+    assert told.as_dict()["stops"] == 6
+    assert "6 orderly stops of its worker" in str(told)
+
+    for _ in range(MAX_STOPS):
+        claim = jobs.claim(asked.key, request.wire())
+        if claim is not None:
+            jobs.release(claim)
+    assert jobs.bury() == [asked.key]  # a function that stops its own worker does not run for ever

@@ -91,12 +91,13 @@ def test_a_job_is_read_with_and_without_its_request() -> None:
         NOON,
         FailureNote("ValueError", "odd"),
         {"symbol": "S"},
+        4,
     )
     row = (KEY, "failed", 2, 1, "o", False, True, NOON, NOON, NOON, {"error_type": "ValueError", "detail": "odd"})
 
-    assert JOB.read((*row, {"symbol": "S"})) == job
-    assert JOB_STATUS.read(row).request is None
-    assert JOB_STATUS.read((*row[:-1], None)).failure is None
+    assert JOB.read((*row, {"symbol": "S"}, 4)) == job
+    assert JOB_STATUS.read((*row, 0)).request is None
+    assert JOB_STATUS.read((*row[:-1], None, 0)).failure is None
 
 
 def test_statements_select_what_is_read() -> None:

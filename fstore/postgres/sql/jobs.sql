@@ -7,7 +7,7 @@ SELECT r.key, 'queued', 0, 0, '', r.request, now()
 FROM jsonb_to_recordset(%(requests)s::jsonb) AS r(key text, request json)
 WHERE NOT EXISTS (SELECT FROM manifest m WHERE m.key = r.key AND m.state = 'live')
 ORDER BY r.key
-ON CONFLICT (key) DO UPDATE SET state = 'queued', starts = 0, owner = '', lease_until = NULL,
+ON CONFLICT (key) DO UPDATE SET state = 'queued', starts = 0, stops = 0, owner = '', lease_until = NULL,
     request = EXCLUDED.request, requested_ts = now(), sent_ts = NULL, started_ts = NULL, finished_ts = NULL, error = NULL
 WHERE j.state = 'failed' AND j.finished_ts < now() - make_interval(secs => %(failure_memory_s)s)
 RETURNING j.key
@@ -23,12 +23,13 @@ WHERE NOT EXISTS (SELECT FROM manifest m WHERE m.key = %(key)s AND m.state = 'li
 ON CONFLICT (key) DO UPDATE SET state = 'running',
     attempt = CASE WHEN j.owner = EXCLUDED.owner THEN j.attempt ELSE j.attempt + 1 END,
     starts = CASE WHEN j.owner = EXCLUDED.owner THEN j.starts WHEN j.state = 'failed' THEN 1 ELSE j.starts + 1 END,
+    stops = CASE WHEN j.state = 'failed' THEN 0 ELSE j.stops END,
     owner = EXCLUDED.owner, lease_until = EXCLUDED.lease_until, started_ts = now(), finished_ts = NULL, error = NULL
 WHERE (j.state = 'running' AND j.owner = EXCLUDED.owner)
    OR (j.state = 'queued' AND j.starts < %(max_starts)s)
    OR (j.state = 'running' AND j.lease_until < now() AND j.starts < %(max_starts)s)
    OR (j.state = 'failed' AND j.finished_ts < now() - make_interval(secs => %(failure_memory_s)s))
-RETURNING j.attempt, j.starts,
+RETURNING j.attempt, j.starts + j.stops,
     EXISTS (SELECT FROM manifest m WHERE m.key = j.key AND m.state = 'condemned' AND NOT m.withdrawn)
 
 -- name: claim_many
@@ -75,8 +76,10 @@ WHERE key = %(key)s AND attempt = %(attempt)s AND owner = %(owner)s AND state = 
 RETURNING key
 
 -- name: release
--- Gives a claim back unfinished (the worker is shutting down); the start stays counted.
-UPDATE jobs SET state = 'queued', owner = '', lease_until = NULL, sent_ts = NULL, requested_ts = now()
+-- Gives a claim back unfinished, since the worker is shutting down: a start that was ordered to end is none that
+-- ended its worker. Beyond max_stops it counts, or a function that tells its own worker to stop would run for ever.
+UPDATE jobs SET state = 'queued', owner = '', lease_until = NULL, sent_ts = NULL, requested_ts = now(),
+    starts = CASE WHEN stops < %(max_stops)s THEN greatest(starts - 1, 0) ELSE starts END, stops = stops + 1
 WHERE key = %(key)s AND attempt = %(attempt)s AND owner = %(owner)s AND state = 'running'
 RETURNING key
 
@@ -112,7 +115,7 @@ WHERE key IN (
                 WHEN %(idle)s THEN make_interval(secs => %(lost_when_idle_s)s)
                 WHEN sent_ts IS NULL THEN make_interval(secs => %(lost_unsent_s)s)
                 ELSE make_interval(secs => %(lost_sent_s)s) END
-            AND (%(idle)s OR (sent_ts IS NULL AND starts > 0)
+            AND (%(idle)s OR (sent_ts IS NULL AND starts + stops > 0)
                 OR coalesce(sent_ts, requested_ts) < (SELECT up_to FROM taken)
                 OR ((SELECT up_to FROM taken) IS NULL AND coalesce(sent_ts, requested_ts) < now() - greatest(
                     make_interval(secs => %(lost_when_unwatched_s)s), sent_ts - requested_ts))))
