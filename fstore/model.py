@@ -241,7 +241,7 @@ class ShardRow(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Doomed:
+class ReapableEntry:
     """A hidden entry whose grace is over: its row goes, then its file."""
 
     key: str

@@ -181,7 +181,7 @@ class FeatureStore:
             raise InvalidRequest("invalidate", "name a key, a symbol or a feature; nothing was condemned")
         name = None if feature is None else feature if isinstance(feature, str) else resolve(feature).name
         if key is not None:
-            self._resources.jobs.forget(key)
+            self._resources.jobs.reset(key)
         return self._resources.manifest.condemn(key=key, symbol=symbol, feature=name)
 
     def load(self, answer: Mapping[str, Any], *, returns: Returns = "pandas") -> Any:

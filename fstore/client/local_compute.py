@@ -144,7 +144,7 @@ class _OwnClaim:
             self._guard.release()
         if self._claim is not None:
             with suppress(ManifestUnavailable), deadline.within(GIVEN_UP_WITHIN_S):
-                self._jobs.finish(self._claim)
+                self._jobs.complete(self._claim)
 
 
 def compute_only(asked: Question, taker: Taker, *, seconds: float) -> object:

@@ -222,7 +222,7 @@ class Flight:
             return False
         self._offered.add(asked.key)
         with suppress(ManifestUnavailable):
-            self._resources.jobs.forget(asked.key)
+            self._resources.jobs.reset(asked.key)
         return True
 
     def _may_start(self, view: KeyStatus) -> bool:
@@ -233,7 +233,7 @@ class Flight:
         if view.job is None or not is_refused_to_another(self._resources, asked, view):
             return False
         with suppress(ManifestUnavailable):  # nothing can be registered either, and that is seen to
-            self._resources.jobs.forget_failure(asked.key, view.job.owner)
+            self._resources.jobs.reset_failure(asked.key, view.job.owner)
         return True
 
     def _nudge(self, stale: Sequence[Question]) -> Iterator[Answer]:

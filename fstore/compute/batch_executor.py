@@ -65,7 +65,7 @@ def execute_batch(resources: Resources, requests: Sequence[ComputeRequest], *, p
     left = [position for position in planned if position not in answers]
     live = resources.manifest.find_live_many([planned[position].key for position in left])
     if live:
-        resources.jobs.settle(list(live))
+        resources.jobs.delete_published(list(live))
     begun = bool(claims)
     for position in left:  # computed elsewhere, started before, condemned, or asked for twice
         computation = planned[position]
@@ -107,7 +107,7 @@ class _Backlog:
         with self._guard:
             if not self._todo:
                 return []
-            self._resources.jobs.hand_back([claim for _, claim in self._todo])
+            self._resources.jobs.return_unstarted([claim for _, claim in self._todo])
             # All of them, also those that were lost meanwhile: a key that is not free turns its message away.
             left = [computation for computation, _ in self._todo]
             self._todo.clear()

@@ -70,7 +70,7 @@ def execute(resources: Resources, request: ComputeRequest, *, phase: Phase) -> O
     if claim is None:
         return _why_not(resources, computation.key, began)
     if claim.revivable and (found := _revived(resources, computation.key)) is not None:
-        resources.jobs.finish(claim)
+        resources.jobs.complete(claim)
         resources.notifier.announce([computation.key], {})
         return Outcome(computation.key, Status.HIT, found, time.monotonic() - began)
     if claim.starts > 1:  # an earlier start did not end: its worker died, froze or was stopped
@@ -143,7 +143,7 @@ def refuse(resources: Resources, request: ComputeRequest, error: FeatureStoreErr
 def _why_not(resources: Resources, key: str, began: float) -> Outcome:
     found = resources.manifest.find_live(key)
     if found is not None:
-        resources.jobs.settle([key])
+        resources.jobs.delete_published([key])
         return Outcome(key, Status.HIT, found, time.monotonic() - began)
     Recovery.of(resources).bury([key])
     status = resources.jobs.look([key])[key]
@@ -158,7 +158,7 @@ def _forgot_anothers_refusal(resources: Resources, computation: Computation) -> 
     job = resources.jobs.look([computation.key])[computation.key].job
     if job is None or job.failure is None or not is_anothers_refusal(job.failure, computation.request):
         return False
-    return resources.jobs.forget_failure(computation.key, job.owner)
+    return resources.jobs.reset_failure(computation.key, job.owner)
 
 
 def _revived(resources: Resources, key: str) -> Locator | None:

@@ -64,13 +64,13 @@ class Jobs:
         """Prolong leases, and return the keys still held; a result of any other can no longer be published."""
         return {key for (key,) in self._database.query(self._sql["renew"], {**self._rules, **_columns_of(claims)})}
 
-    def hand_back(self, claims: Iterable[Claim]) -> set[str]:
+    def return_unstarted(self, claims: Iterable[Claim]) -> set[str]:
         """Give claims back that were not begun, and return their keys; the caller sends them again."""
-        return {key for (key,) in self._database.transact(self._sql["hand_back"], _columns_of(claims))}
+        return {key for (key,) in self._database.transact(self._sql["return_unstarted"], _columns_of(claims))}
 
-    def finish(self, claim: Claim) -> bool:
+    def complete(self, claim: Claim) -> bool:
         """End a job whose key needs no new result."""
-        return bool(self._database.transact(self._sql["finish"], asdict(claim)))
+        return bool(self._database.transact(self._sql["complete"], asdict(claim)))
 
     def release(self, claim: Claim) -> bool:
         """Give the claim back unfinished, so that another worker takes over at once; a stop that was ordered is no start that failed."""
@@ -96,9 +96,9 @@ class Jobs:
         wanted = {**self._rules, "keys": None if keys is None else list(keys), "idle": idle, "limit": limit}
         return [(key, request) for key, request in self._database.transact(self._sql["take_stale"], wanted)]
 
-    def settle(self, keys: Sequence[str] | None = None) -> int:
+    def delete_published(self, keys: Sequence[str] | None = None) -> int:
         """End jobs whose key has a live entry already, and return how many."""
-        return len(self._database.query(self._sql["settle"], {"keys": None if keys is None else list(keys)}))
+        return len(self._database.query(self._sql["delete_published"], {"keys": None if keys is None else list(keys)}))
 
     def look(self, keys: Sequence[str]) -> dict[str, KeyStatus]:
         """Return for every key its entry and its job, in one round trip."""
@@ -115,17 +115,17 @@ class Jobs:
         bounds = {"low": prefix, "high": prefix + "g", "limit": limit}  # keys are hex: "g" follows every digit
         return tuple(key for (key,) in self._database.query(self._sql["find_jobs_by_prefix"], bounds))
 
-    def forget(self, key: str) -> bool:
+    def reset(self, key: str) -> bool:
         """Let a failed or dead job start anew when it is asked for again."""
-        return bool(self._database.transact(self._sql["forget"], {"key": key}))
+        return bool(self._database.transact(self._sql["reset"], {"key": key}))
 
-    def forget_failure(self, key: str, owner: str) -> bool:
+    def reset_failure(self, key: str, owner: str) -> bool:
         """Let a job that failed under this owner's claim start anew; one that somebody began meanwhile is left alone."""
-        return bool(self._database.transact(self._sql["forget_failure"], {"key": key, "owner": owner}))
+        return bool(self._database.transact(self._sql["reset_failure"], {"key": key, "owner": owner}))
 
-    def forget_old_failures(self) -> int:
+    def delete_old_failures(self) -> int:
         """Drop failure notes older than a day, and return how many."""
-        return len(self._database.transact(self._sql["forget_old_failures"]))
+        return len(self._database.transact(self._sql["delete_old_failures"]))
 
     def abandon_callers(self) -> list[str]:
         """Drop jobs that only their caller could run and whose caller has been silent for long; return their keys."""

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from fstore.errors import ManifestBusy
-from fstore.model import Doomed, Locator, ShardRow
+from fstore.model import Locator, ReapableEntry, ShardRow
 from fstore.postgres.pool import Database
 from fstore.postgres.queries import LOCATOR, statements
 
@@ -55,10 +55,10 @@ class UpkeepQueries:
         """Take back condemned entries that were used meanwhile, and return their keys."""
         return {key for (key,) in self._database.transact(self._sql["revive_used"], {"keys": list(keys)})}
 
-    def reap(self, keys: Sequence[str], *, grace: timedelta) -> list[Doomed]:
+    def reap(self, keys: Sequence[str], *, grace: timedelta) -> list[ReapableEntry]:
         """Delete rows that were condemned or quarantined longer than ``grace`` ago and not used since; their files may go after."""
         wanted = {"keys": list(keys), "grace_s": grace.total_seconds()}
-        return [Doomed(*row) for row in self._database.transact(self._sql["reap"], wanted)]
+        return [ReapableEntry(*row) for row in self._database.transact(self._sql["reap"], wanted)]
 
     def quarantine_lost(self, lost: Sequence[tuple[str, str]]) -> set[str]:
         """Hide live entries, given as key and path, whose files are gone; return the keys that were still live."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from fstore.errors import BrokerUnavailable
-from fstore.model import Doomed, EntryState, ShardRow
+from fstore.model import EntryState, ReapableEntry, ShardRow
 from fstore.postgres.upkeep_queries import UpkeepQueries
 from fstore.resources import Resources
 from fstore.storage.layout import FoundFile, key_of
@@ -74,7 +74,7 @@ class _Survey:
         self.file_now_ns = inventory.now_ns()
         self.totals = Totals()
         self.revive: list[str] = []
-        self.reap: list[Doomed] = []
+        self.reap: list[ReapableEntry] = []
         self.strays: list[Stray] = []
         self.lost: list[ShardRow] = []
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 from fstore.errors import BrokerUnavailable, StorageUnavailable, UpkeepRefused
-from fstore.model import Doomed, ShardRow
+from fstore.model import ReapableEntry, ShardRow
 from fstore.resources import Resources
 from fstore.settings.schema import Settings
 from fstore.storage.layout import FoundFile, key_of
@@ -153,7 +153,7 @@ class _Collector:
             self._turn.check()
             yield items[start : start + size]
 
-    def _reap(self, doomed: Sequence[Doomed | Candidate], phase: Phase) -> None:
+    def _reap(self, doomed: Sequence[ReapableEntry | Candidate], phase: Phase) -> None:
         for gone in self._queries.reap([d.key for d in doomed], grace=self._rules.grace):
             self._unlink(gone, phase)
 
@@ -198,7 +198,7 @@ class _Collector:
             or (s in published and s.file.path not in named and key_of(s.file.path) not in working)
         ]
 
-    def _unlink(self, file: FoundFile | Doomed, phase: Phase, *, touchable: bool = False) -> None:
+    def _unlink(self, file: FoundFile | ReapableEntry, phase: Phase, *, touchable: bool = False) -> None:
         try:
             if isinstance(file, FoundFile) and touchable:
                 gone = self._inventory.remove_unless_touched(file)

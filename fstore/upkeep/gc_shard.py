@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from fstore.model import Doomed, EntryState, ShardRow
+from fstore.model import EntryState, ReapableEntry, ShardRow
 from fstore.storage.layout import FoundFile, key_of
 from fstore.upkeep.gc_policy import RECENT_USE, Candidate, Eviction, EvictionPolicy
 from fstore.upkeep.integrity import Comparison
@@ -76,7 +76,7 @@ class Shard:
 
     candidates: list[Candidate] = field(default_factory=list)
     revive: list[str] = field(default_factory=list)
-    reap: list[Doomed] = field(default_factory=list)
+    reap: list[ReapableEntry] = field(default_factory=list)
     strays: list[Stray] = field(default_factory=list)
     lost: list[ShardRow] = field(default_factory=list)
 
@@ -87,7 +87,7 @@ class GarbagePlan:
 
     made_at: datetime
     revive: tuple[str, ...]
-    reap: tuple[Doomed, ...]
+    reap: tuple[ReapableEntry, ...]
     evictions: tuple[Eviction, ...]
     lost: tuple[ShardRow, ...]
     strays: tuple[Stray, ...]
@@ -125,7 +125,7 @@ def judge_shard(
             if row.state == EntryState.CONDEMNED and row.last_used_at > row.condemned_at:
                 shard.revive.append(row.key)
             elif now - row.condemned_at > rules.grace:
-                shard.reap.append(Doomed(row.key, row.path, row.size_bytes))
+                shard.reap.append(ReapableEntry(row.key, row.path, row.size_bytes))
     totals.live_entries += live_entries
     totals.live_bytes += live_bytes
     totals.rows += compared.rows

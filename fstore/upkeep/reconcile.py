@@ -90,14 +90,14 @@ def _reconcile(resources: Resources) -> ReconcileReport:
     buried = recovery.bury()
     if buried:
         log.warning("computations buried after too many starts: %s", ", ".join(key[:12] for key in buried))
-    resources.jobs.settle()
+    resources.jobs.delete_published()
     abandoned = resources.jobs.abandon_callers()
     resent = recovery.resend()
     for key, refused in resent.refused.items():
         log.warning("cannot send again: key=%s %s", key[:12], refused)
     for key, away in resent.unsent.items():
         log.warning("cannot send again now: key=%s %s", key[:12], away)
-    forgotten = resources.jobs.forget_old_failures()
+    forgotten = resources.jobs.delete_old_failures()
     return ReconcileReport(
         sent=len(resent.sent),
         buried=len(buried),

@@ -133,8 +133,10 @@ def test_what_is_given_back_is_sent_even_if_the_answer_was_lost(house, monkeypat
         requests.append(asked.request(rawdata.stage(resources.files, asked.raw, asked.taken)))
     resources.jobs.enqueue({request.key: request.wire() for request in requests})
     before = resources.redis_server.queue_length(COMPUTE_QUEUE)
-    hand_back, sent = type(resources.jobs).hand_back, []
-    monkeypatch.setattr(type(resources.jobs), "hand_back", lambda *given: (hand_back(*given), hand_back(*given))[1])
+    give_back, sent = type(resources.jobs).return_unstarted, []
+    monkeypatch.setattr(
+        type(resources.jobs), "return_unstarted", lambda *given: (give_back(*given), give_back(*given))[1]
+    )
     monkeypatch.setattr(
         type(resources.broker), "send_compute_many", lambda _, chunk: sent.extend(request.key for request in chunk)
     )

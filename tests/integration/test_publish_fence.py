@@ -276,7 +276,7 @@ def test_the_third_start_without_an_end_is_the_last(shelf):
     assert jobs.find(key("a")).state is JobState.DEAD
     assert jobs.claim(key("a"), {}) is None
     assert jobs.enqueue({key("a"): {}}) == set()
-    assert jobs.forget(key("a"))
+    assert jobs.reset(key("a"))
     assert jobs.enqueue({key("a"): {}}) == {key("a")}
 
 

@@ -59,7 +59,7 @@ WHERE key IN (
     WHERE j.state = 'running' ORDER BY j.key FOR UPDATE OF j)
 RETURNING key
 
--- name: hand_back
+-- name: return_unstarted
 -- Gives claims back that were never begun: as if they had not been started, and sent again by whoever gives them back.
 UPDATE jobs SET state = 'queued', owner = '', lease_until = NULL, sent_ts = now(), requested_ts = now(), starts = 0
 WHERE key IN (
@@ -69,7 +69,7 @@ WHERE key IN (
     WHERE j.state = 'running' ORDER BY j.key FOR UPDATE OF j)
 RETURNING key
 
--- name: finish
+-- name: complete
 -- Ends a job that needs no result of its own any more.
 DELETE FROM jobs
 WHERE key = %(key)s AND attempt = %(attempt)s AND owner = %(owner)s AND state = 'running'
@@ -124,7 +124,7 @@ WHERE key IN (
     ORDER BY key LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
 RETURNING key, request
 
--- name: settle
+-- name: delete_published
 -- A job whose key has a live entry is over, however it came to be queued: the entry
 -- was revived, or published while the request was on its way.
 DELETE FROM jobs j USING manifest m
@@ -145,15 +145,15 @@ SELECT {job} FROM jobs j WHERE j.key = %(key)s
 -- name: find_jobs_by_prefix
 SELECT j.key FROM jobs j WHERE j.key >= %(low)s AND j.key < %(high)s ORDER BY j.key LIMIT %(limit)s
 
--- name: forget
+-- name: reset
 -- Lets a failed or dead job start anew.
 DELETE FROM jobs WHERE key = %(key)s AND state IN ('failed', 'dead') RETURNING key
 
--- name: forget_failure
+-- name: reset_failure
 -- Only the very failure that was seen: the owner's token is that of no other claim.
 DELETE FROM jobs WHERE key = %(key)s AND owner = %(owner)s AND state = 'failed' RETURNING key
 
--- name: forget_old_failures
+-- name: delete_old_failures
 DELETE FROM jobs WHERE state = 'failed' AND finished_ts < now() - interval '1 day' RETURNING key
 
 -- name: count_by_state
