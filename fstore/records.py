@@ -42,6 +42,12 @@ def flat_names(kind: type[Any]) -> tuple[str, ...]:
     return tuple(one for name, part, _ in _parts_of(kind) for one in ((name,) if part is None else flat_names(part)))  # type: ignore[arg-type]
 
 
+def is_plain(kind: type[Any]) -> bool:
+    """Return whether the values of a row are a record's arguments as they are: nothing within it, nothing to convert."""
+    parts = _parts_of(kind)  # type: ignore[arg-type]
+    return not any(part or convert for _, part, convert in parts) and not any(each.kw_only for each in fields(kind))
+
+
 @cache
 def _parts_of(kind: type[Any]) -> tuple[tuple[str, type[Any] | None, Callable[[Any], Any] | None], ...]:
     hints = get_type_hints(kind)

@@ -9,7 +9,7 @@ from importlib import resources
 from typing import Any, Generic, TypeVar
 
 from fstore.model import Entry, Job, Locator
-from fstore.records import flat_names, unflat
+from fstore.records import flat_names, is_plain, unflat
 
 Row = tuple[Any, ...]
 T = TypeVar("T")
@@ -26,11 +26,14 @@ class Columns(Generic[T]):
         self, record: type[T], *, table: str = "", read_as: Mapping[str, str] | None = None, without: Sequence[str] = ()
     ) -> None:
         self._record = record
+        self._is_plain = is_plain(record) and not without
         self.names = tuple(name for name in flat_names(record) if name not in without)
         self.selected = ", ".join((read_as or {}).get(name) or table + name for name in self.names)
 
     def read(self, row: Row) -> T:
         """Return the record that a row of these columns holds."""
+        if self._is_plain:  # the locator of every hit is
+            return self._record(*row)
         return unflat(self._record, dict(zip(self.names, row, strict=True)))
 
 
