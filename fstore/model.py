@@ -98,11 +98,12 @@ class KeyParts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComputedFacts:
-    """What whoever computed a result knows of it; ``source`` says where the raw data lay, None when nobody else can go there.
+    """What whoever computed a result knows of it.
 
-    The fields of this record, of ``EntryFacts`` and of ``Entry`` are the columns of the
-    manifest, by their names: statements, rows and JSON follow from them. A new one is
-    added here, by a migration, and where its value is found.
+    ``source`` says where the raw data lay, None when nobody else can go there. The fields
+    of this record, of ``EntryFacts`` and of ``Entry`` are the columns of the manifest, by
+    their names: statements, rows and JSON follow from them. A new one is added here, by a
+    migration, and where its value is found.
     """
 
     key: str

@@ -1,4 +1,4 @@
-"""Records as flat rows and back: the one place where columns, JSON and messages follow from the fields of a dataclass."""
+"""Records as flat rows and back: columns, JSON and messages follow from the fields of a dataclass."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def flat(record: Any) -> dict[str, Any]:
-    """Return the fields of a record, and in place of a record within it that one's, as plain JSON values by their names."""
+    """Return the fields of a record, those of a record within it among them, as plain JSON values."""
     found: dict[str, Any] = {}
     for each in fields(record):
         value = getattr(record, each.name)
@@ -27,7 +27,7 @@ def flat(record: Any) -> dict[str, Any]:
 
 
 def unflat(kind: type[T], values: Mapping[str, Any]) -> T:
-    """Return the record of these fields, as ``flat`` names them or a row of the database holds them; others are ignored."""
+    """Return the record of these fields, as ``flat`` gives them or a row holds them; others are ignored."""
     found: dict[str, Any] = {}
     for name, part, convert in _parts_of(kind):  # type: ignore[arg-type]  # mypy takes a class of any kind for unhashable
         if part is not None:
@@ -43,7 +43,7 @@ def flat_names(kind: type[Any]) -> tuple[str, ...]:
 
 
 def is_plain(kind: type[Any]) -> bool:
-    """Return whether the values of a row are a record's arguments as they are: nothing within it, nothing to convert."""
+    """Return whether the values of a row are a record's arguments as they are."""
     parts = _parts_of(kind)  # type: ignore[arg-type]
     return not any(part or convert for _, part, convert in parts) and not any(each.kw_only for each in fields(kind))
 

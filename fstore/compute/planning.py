@@ -26,7 +26,7 @@ _said: dict[tuple[str, str, str | None, str], object] = {}
 
 @dataclass(frozen=True, slots=True)
 class Computation:
-    """One key to compute: what the key commits to, the function and its config, and the request as it stands in the job row."""
+    """One key to compute: what it commits to, the function with its config, and the job row's request."""
 
     key: str
     parts: KeyParts

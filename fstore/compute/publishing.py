@@ -61,9 +61,9 @@ class Publisher:
             raise
 
     def insert(self, pending: Sequence[PendingEntry]) -> dict[str, Locator | None]:
-        """Insert the rows of durable files in one transaction and tell the waiters; return what answers for each key now.
+        """Insert the rows of durable files in one transaction, and return what answers for each key now.
 
-        A file that lost its claim is removed.
+        Waiters are told. A file that lost its claim is removed.
         """
         try:
             outcomes = self._manifest.publish((one.facts, one.claim) for one in pending)

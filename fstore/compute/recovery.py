@@ -1,4 +1,7 @@
-"""What the dead leave behind: computations that end their workers are buried, lost ones are sent again; for all who look."""
+"""What the dead leave behind, in one place for all who look.
+
+Computations that end their workers are buried, lost ones are sent again.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,10 @@ class Resent:
 
 
 class Recovery:
-    """Shared by waiters, workers and the reconciler, so that recovery waits for none of them; each job is one looker's at a time."""
+    """Shared by waiters, workers and the reconciler, so that recovery waits for none of them.
+
+    Of many who look at a job at once, one buries or sends it.
+    """
 
     def __init__(self, jobs: Jobs, broker: Broker, notifier: Notifier, server: RedisServer) -> None:
         self._jobs = jobs
@@ -43,14 +49,17 @@ class Recovery:
         return cls(resources.jobs, resources.broker, resources.notifier, resources.redis_server)
 
     def bury(self, keys: Sequence[str] | None = None) -> list[str]:
-        """Mark jobs dead that were started too often without an end, among ``keys`` or all; count them and wake their waiters."""
+        """Mark jobs dead that were started too often without an end; count them and wake their waiters.
+
+        Looks at ``keys``, or at all.
+        """
         buried = self._jobs.bury(keys)
         if buried:
             self._notifier.announce(buried, {"dead": len(buried)})
         return buried
 
     def resend(self, keys: Sequence[str] | None = None) -> Resent:
-        """Send again what was lost, among ``keys`` or all; each by itself, for one of them may have ended its worker."""
+        """Send again what was lost, among ``keys`` or all, each by itself: one may have ended its worker."""
         resent = Resent()
         lost: Mapping[str, Mapping[str, object]] = dict(
             self._jobs.take_stale(keys, idle=self._server.is_drained(COMPUTE_QUEUE))

@@ -87,7 +87,10 @@ class Subscription:
 
 
 class Notifier:
-    """Tells waiters what is settled, and listens for them: one thread a process, started by the first; a forked child starts its own."""
+    """Tells waiters what is settled, and listens for them.
+
+    One thread a process listens, started by the first waiter; a forked child starts its own.
+    """
 
     def __init__(self, link: RedisLink, *, count: Callable[[str, int], None]) -> None:
         self._link = link

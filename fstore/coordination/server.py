@@ -11,7 +11,10 @@ from fstore.errors import BrokerUnavailable
 
 
 class RedisServer:
-    """Looks at the server and changes nothing; every method but ``is_drained`` and ``is_up`` may raise ``BrokerUnavailable``."""
+    """Looks at the server and changes nothing.
+
+    Every method but ``is_drained`` and ``is_up`` may raise ``BrokerUnavailable``.
+    """
 
     def __init__(self, link: RedisLink) -> None:
         self._link = link

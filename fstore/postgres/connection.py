@@ -1,7 +1,8 @@
-"""One connection to Postgres: psycopg2's asynchronous mode, waited on with ``poll`` and a deadline of the client's own.
+"""One connection to Postgres, waited on with a deadline of the client's own.
 
-libpq itself waits without a limit, so a server that is stopped but keeps its sockets
-open would hold a trainer for ever.
+It is in psycopg2's asynchronous mode and waited on with ``poll``: libpq itself waits
+without a limit, so a server that is stopped but keeps its sockets open would hold a
+trainer for ever.
 """
 
 from __future__ import annotations

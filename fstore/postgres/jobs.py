@@ -73,7 +73,10 @@ class Jobs:
         return bool(self._database.transact(self._sql["complete"], asdict(claim)))
 
     def release(self, claim: Claim) -> bool:
-        """Give the claim back unfinished, so that another worker takes over at once; a stop that was ordered is no start that failed."""
+        """Give the claim back unfinished, so that another worker takes over at once.
+
+        A stop that was ordered is not held against the computation, up to ``MAX_STOPS``.
+        """
         return bool(self._database.transact(self._sql["release"], {**self._rules, **asdict(claim)}))
 
     def fail(self, claim: Claim, note: FailureNote) -> bool:

@@ -1,6 +1,6 @@
-"""The one door to Postgres: pooled connections, statements that are tried again where that is harmless, translated errors.
+"""The one door to Postgres: pooled connections and translated errors.
 
-Every statement is its own transaction; several statements in one string are one
+Statements are tried again where that is harmless. Every statement is its own transaction; several statements in one string are one
 transaction too, which is how a publish takes a single round trip.
 """
 

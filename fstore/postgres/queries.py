@@ -1,4 +1,7 @@
-"""SQL lies in files of its own, as named statements; which columns they select and how rows are read follows from the records."""
+"""SQL lies in files of its own, as named statements.
+
+Which columns they select and how rows are read follows from the records.
+"""
 
 from __future__ import annotations
 
