@@ -1,7 +1,8 @@
 """The one door to Postgres: pooled connections and translated errors.
 
-Statements are tried again where that is harmless. Every statement is its own transaction; several statements in one string are one
-transaction too, which is how a publish takes a single round trip.
+Statements are tried again where that is harmless. Every statement is its own
+transaction; several statements in one string are one transaction too, which is how a
+publish takes a single round trip.
 """
 
 from __future__ import annotations
