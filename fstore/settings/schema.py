@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from fstore.errors import ConfigurationError
 from fstore.settings.layers import CONFIG_VARIABLE, PREFIX, Layer, from_environment, from_file, from_mapping, merge
+from fstore.settings.lease_times import LeaseTimes
 from fstore.settings.rules import broken_rules
 from fstore.settings.values import (
     Folder,
@@ -155,6 +156,16 @@ class Settings(BaseSettings):
     def visibility_timeout_s(self) -> float:
         """When the broker delivers an unacknowledged message again: twice the hard limit."""
         return 2 * self.compute_time_limit_s
+
+    @property
+    def lease_times(self) -> LeaseTimes:
+        """How long claims, locks and failures hold, and when what was lost is looked for."""
+        return LeaseTimes(
+            lease_s=self.lease_seconds,
+            lock_s=self.lock_seconds,
+            renew_s=self.renew_seconds,
+            failure_memory_s=self.failure_memory_s,
+        )
 
     def describe(self) -> tuple[SettingRow, ...]:
         """List every setting with its origin, in the order they are declared; secrets are masked."""

@@ -294,6 +294,15 @@ def test_derived_limits():
     assert load(tick_data_threshold_mb=0.5).threshold_bytes == 500_000
 
 
+def test_lease_times_come_from_the_settings():
+    """One value holds what SQL and waiters count by; the settings in it are those that were set."""
+    times = load(lease_seconds=3, lock_seconds=4, renew_seconds=1, failure_memory_s=7).lease_times
+
+    assert (times.lease_s, times.lock_s, times.renew_s, times.failure_memory_s) == (3, 4, 1, 7)
+    assert times.retry_after_s == 5
+    assert times.nudge_every_s < times.lost_when_idle_s < times.lost_unsent_s < times.lost_sent_s
+
+
 def test_settings_are_frozen_and_survive_pickling():
     """A loaded value cannot be changed, and a copy in another process keeps its origins."""
     s = load(path="/x", log_level="debug")
