@@ -20,7 +20,7 @@ from fstore.postgres.pool import Database
 from fstore.postgres.source_memo import PostgresSourceMemo
 from fstore.resources import Resources
 from fstore.runtime.counters import Recorder
-from fstore.settings import schema as settings
+from fstore.settings.loading import gather_settings
 from fstore.settings.schema import Settings
 from fstore.stack_state.running import running_stack
 from fstore.storage.folder import Files
@@ -31,9 +31,9 @@ log = logging.getLogger("fstore.bootstrap")
 
 def load_settings(overrides: Mapping[str, Any] | None = None, *, config_file: Path | None = None) -> Settings:
     """Gather the settings; what neither argument, environment nor file says comes from a local stack that runs on the same root."""
-    plain = settings.load(overrides, config_file=config_file)
+    plain = gather_settings(overrides, config_file=config_file)
     stack = running_stack(plain.path)
-    return settings.load(overrides, config_file=config_file, stack=stack) if stack else plain
+    return gather_settings(overrides, config_file=config_file, stack=stack) if stack else plain
 
 
 def open_resources(chosen: Settings, *, role: str) -> Resources:

@@ -30,7 +30,8 @@ from fstore.features.coverage import imported_libraries, source_of
 from fstore.features.registry import Feature
 from fstore.features.source.digest import source_format
 from fstore.model import Entry, EntryState, Fingerprint, HashMethod, KeyParts
-from fstore.settings.schema import Settings, load
+from fstore.settings.loading import gather_settings
+from fstore.settings.schema import Settings
 
 OLD, NEW = "a" * 64, "b" * 64
 
@@ -249,9 +250,9 @@ def test_requests_of_earlier_versions_are_read() -> None:
 def test_the_setting_refuses_unless_told_otherwise() -> None:
     """Two values, and the variable of every setting."""
     assert Settings().on_source_change == "refuse"
-    assert load(environ={"FEATURE_STORE_ON_SOURCE_CHANGE": "warn"}).on_source_change == "warn"
+    assert gather_settings(environ={"FEATURE_STORE_ON_SOURCE_CHANGE": "warn"}).on_source_change == "warn"
     with pytest.raises(fstore.ConfigurationError, match="on_source_change"):
-        load(environ={"FEATURE_STORE_ON_SOURCE_CHANGE": "ignore"})
+        gather_settings(environ={"FEATURE_STORE_ON_SOURCE_CHANGE": "ignore"})
 
 
 def entry(digest: str, **versions: str) -> Entry:

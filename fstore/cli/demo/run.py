@@ -25,7 +25,7 @@ from fstore.errors import ConfigurationError
 from fstore.features import registry as features
 from fstore.model import JobState, ParquetSource
 from fstore.resources import Resources
-from fstore.settings import schema as settings
+from fstore.settings.loading import gather_settings
 from fstore.store import FeatureStore
 
 SEED = 20261121
@@ -67,7 +67,7 @@ def run(wish: Wish, *, say: Say, watch: Watch) -> Outcome:
         jobs = [_job(folder / "expected", datasets, cases, steps) for steps in schedule]
 
         state = ready()
-        chosen = settings.load(
+        chosen = gather_settings(
             {"path": root, "postgres_url": state.postgres_url, "redis_url": state.redis_url},
             environ={},
             stack={"signing_key": state.settings.get("FEATURE_STORE_SIGNING_KEY")},

@@ -14,7 +14,7 @@ from fstore.calling import module_imports
 from fstore.errors import ConfigurationError, StorageUnavailable
 from fstore.features import registry as features
 from fstore.runtime import tracing
-from fstore.settings import schema as settings_
+from fstore.settings.loading import find_celery_overrides
 from fstore.settings.schema import Settings
 from fstore.storage.listing import Inventory
 
@@ -60,7 +60,7 @@ def check_settings(chosen: Settings) -> Iterator[Finding]:
     """Tell which settings are in force, and whether Celery would replace some."""
     given = sum(origin != "default" for origin in chosen.origins.values())
     yield ok("settings", f"no contradictions; {given} are not defaults ('fstore config --changed' shows them)")
-    strangers = settings_.celery_overrides()
+    strangers = find_celery_overrides()
     for name, value in strangers.items():
         yield fault("celery variables", f"{name}={value} replaces fstore's broker without a word", f"unset {name}")
     if not strangers:
