@@ -22,6 +22,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.dates import AutoDateLocator, DateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+from rich.filesize import decimal
 
 from fstore.reporting.report import HOUR, Report
 
@@ -64,19 +65,10 @@ class Chart:
 def draw(report: Report) -> list[Chart]:
     """Draw every chart that has something to show."""
     charts: list[Chart | None] = [_requests(report), _ratio(report)]
-    charts.append(_bars("Bytes by feature", [(name, size) for name, _, size in report.by_feature], size_text))
-    charts.append(_bars("Bytes by symbol", [(name, size) for name, _, size in report.by_symbol], size_text))
+    charts.append(_bars("Bytes by feature", [(name, size) for name, _, size in report.by_feature]))
+    charts.append(_bars("Bytes by symbol", [(name, size) for name, _, size in report.by_symbol]))
     charts += [_slowest(report), _upkeep(report)]
     return [chart for chart in charts if chart is not None]
-
-
-def size_text(size: float) -> str:
-    """Write bytes for people."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(size) < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
 
 
 def seconds_text(seconds: float) -> str:
@@ -125,17 +117,17 @@ def _ratio(report: Report) -> Chart | None:
     return _chart("Hit ratio", "The share of requests that an entry answered at once.", paint, 2.2)
 
 
-def _bars(title: str, rows: Sequence[tuple[str, float]], text: Callable[[float], str]) -> Chart | None:
+def _bars(title: str, rows: Sequence[tuple[str, int]]) -> Chart | None:
     if not rows:
         return None
 
     def paint(axes: Axes) -> None:
         names = [_short(name, axes) for name, _ in rows]
         drawn = axes.barh(range(len(rows)), [value for _, value in rows], color=COLOURS["bar"], height=0.66)
-        axes.bar_label(drawn, labels=[text(value) for _, value in rows], padding=4, fontsize=9)
+        axes.bar_label(drawn, labels=[decimal(value) for _, value in rows], padding=4, fontsize=9)
         _listed(axes, names)
 
-    words = ", ".join(f"{name} {text(value)}" for name, value in rows[:3])
+    words = ", ".join(f"{name} {decimal(value)}" for name, value in rows[:3])
     return _chart(title, f"Largest first: {words}.", paint, 0.5 + 0.3 * len(rows))
 
 
@@ -166,7 +158,7 @@ def _upkeep(report: Report) -> Chart | None:
     def paint(axes: Axes) -> None:
         axes.vlines([r.started for r in runs], 0, [r.bytes_freed for r in runs], color=COLOURS["bar"], lw=3)
         axes.scatter([r.started for r in runs], [r.bytes_freed for r in runs], color=COLOURS["bar"], s=18, zorder=3)
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: size_text(value)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: decimal(int(value))))
         axes.set_ylim(bottom=0)
         _timed(axes, report)
 

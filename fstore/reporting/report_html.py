@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from html import escape
 
+from rich.filesize import decimal
+
 from fstore.reporting.report import Degraded, Report, UpkeepRun, quantiles
-from fstore.reporting.report_charts import Chart, draw, seconds_text, size_text
+from fstore.reporting.report_charts import Chart, draw, seconds_text
 
 _STYLE = """
 :root { color-scheme: light dark; --page: #f6f7f9; --card: #ffffff; --ink: #1d2530; --soft: #5b6675; --faint: #dbe0e6;
@@ -67,7 +69,7 @@ def _tiles(report: Report) -> str:
         (f"{total.failed:,}", "failed", "bad" if total.failed else ""),
         (_bound(hits["p50_s"]), f"half of the hits (99 %: {_bound(hits['p99_s'])})", ""),
         (_bound(misses["p50_s"]), f"half of the misses (99 %: {_bound(misses['p99_s'])})", ""),
-        (f"{live:,}", f"live entries, {size_text(live_bytes)}", ""),
+        (f"{live:,}", f"live entries, {decimal(live_bytes)}", ""),
         (f"{degraded:,}", "degraded requests", "bad" if degraded else ""),
         (f"{corrupt:,}", "files found wrong, ever", "bad" if corrupt else ""),
     ]
@@ -103,7 +105,7 @@ def _runs(runs: Sequence[UpkeepRun]) -> str:
             outcome = run.error
         elif run.kind == "gc":
             outcome = (
-                f"{run.files_deleted:,} files deleted, {size_text(run.bytes_freed)} freed, {run.condemned:,} condemned"
+                f"{run.files_deleted:,} files deleted, {decimal(run.bytes_freed)} freed, {run.condemned:,} condemned"
             )
         else:
             outcome = f"{run.checked:,} entries read, {run.quarantined:,} quarantined"

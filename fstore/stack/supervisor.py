@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
 
+from fstore.broker.schedules import read_schedules
 from fstore.errors import ConfigurationError
 from fstore.settings.loading import gather_settings
 from fstore.settings.schema import Settings
@@ -90,6 +91,7 @@ class Supervisor:
 
     def _start_servers(self) -> None:
         chosen = gather_settings(self._arguments())
+        read_schedules(chosen)  # or Beat would refuse them once all else runs, again and again
         servers = self._servers = EmbeddedServers(
             self.plan.root, settings=chosen, say=self._say, cancelled=lambda: self._stops_asked > 0
         )

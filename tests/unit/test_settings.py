@@ -204,10 +204,25 @@ def test_rules_accept_what_is_safe():
 
 
 @pytest.mark.parametrize(
-    ("text", "size"), [("50MB", 50_000_000), ("2GiB", 2 * 1024**3), ("1.5 kb", 1500), ("123", 123), (77, 77)]
+    ("text", "size"),
+    [
+        ("50MB", 50_000_000),
+        ("2GiB", 2 * 1024**3),
+        ("1.5 kb", 1500),
+        ("123", 123),
+        (77, 77),
+        ("5b", 5),
+        (" 3 TB ", 3 * 10**12),
+        ("1.50KiB", 1536),
+        ("2.5", 2),
+        ("0.1 gib", 107_374_182),
+        ("1tib", 1024**4),
+        ("9007199254740993", 2**53 + 1),
+        ("5 K", 5000),
+    ],
 )
 def test_sizes_may_have_units(text: object, size: int):
-    """MB counts by thousands, MiB by 1024, a bare number is bytes."""
+    """MB counts by thousands, MiB by 1024, a bare number is bytes; blanks and fractions are as good as ever."""
     assert load(gc_max_bytes=text).gc_max_bytes == size
 
 

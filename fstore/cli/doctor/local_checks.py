@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from fstore.broker.schedules import read_schedules
 from fstore.calling import module_imports
 from fstore.errors import ConfigurationError, StorageUnavailable
 from fstore.features import registry as features
@@ -74,6 +75,7 @@ def check_settings(chosen: Settings) -> Iterator[Finding]:
         )
     else:
         yield ok("visibility timeout", f"{visibility:g} s, twice the compute limit of {limit:g} s")
+    yield from _check_schedules(chosen)
     if chosen.trace_exporter is not None:
         yield from _check_exporter(chosen.trace_exporter)
     if chosen.hash_policy == "tail":
@@ -82,6 +84,16 @@ def check_settings(chosen: Settings) -> Iterator[Finding]:
             "'tail' does not see a correction inside the data",
             "set FEATURE_STORE_HASH_POLICY=full unless you know why not",
         )
+
+
+def _check_schedules(chosen: Settings) -> Iterator[Finding]:
+    try:
+        read_schedules(chosen)
+    except ConfigurationError as error:
+        for text in error.faults:
+            yield fault("schedules", text, "correct it: Beat refuses to start")
+    else:
+        yield ok("schedules", f"garbage at '{chosen.gc_schedule}', integrity at '{chosen.integrity_schedule}'")
 
 
 def _check_exporter(name: str) -> Iterator[Finding]:
