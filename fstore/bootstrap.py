@@ -12,7 +12,7 @@ from fstore.coordination.link import RedisLink
 from fstore.coordination.locks import Coordination
 from fstore.coordination.notifications import Hints
 from fstore.errors import ConfigurationError
-from fstore.features import registry as features
+from fstore.features.feature_modules import load_feature_modules
 from fstore.fingerprint.parquet_limits import ParquetLimits, set_limits
 from fstore.postgres.jobs import Jobs
 from fstore.postgres.manifest import Manifest
@@ -50,7 +50,7 @@ def open_resources(chosen: Settings, *, role: str) -> Resources:
     if chosen.postgres_url is None or chosen.redis_url is None:
         raise ConfigurationError(faults)
     try:
-        features.load_modules(chosen.feature_modules)
+        load_feature_modules(chosen.feature_modules)
     except ConfigurationError as error:
         if role.startswith("worker"):
             raise  # a worker that lacks a feature would fail every request for it

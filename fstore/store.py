@@ -24,7 +24,7 @@ from fstore.compute import raw_data as rawdata
 from fstore.entries import read_entry
 from fstore.errors import EntryCorrupt, InvalidRequest
 from fstore.features.local_features import LocalFeature
-from fstore.features.registry import registered, resolve
+from fstore.features.registry import registered_features, resolve_feature
 from fstore.model import Entry, EntryState, ParquetSource, Request
 from fstore.reporting import stats as accounts
 from fstore.resources import Resources
@@ -179,7 +179,7 @@ class FeatureStore:
         """
         if key is None and symbol is None and feature is None:
             raise InvalidRequest("invalidate", "name a key, a symbol or a feature; nothing was condemned")
-        name = None if feature is None else feature if isinstance(feature, str) else resolve(feature).name
+        name = None if feature is None else feature if isinstance(feature, str) else resolve_feature(feature).name
         if key is not None:
             self._resources.jobs.forget(key)
         return self._resources.manifest.condemn(key=key, symbol=symbol, feature=name)
@@ -195,7 +195,7 @@ class FeatureStore:
         result = read_entry(self._resources, found)
         if result is None:
             raise EntryCorrupt(found.key, found.path, "was found wrong and is hidden now; ask for it again")
-        feature = registered().get(entry.parts.feature)
+        feature = registered_features().get(entry.parts.feature)
         if feature is not None and feature.version == entry.parts.feature_version:
             warn_of_other_source(self._resources, feature, entry)
         return in_form(result, _checked(returns))

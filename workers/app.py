@@ -23,7 +23,7 @@ from fstore.bootstrap import load_settings
 from fstore.broker.client import celery_config
 from fstore.calling import module_imports
 from fstore.errors import ConfigurationError
-from fstore.features import registry as features
+from fstore.features.feature_modules import load_feature_modules
 from fstore.runtime import logs, tracing
 from fstore.runtime.logs import configure_logging
 from workers import process
@@ -67,7 +67,7 @@ def _refuse_what_is_missing(**_: Any) -> None:
     """Start only with every feature module imported: a worker without one would refuse each request for it; so with exporters."""
     module_imports.watch()
     try:
-        features.load_modules(settings.feature_modules)
+        load_feature_modules(settings.feature_modules)
         if settings.trace_exporter is not None:
             tracing.find_exporter(settings.trace_exporter)
     except ConfigurationError as error:

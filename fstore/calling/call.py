@@ -11,7 +11,7 @@ from typing import Any
 from fstore.calling import module_imports, process_state
 from fstore.calling.every_setting import SETTINGS
 from fstore.calling.process_state import State
-from fstore.features.registry import Feature
+from fstore.features.declarations import Feature
 
 
 class Cleanness:

@@ -31,7 +31,7 @@ from fstore.errors import (
     ManifestUnavailable,
     StorageUnavailable,
 )
-from fstore.features import keys
+from fstore.features.keys import restore_config
 from fstore.model import Claim, Locator
 from fstore.resources import Resources
 from fstore.results import codec as results
@@ -148,7 +148,7 @@ def compute_only(asked: Question, taker: Taker, *, seconds: float) -> object:
         try:
             raw = _raw(asked, taker)
             with deadline.unbounded():
-                result = raw.settle(call(asked.feature, raw.value, keys.restore_config(asked.parts.config)))
+                result = raw.settle(call(asked.feature, raw.value, restore_config(asked.parts.config)))
             results.check_faithful(
                 result, as_read(results.encode(result))
             )  # what cannot be stored is no result here either

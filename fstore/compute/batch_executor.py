@@ -25,7 +25,7 @@ from fstore.compute.lease import Held, lease
 from fstore.compute.planning import Work, plan
 from fstore.compute.publishing import Offer, announce, insert, write_result
 from fstore.errors import BrokerUnavailable, FeatureStoreError, ManifestUnavailable
-from fstore.features import keys
+from fstore.features.keys import restore_config
 from fstore.model import Claim, FailureNote, Locator, Status
 from fstore.resources import Resources
 from fstore.runtime import logs, tracing
@@ -152,7 +152,7 @@ class _Batch:
             with tracing.span("fstore.compute", feature=work.feature.name, key=work.key):
                 raw = self._reader.read(work.request.raw_data, work.fingerprint, wanted=work.feature.input)
                 began = time.monotonic()
-                result = raw.settle(call(work.feature, raw.value, keys.restore_config(work.parts.config)))
+                result = raw.settle(call(work.feature, raw.value, restore_config(work.parts.config)))
                 seconds = time.monotonic() - began
             self._resources.recorder.took("compute_seconds", seconds)
             offer = write_result(self._resources, work.request, work.feature, claim, result, seconds)

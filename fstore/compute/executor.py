@@ -18,7 +18,7 @@ from fstore.compute.planning import Work, plan
 from fstore.compute.publishing import Offer, announce, insert, new_entry, publish_result
 from fstore.compute.raw_data import Loaded
 from fstore.errors import EntryCorrupt, FeatureStoreError, InvalidRequest
-from fstore.features import keys
+from fstore.features.keys import key_of, restore_config
 from fstore.model import Claim, KeyParts, Locator, Status
 from fstore.resources import Resources
 from fstore.runtime import logs, tracing
@@ -131,7 +131,7 @@ def _publish_staged(resources: Resources, request: PublishRequest, claim: Claim)
     parts = KeyParts(
         request.symbol, request.feature, request.feature_version, request.canonical_config, request.fingerprint
     )
-    if keys.key_of(parts) != request.key:
+    if key_of(parts) != request.key:
         raise InvalidRequest("key", "is not the key of the other fields")
     table, data, _ = resources.files.read_staged_result(request.staged_path, digest=request.staged_digest)
     stored = resources.files.publish_bytes(request.key, data)
@@ -167,7 +167,7 @@ def perform(
             phase("COMPUTING")
             began = time.monotonic()
             with tracing.span("fstore.compute", feature=work.feature.name, key=work.key):
-                result = raw.settle(call(work.feature, raw.value, keys.restore_config(work.parts.config)))
+                result = raw.settle(call(work.feature, raw.value, restore_config(work.parts.config)))
             seconds = time.monotonic() - began
             resources.recorder.took("compute_seconds", seconds)
             del raw

@@ -11,8 +11,8 @@ import pyarrow as pa
 from fstore.broker.messages import ComputeRequest
 from fstore.errors import BrokerUnavailable, EntryCorrupt, NotPermitted
 from fstore.features.coverage import imported_libraries
-from fstore.features.libraries import version_here
-from fstore.features.registry import Feature
+from fstore.features.declarations import Feature
+from fstore.features.libraries import installed_version
 from fstore.features.source.digest import source_format
 from fstore.model import Claim, Entry, HashMethod, KeyParts, Locator, NewEntry
 from fstore.resources import Resources
@@ -161,7 +161,7 @@ def are_comparable(digest: str, other: str) -> bool:
 def differing_versions(entry: Entry) -> dict[str, tuple[str, str | None]]:
     """Return the libraries that an entry was computed by in other versions than are here, with both; None is not installed."""
     recorded = {name: found for name, found in entry.library_versions.items() if name != FORMAT_FIELD}
-    here = {name: library_versions().get(name) or version_here(name) for name in recorded}
+    here = {name: library_versions().get(name) or installed_version(name) for name in recorded}
     return {name: (found, here[name]) for name, found in recorded.items() if found != here[name]}
 
 

@@ -17,7 +17,7 @@ import pytest
 from fstore.calling import call as calling
 from fstore.calling import module_imports, pandas_options, process_state
 from fstore.calling.every_setting import AT_IMPORT, SETTINGS
-from fstore.features.registry import Feature
+from fstore.features.declarations import Feature
 from tests.unsettling_features import CHANGES, Panic
 
 SAFE_HERE = [

@@ -27,7 +27,7 @@ from fstore.errors import InvalidRequest, VersionMismatch
 from fstore.features import libraries
 from fstore.features import registry as features
 from fstore.features.coverage import imported_libraries, source_of
-from fstore.features.registry import Feature
+from fstore.features.declarations import Feature
 from fstore.features.source.digest import source_format
 from fstore.model import Entry, EntryState, Fingerprint, HashMethod, KeyParts
 from fstore.settings.loading import gather_settings
@@ -73,7 +73,7 @@ def plan(request: ComputeRequest, *, on_source_change: str = "refuse") -> planni
 @pytest.fixture(autouse=True)
 def by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take what was registered by name as it is; whether the name leads to it is another test's."""
-    monkeypatch.setattr(features, "resolve", lambda name: features._registry[name])
+    monkeypatch.setattr(planning, "resolve_feature", lambda name: features._registry[name])
 
 
 def test_other_source_under_one_version_is_refused() -> None:
@@ -393,6 +393,6 @@ def test_broken_records_of_an_environment_cost_no_result(package: Any, monkeypat
     def broken(name: str) -> str:
         raise OSError("too many open files")
 
-    monkeypatch.setattr(libraries, "version_here", broken)
+    monkeypatch.setattr(libraries, "installed_version", broken)
 
     assert imported_libraries(package.feature, source_of(package.feature)) == {}

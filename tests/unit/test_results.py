@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fstore.compute import publishing
-from fstore.features.registry import Feature
+from fstore.features.declarations import Feature
 from fstore.fingerprint import identification as fingerprint
 from fstore.model import Claim, Locator
 from fstore.results import codec as results

@@ -17,7 +17,7 @@ from fstore.cli.context import Call, common, pass_call
 from fstore.cli.entries import SHOWN_DIGITS, entry_document, full_key, job_document
 from fstore.client.explanation import differences
 from fstore.errors import InvalidRequest
-from fstore.features.registry import registered
+from fstore.features.registry import registered_features
 from fstore.model import Entry, EntryState, ParquetSource
 from fstore.reporting import stats as accounts
 from fstore.resources import Resources
@@ -69,7 +69,7 @@ def show(call: Call, key: str) -> int:
         whole = full_key(resources, key)
         entry, job = resources.manifest.find_entry(whole), resources.jobs.find(whole)
         usage = resources.manifest.usage_of(whole)
-    other = differences(entry, registered().get(entry.parts.feature)) if entry else {}
+    other = differences(entry, registered_features().get(entry.parts.feature)) if entry else {}
     document: dict[str, Any] = {
         "key": whole,
         "entry": entry_document(entry) if entry else None,

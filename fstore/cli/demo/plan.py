@@ -13,7 +13,7 @@ import pandas as pd
 from fstore import intraday
 from fstore.cli.demo.data import DataSet
 from fstore.errors import InvalidRequest
-from fstore.features import registry as features
+from fstore.features.registry import resolve_feature
 
 Form = Literal["frame", "file"]
 
@@ -82,7 +82,7 @@ def make_cases(datasets: Sequence[DataSet], frames: Sequence[pd.DataFrame], want
     turns = []
     for number, (data, frame) in enumerate(zip(datasets, frames, strict=True)):
         fitting = [
-            (features.resolve(compute).name, variant)
+            (resolve_feature(compute).name, variant)
             for compute, variants in VARIANTS
             for variant in variants
             if _fits(compute, variant, frame)

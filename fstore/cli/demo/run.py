@@ -22,7 +22,7 @@ from fstore.cli.demo.plan import Case, Step
 from fstore.cli.demo.stage import Say, Wish
 from fstore.client import request as asking
 from fstore.errors import ConfigurationError
-from fstore.features import registry as features
+from fstore.features.registry import resolve_feature
 from fstore.model import JobState, ParquetSource
 from fstore.resources import Resources
 from fstore.settings.loading import gather_settings
@@ -135,7 +135,7 @@ def _write_direct_results(
     """Call every feature directly, without any store, and keep what it returns for the trainers to compare with."""
     folder.mkdir(mode=0o700, exist_ok=True)
     for number, case in enumerate(cases):
-        result = features.resolve(case.feature).func(frames[case.data], case.config)
+        result = resolve_feature(case.feature).func(frames[case.data], case.config)
         (folder / f"{number}.pickle").write_bytes(pickle.dumps(result))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from fstore.broker.schedules import read_schedules
 from fstore.calling import module_imports
 from fstore.errors import ConfigurationError, StorageUnavailable
-from fstore.features import registry as features
+from fstore.features.feature_modules import load_feature_modules
 from fstore.runtime import tracing
 from fstore.settings.loading import find_celery_overrides
 from fstore.settings.schema import Settings
@@ -127,7 +127,7 @@ def check_features(chosen: Settings) -> Iterator[Finding]:
     """Import every feature module as a worker does."""
     try:
         with module_imports.watched():
-            known = features.load_modules(chosen.feature_modules)
+            known = load_feature_modules(chosen.feature_modules)
     except ConfigurationError as error:
         for text in error.faults:
             yield fault("feature modules", text, "mend the import: a worker refuses to start without it")
