@@ -44,23 +44,23 @@ class _Watch(MetaPathFinder):
 _watch = _Watch()
 
 
-def watch() -> None:
+def watch_imports() -> None:
     """Take every module by itself that this process imports from now on."""
     if _watch not in sys.meta_path:
         sys.meta_path.insert(0, _watch)
 
 
 @contextmanager
-def watched() -> Iterator[None]:
+def watching_imports() -> Iterator[None]:
     """Do so inside the block."""
-    watch()
+    watch_imports()
     try:
         yield
     finally:
         sys.meta_path.remove(_watch)
 
 
-def settings_of(module: str) -> State:
+def settings_set_by(module: str) -> State:
     """Return what a module and the packages around it set when they were imported."""
     found: dict[Any, Any] = {}
     if _noted:
@@ -71,7 +71,7 @@ def settings_of(module: str) -> State:
     return found
 
 
-def noted() -> dict[str, tuple[str, ...]]:
+def noted_settings() -> dict[str, tuple[str, ...]]:
     """Name what each module set that set anything."""
     return {
         module: tuple(part for setting, value in changed.items() for part in setting.parts(value))

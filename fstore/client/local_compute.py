@@ -16,7 +16,7 @@ import pandas as pd
 
 from fstore.broker.client import WRITE_QUEUE
 from fstore.broker.messages import ComputeRequest, PublishRequest, RawReference
-from fstore.calling.call import call, is_stop
+from fstore.calling.feature_calls import call_feature, is_stop
 from fstore.client.request import Question
 from fstore.compute import executor as compute
 from fstore.compute.failures import error_of, note_of, verdict
@@ -148,7 +148,7 @@ def compute_only(asked: Question, taker: Taker, *, seconds: float) -> object:
         try:
             raw = _raw(asked, taker)
             with deadline.unbounded():
-                result = raw.settle(call(asked.feature, raw.value, restore_config(asked.parts.config)))
+                result = raw.settle(call_feature(asked.feature, raw.value, restore_config(asked.parts.config)))
             results.check_faithful(
                 result, as_read(results.encode(result))
             )  # what cannot be stored is no result here either

@@ -17,7 +17,7 @@ from typing import Any
 
 from fstore.broker.chunks import in_chunks
 from fstore.broker.messages import ComputeRequest
-from fstore.calling.call import call, is_stop
+from fstore.calling.feature_calls import call_feature, is_stop
 from fstore.compute import raw_data as rawdata
 from fstore.compute.executor import Outcome, Phase, get_or_compute, refuse
 from fstore.compute.failures import note_of
@@ -152,7 +152,7 @@ class _Batch:
             with tracing.span("fstore.compute", feature=work.feature.name, key=work.key):
                 raw = self._reader.read(work.request.raw_data, work.fingerprint, wanted=work.feature.input)
                 began = time.monotonic()
-                result = raw.settle(call(work.feature, raw.value, restore_config(work.parts.config)))
+                result = raw.settle(call_feature(work.feature, raw.value, restore_config(work.parts.config)))
                 seconds = time.monotonic() - began
             self._resources.recorder.took("compute_seconds", seconds)
             offer = write_result(self._resources, work.request, work.feature, claim, result, seconds)

@@ -10,7 +10,7 @@ from typing import Any
 
 from fstore import errors
 from fstore.broker.messages import ComputeRequest, PublishRequest
-from fstore.calling.call import call, is_stop
+from fstore.calling.feature_calls import call_feature, is_stop
 from fstore.compute import raw_data as rawdata
 from fstore.compute.failures import error_of, is_anothers_refusal, note_of, verdict
 from fstore.compute.lease import lease
@@ -167,7 +167,7 @@ def perform(
             phase("COMPUTING")
             began = time.monotonic()
             with tracing.span("fstore.compute", feature=work.feature.name, key=work.key):
-                result = raw.settle(call(work.feature, raw.value, restore_config(work.parts.config)))
+                result = raw.settle(call_feature(work.feature, raw.value, restore_config(work.parts.config)))
             seconds = time.monotonic() - began
             resources.recorder.took("compute_seconds", seconds)
             del raw

@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fstore.calling import call as calling
 from fstore.calling import module_imports, pandas_options, process_state
 from fstore.calling.every_setting import AT_IMPORT, SETTINGS
+from fstore.calling.feature_calls import call_feature, is_stop, keep_clean, stop_keeping_clean
+from fstore.calling.module_imports import noted_settings, watching_imports
 from fstore.features.declarations import Feature
 from tests.unsettling_features import CHANGES, Panic
 
@@ -108,7 +109,7 @@ def test_a_callers_process_is_left_as_it_is() -> None:
         decimal.getcontext().prec = 9
         return np.geterr()["divide"]
 
-    assert calling.call(made(set_more), None, {}) == "raise"
+    assert call_feature(made(set_more), None, {}) == "raise"
     assert pd.get_option("display.max_rows") == 17
     assert decimal.getcontext().prec == 9
 
@@ -117,28 +118,28 @@ def test_a_callers_process_is_left_as_it_is() -> None:
 def test_a_stop_of_the_caller_comes_in_its_main_thread(error: BaseException) -> None:
     """Python raises Ctrl-C there and nowhere else; in another thread the function raised it itself."""
     elsewhere: list[bool] = []
-    thread = threading.Thread(target=lambda: elsewhere.append(calling.is_stop(error)))
+    thread = threading.Thread(target=lambda: elsewhere.append(is_stop(error)))
     thread.start()
     thread.join()
 
-    assert calling.is_stop(error)
+    assert is_stop(error)
     assert elsewhere == [False]
 
 
 @pytest.mark.parametrize("error", [Panic(), GeneratorExit(), ValueError()])
 def test_nothing_else_is_a_stop(error: BaseException) -> None:
     """Whatever is no ``SystemExit`` or ``KeyboardInterrupt`` is an error of the function."""
-    assert not calling.is_stop(error)
+    assert not is_stop(error)
 
 
 @pytest.mark.parametrize("told", [True, False])
 def test_a_worker_is_stopped_when_it_was_told_so(told: bool) -> None:
     """The same ``SystemExit`` is a stop or an error, by what the worker knows."""
-    calling.keep_clean(is_stopping=lambda: told)
+    keep_clean(is_stopping=lambda: told)
     try:
-        assert calling.is_stop(SystemExit(3)) is told
+        assert is_stop(SystemExit(3)) is told
     finally:
-        calling.let_be()
+        stop_keeping_clean()
 
 
 def test_what_a_module_sets_is_noted_and_undone(modules: Any) -> None:
@@ -148,12 +149,12 @@ def test_what_a_module_sets_is_noted_and_undone(modules: Any) -> None:
     )
     before = process_state.read(AT_IMPORT)
 
-    with module_imports.watched():
+    with watching_imports():
         __import__("sets")
 
     assert not process_state.changed_since(before)
-    assert module_imports.noted() == {"sets": ("pandas option display.precision", "numpy's handling of over")}
-    process_state.write(module_imports.settings_of("sets"))
+    assert noted_settings() == {"sets": ("pandas option display.precision", "numpy's handling of over")}
+    process_state.write(module_imports.settings_set_by("sets"))
     assert (pd.get_option("display.precision"), np.geterr()["over"]) == (3, "raise")
 
 
@@ -168,15 +169,15 @@ def test_the_order_of_imports_does_not_matter(modules: Any, order: tuple[str, st
         }
     )
 
-    with module_imports.watched():
+    with watching_imports():
         for name in order:
             __import__(name)
 
-    assert module_imports.noted() == {
+    assert noted_settings() == {
         "library": ("pandas option display.precision",),
         "user": ("pandas option display.width",),
     }
-    assert not module_imports.settings_of("other")
+    assert not module_imports.settings_set_by("other")
 
 
 def test_what_a_package_sets_holds_for_its_modules(modules: Any) -> None:
@@ -188,10 +189,10 @@ def test_what_a_package_sets_holds_for_its_modules(modules: Any) -> None:
         }
     )
 
-    with module_imports.watched():
+    with watching_imports():
         __import__("desk.alphas")
 
-    process_state.write(module_imports.settings_of("desk.alphas"))
+    process_state.write(module_imports.settings_set_by("desk.alphas"))
     assert (pd.get_option("display.width"), pd.get_option("display.precision")) == (41, 5)
 
 
@@ -200,7 +201,7 @@ def test_a_module_that_cannot_be_imported_leaves_nothing(modules: Any) -> None:
     modules({"broken": "import warnings\nwarnings.simplefilter('always')\nimport nothing_of_that_name"})
     before = list(warnings.filters)
 
-    with module_imports.watched(), pytest.raises(ModuleNotFoundError):
+    with watching_imports(), pytest.raises(ModuleNotFoundError):
         __import__("broken")
 
     assert list(warnings.filters) == before

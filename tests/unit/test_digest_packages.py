@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fstore.calling.call import call
+from fstore.calling.feature_calls import call_feature
 from fstore.errors import FeatureNotRegistered
 from fstore.features import registry as features
 from fstore.features.coverage import source_of
@@ -283,7 +283,7 @@ def test_module_imported_late_and_edited_before_computes_nothing(package: Callab
     (tmp_path / "r1" / "pkg" / "helper.py").write_text(HELPER.replace("<W>", "9"), encoding="utf-8")
 
     with pytest.raises(FeatureNotRegistered, match=r"other code than its version says: .*pkg\.helper"):
-        call(feature, 1, {})
+        call_feature(feature, 1, {})
 
 
 def test_module_imported_late_computes(package: Callable[[Files], str], tmp_path: Path):
@@ -291,9 +291,9 @@ def test_module_imported_late_computes(package: Callable[[Files], str], tmp_path
     package(LATE)
     feature = resolve_feature("pkg.alphas:vwap")
 
-    assert call(feature, 1, {}) == 5
+    assert call_feature(feature, 1, {}) == 5
     (tmp_path / "r1" / "pkg" / "helper.py").write_text(HELPER.replace("<W>", "9"), encoding="utf-8")
-    assert call(feature, 1, {}) == 5
+    assert call_feature(feature, 1, {}) == 5
 
 
 def test_a_name_that_a_package_imports_leads_to_the_feature(package: Callable[[Files], str]):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fstore.calling.call import call
+from fstore.calling.feature_calls import call_feature
 from fstore.errors import FeatureNotRegistered
 from fstore.features.local_features import local
 from fstore.features.registry import resolve_feature
@@ -97,7 +97,7 @@ def test_module_that_was_edited_before_it_is_first_imported_computes_nothing(wri
     helper.write_text(HELPER.replace("<W>", "33"))
 
     with pytest.raises(FeatureNotRegistered, match=r"other code than was digested: .*desk_lib\.helper"):
-        call(wrapped, 1, {})
+        call_feature(wrapped, 1, {})
 
 
 def test_module_that_is_edited_before_it_is_first_imported_is_read_anew(write: Callable[[str], Path]) -> None:
@@ -110,7 +110,7 @@ def test_module_that_is_edited_before_it_is_first_imported_is_read_anew(write: C
     now = resolve_feature(wrapped)
 
     assert now.name != name
-    assert call(now, 1, {}) == 33
+    assert call_feature(now, 1, {}) == 33
 
 
 def test_code_that_a_notebook_puts_into_functions_makes_another_version(
@@ -136,7 +136,7 @@ def test_code_that_a_notebook_puts_into_functions_makes_another_version(
     sys.modules["desk_lib.helper"].C.w = 33
 
     assert resolve_feature(module.f).version != before
-    assert call(resolve_feature(module.f), 1, {}) == 33
+    assert call_feature(resolve_feature(module.f), 1, {}) == 33
     assert resolve_feature(wrapped).version != told
 
 
@@ -156,10 +156,10 @@ def test_module_that_is_loaded_again_leaves_its_importers_behind(write: Callable
 
     assert now.version != before
     with pytest.raises(FeatureNotRegistered, match=r"desk_lib\.helper was loaded again"):
-        call(now, 1, {})
+        call_feature(now, 1, {})
     importlib.reload(module)
     assert resolve_feature("desk_lib.feats:f").version == now.version
-    assert call(resolve_feature(module.f), 1, {}) == 33
+    assert call_feature(resolve_feature(module.f), 1, {}) == 33
 
 
 def test_functions_that_numba_compiled_are_told_by_what_was_compiled() -> None:

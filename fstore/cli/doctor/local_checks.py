@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from fstore.broker.schedules import read_schedules
-from fstore.calling import module_imports
+from fstore.calling.module_imports import noted_settings, watching_imports
 from fstore.errors import ConfigurationError, StorageUnavailable
 from fstore.features.feature_modules import load_feature_modules
 from fstore.runtime import tracing
@@ -126,7 +126,7 @@ def check_packages() -> Iterator[Finding]:
 def check_features(chosen: Settings) -> Iterator[Finding]:
     """Import every feature module as a worker does."""
     try:
-        with module_imports.watched():
+        with watching_imports():
             known = load_feature_modules(chosen.feature_modules)
     except ConfigurationError as error:
         for text in error.faults:
@@ -138,7 +138,7 @@ def check_features(chosen: Settings) -> Iterator[Finding]:
 
 def _check_settings_at_import(chosen: Settings) -> Iterator[Finding]:
     """Name what sets something for the whole process when it is imported; libraries that only filter warnings are many."""
-    for module, names in module_imports.noted().items():
+    for module, names in noted_settings().items():
         own = any(f"{feature}.".startswith(f"{module}.") for feature in chosen.feature_modules)
         if own or set(names) != {"warnings"}:
             holds = "in workers it holds for its own features alone" if own else "in workers it does not hold"

@@ -14,7 +14,7 @@ from fstore.calling.process_state import State
 from fstore.features.declarations import Feature
 
 
-class Cleanness:
+class CleanState:
     """The state in which this process calls every feature; none is kept in a process that is not ours, such as a notebook."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Cleanness:
         process_state.restore(self._state)
 
 
-_here = Cleanness()
+_here = CleanState()
 
 
 def keep_clean(*, is_stopping: Callable[[], bool]) -> None:
@@ -58,12 +58,12 @@ def keep_clean(*, is_stopping: Callable[[], bool]) -> None:
     _here.keep(is_stopping)
 
 
-def let_be() -> None:
+def stop_keeping_clean() -> None:
     """Have calls in this process leave its state alone, as they do unless ``keep_clean`` was called."""
     _here.forget()
 
 
-def call(feature: Feature, raw: Any, config: Mapping[str, Any]) -> object:
+def call_feature(feature: Feature, raw: Any, config: Mapping[str, Any]) -> object:
     """Call the function of a feature and return what it returns; raises where that is not by the code of its version.
 
     In a worker it runs in the state in which the worker began, with what its own
@@ -104,5 +104,5 @@ def is_stop(error: BaseException) -> bool:
 
 
 def _with_own_settings(feature: Feature, raw: Any, config: Mapping[str, Any]) -> object:
-    process_state.write(module_imports.settings_of(feature.name.partition(":")[0]))
+    process_state.write(module_imports.settings_set_by(feature.name.partition(":")[0]))
     return feature.func(raw, config)
