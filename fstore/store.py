@@ -26,7 +26,7 @@ from fstore.errors import EntryCorrupt, InvalidRequest
 from fstore.features.local_features import LocalFeature
 from fstore.features.registry import registered_features, resolve_feature
 from fstore.model import Entry, EntryState, ParquetSource, Request
-from fstore.reporting import stats as accounts
+from fstore.reporting.stats import cache_overview, cache_stats
 from fstore.resources import Resources
 from fstore.runtime import deadline, tracing
 from fstore.settings.schema import Settings
@@ -212,12 +212,12 @@ class FeatureStore:
 
     def get_cache_stats(self) -> dict[str, int]:
         """Return the counters of the whole store since it was made."""
-        return accounts.cache_stats(self._resources)
+        return cache_stats(self._resources)
 
     def get_cache_overview(self) -> dict[str, Any]:
         """Return entries, sizes, what is old and what is orphaned, by symbol and by feature."""
         orphans = upkeep.count_orphans(self._resources)
-        return accounts.cache_overview(self._resources, now=datetime.now(UTC), orphaned_files=orphans)
+        return cache_overview(self._resources, now=datetime.now(UTC), orphaned_files=orphans)
 
     def validate_cache_integrity(self) -> dict[str, Any]:
         """Read every live entry and return ``integrity_ok``, ``issues``, ``checked`` and ``bytes_read``."""

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from rich.filesize import decimal
 
-from fstore.reporting.report import HOUR, Report
+from fstore.reporting.report import HOUR, StoreReport
 
 # Stand-ins that matplotlib takes for colours; replaced by the variables in the finished text.
 COLOURS = {
@@ -62,7 +62,7 @@ class Chart:
     narrow: str
 
 
-def draw(report: Report) -> list[Chart]:
+def draw_charts(report: StoreReport) -> list[Chart]:
     """Draw every chart that has something to show."""
     charts: list[Chart | None] = [_requests(report), _ratio(report)]
     charts.append(_bars("Bytes by feature", [(name, size) for name, _, size in report.by_feature]))
@@ -78,7 +78,7 @@ def seconds_text(seconds: float) -> str:
     return f"{seconds:.3g} s" if seconds < 120 else f"{seconds / 60:.3g} min"
 
 
-def _requests(report: Report) -> Chart | None:
+def _requests(report: StoreReport) -> Chart | None:
     parts = {
         "hits": ("hit", [s.hits for s in report.spans]),
         "waited for another's": ("coalesced", [s.coalesced for s in report.spans]),
@@ -103,7 +103,7 @@ def _requests(report: Report) -> Chart | None:
     return _chart(f"Requests by {_span_name(report.span)}", "How requests were answered over time.", paint, 3.0)
 
 
-def _ratio(report: Report) -> Chart | None:
+def _ratio(report: StoreReport) -> Chart | None:
     points = [(s.start + report.span / 2, s.hit_ratio) for s in report.spans if s.hit_ratio is not None]
     if not points:
         return None
@@ -131,7 +131,7 @@ def _bars(title: str, rows: Sequence[tuple[str, int]]) -> Chart | None:
     return _chart(title, f"Largest first: {words}.", paint, 0.5 + 0.3 * len(rows))
 
 
-def _slowest(report: Report) -> Chart | None:
+def _slowest(report: StoreReport) -> Chart | None:
     if not report.slowest:
         return None
 
@@ -150,7 +150,7 @@ def _slowest(report: Report) -> Chart | None:
     return _chart("Slowest features", "Time of a computation by feature.", paint, 0.9 + 0.3 * len(report.slowest))
 
 
-def _upkeep(report: Report) -> Chart | None:
+def _upkeep(report: StoreReport) -> Chart | None:
     runs = [run for run in report.runs if run.kind == "gc"]
     if not any(run.bytes_freed or run.files_deleted for run in runs):
         return None
@@ -188,7 +188,7 @@ def _svg(title: str, paint: Callable[[Axes], None], width_in: float, height_in: 
     )
 
 
-def _timed(axes: Axes, report: Report) -> None:
+def _timed(axes: Axes, report: StoreReport) -> None:
     axes.grid(visible=True, axis="y")
     axes.set_axisbelow(True)
     axes.tick_params(length=0)

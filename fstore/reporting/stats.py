@@ -1,18 +1,50 @@
-"""The store in numbers: counters and totals."""
+"""The store in numbers: the one reader of its counters, and totals of what it holds."""
 
 from __future__ import annotations
 
+import time
+from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from fstore.coordination.locks import Coordination
+from fstore.errors import BrokerUnavailable
 from fstore.model import EntryState
+from fstore.postgres.pool import Database
 from fstore.postgres.queries import statements
-from fstore.reporting.counters import tally_or_written
 from fstore.resources import Resources
 from fstore.runtime.counters import COUNTERS
 from fstore.runtime.timings import is_timing
 
+TRIES = 6
+PAUSE_S = 0.05
 _MB = 1_000_000
+
+
+def read_counters(database: Database, coordination: Coordination) -> Mapping[str, int]:
+    """Return every counter of the store: what Postgres has and what Redis has not handed over yet.
+
+    While a flush moves counters they may be in both places: then this waits a moment
+    and reads again. What a killed flush left behind counts, since the next one moves
+    it. Raises ``ManifestUnavailable`` and ``BrokerUnavailable``.
+    """
+    written = _written(database)
+    for _ in range(TRIES):
+        waiting, moving = coordination.noted_counters()
+        before, written = written, _written(database)
+        if not moving and before == written:
+            break
+        time.sleep(PAUSE_S)
+    return Counter(written) + Counter(waiting) + Counter(moving)
+
+
+def read_available_counters(database: Database, coordination: Coordination) -> Mapping[str, int]:
+    """Return the same, or what Postgres alone has while Redis is away."""
+    try:
+        return read_counters(database, coordination)
+    except BrokerUnavailable:
+        return _written(database)
 
 
 def cache_stats(resources: Resources) -> dict[str, int]:
@@ -21,8 +53,9 @@ def cache_stats(resources: Resources) -> dict[str, int]:
     ``degraded:<mode>`` tells the degraded requests by cause.
     """
     resources.recorder.flush()
-    total = dict.fromkeys((*COUNTERS, "degraded"), 0)
-    for noted in (tally_or_written(resources), resources.recorder.pending()):
+    total = dict.fromkeys(COUNTERS, 0)
+    read = read_available_counters(resources.database, resources.coordination)
+    for noted in (read, resources.recorder.pending()):
         for name, value in noted.items():
             total[name] = total.get(name, 0) + value
     return {name: value for name, value in total.items() if not is_timing(name)}
@@ -46,6 +79,10 @@ def cache_overview(resources: Resources, *, now: datetime, orphaned_files: int) 
         "by_symbol": _shares(resources.manifest.totals_by("symbol")),
         "by_feature": _shares(resources.manifest.totals_by("feature")),
     }
+
+
+def _written(database: Database) -> dict[str, int]:
+    return {name: int(value) for name, value in database.query(statements("manifest")["read_counters"])}
 
 
 def _shares(totals: dict[str, tuple[int, int]]) -> dict[str, dict[str, float]]:

@@ -19,7 +19,7 @@ from fstore.client.explanation import differences
 from fstore.errors import InvalidRequest
 from fstore.features.registry import registered_features
 from fstore.model import Entry, EntryState, ParquetSource
-from fstore.reporting import stats as accounts
+from fstore.reporting.stats import cache_overview
 from fstore.resources import Resources
 from fstore.upkeep import api as upkeep
 
@@ -140,7 +140,7 @@ def show_overview(call: Call, resources: Resources) -> None:
     """Print the overview, with a bar while the folder is looked through."""
     with output.progress(quiet=call.as_json) as tell:
         orphans = upkeep.count_orphans(resources, progress=tell)
-    found = accounts.cache_overview(resources, now=datetime.now(UTC), orphaned_files=orphans)
+    found = cache_overview(resources, now=datetime.now(UTC), orphaned_files=orphans)
     rows = (
         ("entries", found["manifest_entries"]),
         ("size", output.size(found["total_size_bytes"])),
