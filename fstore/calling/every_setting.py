@@ -15,7 +15,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from fstore.calling import interpreter_settings, number_settings, pandas_options
+from fstore.calling.interpreter_settings import BEFORE_OTHERS, INTERPRETER_SETTINGS
+from fstore.calling.number_settings import NUMBER_SETTINGS
+from fstore.calling.pandas_options import read_options, write_options
 from fstore.calling.process_state import Setting
 
 try:
@@ -121,15 +123,15 @@ def _none() -> None:
 
 # In this order: what comes first could keep the rest from being put back.
 SETTINGS: tuple[Setting, ...] = (
-    *interpreter_settings.BEFORE_OTHERS,
-    Setting("pandas option", pandas_options.read, pandas_options.write, parted=True, at_import=True),
-    *number_settings.ALL,
+    *BEFORE_OTHERS,
+    Setting("pandas option", read_options, write_options, parted=True, at_import=True),
+    *NUMBER_SETTINGS,
     Setting("the locale", lambda: locale.setlocale(locale.LC_ALL), lambda noted: locale.setlocale(locale.LC_ALL, noted), at_import=True),
     Setting("the environment", _environment, _set_environment),
     Setting("the time zone", _zone, _set_zone, at_import=True),
     Setting("the working folder", _folder, _set_folder, at_import=True),
     Setting("the umask", _umask, os.umask, blind=True, at_import=True),
-    *interpreter_settings.ALL,
+    *INTERPRETER_SETTINGS,
     Setting("signal handlers", _handlers, _set_handlers),
     Setting("the share of the processors", _share, _set_share),
     Setting("timers", _none, _no_timers, blind=True),

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from typing import Any
 
-from fstore.calling import module_imports, process_state
 from fstore.calling.every_setting import SETTINGS
-from fstore.calling.process_state import State
+from fstore.calling.module_imports import settings_set_by
+from fstore.calling.process_state import State, read_state, restore_state, write_state
 from fstore.features.declarations import Feature
 
 
@@ -42,8 +42,8 @@ class CleanState:
     def restore(self) -> None:
         """Put everything back; notes the state instead if there is none yet."""
         if self._state is None:
-            self._state = process_state.read(SETTINGS)
-        process_state.restore(self._state)
+            self._state = read_state(SETTINGS)
+        restore_state(self._state)
 
 
 _here = CleanState()
@@ -104,5 +104,5 @@ def is_stop(error: BaseException) -> bool:
 
 
 def _with_own_settings(feature: Feature, raw: Any, config: Mapping[str, Any]) -> object:
-    process_state.write(module_imports.settings_set_by(feature.name.partition(":")[0]))
+    write_state(settings_set_by(feature.name.partition(":")[0]))
     return feature.func(raw, config)

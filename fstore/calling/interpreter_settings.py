@@ -92,7 +92,7 @@ BEFORE_OTHERS = (  # what could keep the rest from being put back
     Setting("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit, at_import=True),
     Setting("warnings", _warnings, _set_warnings, at_import=True),
 )
-ALL = (
+INTERPRETER_SETTINGS = (
     Setting("the search paths", _search_paths, _set_search_paths),
     Setting("the interpreter", _interpreter, _set_interpreter),
     Setting("the standard streams and hooks", _streams, _set_streams),

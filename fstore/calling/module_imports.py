@@ -18,9 +18,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from fstore.calling import process_state
 from fstore.calling.every_setting import AT_IMPORT
-from fstore.calling.process_state import State
+from fstore.calling.process_state import State, read_state, restore_state, state_changes
 
 _noted: dict[str, State] = {}
 
@@ -84,11 +83,11 @@ def _run(loader: Any, module: ModuleType) -> None:
     if threading.current_thread() is not threading.main_thread():
         loader.exec_module(module)  # a setting that appears meanwhile is not its own
         return
-    before = process_state.read(AT_IMPORT)
+    before = read_state(AT_IMPORT)
     try:
         loader.exec_module(module)
     finally:
         _noted.pop(module.__name__, None)
-        if changed := process_state.changed_since(before):
+        if changed := state_changes(before):
             _noted[module.__name__] = changed
-            process_state.restore(before)
+            restore_state(before)

@@ -68,7 +68,7 @@ class _Generators:
         return ctypes.string_at(self._generator.ctypes.state_address, 625 * 4)
 
 
-ALL = (
+NUMBER_SETTINGS = (
     Setting("numpy's handling of", lambda: dict(np.geterr()), lambda noted: np.seterr(**noted), parted=True, at_import=True),
     Setting("numpy's error call and buffer", _calls, _set_calls, at_import=True),
     Setting("numpy's print option", _printing, _set_printing, parted=True, at_import=True),

@@ -41,12 +41,12 @@ class Setting:
 State = Mapping[Setting, Any]
 
 
-def read(settings: Iterable[Setting]) -> State:
+def read_state(settings: Iterable[Setting]) -> State:
     """Note how things are."""
     return {setting: setting.read() for setting in settings}
 
 
-def restore(state: State) -> None:
+def restore_state(state: State) -> None:
     """Put back what is not as it was noted; what cannot be put back is logged, and the rest is put back all the same."""
     for setting, noted in state.items():
         try:
@@ -56,13 +56,13 @@ def restore(state: State) -> None:
             log.warning("cannot put back %s: %s: %s", setting.name, type(error).__name__, error)
 
 
-def changed_since(state: State) -> State:
+def state_changes(state: State) -> State:
     """Return what was set since ``state`` was noted."""
     found = ((setting, setting.changes(noted, setting.read())) for setting, noted in state.items())
     return {setting: value for setting, value in found if value is not None}
 
 
-def write(changed: State) -> None:
-    """Set what ``changed_since`` found."""
+def write_state(changed: State) -> None:
+    """Set what ``state_changes`` found."""
     for setting, value in changed.items():
         setting.write(value)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fstore.intraday.actions import ADD, CANCEL, CLEAR, FILL, MODIFY, TRADE, actions, only_trades
+from fstore.intraday.actions import ADD, CANCEL, CLEAR, FILL, MODIFY, TRADE, actions_of, only_trades
 from fstore.intraday.bars import Floats, find_column, need_column, numbers, prices, sides, sizes
 from fstore.intraday.options import distance, flag
 
@@ -41,7 +41,7 @@ def event_flow(raw: pd.DataFrame, config: Mapping[str, Any]) -> Floats:
     last trade count 0, as do those before the first trade.
     """
     trades = [str(named).strip().upper() for named in config.get("trade_actions") or [TRADE]]
-    action = actions(raw, need_column(raw, config, "action"), also=tuple(trades))
+    action = actions_of(raw, need_column(raw, config, "action"), also=tuple(trades))
     side = sides(raw, need_column(raw, config, "side"))
     size = sizes(raw, need_column(raw, config, "size"))
     takes = action == CANCEL

@@ -14,10 +14,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fstore.calling import module_imports, pandas_options, process_state
+from fstore.calling import module_imports, pandas_options
 from fstore.calling.every_setting import AT_IMPORT, SETTINGS
 from fstore.calling.feature_calls import call_feature, is_stop, keep_clean, stop_keeping_clean
 from fstore.calling.module_imports import noted_settings, watching_imports
+from fstore.calling.pandas_options import read_options
+from fstore.calling.process_state import Setting, read_state, restore_state, state_changes, write_state
 from fstore.features.declarations import Feature
 from tests.unsettling_features import CHANGES, Panic
 
@@ -29,9 +31,9 @@ SAFE_HERE = [
 @pytest.fixture(autouse=True)
 def spared() -> Iterator[None]:
     """Put back what a test leaves, also of the things that are tested."""
-    before = process_state.read(AT_IMPORT)
+    before = read_state(AT_IMPORT)
     yield
-    process_state.restore(before)
+    restore_state(before)
     module_imports._noted.clear()
 
 
@@ -61,13 +63,13 @@ def made(func: Any, name: str = "some.module:f") -> Feature:
 @pytest.mark.parametrize("change", SAFE_HERE)
 def test_restoring_undoes_a_change(change: str) -> None:
     """What was noted is what is found again, and everything else stays."""
-    before = process_state.read(AT_IMPORT)
+    before = read_state(AT_IMPORT)
     CHANGES[change]()
-    assert process_state.changed_since(before)
+    assert state_changes(before)
 
-    process_state.restore(before)
+    restore_state(before)
 
-    assert not process_state.changed_since(before)
+    assert not state_changes(before)
 
 
 def test_one_setting_that_cannot_be_put_back_does_not_keep_the_rest(caplog: pytest.LogCaptureFixture) -> None:
@@ -77,11 +79,11 @@ def test_one_setting_that_cannot_be_put_back_does_not_keep_the_rest(caplog: pyte
     def refuse(_: object) -> None:
         raise OSError("not permitted")
 
-    stuck = process_state.Setting("stuck", lambda: 2, refuse)
-    loose = process_state.Setting("loose", lambda: values["a"], lambda noted: values.update(a=noted))
+    stuck = Setting("stuck", lambda: 2, refuse)
+    loose = Setting("loose", lambda: values["a"], lambda noted: values.update(a=noted))
     values["a"] = 5
 
-    process_state.restore({stuck: 1, loose: 1})
+    restore_state({stuck: 1, loose: 1})
 
     assert values == {"a": 1}
     assert "cannot put back stuck: OSError: not permitted" in caplog.text
@@ -95,9 +97,9 @@ def test_every_setting_has_a_name_of_its_own() -> None:
 
 def test_options_are_the_same_without_pandas_own_dict(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another version of pandas may keep it elsewhere; the public way finds all of them too."""
-    fast = pandas_options.read()
+    fast = read_options()
     monkeypatch.setattr(pandas_options, "_tree", None)
-    assert pandas_options.read() == fast
+    assert read_options() == fast
 
 
 def test_a_callers_process_is_left_as_it_is() -> None:
@@ -147,14 +149,14 @@ def test_what_a_module_sets_is_noted_and_undone(modules: Any) -> None:
     modules(
         {"sets": "import numpy as np, pandas as pd\nnp.seterr(over='raise')\npd.set_option('display.precision', 3)"}
     )
-    before = process_state.read(AT_IMPORT)
+    before = read_state(AT_IMPORT)
 
     with watching_imports():
         __import__("sets")
 
-    assert not process_state.changed_since(before)
+    assert not state_changes(before)
     assert noted_settings() == {"sets": ("pandas option display.precision", "numpy's handling of over")}
-    process_state.write(module_imports.settings_set_by("sets"))
+    write_state(module_imports.settings_set_by("sets"))
     assert (pd.get_option("display.precision"), np.geterr()["over"]) == (3, "raise")
 
 
@@ -192,7 +194,7 @@ def test_what_a_package_sets_holds_for_its_modules(modules: Any) -> None:
     with watching_imports():
         __import__("desk.alphas")
 
-    process_state.write(module_imports.settings_set_by("desk.alphas"))
+    write_state(module_imports.settings_set_by("desk.alphas"))
     assert (pd.get_option("display.width"), pd.get_option("display.precision")) == (41, 5)
 
 

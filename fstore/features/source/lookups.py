@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from fstore.features.source.syntax_text import does_nothing
+from fstore.features.source.syntax import does_nothing
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef
 

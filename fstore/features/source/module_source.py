@@ -11,7 +11,7 @@ from typing import TypeGuard
 
 from fstore.features.source.inert import Inert
 from fstore.features.source.lookups import Definition, Lookups, declared_global, lookups_in, mangled
-from fstore.features.source.syntax_text import does_nothing, syntax_text
+from fstore.features.source.syntax import does_nothing, syntax_text
 
 
 class ModuleSource:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fstore.features.source.lookups import Definition, Lookups, mangled
 from fstore.features.source.module_source import ModuleSource, alias_name, import_text, is_script_part
-from fstore.features.source.syntax_text import syntax_text
+from fstore.features.source.syntax import syntax_text
 
 
 @dataclass(frozen=True, slots=True)
