@@ -15,7 +15,10 @@ from fstore.features.declarations import Feature
 
 
 class CleanState:
-    """The state in which this process calls every feature; none is kept in a process that is not ours, such as a notebook."""
+    """The state in which this process calls every feature.
+
+    None is kept in a process that is not ours, such as a notebook.
+    """
 
     def __init__(self) -> None:
         self._pid: int | None = None
@@ -64,12 +67,13 @@ def stop_keeping_clean() -> None:
 
 
 def call_feature(feature: Feature, raw: Any, config: Mapping[str, Any]) -> object:
-    """Call the function of a feature and return what it returns; raises where that is not by the code of its version.
+    """Call the function of a feature and return what it returns.
 
-    In a worker it runs in the state in which the worker began, with what its own
-    module set when it was imported, and what it sets ends with it: for the features
-    that follow, and for fstore's own work on its result. In a caller's process it
-    runs as things are there, where a direct call would give the same.
+    Raises where that is not by the code of its version. In a worker it runs in the
+    state in which the worker began, with what its own module set when it was imported,
+    and what it sets ends with it: for the features that follow, and for fstore's own
+    work on its result. In a caller's process it runs as things are there, where a
+    direct call would give the same.
     """
     result = _called(feature, raw, config)
     feature.require_same_modules()

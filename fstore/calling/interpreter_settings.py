@@ -58,7 +58,10 @@ def _set_streams(noted: tuple[Any, ...]) -> None:
 
 
 class _Loggers:
-    """The loggers that were there when they were first noted; those that appear later belong to whoever made them."""
+    """The loggers that were there when they were first noted.
+
+    Those that appear later belong to whoever made them.
+    """
 
     def __init__(self) -> None:
         self._known: dict[logging.Logger, None] = {}

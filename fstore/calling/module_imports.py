@@ -1,9 +1,9 @@
-"""What a module sets for the whole process while it is imported: it holds for that module's own features alone.
+"""What a module sets for the whole process while it is imported.
 
-Python runs a module once, for whoever imports it first, and so its settings would
-reach every feature of the process, or not, by the order of imports. Here each module
-is taken by itself: what its own lines set is noted under its name and undone when
-they have run.
+It holds for that module's own features alone. Python runs a module once, for whoever
+imports it first, and so its settings would reach every feature of the process, or not,
+by the order of imports. Here each module is taken by itself: what its own lines set is
+noted under its name and undone when they have run.
 """
 
 from __future__ import annotations

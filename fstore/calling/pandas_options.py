@@ -19,7 +19,10 @@ _last: tuple[Any, dict[str, Any]] = ({}, {})
 
 
 def read_options() -> dict[str, Any]:
-    """Return the value of every option; from pandas' own dict, for asking by name takes a hundred times as long and warns."""
+    """Return the value of every option.
+
+    From pandas' own dict, for asking by name takes a hundred times as long and warns.
+    """
     global _last  # noqa: PLW0603 they are read twice a call, and hardly ever change
     if _tree is None:
         return _asked_for()

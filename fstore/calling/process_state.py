@@ -1,4 +1,7 @@
-"""What belongs to the whole process and not to one function: each setting with how it is read and put back."""
+"""What belongs to the whole process and not to one function.
+
+Each setting, with how it is read and put back.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,10 @@ def read_state(settings: Iterable[Setting]) -> State:
 
 
 def restore_state(state: State) -> None:
-    """Put back what is not as it was noted; what cannot be put back is logged, and the rest is put back all the same."""
+    """Put back what is not as it was noted.
+
+    What cannot be put back is logged, and the rest is put back all the same.
+    """
     for setting, noted in state.items():
         try:
             if setting.blind or setting.read() != noted:

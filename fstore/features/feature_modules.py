@@ -1,4 +1,7 @@
-"""Imports the modules whose features may be computed, and sees to it that each feature's name leads to it."""
+"""Imports the modules whose features may be computed.
+
+Each feature's name must lead to it.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,10 @@ def load_feature_modules(modules: Iterable[str]) -> Mapping[str, Feature]:
 
 
 def _loaded_from(modules: tuple[str, ...]) -> list[Feature]:
-    """List the features of these modules and those below them; one that is still being imported is none of them yet."""
+    """List the features of these modules and those below them.
+
+    One that is still being imported is none of them yet.
+    """
     found = []
     for entry in registered_features().values():
         module = entry.name.partition(":")[0]

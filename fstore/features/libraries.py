@@ -16,9 +16,10 @@ _WRITTEN = re.compile(r"\[[^\[\]]*==[^\[\]]*\]$")
 
 
 def declared_versions(libraries: Iterable[str], feature: str) -> tuple[tuple[str, str], ...]:
-    """Look up the installed versions of distributions, given by their own or by their import names, sorted.
+    """Look up the installed versions of distributions, sorted.
 
-    Raises ``ConfigurationError`` that names what is not installed.
+    They are given by their own or by their import names. Raises ``ConfigurationError``
+    that names what is not installed.
     """
     if isinstance(libraries, str) or not isinstance(libraries, Iterable):
         raise ConfigurationError([f'{feature}: libraries must be a list of names, such as libraries=["ta", "numba"]'])
@@ -55,7 +56,10 @@ def names_libraries(version: str) -> bool:
 
 
 def installed(name: str) -> Mapping[str, str]:
-    """Tell the distributions of this name, or else those that a module of this name comes from, with their versions."""
+    """Return the versions of the distributions of this name.
+
+    Or else of those that a module of this name comes from.
+    """
     version = installed_version(name)
     if version is not None:
         return {name: version}

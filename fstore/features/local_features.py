@@ -1,4 +1,7 @@
-"""Features computed in the calling process: any callable, named by hand, by its place, or by what it is."""
+"""Features computed in the calling process.
+
+Any callable may be one, named by hand, by its place, or by what it is.
+"""
 
 from __future__ import annotations
 
@@ -36,11 +39,12 @@ _NOTHING: Any = object()
 
 @dataclass(frozen=True, slots=True)
 class LocalFeature(Feature):
-    """A feature only its own process can compute; its name begins with ``local:``, so its keys are its own.
+    """A feature only its own process can compute.
 
-    It is called like the function it was made of. Name and version are worked
-    out when they are first needed: while a decorator runs, the function has no
-    place in its module yet, nor have the functions below it that it calls.
+    Its name begins with ``local:``, so its keys are its own. It is called like the
+    function it was made of. Name and version are worked out when they are first needed:
+    while a decorator runs, the function has no place in its module yet, nor have the
+    functions below it that it calls.
     """
 
     wrapping: Wrapping = field(kw_only=True, repr=False, compare=False)
@@ -76,7 +80,10 @@ class LocalFeature(Feature):
         return self if now == known else replace(fresh, **now._asdict())
 
     def require_unchanged(self) -> None:
-        """Raise ``FeatureNotRegistered`` when what the callable holds or looks up changed since it was asked for."""
+        """Raise ``FeatureNotRegistered`` when what the callable holds or looks up has changed.
+
+        That is, since the request was made.
+        """
         if self.current() is not self:
             raise FeatureNotRegistered(
                 self.name, "what it holds or looks up changed between the request and the computation; ask again"
@@ -185,7 +192,10 @@ def _may_get_its_place(func: Callable[..., Any]) -> bool:
 
 
 def _read_again(feature: LocalFeature, core: FunctionType) -> Source:
-    """Take the source anew after other modules of it were loaded again, or edited before they were first imported."""
+    """Take the source anew after other modules of it changed.
+
+    They were loaded again, or edited before they were first imported.
+    """
     source = source_of(core, feature.track)
     if source.fault and not feature.source.fault and feature.wrapping.version is None:
         raise FeatureNotRegistered(describe(feature.func), f"its source cannot be read any more: {source.fault}")

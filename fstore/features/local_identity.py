@@ -1,4 +1,7 @@
-"""The name, version and source digest of a local feature: said by hand, by its place, or by what it is."""
+"""The name, version and source digest of a local feature.
+
+Each is said by hand, or follows from the place of the callable, or from what it is.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,10 @@ class LocalIdentity(NamedTuple):
 
 
 def checked_name(name: str, func: Callable[..., Any]) -> str:
-    """Return a name given by hand; raises ``FeatureNotRegistered`` for one that is another's or not fit to be one."""
+    """Return a name given by hand.
+
+    Raises ``FeatureNotRegistered`` for one that is another's or not fit to be one.
+    """
     if not isinstance(name, str) or not 1 <= len(name) <= 200 or not name.isprintable():
         raise FeatureNotRegistered(f"{name!r:.40}", "a local feature's name has 1 to 200 printable characters")
     if _DIGESTED.fullmatch(name):
@@ -70,7 +76,10 @@ def identify_local(
     source: Source,
     known_digest: str | None = None,
 ) -> LocalIdentity:
-    """Work out name, version and source digest; one that is known is kept where only a warning would need it anew."""
+    """Work out name, version and source digest.
+
+    One that is known is kept where only a warning would need it anew.
+    """
     place = name_of(func)
     # Its text is all there is to it, by the rule of registered functions.
     is_plain = bool(place and source.digest and isinstance(func, FunctionType) and core_function(func) is func)
@@ -96,7 +105,10 @@ def identify_local(
 
 
 def compare_sources(found: LocalIdentity, *, explicit: bool, input: InputKind) -> None:
-    """Warn once when one name and version stand for two sources in this process, as joblib does; refuse two inputs."""
+    """Warn once when one name and version stand for two sources in this process, as joblib does.
+
+    Refuse two inputs.
+    """
     name, version, digest = found
     if not explicit or _DIGESTED.fullmatch(name):
         return  # the digest tells them apart

@@ -1,4 +1,7 @@
-"""Which rows of a stream of order events are trades; what does not look like one is refused, never dropped."""
+"""Which rows of a stream of order events are trades.
+
+What does not look like one is refused, never dropped.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Signed flow per row: what each order event, quote change or trade adds to buying or selling pressure."""
+"""Signed flow per row.
+
+What each order event, quote change or trade adds to buying or selling pressure.
+"""
 
 from __future__ import annotations
 
@@ -134,7 +137,10 @@ def trade_flow(raw: pd.DataFrame, config: Mapping[str, Any]) -> tuple[pd.DataFra
 
 
 def tick_rule(price: Floats) -> Floats:
-    """Return the sign of the last price change at or before each row, 0 before the first; missing prices change nothing."""
+    """Return the sign of the last price change at or before each row, 0 before the first.
+
+    Missing prices change nothing.
+    """
     known = _known(price)
     move = np.zeros(len(known))
     move[1:] = np.nan_to_num(np.sign(known[1:] - known[:-1]), nan=0.0)

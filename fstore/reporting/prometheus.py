@@ -94,7 +94,10 @@ class StoreCollector(Collector):
             yield HistogramMetricFamily(f"fstore_{name}", meaning, buckets=buckets, sum_value=found.sum_s)
 
     def _never_less(self, counters: Mapping[str, int]) -> Mapping[str, int]:
-        """Hold a counter that fell, as when Redis lost its memory: Prometheus would take it for a new start and count all again."""
+        """Hold a counter that fell, as when Redis lost its memory.
+
+        Prometheus would take it for a new start and count all again.
+        """
         known = [*COUNTERS, *map(mode_counter, MODES), *filter(timing_of, counters)]
         for name in known:
             self._highest[name] = max(self._highest.get(name, 0), counters.get(name, 0))

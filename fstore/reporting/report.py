@@ -146,7 +146,10 @@ def gather_report(resources: Resources, *, days: float = 14) -> StoreReport:
 def timeline(
     activity: Iterable[Sequence[Any]], since: datetime, until: datetime, span: timedelta
 ) -> tuple[ActivityBucket, ...]:
-    """Sum activity (hour, name, value) into spans without gaps: an hour in which nothing happened is a fact too."""
+    """Sum activity (hour, name, value) into spans without gaps.
+
+    An hour in which nothing happened is a fact too.
+    """
     start = since.replace(minute=0, second=0, microsecond=0)
     if span > HOUR:
         start = start.replace(hour=0)
@@ -174,7 +177,10 @@ def find_degraded_periods(activity: Iterable[Sequence[Any]]) -> tuple[DegradedPe
 
 
 def quantiles(found: Histogram) -> dict[str, float | None]:
-    """Return p50 and p99 as the upper bound of the bucket they lie in; None when nothing was timed or it lies in the last."""
+    """Return p50 and p99 as the upper bound of the bucket they lie in.
+
+    None when nothing was timed or it lies in the last.
+    """
     return {name: _bound(found, share) for name, share in (("p50_s", 0.5), ("p99_s", 0.99))}
 
 

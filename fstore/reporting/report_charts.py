@@ -210,7 +210,10 @@ def _listed(axes: Axes, names: Sequence[str]) -> None:
 
 
 def _short(name: str, axes: Any) -> str:
-    """Shorten a name to what its picture has room for; of a feature the function says more than its module."""
+    """Shorten a name to what its picture has room for.
+
+    Of a feature the function says more than its module.
+    """
     if axes.figure.get_figwidth() > 6:
         return name if len(name) <= LONGEST_NAME else "..." + name[-LONGEST_NAME + 3 :]
     name = name.rpartition(":")[2] or name

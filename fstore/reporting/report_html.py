@@ -117,7 +117,11 @@ def _runs(runs: Sequence[UpkeepRun]) -> str:
 
 
 def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> str:
-    """Write a table; a column named ``#...`` holds numbers, ``*...`` long text, and a cell ``!...`` is bad news."""
+    """Write a table.
+
+    A column named ``#...`` holds numbers, ``*...`` long text, and a cell ``!...`` is
+    bad news.
+    """
     lines = []
     for row in rows:
         cells = []

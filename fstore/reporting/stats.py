@@ -48,8 +48,9 @@ def read_available_counters(database: Database, coordination: Coordination) -> M
 
 
 def cache_stats(resources: Resources) -> dict[str, int]:
-    """Return the counters since the store was made: what Postgres has, what waits in Redis, what this process noted.
+    """Return the counters since the store was made.
 
+    They are what Postgres has, what waits in Redis and what this process noted.
     ``degraded:<mode>`` tells the degraded requests by cause.
     """
     resources.recorder.flush()

@@ -96,7 +96,10 @@ class Recorder:
         self._wake()
 
     def took(self, what: str, seconds: float) -> None:
-        """Add a duration to one of ``timings.TIMINGS``; about a microsecond, nothing when timings are switched off."""
+        """Add a duration to one of ``timings.TIMINGS``.
+
+        About a microsecond, nothing when timings are switched off.
+        """
         if not self._timed:
             return
         (bucket, one), (total, microseconds) = counters_of(what, seconds)

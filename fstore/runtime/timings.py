@@ -65,7 +65,10 @@ def counters_of(name: str, seconds: float) -> tuple[tuple[str, int], tuple[str, 
 
 
 def timing_of(counter: str) -> str | None:
-    """Return which of ``TIMINGS`` a counter is a part of; None for other counters, and for timings of other versions."""
+    """Return which of ``TIMINGS`` a counter is a part of.
+
+    None for other counters, and for timings of other versions.
+    """
     name = counter.partition(_BUCKET)[0].removesuffix(_SUM)
     return name if name in TIMINGS else None
 

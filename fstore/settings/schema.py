@@ -40,7 +40,10 @@ class SettingRow(NamedTuple):
 
 
 class Settings(BaseSettings):
-    """All settings, frozen. Build it with ``gather_settings``; calling the class reads nothing and skips the cross-field rules."""
+    """All settings, frozen. Build it with ``gather_settings``.
+
+    Calling the class reads nothing and skips the cross-field rules.
+    """
 
     model_config = SettingsConfigDict(
         frozen=True, extra="forbid", env_prefix=PREFIX, validate_default=True, allow_inf_nan=False
@@ -122,7 +125,10 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Keep construction free of the environment: ``gather_settings`` reads the layers and knows their origins."""
+        """Keep construction free of the environment.
+
+        ``gather_settings`` reads the layers and knows their origins.
+        """
         return (init_settings,)
 
     @property

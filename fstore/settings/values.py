@@ -63,7 +63,10 @@ def _folders(value: Any) -> Any:
 
 
 def _schedule(value: Any) -> Any:
-    """Tell what is no schedule at all; whether Celery can follow it, Beat and the doctor see (``broker.schedules``)."""
+    """Tell what is no schedule at all.
+
+    Whether Celery can follow it, Beat and the doctor see (``broker.schedules``).
+    """
     if not isinstance(value, str):
         return value
     fields = value.split()

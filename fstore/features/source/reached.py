@@ -1,4 +1,7 @@
-"""Which statements of its module a function leans on: those it reaches by name, and those that run for a purpose."""
+"""Which statements of its module a function leans on.
+
+Those that it reaches by name, and those that run for a purpose.
+"""
 
 from __future__ import annotations
 

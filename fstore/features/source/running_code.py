@@ -152,7 +152,10 @@ def _running_module(names: Mapping[str, Any], file: str) -> CodeType | None:
 
 
 def _agrees(function: FunctionType, text: str, file: str) -> bool:
-    """Tell whether a function is one of the text, or one whose code a decorator of somebody's may have rewritten."""
+    """Tell whether a function is one of the text.
+
+    Or one whose code a decorator of somebody's may have rewritten.
+    """
     running = function.__code__
     name = running.co_qualname
     if any(name == rewritten or name.startswith(f"{rewritten}.") for rewritten in _rewritten(parsed(text, file))):
