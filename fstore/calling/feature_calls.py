@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from typing import Any
 
-from fstore.calling.every_setting import SETTINGS
+from fstore.calling.every_setting import PROCESS_SETTINGS
 from fstore.calling.module_imports import settings_set_by
-from fstore.calling.process_state import State, read_state, restore_state, write_state
+from fstore.calling.process_state import ProcessState, read_state, restore_state, write_state
 from fstore.features.declarations import Feature
 
 
@@ -22,7 +22,7 @@ class CleanState:
 
     def __init__(self) -> None:
         self._pid: int | None = None
-        self._state: State | None = None
+        self._state: ProcessState | None = None
         self._is_stopping: Callable[[], bool] | None = None
 
     def keep(self, is_stopping: Callable[[], bool]) -> None:
@@ -45,7 +45,7 @@ class CleanState:
     def restore(self) -> None:
         """Put everything back; notes the state instead if there is none yet."""
         if self._state is None:
-            self._state = read_state(SETTINGS)
+            self._state = read_state(PROCESS_SETTINGS)
         restore_state(self._state)
 
 

@@ -19,9 +19,9 @@ from types import ModuleType
 from typing import Any
 
 from fstore.calling.every_setting import AT_IMPORT
-from fstore.calling.process_state import State, read_state, restore_state, state_changes
+from fstore.calling.process_state import ProcessState, read_state, restore_state, state_changes
 
-_noted: dict[str, State] = {}
+_noted: dict[str, ProcessState] = {}
 
 
 class _Watch(MetaPathFinder):
@@ -59,7 +59,7 @@ def watching_imports() -> Iterator[None]:
         sys.meta_path.remove(_watch)
 
 
-def settings_set_by(module: str) -> State:
+def settings_set_by(module: str) -> ProcessState:
     """Return what a module and the packages around it set when they were imported."""
     found: dict[Any, Any] = {}
     if _noted:

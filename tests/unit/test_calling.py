@@ -15,11 +15,11 @@ import pandas as pd
 import pytest
 
 from fstore.calling import module_imports, pandas_options
-from fstore.calling.every_setting import AT_IMPORT, SETTINGS
+from fstore.calling.every_setting import AT_IMPORT, PROCESS_SETTINGS
 from fstore.calling.feature_calls import call_feature, is_stop, keep_clean, stop_keeping_clean
 from fstore.calling.module_imports import noted_settings, watching_imports
 from fstore.calling.pandas_options import read_options
-from fstore.calling.process_state import Setting, read_state, restore_state, state_changes, write_state
+from fstore.calling.process_state import ProcessSetting, read_state, restore_state, state_changes, write_state
 from fstore.features.declarations import Feature
 from tests.unsettling_features import CHANGES, Panic
 
@@ -79,8 +79,8 @@ def test_one_setting_that_cannot_be_put_back_does_not_keep_the_rest(caplog: pyte
     def refuse(_: object) -> None:
         raise OSError("not permitted")
 
-    stuck = Setting("stuck", lambda: 2, refuse)
-    loose = Setting("loose", lambda: values["a"], lambda noted: values.update(a=noted))
+    stuck = ProcessSetting("stuck", lambda: 2, refuse)
+    loose = ProcessSetting("loose", lambda: values["a"], lambda noted: values.update(a=noted))
     values["a"] = 5
 
     restore_state({stuck: 1, loose: 1})
@@ -91,7 +91,7 @@ def test_one_setting_that_cannot_be_put_back_does_not_keep_the_rest(caplog: pyte
 
 def test_every_setting_has_a_name_of_its_own() -> None:
     """Two of one name could not be told apart in what the doctor says."""
-    names = [setting.name for setting in SETTINGS]
+    names = [setting.name for setting in PROCESS_SETTINGS]
     assert len(names) == len(set(names))
 
 
