@@ -8,23 +8,25 @@ from typing import Any
 from celery.schedules import crontab
 
 from fstore.broker.configuration import COLLECT_GARBAGE, FLUSH_USAGE, RECONCILE_JOBS, SWEEP_INTEGRITY, UPKEEP_QUEUE
+from fstore.broker.schedules import read_schedules
 from fstore.settings.schema import Settings
 
 
 def schedule(settings: Settings) -> dict[str, dict[str, Any]]:
-    """Return the Beat schedule.
+    """Return the Beat schedule; raises ``ConfigurationError`` for times that Celery cannot follow.
 
     Every entry expires after its period: after an hour without workers one run
     catches up, not sixty.
     """
+    upkeep = read_schedules(settings)
     entries = {
         "reconcile-jobs": _every(RECONCILE_JOBS, settings.reconcile_period_s),
         "flush-usage": _every(FLUSH_USAGE, settings.flush_period_s),
     }
     if settings.gc_enabled:
-        entries["collect-garbage"] = _cron(COLLECT_GARBAGE, settings.gc_schedule)
+        entries["collect-garbage"] = _cron(COLLECT_GARBAGE, upkeep.gc)
     if settings.integrity_enabled:
-        entries["sweep-integrity"] = _cron(SWEEP_INTEGRITY, settings.integrity_schedule)
+        entries["sweep-integrity"] = _cron(SWEEP_INTEGRITY, upkeep.integrity)
     return entries
 
 
@@ -36,8 +38,7 @@ def _every(task: str, seconds: float) -> dict[str, Any]:
     }
 
 
-def _cron(task: str, text: str) -> dict[str, Any]:
-    times = crontab.from_string(text)
+def _cron(task: str, times: crontab) -> dict[str, Any]:
     return {"task": task, "schedule": times, "options": {"expires": _period_s(times), "queue": UPKEEP_QUEUE}}
 
 

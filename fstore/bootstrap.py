@@ -14,7 +14,7 @@ from fstore.coordination.notifications import Notifier
 from fstore.coordination.server import RedisServer
 from fstore.coordination.usage_buffer import UsageBuffer
 from fstore.errors import ConfigurationError
-from fstore.features import registry as features
+from fstore.features.feature_modules import load_feature_modules
 from fstore.fingerprint.parquet_limits import ParquetLimits, set_limits
 from fstore.postgres.figures import Figures
 from fstore.postgres.jobs import Jobs
@@ -26,7 +26,7 @@ from fstore.postgres.upkeep_queries import UpkeepQueries
 from fstore.postgres.usage import Usage
 from fstore.resources import Resources
 from fstore.runtime.counters import Recorder
-from fstore.settings import schema as settings
+from fstore.settings.loading import gather_settings
 from fstore.settings.schema import Settings
 from fstore.stack_state.running import running_stack
 from fstore.storage.folder import Files
@@ -37,9 +37,9 @@ log = logging.getLogger("fstore.bootstrap")
 
 def load_settings(overrides: Mapping[str, Any] | None = None, *, config_file: Path | None = None) -> Settings:
     """Gather the settings; what neither argument, environment nor file says comes from a local stack that runs on the same root."""
-    plain = settings.load(overrides, config_file=config_file)
+    plain = gather_settings(overrides, config_file=config_file)
     stack = running_stack(plain.path)
-    return settings.load(overrides, config_file=config_file, stack=stack) if stack else plain
+    return gather_settings(overrides, config_file=config_file, stack=stack) if stack else plain
 
 
 def open_resources(chosen: Settings, *, role: str) -> Resources:
@@ -56,7 +56,7 @@ def open_resources(chosen: Settings, *, role: str) -> Resources:
     if chosen.postgres_url is None or chosen.redis_url is None:
         raise ConfigurationError(faults)
     try:
-        features.load_modules(chosen.feature_modules)
+        load_feature_modules(chosen.feature_modules)
     except ConfigurationError as error:
         if role.startswith("worker"):
             raise  # a worker that lacks a feature would fail every request for it

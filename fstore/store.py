@@ -24,9 +24,9 @@ from fstore.compute import raw_data as rawdata
 from fstore.entries import read_entry
 from fstore.errors import EntryCorrupt, InvalidRequest
 from fstore.features.local_features import LocalFeature
-from fstore.features.registry import registered, resolve
+from fstore.features.registry import registered_features, resolve_feature
 from fstore.model import Entry, EntryState, ParquetSource, Request
-from fstore.reporting import stats as accounts
+from fstore.reporting.stats import cache_overview, cache_stats
 from fstore.resources import Resources
 from fstore.runtime import deadline, tracing
 from fstore.settings.schema import Settings
@@ -179,7 +179,7 @@ class FeatureStore:
         """
         if key is None and symbol is None and feature is None:
             raise InvalidRequest("invalidate", "name a key, a symbol or a feature; nothing was condemned")
-        name = None if feature is None else feature if isinstance(feature, str) else resolve(feature).name
+        name = None if feature is None else feature if isinstance(feature, str) else resolve_feature(feature).name
         if key is not None:
             self._resources.jobs.reset(key)
         return self._resources.manifest.condemn(key=key, symbol=symbol, feature=name)
@@ -195,7 +195,7 @@ class FeatureStore:
         result = read_entry(self._resources, found)
         if result is None:
             raise EntryCorrupt(found.key, found.path, "was found wrong and is hidden now; ask for it again")
-        feature = registered().get(entry.parts.feature)
+        feature = registered_features().get(entry.parts.feature)
         if feature is not None and feature.version == entry.parts.feature_version:
             warn_of_other_source(self._resources, feature, entry)
         return in_form(result, _checked(returns))
@@ -212,12 +212,12 @@ class FeatureStore:
 
     def get_cache_stats(self) -> dict[str, int]:
         """Return the counters of the whole store since it was made."""
-        return accounts.cache_stats(self._resources)
+        return cache_stats(self._resources)
 
     def get_cache_overview(self) -> dict[str, Any]:
         """Return entries, sizes, what is old and what is orphaned, by symbol and by feature."""
         orphans = upkeep.count_orphans(self._resources)
-        return accounts.cache_overview(self._resources, now=datetime.now(UTC), orphaned_files=orphans)
+        return cache_overview(self._resources, now=datetime.now(UTC), orphaned_files=orphans)
 
     def validate_cache_integrity(self) -> dict[str, Any]:
         """Read every live entry and return ``integrity_ok``, ``issues``, ``checked`` and ``bytes_read``."""

@@ -21,9 +21,9 @@ from celery.states import FAILURE
 
 from fstore.bootstrap import load_settings
 from fstore.broker.configuration import celery_config
-from fstore.calling import module_imports
+from fstore.calling.module_imports import noted_settings, watch_imports
 from fstore.errors import ConfigurationError
-from fstore.features import registry as features
+from fstore.features.feature_modules import load_feature_modules
 from fstore.runtime import logs, tracing
 from fstore.runtime.logs import configure_logging
 from workers import process
@@ -65,14 +65,14 @@ def _refuse_code_on_the_wire(**_: Any) -> None:
 @celeryd_init.connect
 def _refuse_what_is_missing(**_: Any) -> None:
     """Start only with every feature module imported: a worker without one would refuse each request for it; so with exporters."""
-    module_imports.watch()
+    watch_imports()
     try:
-        features.load_modules(settings.feature_modules)
+        load_feature_modules(settings.feature_modules)
         if settings.trace_exporter is not None:
             tracing.find_exporter(settings.trace_exporter)
     except ConfigurationError as error:
         raise SystemExit(str(error)) from error
-    for module, names in module_imports.noted().items():
+    for module, names in noted_settings().items():
         log.info("%s sets %s while it is imported; that holds for its own features alone", module, ", ".join(names))
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from fstore.bootstrap import load_settings, open_resources
-from fstore.calling import module_imports
-from fstore.calling.call import keep_clean
+from fstore.calling.feature_calls import keep_clean
+from fstore.calling.module_imports import watch_imports
 from fstore.resources import Resources
 from fstore.runtime import tracing
 from fstore.settings.lease_times import LeaseTimes
@@ -35,7 +35,7 @@ def resources() -> Resources:
 
 def open_in_child() -> None:
     """Open the adapters when a child starts; one core a child is what the pool's size counts on."""
-    module_imports.watch()
+    watch_imports()
     pa.set_cpu_count(1)
     pa.set_io_thread_count(2)
     memory.bound(resources().settings)

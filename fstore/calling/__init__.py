@@ -1,1 +1,4 @@
-"""How a feature function is called: in a state that no other feature, and no other module's import, has touched."""
+"""How a feature function is called.
+
+In a state that no other feature, and no other module's import, has touched.
+"""

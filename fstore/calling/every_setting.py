@@ -15,8 +15,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from fstore.calling import interpreter_settings, number_settings, pandas_options
-from fstore.calling.process_state import Setting
+from fstore.calling.interpreter_settings import BEFORE_OTHERS, INTERPRETER_SETTINGS
+from fstore.calling.number_settings import NUMBER_SETTINGS
+from fstore.calling.pandas_options import read_options, write_options
+from fstore.calling.process_state import ProcessSetting
 
 try:
     import resource
@@ -120,29 +122,29 @@ def _none() -> None:
 
 
 # In this order: what comes first could keep the rest from being put back.
-SETTINGS: tuple[Setting, ...] = (
-    *interpreter_settings.BEFORE_OTHERS,
-    Setting("pandas option", pandas_options.read, pandas_options.write, parted=True, at_import=True),
-    *number_settings.ALL,
-    Setting("the locale", lambda: locale.setlocale(locale.LC_ALL), lambda noted: locale.setlocale(locale.LC_ALL, noted), at_import=True),
-    Setting("the environment", _environment, _set_environment),
-    Setting("the time zone", _zone, _set_zone, at_import=True),
-    Setting("the working folder", _folder, _set_folder, at_import=True),
-    Setting("the umask", _umask, os.umask, blind=True, at_import=True),
-    *interpreter_settings.ALL,
-    Setting("signal handlers", _handlers, _set_handlers),
-    Setting("the share of the processors", _share, _set_share),
-    Setting("timers", _none, _no_timers, blind=True),
-    Setting("the timeout of sockets", socket.getdefaulttimeout, socket.setdefaulttimeout, at_import=True),
-    Setting("the threads of pyarrow", lambda: (pa.cpu_count(), pa.io_thread_count()), _set_threads),
-    Setting(
+PROCESS_SETTINGS: tuple[ProcessSetting, ...] = (
+    *BEFORE_OTHERS,
+    ProcessSetting("pandas option", read_options, write_options, parted=True, at_import=True),
+    *NUMBER_SETTINGS,
+    ProcessSetting("the locale", lambda: locale.setlocale(locale.LC_ALL), lambda noted: locale.setlocale(locale.LC_ALL, noted), at_import=True),
+    ProcessSetting("the environment", _environment, _set_environment),
+    ProcessSetting("the time zone", _zone, _set_zone, at_import=True),
+    ProcessSetting("the working folder", _folder, _set_folder, at_import=True),
+    ProcessSetting("the umask", _umask, os.umask, blind=True, at_import=True),
+    *INTERPRETER_SETTINGS,
+    ProcessSetting("signal handlers", _handlers, _set_handlers),
+    ProcessSetting("the share of the processors", _share, _set_share),
+    ProcessSetting("timers", _none, _no_timers, blind=True),
+    ProcessSetting("the timeout of sockets", socket.getdefaulttimeout, socket.setdefaulttimeout, at_import=True),
+    ProcessSetting("the threads of pyarrow", lambda: (pa.cpu_count(), pa.io_thread_count()), _set_threads),
+    ProcessSetting(
         "how processes are started",
         lambda: multiprocessing.get_start_method(allow_none=True),
         lambda noted: multiprocessing.set_start_method(noted, force=True),
     ),
-    *((Setting("limits of resources", _limits, _set_limits),) if resource is not None else ()),
-    *((Setting("the event loop", _none, asyncio.set_event_loop_policy, blind=True),) if sys.version_info < (3, 14) else ()),
+    *((ProcessSetting("limits of resources", _limits, _set_limits),) if resource is not None else ()),
+    *((ProcessSetting("the event loop", _none, asyncio.set_event_loop_policy, blind=True),) if sys.version_info < (3, 14) else ()),
     # Last: a signal that was held back until now may end the process here.
-    Setting("the signal mask", lambda: signal.pthread_sigmask(signal.SIG_BLOCK, ()), lambda noted: signal.pthread_sigmask(signal.SIG_SETMASK, noted), blind=True),
+    ProcessSetting("the signal mask", lambda: signal.pthread_sigmask(signal.SIG_BLOCK, ()), lambda noted: signal.pthread_sigmask(signal.SIG_SETMASK, noted), blind=True),
 )  # fmt: skip
-AT_IMPORT: tuple[Setting, ...] = tuple(setting for setting in SETTINGS if setting.at_import)
+AT_IMPORT: tuple[ProcessSetting, ...] = tuple(setting for setting in PROCESS_SETTINGS if setting.at_import)

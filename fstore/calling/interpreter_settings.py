@@ -9,7 +9,7 @@ import threading
 import warnings
 from typing import Any
 
-from fstore.calling.process_state import Setting
+from fstore.calling.process_state import ProcessSetting
 
 
 def _warnings() -> tuple[object, ...]:
@@ -58,7 +58,10 @@ def _set_streams(noted: tuple[Any, ...]) -> None:
 
 
 class _Loggers:
-    """The loggers that were there when they were first noted; those that appear later belong to whoever made them."""
+    """The loggers that were there when they were first noted.
+
+    Those that appear later belong to whoever made them.
+    """
 
     def __init__(self) -> None:
         self._known: dict[logging.Logger, None] = {}
@@ -89,12 +92,12 @@ _loggers = _Loggers()
 
 
 BEFORE_OTHERS = (  # what could keep the rest from being put back
-    Setting("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit, at_import=True),
-    Setting("warnings", _warnings, _set_warnings, at_import=True),
+    ProcessSetting("the recursion limit", sys.getrecursionlimit, sys.setrecursionlimit, at_import=True),
+    ProcessSetting("warnings", _warnings, _set_warnings, at_import=True),
 )
-ALL = (
-    Setting("the search paths", _search_paths, _set_search_paths),
-    Setting("the interpreter", _interpreter, _set_interpreter),
-    Setting("the standard streams and hooks", _streams, _set_streams),
-    Setting("loggers", _loggers.read, _loggers.write),
+INTERPRETER_SETTINGS = (
+    ProcessSetting("the search paths", _search_paths, _set_search_paths),
+    ProcessSetting("the interpreter", _interpreter, _set_interpreter),
+    ProcessSetting("the standard streams and hooks", _streams, _set_streams),
+    ProcessSetting("loggers", _loggers.read, _loggers.write),
 )

@@ -1,9 +1,9 @@
-"""What a module sets for the whole process while it is imported: it holds for that module's own features alone.
+"""What a module sets for the whole process while it is imported.
 
-Python runs a module once, for whoever imports it first, and so its settings would
-reach every feature of the process, or not, by the order of imports. Here each module
-is taken by itself: what its own lines set is noted under its name and undone when
-they have run.
+It holds for that module's own features alone. Python runs a module once, for whoever
+imports it first, and so its settings would reach every feature of the process, or not,
+by the order of imports. Here each module is taken by itself: what its own lines set is
+noted under its name and undone when they have run.
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from fstore.calling import process_state
 from fstore.calling.every_setting import AT_IMPORT
-from fstore.calling.process_state import State
+from fstore.calling.process_state import ProcessState, read_state, restore_state, state_changes
 
-_noted: dict[str, State] = {}
+_noted: dict[str, ProcessState] = {}
 
 
 class _Watch(MetaPathFinder):
@@ -44,23 +43,23 @@ class _Watch(MetaPathFinder):
 _watch = _Watch()
 
 
-def watch() -> None:
+def watch_imports() -> None:
     """Take every module by itself that this process imports from now on."""
     if _watch not in sys.meta_path:
         sys.meta_path.insert(0, _watch)
 
 
 @contextmanager
-def watched() -> Iterator[None]:
+def watching_imports() -> Iterator[None]:
     """Do so inside the block."""
-    watch()
+    watch_imports()
     try:
         yield
     finally:
         sys.meta_path.remove(_watch)
 
 
-def settings_of(module: str) -> State:
+def settings_set_by(module: str) -> ProcessState:
     """Return what a module and the packages around it set when they were imported."""
     found: dict[Any, Any] = {}
     if _noted:
@@ -71,7 +70,7 @@ def settings_of(module: str) -> State:
     return found
 
 
-def noted() -> dict[str, tuple[str, ...]]:
+def noted_settings() -> dict[str, tuple[str, ...]]:
     """Name what each module set that set anything."""
     return {
         module: tuple(part for setting, value in changed.items() for part in setting.parts(value))
@@ -84,11 +83,11 @@ def _run(loader: Any, module: ModuleType) -> None:
     if threading.current_thread() is not threading.main_thread():
         loader.exec_module(module)  # a setting that appears meanwhile is not its own
         return
-    before = process_state.read(AT_IMPORT)
+    before = read_state(AT_IMPORT)
     try:
         loader.exec_module(module)
     finally:
         _noted.pop(module.__name__, None)
-        if changed := process_state.changed_since(before):
+        if changed := state_changes(before):
             _noted[module.__name__] = changed
-            process_state.restore(before)
+            restore_state(before)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.random import mtrand
 
-from fstore.calling.process_state import Setting
+from fstore.calling.process_state import ProcessSetting
 
 
 def _printing() -> dict[str, Any]:
@@ -68,10 +68,10 @@ class _Generators:
         return ctypes.string_at(self._generator.ctypes.state_address, 625 * 4)
 
 
-ALL = (
-    Setting("numpy's handling of", lambda: dict(np.geterr()), lambda noted: np.seterr(**noted), parted=True, at_import=True),
-    Setting("numpy's error call and buffer", _calls, _set_calls, at_import=True),
-    Setting("numpy's print option", _printing, _set_printing, parted=True, at_import=True),
-    Setting("the decimal context", _decimals, _set_decimals, at_import=True),
-    Setting("random numbers", lambda: None, _Generators().refresh, blind=True),
+NUMBER_SETTINGS = (
+    ProcessSetting("numpy's handling of", lambda: dict(np.geterr()), lambda noted: np.seterr(**noted), parted=True, at_import=True),
+    ProcessSetting("numpy's error call and buffer", _calls, _set_calls, at_import=True),
+    ProcessSetting("numpy's print option", _printing, _set_printing, parted=True, at_import=True),
+    ProcessSetting("the decimal context", _decimals, _set_decimals, at_import=True),
+    ProcessSetting("random numbers", lambda: None, _Generators().refresh, blind=True),
 )  # fmt: skip

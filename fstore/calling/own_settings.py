@@ -1,6 +1,6 @@
 """What a process set that may change what a function returns, against what every process begins with.
 
-A worker undoes it around each call (``fstore.calling.call``). A caller's process is
+A worker undoes it around each call (``fstore.calling.feature_calls``). A caller's process is
 not fstore's to change; here it is only looked at. How things are shown or written is
 left out, and the time zone, which is the host's: workers have one too.
 """
@@ -12,7 +12,7 @@ import locale
 
 import numpy as np
 
-from fstore.calling import pandas_options
+from fstore.calling.pandas_options import read_options
 
 try:
     from pandas._config.config import _registered_options  # type: ignore[attr-defined]
@@ -32,9 +32,9 @@ _TRAPS = {decimal.DivisionByZero, decimal.InvalidOperation, decimal.Overflow}
 _LOCALE = (locale.LC_COLLATE, locale.LC_NUMERIC, locale.LC_MONETARY, locale.LC_TIME)
 
 
-def set_here() -> tuple[str, ...]:
+def settings_set_here() -> tuple[str, ...]:
     """Name what is set in this process; empty when a function would find what it finds in a worker."""
-    options, context = pandas_options.read(), decimal.getcontext()
+    options, context = read_options(), decimal.getcontext()
     found = [f"pandas option {name}" for name, value in _PANDAS.items() if options.get(name, value) != value]
     found += [f"numpy's handling of {name}" for name, how in np.geterr().items() if how != _NUMPY.get(name)]
     traps = {signal for signal, on in context.traps.items() if on}

@@ -18,8 +18,11 @@ except ImportError:  # another version of pandas keeps them elsewhere
 _last: tuple[Any, dict[str, Any]] = ({}, {})
 
 
-def read() -> dict[str, Any]:
-    """Return the value of every option; from pandas' own dict, for asking by name takes a hundred times as long and warns."""
+def read_options() -> dict[str, Any]:
+    """Return the value of every option.
+
+    From pandas' own dict, for asking by name takes a hundred times as long and warns.
+    """
     global _last  # noqa: PLW0603 they are read twice a call, and hardly ever change
     if _tree is None:
         return _asked_for()
@@ -28,9 +31,9 @@ def read() -> dict[str, Any]:
     return _last[1]
 
 
-def write(options: Mapping[str, Any]) -> None:
+def write_options(options: Mapping[str, Any]) -> None:
     """Set the options that differ, through pandas, which checks some and acts on others."""
-    now = read()
+    now = read_options()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of options that are deprecated
         for name, value in options.items():

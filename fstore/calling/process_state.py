@@ -1,4 +1,7 @@
-"""What belongs to the whole process and not to one function: each setting with how it is read and put back."""
+"""What belongs to the whole process and not to one function.
+
+Each setting, with how it is read and put back.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ log = logging.getLogger("fstore.calling")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Setting:
+class ProcessSetting:
     """One thing that is set for all of a process.
 
     ``blind`` ones are written without a look: reading them changes them, or costs
@@ -38,16 +41,19 @@ class Setting:
         return tuple(f"{self.name} {key}" for key in changed) if self.parted else (self.name,)
 
 
-State = Mapping[Setting, Any]
+ProcessState = Mapping[ProcessSetting, Any]
 
 
-def read(settings: Iterable[Setting]) -> State:
+def read_state(settings: Iterable[ProcessSetting]) -> ProcessState:
     """Note how things are."""
     return {setting: setting.read() for setting in settings}
 
 
-def restore(state: State) -> None:
-    """Put back what is not as it was noted; what cannot be put back is logged, and the rest is put back all the same."""
+def restore_state(state: ProcessState) -> None:
+    """Put back what is not as it was noted.
+
+    What cannot be put back is logged, and the rest is put back all the same.
+    """
     for setting, noted in state.items():
         try:
             if setting.blind or setting.read() != noted:
@@ -56,13 +62,13 @@ def restore(state: State) -> None:
             log.warning("cannot put back %s: %s: %s", setting.name, type(error).__name__, error)
 
 
-def changed_since(state: State) -> State:
+def state_changes(state: ProcessState) -> ProcessState:
     """Return what was set since ``state`` was noted."""
     found = ((setting, setting.changes(noted, setting.read())) for setting, noted in state.items())
     return {setting: value for setting, value in found if value is not None}
 
 
-def write(changed: State) -> None:
-    """Set what ``changed_since`` found."""
+def write_state(changed: ProcessState) -> None:
+    """Set what ``state_changes`` found."""
     for setting, value in changed.items():
         setting.write(value)

@@ -11,6 +11,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.filesize import decimal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -19,6 +20,9 @@ WIDTH_OF_A_PIPE = 160  # nobody folds lines for a file
 
 Tell = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is; 0 when nobody knows."""
+
+size = decimal
+"""Write a number of bytes for people: 999 bytes, 1.5 kB."""
 
 
 def stdout() -> Console:
@@ -58,15 +62,6 @@ def facts(rows: Iterable[tuple[str, object]], *, title: str | None = None) -> Ta
 def number_of(n: int, one: str, many: str) -> str:
     """Write how many there are of something."""
     return f"{n} {one if n == 1 else many}"
-
-
-def size(size_bytes: float) -> str:
-    """Write a number of bytes for people."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(size_bytes) < 1000:
-            return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
-        size_bytes /= 1000
-    return f"{size_bytes:.1f} TB"
 
 
 def moment(ts: datetime | None) -> str:

@@ -13,7 +13,7 @@ from fstore.client.request import Question, identify, question, warn_of_other_so
 from fstore.compute import raw_data as rawdata
 from fstore.errors import FeatureStoreError
 from fstore.features.keys import canonical_config, check_symbol
-from fstore.features.registry import resolve
+from fstore.features.registry import resolve_feature
 from fstore.fingerprint.identification import Identified
 from fstore.model import Entry, ParquetSource, Request
 from fstore.resources import Resources
@@ -114,7 +114,7 @@ class _Asker:
         self._copies: dict[str, object] = {}
 
     def ask(self, request: Request) -> Question:
-        symbol, feature = check_symbol(request.symbol), resolve(request.feature)
+        symbol, feature = check_symbol(request.symbol), resolve_feature(request.feature)
         canonical = canonical_config(request.config)
         held, identified = self._take(request.raw_data)
         return question(symbol, held, canonical, feature, identified)

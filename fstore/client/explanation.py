@@ -10,8 +10,8 @@ from typing import Any
 
 from fstore.client.request import Question
 from fstore.compute.provenance import are_comparable, differing_versions, format_of
-from fstore.features import keys
-from fstore.features.registry import Feature
+from fstore.features.declarations import Feature
+from fstore.features.keys import differing_parts
 from fstore.features.source.digest import source_format
 from fstore.model import Entry, EntryState, Job, KeyParts
 from fstore.resources import Resources
@@ -167,7 +167,7 @@ def explain(resources: Resources, asked: Question) -> Explanation:
 
 def _nearest(resources: Resources, asked: Question) -> Nearest | None:
     others = [entry for entry in resources.manifest.nearest_entries(asked.parts) if entry.key != asked.key]
-    compared = [(len(differs := keys.differing_parts(asked.parts, entry.parts)), differs, entry) for entry in others]
+    compared = [(len(differs := differing_parts(asked.parts, entry.parts)), differs, entry) for entry in others]
     if not compared:
         return None
     _, differs, entry = min(compared, key=lambda found: found[0])  # of equals the first: the newest

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fstore.broker.messages import RawReference
-from fstore.calling.own_settings import set_here
+from fstore.calling.own_settings import settings_set_here
 from fstore.client import local_compute
 from fstore.client.request import Question
 from fstore.compute import raw_data as rawdata
@@ -68,7 +68,7 @@ class Fallback:
         if not self.is_allowed:
             return Answer(asked, Status.COALESCED, error=error)
         self._resources.recorder.degraded("redis", str(error))
-        if not isinstance(asked.feature, LocalFeature) and (changed := set_here()):
+        if not isinstance(asked.feature, LocalFeature) and (changed := settings_set_here()):
             return self._unstored(asked, "not stored", f"this process set {', '.join(changed)}; a worker has not")
         try:
             reference = rawdata.stage(self._resources.files, asked.raw, asked.taken)

@@ -16,7 +16,7 @@ import pandas as pd
 
 from fstore.broker.configuration import WRITE_QUEUE
 from fstore.broker.messages import ComputeRequest, PublishRequest, RawReference
-from fstore.calling.call import call, is_stop
+from fstore.calling.feature_calls import call_feature, is_stop
 from fstore.client.request import Question
 from fstore.compute.executor import perform
 from fstore.compute.failures import error_of, failure_for, note_of
@@ -31,7 +31,7 @@ from fstore.errors import (
     ManifestUnavailable,
     StorageUnavailable,
 )
-from fstore.features import keys
+from fstore.features.keys import restore_config
 from fstore.model import Claim, Locator
 from fstore.resources import Resources
 from fstore.results import codec as results
@@ -74,7 +74,7 @@ def compute_and_publish(
             return _publish_by_worker(resources, computation, claim, result, took, refused)
         return Publisher.of(resources).publish(computation, claim, result, took)
 
-    config = keys.restore_config(asked.parts.config)
+    config = restore_config(asked.parts.config)
     computation = Computation(asked.key, asked.parts, asked.feature, config, asked.taken, request)
 
     def act() -> Local | None:
@@ -154,7 +154,7 @@ def compute_only(asked: Question, taker: Taker, *, seconds: float) -> object:
         try:
             raw = _raw(asked, taker)
             with deadline.unbounded():
-                result = raw.settle(call(asked.feature, raw.value, keys.restore_config(asked.parts.config)))
+                result = raw.settle(call_feature(asked.feature, raw.value, restore_config(asked.parts.config)))
             results.check_faithful(
                 result, as_read(results.encode(result))
             )  # what cannot be stored is no result here either

@@ -14,9 +14,9 @@ from fstore.compute import raw_data as rawdata
 from fstore.compute.failures import is_anothers_refusal
 from fstore.compute.provenance import are_comparable, format_of
 from fstore.errors import ManifestUnavailable
-from fstore.features import keys
-from fstore.features import registry as features
-from fstore.features.registry import Feature
+from fstore.features.declarations import Feature
+from fstore.features.keys import canonical_config, check_symbol, key_of
+from fstore.features.registry import resolve_feature
 from fstore.features.source.digest import source_format
 from fstore.fingerprint import identification as fingerprint
 from fstore.fingerprint.identification import Identified, Origin
@@ -70,9 +70,9 @@ def ask(
     Raises ``UnhashableInput``, ``FeatureNotRegistered``, ``InvalidRequest``,
     ``SourceNotAllowed``; nothing is written before the key is known.
     """
-    symbol = keys.check_symbol(symbol)
-    feature = features.resolve(compute_func)
-    canonical = keys.canonical_config(config)
+    symbol = check_symbol(symbol)
+    feature = resolve_feature(compute_func)
+    canonical = canonical_config(config)
     held = rawdata.hold(raw_data)
     return question(symbol, held, canonical, feature, identify(resources, held))
 
@@ -81,7 +81,7 @@ def question(symbol: str, raw_data: object, canonical: str, feature: Feature, id
     """Put the parts of a question together."""
     taken = identified.fingerprint
     parts = KeyParts(symbol, feature.name, feature.version, canonical, str(taken))
-    return Question(keys.key_of(parts), parts, feature, raw_data, taken)
+    return Question(key_of(parts), parts, feature, raw_data, taken)
 
 
 def identify(resources: Resources, raw_data: object) -> Identified:

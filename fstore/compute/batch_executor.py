@@ -17,7 +17,7 @@ from typing import Any
 
 from fstore.broker.chunks import in_chunks
 from fstore.broker.messages import ComputeRequest
-from fstore.calling.call import call, is_stop
+from fstore.calling.feature_calls import call_feature, is_stop
 from fstore.compute import raw_data as rawdata
 from fstore.compute.executor import Outcome, Phase, execute, give_up, refuse
 from fstore.compute.failures import note_of
@@ -204,7 +204,7 @@ class _Batch:
                     computation.request.raw_data, computation.fingerprint, wanted=computation.feature.input
                 )
                 began = time.monotonic()
-                result = raw.settle(call(computation.feature, raw.value, computation.config))
+                result = raw.settle(call_feature(computation.feature, raw.value, computation.config))
                 seconds = time.monotonic() - began
             self._resources.recorder.took("compute_seconds", seconds)
             pending = self._publisher.write(computation, claim, result, seconds)

@@ -10,7 +10,7 @@ from typing import Any
 
 from fstore import errors
 from fstore.broker.messages import ComputeRequest
-from fstore.calling.call import call, is_stop
+from fstore.calling.feature_calls import call_feature, is_stop
 from fstore.compute import raw_data as rawdata
 from fstore.compute.failures import error_of, failure_for, is_anothers_refusal, note_of
 from fstore.compute.lease import hold_claims
@@ -110,7 +110,7 @@ def perform(
             phase("COMPUTING")
             began = time.monotonic()
             with tracing.span("fstore.compute", feature=computation.feature.name, key=computation.key):
-                result = raw.settle(call(computation.feature, raw.value, computation.config))
+                result = raw.settle(call_feature(computation.feature, raw.value, computation.config))
             seconds = time.monotonic() - began
             resources.recorder.took("compute_seconds", seconds)
             del raw

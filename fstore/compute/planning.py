@@ -11,9 +11,9 @@ from fstore.broker.messages import ComputeRequest
 from fstore.compute import raw_data as rawdata
 from fstore.compute.provenance import versions_of
 from fstore.errors import InvalidRequest, VersionMismatch
-from fstore.features import keys
-from fstore.features import registry as features
-from fstore.features.registry import Feature
+from fstore.features.declarations import Feature
+from fstore.features.keys import canonical_config, check_symbol, key_of, restore_config
+from fstore.features.registry import resolve_feature
 from fstore.features.source.digest import source_format
 from fstore.fingerprint import identification as fingerprint
 from fstore.model import ComputedFacts, Fingerprint, HashMethod, KeyParts, ParquetSource
@@ -55,13 +55,13 @@ def plan(resources: Resources, request: ComputeRequest) -> Computation:
     key commits to, or, unless one of both sides accepts that, than the caller's own
     under the same version.
     """
-    feature = features.resolve(request.feature)
+    feature = resolve_feature(request.feature)
     _compare_code(request, feature, warn_only=resources.settings.on_source_change == "warn")
-    text = request.canonical_config if request.canonical_config is not None else keys.canonical_config(request.config)
-    config = keys.restore_config(text)  # refuses any text that is not in canonical form
+    text = request.canonical_config if request.canonical_config is not None else canonical_config(request.config)
+    config = restore_config(text)  # refuses any text that is not in canonical form
     taken = _claimed_fingerprint(request) or _taken_fingerprint(resources, request)
-    parts = KeyParts(keys.check_symbol(request.symbol), feature.name, feature.version, text, str(taken))
-    key = keys.key_of(parts)
+    parts = KeyParts(check_symbol(request.symbol), feature.name, feature.version, text, str(taken))
+    key = key_of(parts)
     if request.key is not None and request.key != key:
         raise InvalidRequest(
             "key", "is not the key of the other fields; trainer and worker run different versions of fstore"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fstore.features.coverage import imported_libraries
-from fstore.features.libraries import version_here
-from fstore.features.registry import Feature
+from fstore.features.declarations import Feature
+from fstore.features.libraries import installed_version
 from fstore.features.source.digest import source_format
 from fstore.model import Entry
 from fstore.runtime.versions import library_versions
@@ -33,5 +33,5 @@ def are_comparable(digest: str, other: str) -> bool:
 def differing_versions(entry: Entry) -> dict[str, tuple[str, str | None]]:
     """Return the libraries that an entry was computed by in other versions than are here, with both; None is not installed."""
     recorded = {name: found for name, found in entry.library_versions.items() if name != FORMAT_FIELD}
-    here = {name: library_versions().get(name) or version_here(name) for name in recorded}
+    here = {name: library_versions().get(name) or installed_version(name) for name in recorded}
     return {name: (found, here[name]) for name, found in recorded.items() if found != here[name]}

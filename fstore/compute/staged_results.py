@@ -11,7 +11,7 @@ from fstore.compute.executor import Outcome, give_up
 from fstore.compute.failures import error_of, note_of
 from fstore.compute.publishing import PendingEntry, Publisher, entry_facts
 from fstore.errors import InvalidRequest
-from fstore.features import keys
+from fstore.features.keys import key_of
 from fstore.model import Claim, Locator, Status
 from fstore.resources import Resources
 from fstore.runtime.versions import library_versions
@@ -43,7 +43,7 @@ def publish_staged(resources: Resources, request: PublishRequest) -> Outcome:
 
 def _publish_staged(resources: Resources, request: PublishRequest, claim: Claim) -> Locator | None:
     facts = request.facts()
-    if keys.key_of(facts.parts) != facts.key:
+    if key_of(facts.parts) != facts.key:
         raise InvalidRequest("key", "is not the key of the other fields")
     if not facts.library_versions:
         facts = replace(facts, library_versions=library_versions())

@@ -37,7 +37,10 @@ _ADVICE: dict[type, str] = {
 
 
 def simplified(value: Any, where: str, depth: int = 0) -> Any:
-    """Reduce a value to what JSON can hold, tagging what it has no form for; ``where`` names it in errors."""
+    """Reduce a value to what JSON can hold, tagging what it has no form for.
+
+    ``where`` names it in errors.
+    """
     if depth > MAX_DEPTH:
         raise UnhashableInput(where, f"more than {MAX_DEPTH} levels deep, or it contains itself")
     if isinstance(value, Enum):

@@ -21,9 +21,10 @@ _TEXT = re.compile(r"([^\[\]]+?)(?:\[([^\[\]]+)\])?")
 
 
 def timestamp_text(value: datetime | np.datetime64, where: str) -> str:
-    """Write a datetime as ``2024-01-02T14:30:00+00:00[America/New_York]``: the instant in UTC, and the zone to show it in.
+    """Write a datetime as the instant in UTC and the zone to show it in.
 
-    Without a zone it is the bare local time; a zone without a name is its offset.
+    For example ``2024-01-02T14:30:00+00:00[America/New_York]``. Without a zone it is
+    the bare local time; a zone without a name is its offset.
     """
     if isinstance(value, np.datetime64) and np.datetime_data(value.dtype)[0] not in _FINEST:
         raise UnhashableInput(where, "a datetime64 finer than a nanosecond, or without a unit, has no canonical form")

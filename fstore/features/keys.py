@@ -47,7 +47,10 @@ def canonical_config(config: Mapping[str, Any]) -> str:
 
 
 def config_text(decoded: Any) -> str:
-    """Write decoded canonical JSON as its text again; what Postgres' ``jsonb`` gave back becomes what went in."""
+    """Write decoded canonical JSON as its text again.
+
+    What Postgres' ``jsonb`` gave back becomes what went in.
+    """
     return json.dumps(decoded, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
@@ -72,9 +75,10 @@ def restore_config(text: str) -> dict[str, Any]:
 
 
 def check_symbol(symbol: Any) -> str:
-    """Return the symbol as plain text; raises ``InvalidRequest`` unless it has 1 to 256 printable characters.
+    """Return the symbol as plain text.
 
-    It may hold slashes and dots: no path is ever made of it.
+    Raises ``InvalidRequest`` unless it has 1 to 256 printable characters. It may hold
+    slashes and dots: no path is ever made of it.
     """
     if not isinstance(symbol, str):
         raise InvalidRequest("symbol", f"expected a text, found {type(symbol).__name__}")

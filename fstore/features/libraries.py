@@ -15,10 +15,11 @@ _MOST_CHARACTERS = 64
 _WRITTEN = re.compile(r"\[[^\[\]]*==[^\[\]]*\]$")
 
 
-def library_versions(libraries: Iterable[str], feature: str) -> tuple[tuple[str, str], ...]:
-    """Look up the installed versions of distributions, given by their own or by their import names, sorted.
+def declared_versions(libraries: Iterable[str], feature: str) -> tuple[tuple[str, str], ...]:
+    """Look up the installed versions of distributions, sorted.
 
-    Raises ``ConfigurationError`` that names what is not installed.
+    They are given by their own or by their import names. Raises ``ConfigurationError``
+    that names what is not installed.
     """
     if isinstance(libraries, str) or not isinstance(libraries, Iterable):
         raise ConfigurationError([f'{feature}: libraries must be a list of names, such as libraries=["ta", "numba"]'])
@@ -55,15 +56,18 @@ def names_libraries(version: str) -> bool:
 
 
 def installed(name: str) -> Mapping[str, str]:
-    """Tell the distributions of this name, or else those that a module of this name comes from, with their versions."""
-    version = version_here(name)
+    """Return the versions of the distributions of this name.
+
+    Or else of those that a module of this name comes from.
+    """
+    version = installed_version(name)
     if version is not None:
         return {name: version}
     owners = distributions_by_import_name().get(name.partition(".")[0], ())
-    return {owner: known for owner in sorted(set(owners)) if (known := version_here(owner)) is not None}
+    return {owner: known for owner in sorted(set(owners)) if (known := installed_version(owner)) is not None}
 
 
-def version_here(name: str) -> str | None:
+def installed_version(name: str) -> str | None:
     """Return the version of a distribution in this environment, or None when it is not installed."""
     try:
         return importlib.metadata.version(name)

@@ -1,22 +1,18 @@
-"""Features computed in the calling process: any callable, named by hand, by its place, or by what it is."""
+"""Features computed in the calling process.
+
+Any callable may be one, named by hand, by its place, or by what it is.
+"""
 
 from __future__ import annotations
 
-import logging
-import re
-import sys
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from types import FunctionType
 from typing import Any, Self, overload
 
-from blake3 import blake3
-
 from fstore.errors import FeatureNotRegistered
 from fstore.features.coverage import Source, source_of
 from fstore.features.declarations import (
-    SOURCE_PREFIX,
     Feature,
     InputKind,
     checked_input,
@@ -24,38 +20,31 @@ from fstore.features.declarations import (
     checked_version,
 )
 from fstore.features.held import own_modules
-from fstore.features.held.library_values import Untellable
-from fstore.features.held.values import held_digest
-from fstore.features.libraries import library_versions, with_libraries
-from fstore.features.lookup import MAIN_NAMES, core_function, has_text, look_up, name_of
-from fstore.features.names import LOCAL_MODULE, describe, signature_fault
+from fstore.features.libraries import declared_versions
+from fstore.features.local_identity import (
+    LOCAL_PREFIX,
+    LocalIdentity,
+    Wrapping,
+    checked_name,
+    compare_sources,
+    identify_local,
+)
+from fstore.features.lookup import core_function, has_text, look_up
+from fstore.features.names import describe, signature_fault
 from fstore.features.source.digest import SourceUnavailable, Track
 
-PREFIX = f"{LOCAL_MODULE}:"
-log = logging.getLogger("fstore.local_features")
-_LEFT_OPEN = ("name", "version", "source_digest")
-_DIGESTED = re.compile(r".*#[0-9a-f]{32}", re.DOTALL)
-_sources: dict[tuple[str, str], tuple[str, InputKind]] = {}
-_warned: set[tuple[str, str]] = set()
-_guard = threading.Lock()
+_LEFT_OPEN = LocalIdentity._fields
 _NOTHING: Any = object()
 
 
 @dataclass(frozen=True, slots=True)
-class Wrapping:
-    """What was said when a callable was wrapped."""
-
-    name: str | None
-    version: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class LocalFeature(Feature):
-    """A feature only its own process can compute; its name begins with ``local:``, so its keys are its own.
+    """A feature only its own process can compute.
 
-    It is called like the function it was made of. Name and version are worked
-    out when they are first needed: while a decorator runs, the function has no
-    place in its module yet, nor have the functions below it that it calls.
+    Its name begins with ``local:``, so its keys are its own. It is called like the
+    function it was made of. Name and version are worked out when they are first needed:
+    while a decorator runs, the function has no place in its module yet, nor have the
+    functions below it that it calls.
     """
 
     wrapping: Wrapping = field(kw_only=True, repr=False, compare=False)
@@ -68,8 +57,8 @@ class LocalFeature(Feature):
         """Work out what was left open when the function was wrapped."""
         if attribute not in _LEFT_OPEN:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {attribute!r}")
-        made = _worked_out(self)
-        _compare_sources(self, *made)
+        made = _identity_of(self)
+        compare_sources(made, explicit=self.explicit, input=self.input)
         for each, value in zip(_LEFT_OPEN, made, strict=True):
             object.__setattr__(self, each, value)
         return object.__getattribute__(self, attribute)
@@ -87,12 +76,14 @@ class LocalFeature(Feature):
         fresh = self
         if self.source.loaded.has_changed() and (core := core_function(self.func)) is not None:
             fresh = replace(self, source=_read_again(self, core))
-        now = _worked_out(fresh, known_digest=known[-1] if fresh is self else None)
-        name, version, digest = now
-        return self if now == known else replace(fresh, name=name, version=version, source_digest=digest)
+        now = _identity_of(fresh, known_digest=known[-1] if fresh is self else None)
+        return self if now == known else replace(fresh, **now._asdict())
 
     def require_unchanged(self) -> None:
-        """Raise ``FeatureNotRegistered`` when what the callable holds or looks up changed since it was asked for."""
+        """Raise ``FeatureNotRegistered`` when what the callable holds or looks up has changed.
+
+        That is, since the request was made.
+        """
         if self.current() is not self:
             raise FeatureNotRegistered(
                 self.name, "what it holds or looks up changed between the request and the computation; ask again"
@@ -159,8 +150,8 @@ def local(
         raise FeatureNotRegistered(describe(func), "fstore.local takes a function or another callable")
     if fault := signature_fault(func):
         raise FeatureNotRegistered(describe(func), fault)
-    given = _checked_name(name, func) if name is not None else None
-    shown = f"{PREFIX}{given or describe(func)}"
+    given = checked_name(name, func) if name is not None else None
+    shown = f"{LOCAL_PREFIX}{given or describe(func)}"
     declared = checked_version(version, shown) if version is not None else None
     reach = checked_track(track, shown)
     core = core_function(func)
@@ -177,7 +168,7 @@ def local(
         "input": checked_input(input, shown),
         "source_time": source.written,
         "track": reach,
-        "libraries": library_versions(libraries, shown),
+        "libraries": declared_versions(libraries, shown),
         "source": source,
         "wrapping": Wrapping(given, declared),
     })  # fmt: skip
@@ -200,22 +191,11 @@ def _may_get_its_place(func: Callable[..., Any]) -> bool:
     return "<" not in qualname and look_up(func.__module__, qualname) is not func
 
 
-def _checked_name(name: str, func: Callable[..., Any]) -> str:
-    if not isinstance(name, str) or not 1 <= len(name) <= 200 or not name.isprintable():
-        raise FeatureNotRegistered(f"{name!r:.40}", "a local feature's name has 1 to 200 printable characters")
-    if _DIGESTED.fullmatch(name):
-        raise FeatureNotRegistered(
-            name, "names that end in '#' and 32 hex digits are made by fstore; choose another name"
-        )
-    module, _, qualname = name.partition(":")
-    other = look_up(module, qualname) if qualname else None
-    if other is not None and name_of(other) == (module, qualname) and getattr(other, "func", other) is not func:
-        raise FeatureNotRegistered(name, f"it is the name of {module}.{qualname}, another object; choose another name")
-    return name
-
-
 def _read_again(feature: LocalFeature, core: FunctionType) -> Source:
-    """Take the source anew after other modules of it were loaded again, or edited before they were first imported."""
+    """Take the source anew after other modules of it changed.
+
+    They were loaded again, or edited before they were first imported.
+    """
     source = source_of(core, feature.track)
     if source.fault and not feature.source.fault and feature.wrapping.version is None:
         raise FeatureNotRegistered(describe(feature.func), f"its source cannot be read any more: {source.fault}")
@@ -224,73 +204,12 @@ def _read_again(feature: LocalFeature, core: FunctionType) -> Source:
     return source
 
 
-def _worked_out(feature: LocalFeature, known_digest: str | None = None) -> tuple[str, str, str]:
-    """Return name, version and source digest; one that is known is kept where only a warning would need it anew."""
-    func, said = feature.func, feature.wrapping
-    place = name_of(func)
-    # Its text is all there is to it, by the rule of registered functions.
-    is_plain = bool(place and feature.source.digest and isinstance(func, FunctionType) and core_function(func) is func)
-    is_plain = is_plain and not func.__closure__
-    in_key = (said.name is None and place is None) or (said.version is None and not is_plain)
-    held = ""
-    if in_key or (known_digest is None and not is_plain):
-        try:
-            held = held_digest(func)
-        except Untellable as exc:
-            if in_key:
-                raise _untold(func, said, str(exc)) from exc
-    # What the function is given is part of what it does.
-    shape = "" if feature.input == "pandas" else feature.input
-    name = said.name or (":".join(place) if place else f"{_without_mp(describe(func))}#{_together(held, shape)[:32]}")
-    together = _together(feature.source.digest, held, shape)
-    # Compiled code is compared among equal interpreters only.
-    digest = f"{sys.implementation.cache_tag}:{together}" if held else together
-    if known_digest is not None and not in_key and not is_plain:
-        digest = known_digest
-    version = with_libraries(said.version or f"{SOURCE_PREFIX}{together[:32]}", feature.libraries)
-    return f"{PREFIX}{name}", version, digest
-
-
-def _together(*digests: str) -> str:
-    known = [digest for digest in digests if digest]
-    return blake3("+".join(known).encode()).hexdigest() if len(known) > 1 else "".join(known)
-
-
-def _without_mp(described: str) -> str:
-    """Children that multiprocessing spawns know the script by another name."""
-    main, mp_main = MAIN_NAMES
-    return described.replace(f"{mp_main}:", f"{main}:", 1) if described.startswith(mp_main) else described
-
-
-def _untold(func: Callable[..., Any], said: Wrapping, hidden: str) -> FeatureNotRegistered:
-    chosen = f"fstore.local(func, version={said.version or '1'!r}, name={said.name or 'what_it_is'!r})"
-    return FeatureNotRegistered(
-        describe(func),
-        f"it holds values whose content cannot be told ({hidden}), so two of its kind would share one name or version; "
-        f"give it a name and a version of your own: {chosen}",
-    )
-
-
-def _compare_sources(feature: LocalFeature, name: str, version: str, digest: str) -> None:
-    """Warn once when one name and version stand for two sources in this process, as joblib does; refuse two inputs."""
-    kind = feature.input
-    if not feature.explicit or _DIGESTED.fullmatch(name):
-        return  # the digest tells them apart
-    mark = (name, version)
-    with _guard:
-        known, known_kind = _sources.setdefault(mark, (digest, kind))
-        if known_kind != kind:
-            raise FeatureNotRegistered(
-                name,
-                f"it was wrapped before with input={known_kind!r}; what differs in input= needs a name= of its own",
-            )
-        _sources[mark] = digest, kind
-        if known == digest or mark in _warned:
-            return
-        _warned.add(mark)
-    log.warning(
-        "two functions share the name %s and version %r, or the source of one changed: they share their results; "
-        "choose another name=, or raise version= if they differ in numbers",
-        name,
-        version,
+def _identity_of(feature: LocalFeature, known_digest: str | None = None) -> LocalIdentity:
+    return identify_local(
+        feature.func,
+        feature.wrapping,
+        input=feature.input,
+        libraries=feature.libraries,
+        source=feature.source,
+        known_digest=known_digest,
     )

@@ -1,4 +1,7 @@
-"""Names that lead to objects: pickle's rule, and which modules have a name that means the same elsewhere."""
+"""Names that lead to objects, by pickle's rule.
+
+And which modules have a name that means the same elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,10 @@ def look_up(module: str | None, qualname: str) -> Any:
 
 
 def name_of(value: Any) -> tuple[str, str] | None:
-    """Return the module and qualified name that lead to this very object, in this process and in others; else None."""
+    """Return the module and qualified name that lead to this very object, in this process and in others.
+
+    Else None.
+    """
     module, qualname = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
     if not isinstance(module, str) or not isinstance(qualname, str):
         return None
@@ -42,7 +48,10 @@ def name_of(value: Any) -> tuple[str, str] | None:
 
 
 def stands_for(found: Any) -> Any:
-    """Return the function in whose place a local feature stands, below its decorator; other objects as they are."""
+    """Return the function in whose place a local feature stands, below its decorator.
+
+    Other objects as they are.
+    """
     return found.func if hasattr(type(found), "held_content") else found
 
 
@@ -83,7 +92,10 @@ def is_twin(func: Any, other: Any) -> bool:
 
 
 def core_function(func: Any) -> FunctionType | None:
-    """Find the function that runs in the end when a callable is called; None when none is written in Python."""
+    """Find the function that runs in the end when a callable is called.
+
+    None when none is written in Python.
+    """
     seen: set[int] = set()
     while id(func) not in seen:
         seen.add(id(func))
@@ -99,7 +111,10 @@ def core_function(func: Any) -> FunctionType | None:
 
 
 def has_text(function: FunctionType) -> bool:
-    """Tell whether the text of a function, a lambda or a nested one, can be read where its code says it stands."""
+    """Tell whether the text of a function can be read where its code says it stands.
+
+    Also that of a lambda or of a nested function.
+    """
     filename, line = function.__code__.co_filename, function.__code__.co_firstlineno
     linecache.checkcache(filename)
     text = linecache.getline(filename, line, function.__globals__)

@@ -60,9 +60,10 @@ def unwrapped(func: Any) -> Iterator[Any]:
 
 
 def misleading(name: str, func: Any) -> str | None:
-    """Say why looking up a feature's name does not give its function, and the line that mends it; None when it does.
+    """Say why looking up a feature's name does not give its function, and the line that mends it.
 
-    Whoever asks by a name means what the name leads to, as in pickle.
+    None when it does. Whoever asks by a name means what the name leads to, as in
+    pickle.
     """
     module, _, qualname = name.partition(":")
     home = func.__module__ if getattr(func, "__module__", None) in MAIN_NAMES else module
@@ -121,9 +122,10 @@ def importable_module(func: Callable[..., Any]) -> str:
 
 
 def claim_script(module: str) -> bool:
-    """Say whether ``module`` is the running script itself; if so its functions are known by this name from now on.
+    """Say whether ``module`` is the running script itself.
 
-    Importing it again under its name would run the script a second time.
+    If so its functions are known by this name from now on. Importing it again under its
+    name would run the script a second time.
     """
     main = sys.modules.get("__main__")
     spec = getattr(main, "__spec__", None)

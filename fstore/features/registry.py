@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, TypeVar, overload
 
-from fstore.errors import ConfigurationError, FeatureNotRegistered
+from fstore.errors import FeatureNotRegistered
 from fstore.features.coverage import source_of
 from fstore.features.declarations import (
     SOURCE_PREFIX,
@@ -21,11 +20,9 @@ from fstore.features.declarations import (
     checked_track,
     checked_version,
 )
-from fstore.features.libraries import library_versions, with_libraries
+from fstore.features.libraries import declared_versions, with_libraries
 from fstore.features.lookup import MAIN_NAMES, MARK, is_twin, look_up
 from fstore.features.names import (
-    LOCAL_MODULE,
-    claim_script,
     describe,
     fault_of,
     feature_name,
@@ -35,8 +32,6 @@ from fstore.features.names import (
     stuck_in_script,
 )
 from fstore.features.source.digest import Track
-
-__all__ = ["Feature", "InputKind", "Track", "feature", "load_modules", "registered", "resolve"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -81,7 +76,7 @@ def feature(
     return lambda func: _register(func, version, input, track, libraries)
 
 
-def resolve(compute_func: Any) -> Feature:
+def resolve_feature(compute_func: Any) -> Feature:
     """Find the feature for a registered function or for its name ``"module:qualname"``.
 
     A name is looked up, never imported, and stands for a function only if it
@@ -101,39 +96,21 @@ def resolve(compute_func: Any) -> Feature:
     return _reachable(found)
 
 
-def registered() -> Mapping[str, Feature]:
+def registered_features() -> Mapping[str, Feature]:
     """List the features of this process by name."""
     return MappingProxyType(dict(sorted(_registry.items())))
 
 
-def load_modules(modules: Iterable[str]) -> Mapping[str, Feature]:
-    """Import the modules of FEATURE_STORE_FEATURE_MODULES and return all features of this process.
-
-    Call it once, when a process starts. A module that is the running script is
-    not imported again; its functions get its real name. Raises
-    ``ConfigurationError`` that names every module that cannot be imported and
-    every feature in them whose name leads to something else.
-    """
-    chosen, faults = tuple(modules), []
-    for module in chosen:
-        try:
-            if module == LOCAL_MODULE:
-                raise ImportError("'local:...' are the names of fstore.local; give the module another name")  # noqa: TRY301 told with the others
-            if claim_script(module):
-                _rename_script()
-            else:
-                importlib.import_module(module)
-        except Exception as exc:
-            faults.append(
-                f"feature_modules: cannot import {module!r}: {type(exc).__name__}: {exc}; install it, put its folder on "
-                "PYTHONPATH, or take it out of FEATURE_STORE_FEATURE_MODULES"
-            )
-    faults += [
-        f"{entry.name}: {fault}" for entry in _loaded_from(chosen) if (fault := misleading(entry.name, entry.func))
-    ]
-    if faults:
-        raise ConfigurationError(faults)
-    return registered()
+def rename_script() -> None:
+    """Give the script's features the name under which workers import them."""
+    with _lock:
+        for name in [name for name in _registry if name.startswith(MAIN_NAMES)]:
+            entry = _registry[name]
+            renamed = replace(entry, name=feature_name(entry.func))
+            if renamed.name != name:
+                del _registry[name]
+                _enter(renamed)
+                _runs[renamed.name] = _run_of(entry.func)
 
 
 def _register(func: Any, version: str | None, kind: InputKind, track: Track, libraries: Sequence[str]) -> Any:
@@ -141,7 +118,7 @@ def _register(func: Any, version: str | None, kind: InputKind, track: Track, lib
         raise FeatureNotRegistered(describe(func), fault)
     name = feature_name(func)
     kind = checked_input(kind, name)
-    track, versions = checked_track(track, name), library_versions(libraries, name)
+    track, versions = checked_track(track, name), declared_versions(libraries, name)
     declared = with_libraries(checked_version(version, name), versions) if version is not None else ""
     entry = _digested(Feature(name, func, declared, "", version is not None, kind, None, track, versions))
     run = _run_of(func)
@@ -230,31 +207,6 @@ def _after_reload(entry: Feature, module: str) -> Feature:
         if _registry.get(entry.name) is known:
             _enter(entry)
     return entry
-
-
-def _loaded_from(modules: tuple[str, ...]) -> list[Feature]:
-    """List the features of these modules and those below them; one that is still being imported is none of them yet."""
-    found = []
-    for entry in registered().values():
-        module = entry.name.partition(":")[0]
-        spec = getattr(sys.modules.get(module), "__spec__", None)
-        if any(module == each or module.startswith(f"{each}.") for each in modules) and not getattr(
-            spec, "_initializing", False
-        ):
-            found.append(entry)
-    return found
-
-
-def _rename_script() -> None:
-    """Give the script's features the name under which workers import them."""
-    with _lock:
-        for name in [name for name in _registry if name.startswith(MAIN_NAMES)]:
-            entry = _registry[name]
-            renamed = replace(entry, name=feature_name(entry.func))
-            if renamed.name != name:
-                del _registry[name]
-                _enter(renamed)
-                _runs[renamed.name] = _run_of(entry.func)
 
 
 def _imported_elsewhere(name: str) -> Feature | None:

@@ -1,4 +1,4 @@
-"""Built-in intraday features: VWAP with bands, realised volatility, order-flow imbalance, log returns.
+"""Built-in features: VWAP with bands, realised volatility, order-flow imbalance, log returns.
 
 All take ticks, quotes, bars or order events (see ``fstore.intraday.bars`` for how columns
 are found) in time order, and return float64 columns on the index of the rows

@@ -1,4 +1,7 @@
-"""Which rows of a stream of order events are trades; what does not look like one is refused, never dropped."""
+"""Which rows of a stream of order events are trades.
+
+What does not look like one is refused, never dropped.
+"""
 
 from __future__ import annotations
 
@@ -30,14 +33,16 @@ def only_trades(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
             raise ValueError("trade_actions is given, but there is no action column; set config['columns'] too")
         _refuse_unmarked_events(raw, config)
         return raw
-    is_trade = np.asarray(actions(raw, column) == TRADE if named is None else raw[column].isin(list(named)), dtype=bool)
+    is_trade = np.asarray(
+        actions_of(raw, column) == TRADE if named is None else raw[column].isin(list(named)), dtype=bool
+    )
     if len(raw) and not is_trade.any():
         raise ValueError(f"no row has an action of {list(named or [TRADE])!r} in column {column!r}; {_WAYS_OUT}")
     trades: pd.DataFrame = raw.loc[is_trade]
     return trades
 
 
-def actions(raw: pd.DataFrame, column: Any, *, also: tuple[str, ...] = ()) -> npt.NDArray[Any]:
+def actions_of(raw: pd.DataFrame, column: Any, *, also: tuple[str, ...] = ()) -> npt.NDArray[Any]:
     """Return the action of each row in capitals; raises ``ValueError`` for one that no order event has."""
     codes, labels = pd.factorize(raw[column], use_na_sentinel=True)
     if (codes < 0).any():

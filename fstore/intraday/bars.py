@@ -1,8 +1,9 @@
-"""Finds prices, sizes, sides and times in frames of ticks, bars, quotes or order events, whatever their columns are called.
+"""Finds prices, sizes, sides and times in frames of ticks, bars, quotes or order events.
 
-A column is looked up by its *role*: ``config["columns"][role]`` if given (None: no
-column plays it), else the first known name that is there, in any case. Whatever cannot be found or
-read raises ``ValueError`` with a text that says what to set.
+Whatever their columns are called. A column is looked up by its *role*:
+``config["columns"][role]`` if given (None: no column plays it), else the first known
+name that is there, in any case. Whatever cannot be found or read raises ``ValueError``
+with a text that says what to set.
 """
 
 from __future__ import annotations
@@ -41,7 +42,10 @@ SIDES: Mapping[str, float] = {
 
 
 def find_column(raw: pd.DataFrame, config: Mapping[str, Any], role: str) -> Any:
-    """Return the name of the column that plays ``role`` (any label pandas allows), or None when there is none."""
+    """Return the name of the column that plays ``role``, or None when there is none.
+
+    The name is any label that pandas allows.
+    """
     chosen = config.get("columns", {})
     if role in chosen:
         name = chosen[role]

@@ -1,4 +1,7 @@
-"""Options of the built-in features: each has one meaning, and what has none or two raises ``ValueError``."""
+"""Options of the built-in features.
+
+Each has one meaning, and what has none or two raises ``ValueError``.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,10 @@ _SPAN = re.compile(
 
 
 def check_options(config: Mapping[str, Any], allowed: Collection[str]) -> None:
-    """Raise ``ValueError`` for a misspelt option, which would otherwise be a silent default, and for shared ones."""
+    """Raise ``ValueError`` for a misspelt option, and for shared ones.
+
+    A misspelt one would otherwise be a silent default.
+    """
     unknown = sorted(map(str, set(config) - set(allowed)))
     if unknown:
         raise ValueError(f"unknown config option {unknown[0]!r}; known here: {', '.join(sorted(allowed))}")

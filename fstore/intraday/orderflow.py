@@ -1,4 +1,7 @@
-"""Signed flow per row: what each order event, quote change or trade adds to buying or selling pressure."""
+"""Signed flow per row.
+
+What each order event, quote change or trade adds to buying or selling pressure.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fstore.intraday.actions import ADD, CANCEL, CLEAR, FILL, MODIFY, TRADE, actions, only_trades
+from fstore.intraday.actions import ADD, CANCEL, CLEAR, FILL, MODIFY, TRADE, actions_of, only_trades
 from fstore.intraday.bars import Floats, find_column, need_column, numbers, prices, sides, sizes
 from fstore.intraday.options import distance, flag
 
@@ -41,7 +44,7 @@ def event_flow(raw: pd.DataFrame, config: Mapping[str, Any]) -> Floats:
     last trade count 0, as do those before the first trade.
     """
     trades = [str(named).strip().upper() for named in config.get("trade_actions") or [TRADE]]
-    action = actions(raw, need_column(raw, config, "action"), also=tuple(trades))
+    action = actions_of(raw, need_column(raw, config, "action"), also=tuple(trades))
     side = sides(raw, need_column(raw, config, "side"))
     size = sizes(raw, need_column(raw, config, "size"))
     takes = action == CANCEL
@@ -134,7 +137,10 @@ def trade_flow(raw: pd.DataFrame, config: Mapping[str, Any]) -> tuple[pd.DataFra
 
 
 def tick_rule(price: Floats) -> Floats:
-    """Return the sign of the last price change at or before each row, 0 before the first; missing prices change nothing."""
+    """Return the sign of the last price change at or before each row, 0 before the first.
+
+    Missing prices change nothing.
+    """
     known = _known(price)
     move = np.zeros(len(known))
     move[1:] = np.nan_to_num(np.sign(known[1:] - known[:-1]), nan=0.0)

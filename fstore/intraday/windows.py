@@ -18,7 +18,10 @@ from fstore.intraday.sessions import Ints, session_numbers
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """One window a row: rows ``starts[i]`` to ``i``, both included; ``min_rows`` usable rows make it count."""
+    """One window a row: rows ``starts[i]`` to ``i``, both included.
+
+    ``min_rows`` usable rows make it count.
+    """
 
     starts: Ints
     min_rows: int

@@ -12,7 +12,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
@@ -21,10 +21,11 @@ from prometheus_client.registry import Collector
 from fstore.broker.configuration import QUEUES
 from fstore.errors import FeatureStoreError
 from fstore.model import EntryState, JobState
-from fstore.reporting.counters import tally
+from fstore.postgres.runs import Kind
+from fstore.reporting.stats import read_counters
 from fstore.resources import Resources
-from fstore.runtime.counters import COUNTERS, MODES
-from fstore.runtime.timings import TIMINGS, histogram
+from fstore.runtime.counters import COUNTERS, DEGRADED, MODES, mode_counter
+from fstore.runtime.timings import TIMINGS, histogram, timing_of
 from fstore.runtime.versions import library_versions
 
 log = logging.getLogger("fstore.metrics")
@@ -33,7 +34,6 @@ T = TypeVar("T")
 
 OTHER = "other"
 MOST_FEATURES = 50
-KINDS = ("gc", "sweep", "reconcile", "flush")
 SLOW_EVERY_S = 60.0  # how old totals over the whole manifest may be
 
 
@@ -77,12 +77,13 @@ class StoreCollector(Collector):
         return 1.0
 
     def _counted(self) -> Iterator[Metric]:
-        counters = self._never_less(tally(self._resources))
+        counters = self._never_less(read_counters(self._resources.usage, self._resources.usage_buffer))
         for name, meaning in COUNTERS.items():
-            yield CounterMetricFamily(f"fstore_{name}", meaning, value=counters.get(name, 0))
-        degraded = CounterMetricFamily("fstore_degraded", "requests served in a degraded mode", labels=["mode"])
-        by_mode = {mode: counters.get(f"degraded:{mode}", 0) for mode in MODES}
-        for mode, n in {**by_mode, OTHER: max(0, counters.get("degraded", 0) - sum(by_mode.values()))}.items():
+            if name != DEGRADED:
+                yield CounterMetricFamily(f"fstore_{name}", meaning, value=counters.get(name, 0))
+        degraded = CounterMetricFamily(f"fstore_{DEGRADED}", COUNTERS[DEGRADED], labels=["mode"])
+        by_mode = {mode: counters.get(mode_counter(mode), 0) for mode in MODES}
+        for mode, n in {**by_mode, OTHER: max(0, counters.get(DEGRADED, 0) - sum(by_mode.values()))}.items():
             degraded.add_metric([mode], n)
         yield degraded
         for name, meaning in TIMINGS.items():
@@ -91,9 +92,11 @@ class StoreCollector(Collector):
             yield HistogramMetricFamily(f"fstore_{name}", meaning, buckets=buckets, sum_value=found.sum_s)
 
     def _never_less(self, counters: Mapping[str, int]) -> Mapping[str, int]:
-        """Hold a counter that fell, as when Redis lost its memory: Prometheus would take it for a new start and count all again."""
-        known = [*COUNTERS, "degraded", *(f"degraded:{mode}" for mode in MODES)]
-        known += [name for name in counters if name.partition("_le:")[0].removesuffix("_sum_us") in TIMINGS]
+        """Hold a counter that fell, as when Redis lost its memory.
+
+        Prometheus would take it for a new start and count all again.
+        """
+        known = [*COUNTERS, *map(mode_counter, MODES), *filter(timing_of, counters)]
         for name in known:
             self._highest[name] = max(self._highest.get(name, 0), counters.get(name, 0))
         return dict(self._highest)
@@ -134,7 +137,7 @@ class StoreCollector(Collector):
                 ("failed", "whether the last run ended with an error"),
             )
         )
-        runs = {kind: run for kind, run in self._resources.figures.last_runs().items() if kind in KINDS}
+        runs = {kind: run for kind, run in self._resources.figures.last_runs().items() if kind in get_args(Kind)}
         for kind, (age, seconds, error, *_) in runs.items():
             ages.add_metric([kind], age)
             took.add_metric([kind], seconds)

@@ -9,8 +9,9 @@ from itertools import groupby
 from typing import Any
 
 from fstore.model import EntryState
-from fstore.reporting.counters import tally_or_written
+from fstore.reporting.stats import read_available_counters
 from fstore.resources import Resources
+from fstore.runtime.counters import mode_of
 from fstore.runtime.timings import Histogram, histogram, is_timing
 
 MOST_ROWS = 12
@@ -18,7 +19,7 @@ HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class ActivityBucket:
     """One bar of the time line: what happened between ``start`` and the next one."""
 
     start: datetime
@@ -36,7 +37,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Degraded:
+class DegradedPeriod:
     """Hours in a row in which requests were served in one degraded mode."""
 
     mode: str
@@ -46,7 +47,7 @@ class Degraded:
 
 
 @dataclass(frozen=True, slots=True)
-class Slow:
+class SlowFeature:
     """How long computations of one feature took."""
 
     feature: str
@@ -72,7 +73,7 @@ class UpkeepRun:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class StoreReport:
     """The store over some days and now."""
 
     made: datetime
@@ -80,23 +81,23 @@ class Report:
     root: str
     store_id: str
     span: timedelta
-    spans: tuple[Span, ...]
+    spans: tuple[ActivityBucket, ...]
     entries: Mapping[str, tuple[int, int]]
     by_feature: tuple[tuple[str, int, int], ...]
     by_symbol: tuple[tuple[str, int, int], ...]
-    slowest: tuple[Slow, ...]
+    slowest: tuple[SlowFeature, ...]
     runs: tuple[UpkeepRun, ...]
     jobs: tuple[tuple[str, int, float], ...]
-    degraded: tuple[Degraded, ...]
+    degraded: tuple[DegradedPeriod, ...]
     counters: Mapping[str, int]
     hit_times: Histogram
     miss_times: Histogram
 
     @property
-    def total(self) -> Span:
+    def total(self) -> ActivityBucket:
         """Everything of the period in one span."""
         fields = ("hits", "misses", "coalesced", "computed", "failed")
-        return Span(self.since, **{name: sum(getattr(span, name) for span in self.spans) for name in fields})
+        return ActivityBucket(self.since, **{name: sum(getattr(span, name) for span in self.spans) for name in fields})
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as JSON."""
@@ -109,36 +110,41 @@ class Report:
         return made
 
 
-def gather(resources: Resources, *, days: float = 14) -> Report:
+def gather_report(resources: Resources, *, days: float = 14) -> StoreReport:
     """Read everything a report shows; hours for a period of three days, else days."""
     made = resources.runs.now()
     since = made - timedelta(days=days)
     span = HOUR if days <= 3 else timedelta(days=1)
     activity = resources.usage.activity(since)
-    counters = tally_or_written(resources)
+    counters = read_available_counters(resources.usage, resources.usage_buffer)
     states = resources.manifest.count_by_state()
-    return Report(
+    return StoreReport(
         made=made,
         since=since,
         root=str(resources.settings.path),
         store_id=resources.manifest.store_identity()[0],
         span=span,
-        spans=time_line(activity, since, made, span),
+        spans=timeline(activity, since, made, span),
         entries={str(state): states.get(state, (0, 0)) for state in EntryState},
         by_feature=_largest(resources.manifest.totals_by("feature")),
         by_symbol=_largest(resources.manifest.totals_by("symbol")),
-        slowest=tuple(Slow(*row) for row in resources.figures.slowest_features(since, limit=MOST_ROWS)),
+        slowest=tuple(SlowFeature(*row) for row in resources.figures.slowest_features(since, limit=MOST_ROWS)),
         runs=tuple(_run(*row) for row in resources.figures.runs_since(since)),
         jobs=tuple((state, n, age) for state, (n, age) in sorted(resources.figures.jobs_by_state().items())),
-        degraded=degraded_periods(activity),
+        degraded=find_degraded_periods(activity),
         counters={name: n for name, n in counters.items() if not is_timing(name)},
         hit_times=histogram("hit_seconds", counters),
         miss_times=histogram("miss_seconds", counters),
     )
 
 
-def time_line(activity: Iterable[Sequence[Any]], since: datetime, until: datetime, span: timedelta) -> tuple[Span, ...]:
-    """Sum activity (hour, name, value) into spans without gaps: an hour in which nothing happened is a fact too."""
+def timeline(
+    activity: Iterable[Sequence[Any]], since: datetime, until: datetime, span: timedelta
+) -> tuple[ActivityBucket, ...]:
+    """Sum activity (hour, name, value) into spans without gaps.
+
+    An hour in which nothing happened is a fact too.
+    """
     start = since.replace(minute=0, second=0, microsecond=0)
     if span > HOUR:
         start = start.replace(hour=0)
@@ -148,29 +154,28 @@ def time_line(activity: Iterable[Sequence[Any]], since: datetime, until: datetim
         if name in fields and start <= hour <= until:
             bucket = sums[int((hour - start) / span)]
             bucket[fields[name]] = bucket.get(fields[name], 0) + int(value)
-    return tuple(Span(start + n * span, **found) for n, found in enumerate(sums))
+    return tuple(ActivityBucket(start + n * span, **found) for n, found in enumerate(sums))
 
 
-def degraded_periods(activity: Iterable[Sequence[Any]]) -> tuple[Degraded, ...]:
+def find_degraded_periods(activity: Iterable[Sequence[Any]]) -> tuple[DegradedPeriod, ...]:
     """Join hours in a row with the same degraded mode, the latest first."""
-    marked = sorted(
-        (name.removeprefix("degraded:"), hour, int(value))
-        for hour, name, value in activity
-        if name.startswith("degraded:")
-    )
-    found: list[Degraded] = []
+    marked = sorted((mode, hour, int(value)) for hour, name, value in activity if (mode := mode_of(name)) is not None)
+    found: list[DegradedPeriod] = []
     for mode, hours in groupby(marked, key=lambda mark: mark[0]):
         for _, hour, value in hours:
             last = found[-1] if found and found[-1].mode == mode else None
             if last is not None and last.end == hour:
-                found[-1] = Degraded(mode, last.start, hour + HOUR, last.requests + value)
+                found[-1] = DegradedPeriod(mode, last.start, hour + HOUR, last.requests + value)
             else:
-                found.append(Degraded(mode, hour, hour + HOUR, value))
+                found.append(DegradedPeriod(mode, hour, hour + HOUR, value))
     return tuple(sorted(found, key=lambda period: period.start, reverse=True))
 
 
 def quantiles(found: Histogram) -> dict[str, float | None]:
-    """Return p50 and p99 as the upper bound of the bucket they lie in; None when nothing was timed or it lies in the last."""
+    """Return p50 and p99 as the upper bound of the bucket they lie in.
+
+    None when nothing was timed or it lies in the last.
+    """
     return {name: _bound(found, share) for name, share in (("p50_s", 0.5), ("p99_s", 0.99))}
 
 

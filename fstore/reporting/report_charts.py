@@ -22,8 +22,9 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.dates import AutoDateLocator, DateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+from rich.filesize import decimal
 
-from fstore.reporting.report import HOUR, Report
+from fstore.reporting.report import HOUR, StoreReport
 
 # Stand-ins that matplotlib takes for colours; replaced by the variables in the finished text.
 COLOURS = {
@@ -61,22 +62,13 @@ class Chart:
     narrow: str
 
 
-def draw(report: Report) -> list[Chart]:
+def draw_charts(report: StoreReport) -> list[Chart]:
     """Draw every chart that has something to show."""
     charts: list[Chart | None] = [_requests(report), _ratio(report)]
-    charts.append(_bars("Bytes by feature", [(name, size) for name, _, size in report.by_feature], size_text))
-    charts.append(_bars("Bytes by symbol", [(name, size) for name, _, size in report.by_symbol], size_text))
+    charts.append(_bars("Bytes by feature", [(name, size) for name, _, size in report.by_feature]))
+    charts.append(_bars("Bytes by symbol", [(name, size) for name, _, size in report.by_symbol]))
     charts += [_slowest(report), _upkeep(report)]
     return [chart for chart in charts if chart is not None]
-
-
-def size_text(size: float) -> str:
-    """Write bytes for people."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(size) < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" or size >= 100 else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
 
 
 def seconds_text(seconds: float) -> str:
@@ -86,7 +78,7 @@ def seconds_text(seconds: float) -> str:
     return f"{seconds:.3g} s" if seconds < 120 else f"{seconds / 60:.3g} min"
 
 
-def _requests(report: Report) -> Chart | None:
+def _requests(report: StoreReport) -> Chart | None:
     parts = {
         "hits": ("hit", [s.hits for s in report.spans]),
         "waited for another's": ("coalesced", [s.coalesced for s in report.spans]),
@@ -111,7 +103,7 @@ def _requests(report: Report) -> Chart | None:
     return _chart(f"Requests by {_span_name(report.span)}", "How requests were answered over time.", paint, 3.0)
 
 
-def _ratio(report: Report) -> Chart | None:
+def _ratio(report: StoreReport) -> Chart | None:
     points = [(s.start + report.span / 2, s.hit_ratio) for s in report.spans if s.hit_ratio is not None]
     if not points:
         return None
@@ -125,21 +117,21 @@ def _ratio(report: Report) -> Chart | None:
     return _chart("Hit ratio", "The share of requests that an entry answered at once.", paint, 2.2)
 
 
-def _bars(title: str, rows: Sequence[tuple[str, float]], text: Callable[[float], str]) -> Chart | None:
+def _bars(title: str, rows: Sequence[tuple[str, int]]) -> Chart | None:
     if not rows:
         return None
 
     def paint(axes: Axes) -> None:
         names = [_short(name, axes) for name, _ in rows]
         drawn = axes.barh(range(len(rows)), [value for _, value in rows], color=COLOURS["bar"], height=0.66)
-        axes.bar_label(drawn, labels=[text(value) for _, value in rows], padding=4, fontsize=9)
+        axes.bar_label(drawn, labels=[decimal(value) for _, value in rows], padding=4, fontsize=9)
         _listed(axes, names)
 
-    words = ", ".join(f"{name} {text(value)}" for name, value in rows[:3])
+    words = ", ".join(f"{name} {decimal(value)}" for name, value in rows[:3])
     return _chart(title, f"Largest first: {words}.", paint, 0.5 + 0.3 * len(rows))
 
 
-def _slowest(report: Report) -> Chart | None:
+def _slowest(report: StoreReport) -> Chart | None:
     if not report.slowest:
         return None
 
@@ -158,7 +150,7 @@ def _slowest(report: Report) -> Chart | None:
     return _chart("Slowest features", "Time of a computation by feature.", paint, 0.9 + 0.3 * len(report.slowest))
 
 
-def _upkeep(report: Report) -> Chart | None:
+def _upkeep(report: StoreReport) -> Chart | None:
     runs = [run for run in report.runs if run.kind == "gc"]
     if not any(run.bytes_freed or run.files_deleted for run in runs):
         return None
@@ -166,7 +158,7 @@ def _upkeep(report: Report) -> Chart | None:
     def paint(axes: Axes) -> None:
         axes.vlines([r.started for r in runs], 0, [r.bytes_freed for r in runs], color=COLOURS["bar"], lw=3)
         axes.scatter([r.started for r in runs], [r.bytes_freed for r in runs], color=COLOURS["bar"], s=18, zorder=3)
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: size_text(value)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: decimal(int(value))))
         axes.set_ylim(bottom=0)
         _timed(axes, report)
 
@@ -196,7 +188,7 @@ def _svg(title: str, paint: Callable[[Axes], None], width_in: float, height_in: 
     )
 
 
-def _timed(axes: Axes, report: Report) -> None:
+def _timed(axes: Axes, report: StoreReport) -> None:
     axes.grid(visible=True, axis="y")
     axes.set_axisbelow(True)
     axes.tick_params(length=0)
@@ -218,7 +210,10 @@ def _listed(axes: Axes, names: Sequence[str]) -> None:
 
 
 def _short(name: str, axes: Any) -> str:
-    """Shorten a name to what its picture has room for; of a feature the function says more than its module."""
+    """Shorten a name to what its picture has room for.
+
+    Of a feature the function says more than its module.
+    """
     if axes.figure.get_figwidth() > 6:
         return name if len(name) <= LONGEST_NAME else "..." + name[-LONGEST_NAME + 3 :]
     name = name.rpartition(":")[2] or name

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from html import escape
 
-from fstore.reporting.report import Degraded, Report, UpkeepRun, quantiles
-from fstore.reporting.report_charts import Chart, draw, seconds_text, size_text
+from rich.filesize import decimal
+
+from fstore.reporting.report import DegradedPeriod, StoreReport, UpkeepRun, quantiles
+from fstore.reporting.report_charts import Chart, draw_charts, seconds_text
 
 _STYLE = """
 :root { color-scheme: light dark; --page: #f6f7f9; --card: #ffffff; --ink: #1d2530; --soft: #5b6675; --faint: #dbe0e6;
@@ -37,13 +39,13 @@ td.text { white-space: normal; overflow-wrap: anywhere; min-width: 9rem; } .none
 """
 
 
-def page(report: Report) -> str:
+def render_page(report: StoreReport) -> str:
     """Write the page."""
     body = [
         f"<h1>fstore: {_period(report)}</h1>",
         f'<p class="about">{escape(report.root)} &middot; made {_moment(report.made)} UTC</p>',
         _tiles(report),
-        *(_figure(chart) for chart in draw(report)),
+        *(_figure(chart) for chart in draw_charts(report)),
         _jobs(report),
         _degraded(report.degraded),
         _runs(report.runs),
@@ -55,7 +57,7 @@ def page(report: Report) -> str:
     )
 
 
-def _tiles(report: Report) -> str:
+def _tiles(report: StoreReport) -> str:
     total, hits, misses = report.total, quantiles(report.hit_times), quantiles(report.miss_times)
     live, live_bytes = report.entries["live"]
     degraded = sum(period.requests for period in report.degraded)
@@ -67,7 +69,7 @@ def _tiles(report: Report) -> str:
         (f"{total.failed:,}", "failed", "bad" if total.failed else ""),
         (_bound(hits["p50_s"]), f"half of the hits (99 %: {_bound(hits['p99_s'])})", ""),
         (_bound(misses["p50_s"]), f"half of the misses (99 %: {_bound(misses['p99_s'])})", ""),
-        (f"{live:,}", f"live entries, {size_text(live_bytes)}", ""),
+        (f"{live:,}", f"live entries, {decimal(live_bytes)}", ""),
         (f"{degraded:,}", "degraded requests", "bad" if degraded else ""),
         (f"{corrupt:,}", "files found wrong, ever", "bad" if corrupt else ""),
     ]
@@ -83,12 +85,12 @@ def _figure(chart: Chart) -> str:
     return f"<section><h2>{escape(chart.title)}</h2><figure>{drawn}</figure></section>"
 
 
-def _jobs(report: Report) -> str:
+def _jobs(report: StoreReport) -> str:
     rows = [(state, f"{n:,}", seconds_text(age)) for state, n, age in report.jobs]
     return _table("Jobs now", ("state", "#jobs", "#oldest"), rows, "No computation is queued, running, failed or dead.")
 
 
-def _degraded(periods: Sequence[Degraded]) -> str:
+def _degraded(periods: Sequence[DegradedPeriod]) -> str:
     rows = [(p.mode, _moment(p.start), _moment(p.end), f"{p.requests:,}") for p in periods[:30]]
     return _table(
         "Degraded periods", ("mode", "from", "to", "#requests"), rows, "None: every request was served as it should be."
@@ -103,7 +105,7 @@ def _runs(runs: Sequence[UpkeepRun]) -> str:
             outcome = run.error
         elif run.kind == "gc":
             outcome = (
-                f"{run.files_deleted:,} files deleted, {size_text(run.bytes_freed)} freed, {run.condemned:,} condemned"
+                f"{run.files_deleted:,} files deleted, {decimal(run.bytes_freed)} freed, {run.condemned:,} condemned"
             )
         else:
             outcome = f"{run.checked:,} entries read, {run.quarantined:,} quarantined"
@@ -115,7 +117,11 @@ def _runs(runs: Sequence[UpkeepRun]) -> str:
 
 
 def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> str:
-    """Write a table; a column named ``#...`` holds numbers, ``*...`` long text, and a cell ``!...`` is bad news."""
+    """Write a table.
+
+    A column named ``#...`` holds numbers, ``*...`` long text, and a cell ``!...`` is
+    bad news.
+    """
     lines = []
     for row in rows:
         cells = []
@@ -133,7 +139,7 @@ def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], em
     return f'<section><h2>{escape(title)}</h2><div class="scroll">{table}</div></section>'
 
 
-def _period(report: Report) -> str:
+def _period(report: StoreReport) -> str:
     days = (report.made - report.since).total_seconds() / 86400
     return f"the last {days:g} days" if days != 1 else "the last day"
 

@@ -1,27 +1,61 @@
-"""The store in numbers: counters and totals."""
+"""The store in numbers: the one reader of its counters, and totals of what it holds."""
 
 from __future__ import annotations
 
+import time
+from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from fstore.coordination.usage_buffer import UsageBuffer
+from fstore.errors import BrokerUnavailable
 from fstore.model import EntryState
-from fstore.reporting.counters import tally_or_written
+from fstore.postgres.usage import Usage
 from fstore.resources import Resources
 from fstore.runtime.counters import COUNTERS
 from fstore.runtime.timings import is_timing
 
+TRIES = 6
+PAUSE_S = 0.05
 _MB = 1_000_000
 
 
-def cache_stats(resources: Resources) -> dict[str, int]:
-    """Return the counters since the store was made: what Postgres has, what waits in Redis, what this process noted.
+def read_counters(usage: Usage, buffer: UsageBuffer) -> Mapping[str, int]:
+    """Return every counter of the store: what Postgres has and what Redis has not handed over yet.
 
+    While a flush moves counters they may be in both places: then this waits a moment
+    and reads again. What a killed flush left behind counts, since the next one moves
+    it. Raises ``ManifestUnavailable`` and ``BrokerUnavailable``.
+    """
+    written = usage.counters()
+    for _ in range(TRIES):
+        waiting, moving = buffer.counters()
+        before, written = written, usage.counters()
+        if not moving and before == written:
+            break
+        time.sleep(PAUSE_S)
+    return Counter(written) + Counter(waiting) + Counter(moving)
+
+
+def read_available_counters(usage: Usage, buffer: UsageBuffer) -> Mapping[str, int]:
+    """Return the same, or what Postgres alone has while Redis is away."""
+    try:
+        return read_counters(usage, buffer)
+    except BrokerUnavailable:
+        return usage.counters()
+
+
+def cache_stats(resources: Resources) -> dict[str, int]:
+    """Return the counters since the store was made.
+
+    They are what Postgres has, what waits in Redis and what this process noted.
     ``degraded:<mode>`` tells the degraded requests by cause.
     """
     resources.recorder.flush()
-    total = dict.fromkeys((*COUNTERS, "degraded"), 0)
-    for noted in (tally_or_written(resources), resources.recorder.pending()):
+    total = dict.fromkeys(COUNTERS, 0)
+    read = read_available_counters(resources.usage, resources.usage_buffer)
+    for noted in (read, resources.recorder.pending()):
         for name, value in noted.items():
             total[name] = total.get(name, 0) + value
     return {name: value for name, value in total.items() if not is_timing(name)}

@@ -15,7 +15,8 @@ from fstore.runtime.timings import counters_of
 
 log = logging.getLogger("fstore.recorder")
 
-# Every counter of a store, with its meaning; requests in a degraded mode are counted under ``degraded`` and by mode.
+DEGRADED = "degraded"
+# Every counter of a store, with its meaning: what is counted is declared here, and statistics and Prometheus follow.
 COUNTERS: Mapping[str, str] = {
     "cache_hits": "requests answered by an entry",
     "cache_misses": "requests that found no entry",
@@ -32,11 +33,30 @@ COUNTERS: Mapping[str, str] = {
     "gc_runs": "runs of garbage collection",
     "files_cleaned": "files that garbage collection deleted",
     "bytes_freed": "bytes that garbage collection freed",
+    DEGRADED: "requests served in a degraded mode",
 }
-MODES = ("redis", "postgres", "store folder", "not stored", "publish queue")
+# The modes that ``degraded`` counts, each also under a counter of its own.
+MODES: Mapping[str, str] = {
+    "redis": "computed by the caller: Redis was away",
+    "postgres": "computed by the caller and not stored: Postgres was away",
+    "store folder": "computed by the caller and not stored: the folder could not be read or written",
+    "not stored": "computed by the caller and not stored, for what its process or its role forbids",
+    "publish queue": "computed and published by the caller: no worker published it in time",
+}
 FLUSH_EVERY_S = 0.5
 KEEP_AT_MOST = 100_000  # keys remembered while Redis is away; usage beyond that is not worth the memory
 WARN_EVERY_S = 60.0
+
+
+def mode_counter(mode: str) -> str:
+    """Return the counter of one degraded mode."""
+    return f"{DEGRADED}:{mode}"
+
+
+def mode_of(counter: str) -> str | None:
+    """Return the degraded mode that a counter is about; None for other counters."""
+    name, colon, mode = counter.partition(":")
+    return mode if colon and name == DEGRADED else None
 
 
 # Takes hits by key and counters by name; raises BrokerUnavailable when it cannot.
@@ -76,7 +96,10 @@ class Recorder:
         self._wake()
 
     def took(self, what: str, seconds: float) -> None:
-        """Add a duration to one of ``timings.TIMINGS``; about a microsecond, nothing when timings are switched off."""
+        """Add a duration to one of ``timings.TIMINGS``.
+
+        About a microsecond, nothing when timings are switched off.
+        """
         if not self._timed:
             return
         (bucket, one), (total, microseconds) = counters_of(what, seconds)
@@ -87,8 +110,8 @@ class Recorder:
 
     def degraded(self, mode: str, reason: str) -> None:
         """Count a request served in a degraded mode, and log it at most once a minute for each mode."""
-        self.count("degraded")
-        self.count(f"degraded:{mode}")
+        self.count(DEGRADED)
+        self.count(mode_counter(mode))
         now = time.monotonic()
         with self._guard:
             due = now - self._warned.get(mode, -WARN_EVERY_S) >= WARN_EVERY_S

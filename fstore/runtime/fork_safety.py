@@ -24,7 +24,7 @@ _alive: weakref.WeakSet[Forgetful] = weakref.WeakSet()
 
 
 def forget_in_children(thing: Forgetful) -> None:
-    """Have ``thing.forget_after_fork()`` called in every child forked from now on, for as long as the thing lives."""
+    """Have ``thing.forget_after_fork()`` called in every child forked while the thing lives."""
     _alive.add(thing)
 
 

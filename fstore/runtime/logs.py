@@ -17,7 +17,10 @@ KEY_DIGITS = 12
 
 
 def configure_logging(settings: Settings) -> None:
-    """Send every record of this process to stderr in the chosen form; called by processes of fstore, never by the library."""
+    """Send every record of this process to stderr in the chosen form.
+
+    Called by processes of fstore, never by the library.
+    """
     as_text = settings.log_format == "text" or (settings.log_format == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,

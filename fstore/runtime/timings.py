@@ -64,6 +64,15 @@ def counters_of(name: str, seconds: float) -> tuple[tuple[str, int], tuple[str, 
     return (buckets[bisect_left(BOUNDS_S, seconds)], 1), (total, int(seconds * 1_000_000))
 
 
+def timing_of(counter: str) -> str | None:
+    """Return which of ``TIMINGS`` a counter is a part of.
+
+    None for other counters, and for timings of other versions.
+    """
+    name = counter.partition(_BUCKET)[0].removesuffix(_SUM)
+    return name if name in TIMINGS else None
+
+
 def is_timing(counter: str) -> bool:
     """Return whether a counter belongs to a histogram."""
     return _BUCKET in counter or counter.endswith(_SUM)

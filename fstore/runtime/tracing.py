@@ -1,9 +1,9 @@
-"""Spans from a trainer's call through its task to the publish, in programs that use OpenTelemetry; in others, nothing.
+"""Spans from a trainer's call through its task to the publish, in programs that use OpenTelemetry.
 
-A trainer's spans go wherever its own program sends spans: OpenTelemetry is never
-loaded here, so where the program does not use it a span costs a look at a dict.
-Workers are fstore's own programs; a setting names their exporter. The message
-carries nothing but the trace's id, so spans of both ends meet in one trace.
+In others, nothing. A trainer's spans go wherever its own program sends spans:
+OpenTelemetry is never loaded here, so where the program does not use it a span costs a
+look at a dict. Workers are fstore's own programs; a setting names their exporter. The
+message carries nothing but the trace's id, so spans of both ends meet in one trace.
 """
 
 from __future__ import annotations
@@ -27,7 +27,11 @@ T = TypeVar("T")
 
 
 def span(name: str, **about: str | None) -> AbstractContextManager[Any]:
-    """Time what the block does; ``about`` becomes attributes such as ``fstore.symbol``, an error of the block the span's error."""
+    """Time what the block does.
+
+    ``about`` becomes attributes such as ``fstore.symbol``, an error of the block the
+    span's error.
+    """
     trace = _loaded()
     if trace is None:
         return _NOTHING
@@ -38,7 +42,10 @@ def span(name: str, **about: str | None) -> AbstractContextManager[Any]:
 
 
 def each(name: str, items: Iterator[T], **about: str | None) -> Iterator[T]:
-    """Pass ``items`` on under one span, which is the current one only while the next item is made, not while it is used."""
+    """Pass ``items`` on under one span.
+
+    It is the current span only while the next item is made, not while it is used.
+    """
     trace = _loaded()
     if trace is None:
         yield from items
@@ -82,7 +89,10 @@ def carried(act: Callable[[], T]) -> Callable[[], T]:
 
 
 def headers() -> dict[str, str]:
-    """Return what a message has to carry for the receiver's spans to join this trace; empty where nothing is traced."""
+    """Return what a message has to carry for the receiver's spans to join this trace.
+
+    Empty where nothing is traced.
+    """
     carrier: dict[str, str] = {}
     if _loaded() is not None:
         # The default propagator would send baggage too: whatever the trainer's program keeps there is not ours to pass on.
@@ -93,7 +103,10 @@ def headers() -> dict[str, str]:
 
 
 def begin_task(task_id: str, name: str, message: object, **about: str | None) -> None:
-    """Open a task's span below the sender's; ``message`` has the headers as attributes. ``end_task`` closes it."""
+    """Open a task's span below the sender's.
+
+    ``message`` has the headers as attributes. ``end_task`` closes it.
+    """
     trace = _loaded()
     if trace is None:
         return
@@ -126,10 +139,10 @@ def trace_id() -> str | None:
 
 
 def export(exporter: str) -> None:
-    """Send this process's spans to an exporter, set up by OpenTelemetry's own ``OTEL_*`` variables; to be called after a fork.
+    """Send this process's spans to an exporter, set up by OpenTelemetry's own ``OTEL_*`` variables.
 
-    A program that set up OpenTelemetry already keeps what it chose. Raises
-    ``ConfigurationError``; see ``find_exporter``.
+    To be called after a fork. A program that set up OpenTelemetry already keeps what it
+    chose. Raises ``ConfigurationError``; see ``find_exporter``.
     """
     make = find_exporter(exporter)
     from opentelemetry import trace  # noqa: PLC0415 only processes that were told to export pay for it

@@ -12,5 +12,8 @@ _ALWAYS = {"fstore": "intraday-fstore", "pandas": "pandas", "pyarrow": "pyarrow"
 
 @cache
 def library_versions() -> Mapping[str, str]:
-    """Return what computes results here: the interpreter and the libraries whose change may change numbers."""
+    """Return the versions of what computes results here.
+
+    That is the interpreter, and the libraries whose change may change numbers.
+    """
     return {"python": platform.python_version(), **{name: version(installed) for name, installed in _ALWAYS.items()}}

@@ -120,7 +120,11 @@ def _read_secret(path: str, origin: str, layer: Layer) -> str | None:
 
 
 def from_file(path: Path, fields: Collection[str]) -> Layer:
-    """Read a YAML file in the shape ``feature_store: {path, optimizations: {...}, monitoring: {...}, ...}``."""
+    """Read a YAML file.
+
+    Its shape is ``feature_store: {path, optimizations: {...}, monitoring: {...},
+    ...}``.
+    """
     layer = Layer()
     try:
         document = yaml.load(path.expanduser().read_text(encoding="utf-8"), _NoDuplicates)  # noqa: S506 a SafeLoader

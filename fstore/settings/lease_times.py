@@ -1,4 +1,7 @@
-"""How long a claim, a lock or a failure holds, and when what was lost is looked for: one value for SQL and waiters."""
+"""How long a claim, a lock or a failure holds, and when what was lost is looked for.
+
+One value for the SQL that counts by it and for those who wait.
+"""
 
 from __future__ import annotations
 

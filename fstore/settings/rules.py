@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,8 +26,16 @@ def broken_rules(settings: Settings, *, untrusted: Collection[str] = ()) -> Iter
             yield f"{', '.join(rule.fields)}: {fault}"
 
 
+def shortest_grace(compute_limit: timedelta) -> timedelta:
+    """Return how long a hidden entry must keep its file at least.
+
+    Readers and writers that are at work are done by then. Settings and upkeep refuse anything shorter by this one rule.
+    """
+    return max(timedelta(hours=1), 2 * compute_limit)
+
+
 def _grace(s: Settings) -> str | None:
-    shortest_hours = max(1.0, 2 * s.compute_time_limit_s / 3600)
+    shortest_hours = shortest_grace(timedelta(seconds=s.compute_time_limit_s)) / timedelta(hours=1)
     if s.gc_grace_unsafe or s.gc_grace_hours >= shortest_hours:
         return None
     return (

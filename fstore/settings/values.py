@@ -8,30 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import BeforeValidator, SecretStr
+from pydantic import BeforeValidator, ByteSize, GetPydanticSchema, SecretStr
 
-from fstore.settings.cron import schedule_fault
-
-_UNITS = {
-    "": 1,
-    "b": 1,
-    **{f"{letter}b": 1000**power for power, letter in enumerate("kmgt", start=1)},
-    **{f"{letter}ib": 1024**power for power, letter in enumerate("kmgt", start=1)},
-}
-_SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*")
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
-
-
-def parse_size(value: Any) -> Any:
-    """Turn ``"50MB"`` (10^6) or ``"2GiB"`` (2^30) into bytes; leave numbers as they are."""
-    if not isinstance(value, str):
-        return refuse_bool(value)
-    match = _SIZE.fullmatch(value)
-    if match is None or match[2].lower() not in _UNITS:
-        raise ValueError("expected a number of bytes such as 1000000, 50MB or 2GiB")
-    return (
-        int(float(match[1]) * _UNITS[match[2].lower()]) if "." in match[1] else int(match[1]) * _UNITS[match[2].lower()]
-    )
 
 
 def refuse_bool(value: Any) -> Any:
@@ -84,9 +63,21 @@ def _folders(value: Any) -> Any:
 
 
 def _schedule(value: Any) -> Any:
-    if isinstance(value, str) and (fault := schedule_fault(value)):
-        raise ValueError(fault)
-    return value
+    """Tell what is no schedule at all.
+
+    Whether Celery can follow it, Beat and the doctor see (``broker.schedules``).
+    """
+    if not isinstance(value, str):
+        return value
+    fields = value.split()
+    if len(fields) != 5:
+        raise ValueError(
+            f"expected five fields (minute hour day month weekday), for example '0 2 * * *'; found {len(fields)}"
+        )
+    if re.search("[A-Za-z]", "".join(fields[:4])):
+        # Celery would take 'mon' for a number in any field, and so for January.
+        raise ValueError("only weekdays, the last field, have names")
+    return " ".join(fields)
 
 
 def _with_scheme(value: Any, schemes: tuple[str, ...], example: str) -> Any:
@@ -126,7 +117,9 @@ def _signing_key(value: Any) -> Any:
     return value
 
 
-Size = Annotated[int, BeforeValidator(parse_size)]
+Size = Annotated[
+    int, GetPydanticSchema(lambda _, handler: handler.generate_schema(ByteSize)), BeforeValidator(refuse_bool)
+]
 Whole = Annotated[int, BeforeValidator(refuse_bool)]
 Real = Annotated[float, BeforeValidator(refuse_bool)]
 Folder = Annotated[Path, BeforeValidator(absolute_path)]

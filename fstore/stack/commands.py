@@ -14,7 +14,7 @@ import filelock
 
 from fstore import bootstrap
 from fstore.errors import ConfigurationError
-from fstore.settings import schema as settings
+from fstore.settings.loading import gather_settings
 from fstore.stack import daemon, leftovers
 from fstore.stack.layout import Layout
 from fstore.stack.plan import Plan
@@ -208,7 +208,7 @@ def _differences(plan: Plan, running: StackState) -> list[str]:
 
 
 def _warn_of_unused_addresses(root: Path, say: Say) -> None:
-    chosen = settings.load({"path": root})
+    chosen = gather_settings({"path": root})
     for name in ("postgres_url", "redis_url"):
         if getattr(chosen, name) is not None:
             say(f"{name} ({chosen.origins[name]}) is not used: an embedded stack has servers of its own")

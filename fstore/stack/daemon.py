@@ -15,7 +15,7 @@ from typing import Any
 
 from fstore import bootstrap
 from fstore.errors import ConfigurationError, FeatureStoreError
-from fstore.settings import schema as settings
+from fstore.settings.loading import gather_settings
 from fstore.stack.environment import daemon_environment
 from fstore.stack.layout import Layout
 from fstore.stack.plan import Plan
@@ -38,7 +38,7 @@ def launch(plan: Plan, *, say: Callable[[str], None]) -> StackState:
     layout = Layout(plan.root)
     layout.create()
     log = layout.log("supervisor")
-    chosen = settings.load({"path": plan.root})
+    chosen = gather_settings({"path": plan.root})
     program = [sys.executable, "-P", "-m", "fstore.stack", json.dumps(plan.as_dict())]
     with logs.open_append(log) as errors:
         # The process that is started here forks once more and ends: it leaves no child to reap.

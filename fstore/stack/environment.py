@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import fstore
-from fstore.settings import schema as settings
+from fstore.settings.loading import child_environment
 from fstore.settings.schema import Settings
 from fstore.stack.processes.identity import TOKEN_VARIABLE
 
@@ -22,7 +22,7 @@ def celery_environment(chosen: Settings, *, token: str, cwd: Path) -> dict[str, 
     ``cwd`` is where the user called from: feature modules are found there, as
     they are in the user's own programs.
     """
-    inherited = settings.child_environment(chosen)
+    inherited = child_environment(chosen)
     kept = {name: value for name, value in inherited.items() if not name.startswith(_UNWANTED)}
     return kept | {
         "PYTHONPATH": python_path(cwd, kept.get("PYTHONPATH", "")),
@@ -34,7 +34,7 @@ def celery_environment(chosen: Settings, *, token: str, cwd: Path) -> dict[str, 
 
 def daemon_environment(chosen: Settings, *, cwd: Path) -> dict[str, str]:
     """Build the environment of a supervisor that runs on its own: the caller's, with settings made independent of its folder."""
-    kept = settings.child_environment(chosen)
+    kept = child_environment(chosen)
     return kept | {"PYTHONPATH": python_path(cwd, kept.get("PYTHONPATH", ""))}
 
 

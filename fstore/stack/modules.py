@@ -14,9 +14,9 @@ _WITHIN_SECONDS = 120.0
 _PROGRAM = """\
 import json, sys
 from fstore.errors import ConfigurationError
-from fstore.features import load_modules
+from fstore.features.feature_modules import load_feature_modules
 try:
-    load_modules(sys.argv[1:])
+    load_feature_modules(sys.argv[1:])
 except ConfigurationError as exc:
     print("FAULTS " + json.dumps(exc.faults), flush=True)
 """

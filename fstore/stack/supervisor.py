@@ -13,8 +13,9 @@ from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
 
+from fstore.broker.schedules import read_schedules
 from fstore.errors import ConfigurationError
-from fstore.settings import schema as settings
+from fstore.settings.loading import gather_settings
 from fstore.settings.schema import Settings
 from fstore.stack import environment, leftovers
 from fstore.stack import plan as roster
@@ -89,7 +90,8 @@ class Supervisor:
         return self._now()
 
     def _start_servers(self) -> None:
-        chosen = settings.load(self._arguments())
+        chosen = gather_settings(self._arguments())
+        read_schedules(chosen)  # or Beat would refuse them once all else runs, again and again
         servers = self._servers = EmbeddedServers(
             self.plan.root, settings=chosen, say=self._say, cancelled=lambda: self._stops_asked > 0
         )
@@ -122,7 +124,7 @@ class Supervisor:
         servers, state = self._servers, self._state
         urls = {"postgres_url": servers.postgres_url, "redis_url": servers.redis_url}
         own_key = {"signing_key": servers.choices.signing_key}
-        chosen = settings.load({**self._arguments(), **urls}, stack=own_key)
+        chosen = gather_settings({**self._arguments(), **urls}, stack=own_key)
         given = environment.celery_environment(chosen, token=state.token, cwd=self.plan.cwd)
         flower = self._flower
         self._state = state = replace(
@@ -191,7 +193,7 @@ class Supervisor:
     def _arguments(self) -> dict[str, Any]:
         given: dict[str, Any] = {"path": self.plan.root}
         if self.plan.features:
-            given["feature_modules"] = (*settings.load(given).feature_modules, *self.plan.features)
+            given["feature_modules"] = (*gather_settings(given).feature_modules, *self.plan.features)
         return given
 
     def _place_flower(self, chosen: Settings, servers: EmbeddedServers) -> Flower | None:

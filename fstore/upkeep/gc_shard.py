@@ -8,11 +8,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from fstore.model import EntryState, ReapableEntry, ShardRow
+from fstore.settings.rules import shortest_grace
 from fstore.storage.layout import FoundFile, key_of
 from fstore.upkeep.gc_policy import RECENT_USE, Candidate, Eviction, EvictionPolicy
 from fstore.upkeep.integrity import Comparison
-
-SHORTEST_GRACE = timedelta(hours=1)
 
 
 class Why(StrEnum):
@@ -151,7 +150,7 @@ def is_older(file: FoundFile, age: timedelta, file_now_ns: int) -> bool:
 
 def grace_fault(grace: timedelta, *, compute_limit: timedelta) -> str | None:
     """Return why a grace is too short for writers and readers that are at work, or None."""
-    least = max(SHORTEST_GRACE, 2 * compute_limit)
+    least = shortest_grace(compute_limit)
     if grace >= least:
         return None
     return f"a grace of {grace} is shorter than {least} (one hour, and twice the compute limit of {compute_limit})"

@@ -11,7 +11,7 @@ from typing import Any
 from fstore.broker.messages import ComputeRequest, RawReference, parse_compute
 from fstore.compute import raw_data as rawdata
 from fstore.errors import BrokerUnavailable, FeatureStoreError
-from fstore.features.local_features import PREFIX as LOCAL_PREFIX
+from fstore.features.local_identity import LOCAL_PREFIX
 from fstore.fingerprint import identification as fingerprint
 from fstore.model import Entry, EntryState, HashMethod, ParquetSource
 from fstore.resources import Resources

@@ -53,7 +53,7 @@ def test_only_settings_read_the_environment() -> None:
         if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv")
     }
     assert {name for name in readers if not name.startswith("fstore/stack")} == {
-        "fstore/settings/schema.py",
+        "fstore/settings/loading.py",
         "fstore/calling/every_setting.py",
     }
 

@@ -23,7 +23,7 @@ from fstore import (
     UnhashableInput,
 )
 from fstore.client.singleflight import Flight
-from fstore.features.registry import Feature
+from fstore.features.declarations import Feature
 from tests import sample_features
 from tests.conftest import House
 from tests.waiting import eventually

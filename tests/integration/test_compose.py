@@ -18,7 +18,7 @@ import yaml
 from beat.schedule import schedule
 from fstore.broker.configuration import QUEUES, ROUTES
 from fstore.cli import secrets as secret_files
-from fstore.settings import schema as settings
+from fstore.settings.loading import gather_settings
 from tests.conftest import REPOSITORY
 from tests.integration import compose_file
 from tests.integration.compose_file import RULES
@@ -52,7 +52,7 @@ def test_file_follows_the_published_schema() -> None:
 def test_every_queue_has_a_consumer(services: dict[str, Any]) -> None:
     """Each queue is served by exactly one service, and every scheduled task goes to a queue that is served."""
     served = [services[name]["command"][services[name]["command"].index("-Q") + 1] for name in WORKERS]
-    scheduled = schedule(settings.load({"redis_url": "redis://x"}, environ={}))
+    scheduled = schedule(gather_settings({"redis_url": "redis://x"}, environ={}))
 
     assert sorted(served) == sorted(QUEUES)
     assert {entry["options"]["queue"] for entry in scheduled.values()} <= set(served)
@@ -82,7 +82,7 @@ def test_settings_are_known(services: dict[str, Any]) -> None:
             for key, value in services[name]["environment"].items()
             if key.startswith("FEATURE_STORE_") and not key.endswith("_FILE")
         }
-        settings.load(environ={**environment, "FEATURE_STORE_REDIS_URL": "redis://redis:6379/0"})
+        gather_settings(environ={**environment, "FEATURE_STORE_REDIS_URL": "redis://redis:6379/0"})
 
 
 def test_every_image_is_pinned(services: dict[str, Any]) -> None:

@@ -19,8 +19,8 @@ import pytest
 from fstore import FeatureStoreError, InvalidRequest, ParquetSource, SourceChanged, UnhashableInput
 from fstore.broker.messages import ComputeRequest
 from fstore.compute.failures import failure_for
-from fstore.features import keys
-from fstore.features.registry import resolve
+from fstore.features.keys import key_of
+from fstore.features.registry import resolve_feature
 from fstore.model import Fingerprint, HashMethod, KeyParts
 from fstore.stack import temporary_servers
 from tests import sample_features
@@ -184,10 +184,10 @@ def test_a_hostile_file_is_refused_by_the_worker(site: Site, name: str) -> None:
 def ask_unseen(site: Site, path: Path) -> None:
     """Ask as a trainer that claims to know the fingerprint: only the worker reads the file."""
     resources = site.house.store.resources
-    feature = resolve("tests.sample_features:scaled")
+    feature = resolve_feature("tests.sample_features:scaled")
     taken = Fingerprint(HashMethod.FULL, "0" * 64)
     parts = KeyParts(f"HOSTILE-{time.time()}", feature.name, feature.version, "{}", str(taken))
-    key = keys.key_of(parts)
+    key = key_of(parts)
     request = ComputeRequest(
         symbol=parts.symbol, feature=feature.name, raw_data={"kind": "parquet", "path": str(path)},  # type: ignore[arg-type]
         feature_version=feature.version, key=key, fingerprint=str(taken), hash_method="full", canonical_config="{}",

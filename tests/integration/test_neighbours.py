@@ -17,8 +17,8 @@ import psutil
 import pytest
 
 from fstore import ComputeFailed, Request, local
-from fstore.calling import process_state
 from fstore.calling.every_setting import AT_IMPORT
+from fstore.calling.process_state import read_state, restore_state
 from fstore.reporting.stats import cache_stats
 from fstore.stack import temporary_servers
 from tests import unsettling_features
@@ -194,10 +194,10 @@ def test_processes_that_are_left_behind_end_with_the_hard_limit(house: House, tm
 @pytest.fixture
 def setting_module() -> Iterator[None]:
     """Import the module that sets things, and spare this process what it sets."""
-    before = process_state.read(AT_IMPORT)
+    before = read_state(AT_IMPORT)
     import tests.setting_features  # noqa: F401
 
-    process_state.restore(before)
+    restore_state(before)
     yield
 
 

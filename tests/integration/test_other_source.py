@@ -24,7 +24,8 @@ from fstore import Request, VersionMismatch
 from fstore.client import request as asking
 from fstore.compute import raw_data as rawdata
 from fstore.features import registry as features
-from fstore.features.registry import Feature
+from fstore.features.declarations import Feature
+from fstore.features.registry import resolve_feature
 from tests.conftest import REPOSITORY, House, Servers, build_house
 from tests.integration.commands import fstore as run_fstore
 from tests.waiting import eventually
@@ -71,7 +72,7 @@ def load(folder: Path, *, factor: int, written: int, kind: str = "pandas") -> di
     for name in [name for name in features._registry if name.startswith("desk_features:")]:
         del features._registry[name]
     spec.loader.exec_module(module)
-    return {name: features.resolve(getattr(module, name)) for name in ("scaled", "counted", "tracked")}
+    return {name: resolve_feature(getattr(module, name)) for name in ("scaled", "counted", "tracked")}
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ import redis
 import fstore
 from fstore import BrokerUnavailable, ManifestUnavailable
 from fstore.reporting.prometheus import StoreCollector
-from fstore.settings.schema import load
+from fstore.settings.loading import gather_settings
 from tests import sample_features
 from tests.conftest import REPOSITORY, House, Servers, build_house, run_sql
 from tests.integration.tls_site import Place, missing, tls_servers
@@ -135,8 +135,8 @@ def test_without_encryption_there_is_no_way_in(site: Site) -> None:
 
 def test_a_rediss_address_verifies_unless_told_otherwise() -> None:
     """Celery refuses such an address without ``ssl_cert_reqs``; leaving it out means the safe one."""
-    plain = load({"redis_url": "rediss://:secret@redis:6379/0"}, environ={}).redis_url
-    chosen = load({"redis_url": "rediss://redis:6379/0?ssl_cert_reqs=none"}, environ={}).redis_url
+    plain = gather_settings({"redis_url": "rediss://:secret@redis:6379/0"}, environ={}).redis_url
+    chosen = gather_settings({"redis_url": "rediss://redis:6379/0?ssl_cert_reqs=none"}, environ={}).redis_url
     assert plain is not None
     assert chosen is not None
     assert plain.get_secret_value() == "rediss://:secret@redis:6379/0?ssl_cert_reqs=required"

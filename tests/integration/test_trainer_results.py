@@ -100,7 +100,7 @@ FAULTS = [
         InvalidRequest("staged_path", "is not a staged result"),
         InvalidRequest,
     ),
-    ("fstore.features.keys.key_of", UnicodeError("odd"), ComputeFailed),
+    ("fstore.compute.executor.key_of", UnicodeError("odd"), ComputeFailed),
 ]
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import fstore
 from fstore.runtime import logs
-from fstore.settings import schema as settings
+from fstore.settings.loading import gather_settings
 from tests.conftest import House
 from tests.waiting import eventually
 
@@ -59,7 +59,7 @@ def test_json_lines_carry_extra_fields_and_tracebacks(capsys: pytest.CaptureFixt
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     try:
-        logs.configure_logging(settings.load({"log_format": "json"}, environ={}))
+        logs.configure_logging(gather_settings({"log_format": "json"}, environ={}))
         logs.bind(key="f" * 64, symbol="AAPL", feature=None)
         try:
             int("bad tick")

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from fstore.settings.schema import load
+from fstore.settings.loading import gather_settings
 from fstore.stack.processes.os_user import server_account
 from fstore.stack.servers.embedded import EmbeddedServers
 from fstore.stack.servers.ports import choose_port
@@ -128,7 +128,9 @@ def tls_servers() -> Iterator[Place]:
         postgres_settings = _postgres_settings(folder, address, authority.issue("postgres", address))
         port = choose_port(f"{folder} tls")
         redis_server = _redis_wrapper(folder, port, authority)
-        chosen = load({"path": folder / "root", "pg_bindir": tls_postgres(), "redis_server": redis_server}, environ={})
+        chosen = gather_settings(
+            {"path": folder / "root", "pg_bindir": tls_postgres(), "redis_server": redis_server}, environ={}
+        )
         with EmbeddedServers(folder / "root", settings=chosen, postgres_settings=postgres_settings) as servers:
             user = servers.postgres_url.partition("@")[0]
             password = servers.redis_url.partition("@")[0].replace("redis://", "rediss://")

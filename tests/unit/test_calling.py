@@ -14,10 +14,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fstore.calling import call as calling
-from fstore.calling import module_imports, pandas_options, process_state
-from fstore.calling.every_setting import AT_IMPORT, SETTINGS
-from fstore.features.registry import Feature
+from fstore.calling import module_imports, pandas_options
+from fstore.calling.every_setting import AT_IMPORT, PROCESS_SETTINGS
+from fstore.calling.feature_calls import call_feature, is_stop, keep_clean, stop_keeping_clean
+from fstore.calling.module_imports import noted_settings, watching_imports
+from fstore.calling.pandas_options import read_options
+from fstore.calling.process_state import ProcessSetting, read_state, restore_state, state_changes, write_state
+from fstore.features.declarations import Feature
 from tests.unsettling_features import CHANGES, Panic
 
 SAFE_HERE = [
@@ -28,9 +31,9 @@ SAFE_HERE = [
 @pytest.fixture(autouse=True)
 def spared() -> Iterator[None]:
     """Put back what a test leaves, also of the things that are tested."""
-    before = process_state.read(AT_IMPORT)
+    before = read_state(AT_IMPORT)
     yield
-    process_state.restore(before)
+    restore_state(before)
     module_imports._noted.clear()
 
 
@@ -60,13 +63,13 @@ def made(func: Any, name: str = "some.module:f") -> Feature:
 @pytest.mark.parametrize("change", SAFE_HERE)
 def test_restoring_undoes_a_change(change: str) -> None:
     """What was noted is what is found again, and everything else stays."""
-    before = process_state.read(AT_IMPORT)
+    before = read_state(AT_IMPORT)
     CHANGES[change]()
-    assert process_state.changed_since(before)
+    assert state_changes(before)
 
-    process_state.restore(before)
+    restore_state(before)
 
-    assert not process_state.changed_since(before)
+    assert not state_changes(before)
 
 
 def test_one_setting_that_cannot_be_put_back_does_not_keep_the_rest(caplog: pytest.LogCaptureFixture) -> None:
@@ -76,11 +79,11 @@ def test_one_setting_that_cannot_be_put_back_does_not_keep_the_rest(caplog: pyte
     def refuse(_: object) -> None:
         raise OSError("not permitted")
 
-    stuck = process_state.Setting("stuck", lambda: 2, refuse)
-    loose = process_state.Setting("loose", lambda: values["a"], lambda noted: values.update(a=noted))
+    stuck = ProcessSetting("stuck", lambda: 2, refuse)
+    loose = ProcessSetting("loose", lambda: values["a"], lambda noted: values.update(a=noted))
     values["a"] = 5
 
-    process_state.restore({stuck: 1, loose: 1})
+    restore_state({stuck: 1, loose: 1})
 
     assert values == {"a": 1}
     assert "cannot put back stuck: OSError: not permitted" in caplog.text
@@ -88,15 +91,15 @@ def test_one_setting_that_cannot_be_put_back_does_not_keep_the_rest(caplog: pyte
 
 def test_every_setting_has_a_name_of_its_own() -> None:
     """Two of one name could not be told apart in what the doctor says."""
-    names = [setting.name for setting in SETTINGS]
+    names = [setting.name for setting in PROCESS_SETTINGS]
     assert len(names) == len(set(names))
 
 
 def test_options_are_the_same_without_pandas_own_dict(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another version of pandas may keep it elsewhere; the public way finds all of them too."""
-    fast = pandas_options.read()
+    fast = read_options()
     monkeypatch.setattr(pandas_options, "_tree", None)
-    assert pandas_options.read() == fast
+    assert read_options() == fast
 
 
 def test_a_callers_process_is_left_as_it_is() -> None:
@@ -108,7 +111,7 @@ def test_a_callers_process_is_left_as_it_is() -> None:
         decimal.getcontext().prec = 9
         return np.geterr()["divide"]
 
-    assert calling.call(made(set_more), None, {}) == "raise"
+    assert call_feature(made(set_more), None, {}) == "raise"
     assert pd.get_option("display.max_rows") == 17
     assert decimal.getcontext().prec == 9
 
@@ -117,28 +120,28 @@ def test_a_callers_process_is_left_as_it_is() -> None:
 def test_a_stop_of_the_caller_comes_in_its_main_thread(error: BaseException) -> None:
     """Python raises Ctrl-C there and nowhere else; in another thread the function raised it itself."""
     elsewhere: list[bool] = []
-    thread = threading.Thread(target=lambda: elsewhere.append(calling.is_stop(error)))
+    thread = threading.Thread(target=lambda: elsewhere.append(is_stop(error)))
     thread.start()
     thread.join()
 
-    assert calling.is_stop(error)
+    assert is_stop(error)
     assert elsewhere == [False]
 
 
 @pytest.mark.parametrize("error", [Panic(), GeneratorExit(), ValueError()])
 def test_nothing_else_is_a_stop(error: BaseException) -> None:
     """Whatever is no ``SystemExit`` or ``KeyboardInterrupt`` is an error of the function."""
-    assert not calling.is_stop(error)
+    assert not is_stop(error)
 
 
 @pytest.mark.parametrize("told", [True, False])
 def test_a_worker_is_stopped_when_it_was_told_so(told: bool) -> None:
     """The same ``SystemExit`` is a stop or an error, by what the worker knows."""
-    calling.keep_clean(is_stopping=lambda: told)
+    keep_clean(is_stopping=lambda: told)
     try:
-        assert calling.is_stop(SystemExit(3)) is told
+        assert is_stop(SystemExit(3)) is told
     finally:
-        calling.let_be()
+        stop_keeping_clean()
 
 
 def test_what_a_module_sets_is_noted_and_undone(modules: Any) -> None:
@@ -146,14 +149,14 @@ def test_what_a_module_sets_is_noted_and_undone(modules: Any) -> None:
     modules(
         {"sets": "import numpy as np, pandas as pd\nnp.seterr(over='raise')\npd.set_option('display.precision', 3)"}
     )
-    before = process_state.read(AT_IMPORT)
+    before = read_state(AT_IMPORT)
 
-    with module_imports.watched():
+    with watching_imports():
         __import__("sets")
 
-    assert not process_state.changed_since(before)
-    assert module_imports.noted() == {"sets": ("pandas option display.precision", "numpy's handling of over")}
-    process_state.write(module_imports.settings_of("sets"))
+    assert not state_changes(before)
+    assert noted_settings() == {"sets": ("pandas option display.precision", "numpy's handling of over")}
+    write_state(module_imports.settings_set_by("sets"))
     assert (pd.get_option("display.precision"), np.geterr()["over"]) == (3, "raise")
 
 
@@ -168,15 +171,15 @@ def test_the_order_of_imports_does_not_matter(modules: Any, order: tuple[str, st
         }
     )
 
-    with module_imports.watched():
+    with watching_imports():
         for name in order:
             __import__(name)
 
-    assert module_imports.noted() == {
+    assert noted_settings() == {
         "library": ("pandas option display.precision",),
         "user": ("pandas option display.width",),
     }
-    assert not module_imports.settings_of("other")
+    assert not module_imports.settings_set_by("other")
 
 
 def test_what_a_package_sets_holds_for_its_modules(modules: Any) -> None:
@@ -188,10 +191,10 @@ def test_what_a_package_sets_holds_for_its_modules(modules: Any) -> None:
         }
     )
 
-    with module_imports.watched():
+    with watching_imports():
         __import__("desk.alphas")
 
-    process_state.write(module_imports.settings_of("desk.alphas"))
+    write_state(module_imports.settings_set_by("desk.alphas"))
     assert (pd.get_option("display.width"), pd.get_option("display.precision")) == (41, 5)
 
 
@@ -200,7 +203,7 @@ def test_a_module_that_cannot_be_imported_leaves_nothing(modules: Any) -> None:
     modules({"broken": "import warnings\nwarnings.simplefilter('always')\nimport nothing_of_that_name"})
     before = list(warnings.filters)
 
-    with module_imports.watched(), pytest.raises(ModuleNotFoundError):
+    with watching_imports(), pytest.raises(ModuleNotFoundError):
         __import__("broken")
 
     assert list(warnings.filters) == before

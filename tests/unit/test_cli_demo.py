@@ -17,7 +17,7 @@ from fstore.cli.demo.data import DataSet
 from fstore.cli.demo.plan import Case, Step
 from fstore.cli.demo.trainer import difference
 from fstore.errors import InvalidRequest
-from fstore.features import registry as features
+from fstore.features.registry import resolve_feature
 
 SYNTHETIC = (
     DataSet("A", Path("a.parquet")),
@@ -102,7 +102,7 @@ def test_synthetic_data_suit_every_feature_and_repeat(tmp_path: Path) -> None:
     }  # fmt: skip
     assert {c.data for c in cases} == {0, 1, 2}
     for case in cases:
-        result = features.resolve(case.feature).func(frames[case.data].head(3000), case.config)
+        result = resolve_feature(case.feature).func(frames[case.data].head(3000), case.config)
         assert len(result) == 3000
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from fstore.calling.call import call
+from fstore.calling.feature_calls import call_feature
 from fstore.errors import FeatureNotRegistered
 from fstore.features import registry as features
 from fstore.features.coverage import source_of
+from fstore.features.registry import resolve_feature
 from fstore.features.source.digest import SourceUnavailable, covered, source_digest
 
 Files = Mapping[str, str]
@@ -278,21 +279,21 @@ LATE = {"pkg/__init__.py": "", "pkg/helper.py": HELPER.replace("<W>", "5"), "pkg
 def test_module_imported_late_and_edited_before_computes_nothing(package: Callable[[Files], str], tmp_path: Path):
     """A worker that imports a helper for the first time after a deployment would run new code under the old version."""
     package(LATE)
-    feature = features.resolve("pkg.alphas:vwap")
+    feature = resolve_feature("pkg.alphas:vwap")
     (tmp_path / "r1" / "pkg" / "helper.py").write_text(HELPER.replace("<W>", "9"), encoding="utf-8")
 
     with pytest.raises(FeatureNotRegistered, match=r"other code than its version says: .*pkg\.helper"):
-        call(feature, 1, {})
+        call_feature(feature, 1, {})
 
 
 def test_module_imported_late_computes(package: Callable[[Files], str], tmp_path: Path):
     """One that is as it was is no reason to refuse, nor is an edit that comes after its import."""
     package(LATE)
-    feature = features.resolve("pkg.alphas:vwap")
+    feature = resolve_feature("pkg.alphas:vwap")
 
-    assert call(feature, 1, {}) == 5
+    assert call_feature(feature, 1, {}) == 5
     (tmp_path / "r1" / "pkg" / "helper.py").write_text(HELPER.replace("<W>", "9"), encoding="utf-8")
-    assert call(feature, 1, {}) == 5
+    assert call_feature(feature, 1, {}) == 5
 
 
 def test_a_name_that_a_package_imports_leads_to_the_feature(package: Callable[[Files], str]):
@@ -300,7 +301,7 @@ def test_a_name_that_a_package_imports_leads_to_the_feature(package: Callable[[F
     package({"pkg/__init__.py": "from .alphas import vwap\n", "pkg/alphas.py": "import fstore\n@fstore.feature()\n"
         "def vwap(raw, config):\n    return raw\n"})  # fmt: skip
 
-    assert features.resolve("pkg:vwap").name == "pkg.alphas:vwap"
+    assert resolve_feature("pkg:vwap").name == "pkg.alphas:vwap"
 
 
 def test_an_archive_gives_the_digest_of_its_files(

@@ -13,7 +13,8 @@ import pytest
 
 from fstore.errors import ConfigurationError, FeatureNotRegistered
 from fstore.features import registry as features
-from fstore.features.registry import load_modules, registered, resolve
+from fstore.features.feature_modules import load_feature_modules
+from fstore.features.registry import registered_features, resolve_feature
 
 OPENING = """
 import functools
@@ -198,11 +199,11 @@ def test_name_that_leads_to_the_function_stands_for_it(case: str, module: Callab
     """Object and name are one feature when looking the name up gives that very object."""
     asked = module(REACHED[case]).f
 
-    found = resolve(asked)
+    found = resolve_feature(asked)
 
     assert found.func is asked
-    assert resolve(found.name) is found
-    assert found.name in load_modules(["nm_module"])
+    assert resolve_feature(found.name) is found
+    assert found.name in load_feature_modules(["nm_module"])
 
 
 @pytest.mark.parametrize("case", REFUSED_WHEN_DEFINED)
@@ -219,12 +220,12 @@ def test_name_that_leads_elsewhere_is_refused_everywhere(case: str, module: Call
     """Neither the object nor the name can be asked for, and a worker that loads the module says so at once."""
     text, reason = REFUSED_WHEN_ASKED[case]
     asked = module(text).f
-    (name,) = [name for name in registered() if name.startswith("nm_module:")]
+    (name,) = [name for name in registered_features() if name.startswith("nm_module:")]
 
-    assert reason in refusal(lambda: resolve(asked))
-    assert reason in refusal(lambda: resolve(name))
+    assert reason in refusal(lambda: resolve_feature(asked))
+    assert reason in refusal(lambda: resolve_feature(name))
     with pytest.raises(ConfigurationError, match=name) as caught:
-        load_modules(["nm_module"])
+        load_feature_modules(["nm_module"])
     assert reason in caught.value.faults[0]
 
 
@@ -232,7 +233,7 @@ def test_wrapper_that_is_refused_gets_the_lines_that_fix_it(module: Callable[...
     """Three ways out: a def of its own, the decorator under @fstore.feature, this process."""
     made = module("fast = registers(windowed(2)(momentum))")
 
-    text = refusal(lambda: resolve(made.fast))
+    text = refusal(lambda: resolve_feature(made.fast))
 
     assert '@fstore.feature(version="1") on top of a def of its own in nm_module' in text
     assert "between @fstore.feature and def momentum" in text
@@ -246,10 +247,10 @@ def test_replaced_attribute_takes_the_name_away(module: Callable[..., ModuleType
 
     made.f = lambda raw, config: 2
 
-    assert "leads to another object" in refusal(lambda: resolve(original))
-    assert "leads to another object" in refusal(lambda: resolve("nm_module:f"))
+    assert "leads to another object" in refusal(lambda: resolve_feature(original))
+    assert "leads to another object" in refusal(lambda: resolve_feature("nm_module:f"))
     made.f = original
-    assert resolve("nm_module:f") is resolve(original)
+    assert resolve_feature("nm_module:f") is resolve_feature(original)
 
 
 def test_wrapper_of_a_registered_function_needs_a_name_of_its_own(module: Callable[..., ModuleType]):
@@ -258,7 +259,7 @@ def test_wrapper_of_a_registered_function_needs_a_name_of_its_own(module: Callab
     elsewhere = made.windowed(7)(made.momentum)
 
     assert "two callables wrap one function" in refusal(lambda: made.registers(elsewhere))
-    assert resolve("nm_module:momentum").func is made.momentum
+    assert resolve_feature("nm_module:momentum").func is made.momentum
 
 
 @pytest.mark.parametrize("again", ["reload", "import", "copy"])
@@ -279,9 +280,9 @@ def test_module_that_runs_again_replaces(module: Callable[..., ModuleType], agai
     else:
         new = module(text + " * 2").f
 
-    assert resolve("nm_module:f").func is new
-    assert resolve(new).func is new
-    assert "leads to another object" in refusal(lambda: resolve(old))
+    assert resolve_feature("nm_module:f").func is new
+    assert resolve_feature(new).func is new
+    assert "leads to another object" in refusal(lambda: resolve_feature(old))
 
 
 def test_one_file_under_two_names_is_two_features(module: Callable[..., ModuleType]):
@@ -289,7 +290,7 @@ def test_one_file_under_two_names_is_two_features(module: Callable[..., ModuleTy
     text = "@registers\ndef f(raw, config): return raw"
     one, other = module(text, "nm_one").f, module(text, "nm_other").f
 
-    assert (resolve(one).name, resolve(other).name) == ("nm_one:f", "nm_other:f")
+    assert (resolve_feature(one).name, resolve_feature(other).name) == ("nm_one:f", "nm_other:f")
 
 
 def test_copy_of_a_file_beside_the_imported_module_is_refused(module: Callable[..., ModuleType], tmp_path: Path):
@@ -312,8 +313,8 @@ def test_old_function_with_the_parts_of_the_new_one_is_the_new_one(module: Calla
     other = FunctionType(new.__code__, {}, "f", new.__defaults__, new.__closure__)
     other.__dict__.update(new.__dict__)
 
-    assert resolve(old) is resolve(new)
-    refusal(lambda: resolve(other))
+    assert resolve_feature(old) is resolve_feature(new)
+    refusal(lambda: resolve_feature(other))
 
 
 def test_module_called_local_has_no_features(module: Callable[..., ModuleType]):
@@ -321,20 +322,20 @@ def test_module_called_local_has_no_features(module: Callable[..., ModuleType]):
     with pytest.raises(FeatureNotRegistered, match="another name"):
         module("@registers\ndef f(raw, config): return raw", "local")
     with pytest.raises(ConfigurationError, match="another name"):
-        load_modules(["local"])
+        load_feature_modules(["local"])
 
 
 def test_module_that_is_being_imported_is_not_judged_yet(module: Callable[..., ModuleType]):
     """A module may open the store in the middle of its own import."""
     made = module(
-        "from fstore.features.registry import load_modules\n"
+        "from fstore.features.feature_modules import load_feature_modules\n"
         "def later(): return registers(windowed(2)(momentum))\n"
         "fast = later()\n"
-        "load_modules(['nm_module'])\n"
+        "load_feature_modules(['nm_module'])\n"
         "momentum = fast"
     )
 
-    assert resolve(made.fast).name == "nm_module:momentum"
+    assert resolve_feature(made.fast).name == "nm_module:momentum"
 
 
 def test_cell_that_runs_again_replaces():
@@ -344,5 +345,5 @@ def test_cell_that_runs_again_replaces():
     for n in (1, 2):
         exec(text.format(n), space)  # noqa: S102 our own text
 
-    assert registered()["__main__:f"].func is space["f"]
-    assert "workers cannot import" in refusal(lambda: resolve(space["f"]))
+    assert registered_features()["__main__:f"].func is space["f"]
+    assert "workers cannot import" in refusal(lambda: resolve_feature(space["f"]))

@@ -17,7 +17,9 @@ import pytest
 
 from fstore.errors import ConfigurationError, FeatureNotRegistered
 from fstore.features import registry as features
-from fstore.features.registry import Feature, feature, load_modules, registered, resolve
+from fstore.features.declarations import Feature
+from fstore.features.feature_modules import load_feature_modules
+from fstore.features.registry import feature, registered_features, resolve_feature
 
 
 @feature(version="1")
@@ -99,21 +101,21 @@ def test_function_stays_what_it_was():
 
 def test_function_and_name_resolve_to_one_record():
     """A feature is found by its function and by its name, with its declared version."""
-    found = resolve(explicit)
+    found = resolve_feature(explicit)
 
-    assert found is resolve(f"{__name__}:explicit")
+    assert found is resolve_feature(f"{__name__}:explicit")
     assert (found.name, found.func, found.version, found.explicit) == (f"{__name__}:explicit", explicit, "1", True)
     assert found.input == "pandas"
     assert len(found.source_digest) == 64
-    assert resolve(found) is found
-    assert registered()[found.name] is found
+    assert resolve_feature(found) is found
+    assert registered_features()[found.name] is found
     assert pickle.loads(pickle.dumps(found)) == found
 
 
 def test_version_is_the_source_when_none_is_declared():
     """Without a version the digest of the source is the version; parentheses may be left out."""
     for func in (tracked, bare):
-        found = resolve(func)
+        found = resolve_feature(func)
 
         assert found.version == f"src:{found.source_digest[:32]}"
         assert not found.explicit
@@ -121,7 +123,7 @@ def test_version_is_the_source_when_none_is_declared():
 
 def test_functions_in_classes_have_dotted_names():
     """A static function of a class is found by its qualified name."""
-    found = resolve(Namespace.grouped)
+    found = resolve_feature(Namespace.grouped)
 
     assert found.name == f"{__name__}:Namespace.grouped"
     assert found.input == "arrow"
@@ -129,7 +131,7 @@ def test_functions_in_classes_have_dotted_names():
 
 def test_unregistered_function_gets_the_line_that_fixes_it():
     """The refusal shows the decorator, the definition it goes above, the setting, and the local alternative."""
-    text = refusal(lambda: resolve(plain))
+    text = refusal(lambda: resolve_feature(plain))
 
     assert f"{__name__}:plain" in text
     assert '@fstore.feature(version="1")  on the line above  def plain(...)' in text
@@ -153,8 +155,8 @@ def test_what_can_be_no_feature_is_refused_with_its_reason(make: Callable[[], An
     """Lambdas, partials, methods, builtins and other objects cannot be asked for, nor registered."""
     thing = make()
 
-    assert reason in refusal(lambda: resolve(thing))
-    assert "fstore.local(" in refusal(lambda: resolve(thing))
+    assert reason in refusal(lambda: resolve_feature(thing))
+    assert "fstore.local(" in refusal(lambda: resolve_feature(thing))
     if callable(thing):
         assert reason in refusal(lambda: feature(version="1")(thing))
 
@@ -165,7 +167,7 @@ def test_closure_is_refused():
     def inner(raw: Any, config: Any) -> Any:
         return raw
 
-    assert "defined inside another function" in refusal(lambda: resolve(inner))
+    assert "defined inside another function" in refusal(lambda: resolve_feature(inner))
     assert "defined inside another function" in refusal(lambda: feature(version="1")(inner))
 
 
@@ -195,7 +197,7 @@ def test_names_are_looked_up_and_never_imported(name: str):
     """A name from a message imports nothing, whatever it says; the refusal stays short."""
     before = set(sys.modules)
 
-    text = refusal(lambda: resolve(name))
+    text = refusal(lambda: resolve_feature(name))
 
     assert set(sys.modules) == before
     assert len(text) < 700
@@ -203,19 +205,19 @@ def test_names_are_looked_up_and_never_imported(name: str):
 
 def test_near_name_is_suggested():
     """A misspelt name gets the nearest known one."""
-    assert f"did you mean '{__name__}:explicit'" in refusal(lambda: resolve(f"{__name__}:explicitt"))
+    assert f"did you mean '{__name__}:explicit'" in refusal(lambda: resolve_feature(f"{__name__}:explicitt"))
 
 
 def test_reload_replaces(write_module: Callable[..., ModuleType]):
     """Reloading an edited module registers its functions again, also when they moved; old objects have lost their name."""
     old = write_module("fs_reload", "@fs.feature()\ndef vwap(raw, config):\n    return 1\n").vwap
-    version = resolve(old).version
+    version = resolve_feature(old).version
 
     new = write_module("fs_reload", "\n\n@fs.feature()\ndef vwap(raw, config):\n    return 2\n").vwap
 
-    assert resolve("fs_reload:vwap").func is new
-    assert resolve(new).version != version
-    assert "ask for fs_reload.vwap as it is now" in refusal(lambda: resolve(old))
+    assert resolve_feature("fs_reload:vwap").func is new
+    assert resolve_feature(new).version != version
+    assert "ask for fs_reload.vwap as it is now" in refusal(lambda: resolve_feature(old))
 
 
 def test_second_function_of_one_name_is_refused(write_module: Callable[..., ModuleType]):
@@ -257,8 +259,8 @@ def test_decorated_function_is_followed_to_its_source(write_module: Callable[...
         def vwap(raw, config):
             return raw
     """
-    first = resolve(write_module("fs_wrapped", text).vwap)
-    second = resolve(write_module("fs_wrapped", text.replace("2 *", "3 *")).vwap)
+    first = resolve_feature(write_module("fs_wrapped", text).vwap)
+    second = resolve_feature(write_module("fs_wrapped", text.replace("2 *", "3 *")).vwap)
 
     assert (first.func(1, {}), second.func(1, {})) == (2, 3)
     assert first.version != second.version
@@ -279,7 +281,7 @@ def test_wrapper_above_the_decorator_is_another_function(write_module: Callable[
         """,
     )
 
-    assert "on top of other decorators" in refusal(lambda: resolve(module.vwap))
+    assert "on top of other decorators" in refusal(lambda: resolve_feature(module.vwap))
 
 
 def test_source_that_cannot_be_read_needs_a_version(monkeypatch: pytest.MonkeyPatch):
@@ -292,7 +294,7 @@ def test_source_that_cannot_be_read_needs_a_version(monkeypatch: pytest.MonkeyPa
         exec("@fs.feature()\ndef vwap(raw, config):\n    return raw\n", space)  # noqa: S102 our own text
     exec("@fs.feature(version='1')\ndef vwap(raw, config):\n    return raw\n", space)  # noqa: S102 our own text
 
-    assert resolve("fs_exec:vwap").source_digest == ""
+    assert resolve_feature("fs_exec:vwap").source_digest == ""
 
 
 def test_object_that_takes_no_attributes_is_refused():
@@ -317,9 +319,9 @@ def test_modules_are_loaded_and_faults_told_together(write_module: Callable[...,
     write_module("fs_good", "@fs.feature()\ndef vwap(raw, config):\n    return 1\n")
     (tmp_path / "fs_broken.py").write_text("1 / 0\n", encoding="utf-8")
 
-    assert "fs_good:vwap" in load_modules(["fs_good"])
+    assert "fs_good:vwap" in load_feature_modules(["fs_good"])
     with pytest.raises(ConfigurationError) as caught:
-        load_modules(["fs_broken", "fs_good", "fs_absent.inner"])
+        load_feature_modules(["fs_broken", "fs_good", "fs_absent.inner"])
     assert len(caught.value.faults) == 2
     assert "ZeroDivisionError" in caught.value.faults[0]
     assert "fs_absent" in caught.value.faults[1]
@@ -337,10 +339,10 @@ def vwap(raw, config):
     return raw
 
 modules = sys.argv[1].split(",") if len(sys.argv) > 1 else []
-fs.load_modules(modules)
+fs.load_feature_modules(modules)
 try:
-    found = fs.resolve(vwap)
-    print(found.name, fs.resolve(found.name) is found, found.version)
+    found = fs.resolve_feature(vwap)
+    print(found.name, fs.resolve_feature(found.name) is found, found.version)
 except FeatureNotRegistered as exc:
     print(exc)
 """
@@ -403,5 +405,5 @@ def test_unregistered_function_of_a_script_gets_both_steps(tmp_path: Path):
 def test_record_is_frozen():
     """A feature's record cannot be changed."""
     with pytest.raises(AttributeError):
-        resolve(explicit).version = "2"  # type: ignore[misc]
-    assert isinstance(resolve(explicit), Feature)
+        resolve_feature(explicit).version = "2"  # type: ignore[misc]
+    assert isinstance(resolve_feature(explicit), Feature)

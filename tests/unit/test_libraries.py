@@ -11,10 +11,11 @@ from fstore.cli.doctor import features as doctor_features
 from fstore.errors import ConfigurationError, VersionMismatch
 from fstore.features import libraries
 from fstore.features import registry as features
+from fstore.features.declarations import Feature
 from fstore.features.libraries import with_libraries
 from fstore.features.local_features import local
 from fstore.features.lookup import MARK
-from fstore.features.registry import Feature, feature, resolve
+from fstore.features.registry import feature, resolve_feature
 
 PANDAS, NUMPY = importlib.metadata.version("pandas"), importlib.metadata.version("numpy")
 
@@ -36,7 +37,7 @@ def made(**options: Any) -> Feature:
     features._registry.clear()
     features._runs.clear()
     vars(vwap).pop(MARK, None)
-    return resolve(feature(**options)(vwap))
+    return resolve_feature(feature(**options)(vwap))
 
 
 def test_versions_of_libraries_are_part_of_the_version():

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from fstore.errors import ConfigurationError, FeatureNotRegistered
+from fstore.features.declarations import Feature
 from fstore.features.local_features import LocalFeature, local
-from fstore.features.registry import Feature, resolve
+from fstore.features.registry import resolve_feature
 
 
 def plain(raw: Any, config: Any) -> Any:
@@ -58,13 +59,13 @@ def test_function_keeps_its_name_in_its_own_space():
     assert isinstance(found, Feature)
     assert (found.name, found.func, found.version) == (f"local:{__name__}:plain", plain, "7")
     assert (found.explicit, found.input, len(found.source_digest)) == (True, "arrow", 64)
-    assert resolve(found) is found
+    assert resolve_feature(found) is found
 
 
 def test_local_names_cannot_be_asked_for_by_text():
     """Only the process that holds the callable can compute it."""
     with pytest.raises(FeatureNotRegistered):
-        resolve(local(plain, version="1").name)
+        resolve_feature(local(plain, version="1").name)
 
 
 def test_anonymous_callables_are_told_apart_by_what_they_are():

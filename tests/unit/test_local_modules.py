@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from fstore.calling.call import call
+from fstore.calling.feature_calls import call_feature
 from fstore.errors import FeatureNotRegistered
 from fstore.features.local_features import local
-from fstore.features.registry import resolve
+from fstore.features.registry import resolve_feature
 
 USES = {
     "a module": "import desk_lib.helper\nfeatures = lambda raw, config: desk_lib.helper.g(raw)",
@@ -82,10 +82,10 @@ def test_module_that_a_notebook_loads_again_makes_another_name(write: Callable[[
     name = wrapped.name
 
     helper.write_text(HELPER.replace("<W>", "33"))
-    assert resolve(wrapped).name == name  # what runs is what was imported
+    assert resolve_feature(wrapped).name == name  # what runs is what was imported
     importlib.reload(sys.modules["desk_lib.helper"])
 
-    assert resolve(wrapped).name != name
+    assert resolve_feature(wrapped).name != name
 
 
 def test_module_that_was_edited_before_it_is_first_imported_computes_nothing(write: Callable[[str], Path]) -> None:
@@ -97,7 +97,7 @@ def test_module_that_was_edited_before_it_is_first_imported_computes_nothing(wri
     helper.write_text(HELPER.replace("<W>", "33"))
 
     with pytest.raises(FeatureNotRegistered, match=r"other code than was digested: .*desk_lib\.helper"):
-        call(wrapped, 1, {})
+        call_feature(wrapped, 1, {})
 
 
 def test_module_that_is_edited_before_it_is_first_imported_is_read_anew(write: Callable[[str], Path]) -> None:
@@ -107,10 +107,10 @@ def test_module_that_is_edited_before_it_is_first_imported_is_read_anew(write: C
     name = wrapped.name
     helper.write_text(HELPER.replace("<W>", "33"))
 
-    now = resolve(wrapped)
+    now = resolve_feature(wrapped)
 
     assert now.name != name
-    assert call(now, 1, {}) == 33
+    assert call_feature(now, 1, {}) == 33
 
 
 def test_code_that_a_notebook_puts_into_functions_makes_another_version(
@@ -123,21 +123,21 @@ def test_code_that_a_notebook_puts_into_functions_makes_another_version(
         "import fstore\nfrom .helper import g\n@fstore.feature()\ndef f(raw, config):\n    return g(raw)\n"
     )
     module = importlib.import_module("desk_lib.feats")
-    wrapped, before = local(module.f, version=None, name="desk"), resolve(module.f).version
+    wrapped, before = local(module.f, version=None, name="desk"), resolve_feature(module.f).version
     told = wrapped.version
     monkeypatch.setitem(sys.modules, "IPython.extensions.autoreload", sys)
 
     helper.write_text(HELPER.replace("<W>", "33"))
-    assert resolve(module.f).version == before  # what runs is what was imported
+    assert resolve_feature(module.f).version == before  # what runs is what was imported
     space: dict[str, Any] = {"__name__": "desk_lib.helper"}
     exec(compile(helper.read_text(), str(helper), "exec"), space)  # noqa: S102 our own text
     for name in ("g", "g2"):
         getattr(sys.modules["desk_lib.helper"], name).__code__ = space[name].__code__
     sys.modules["desk_lib.helper"].C.w = 33
 
-    assert resolve(module.f).version != before
-    assert call(resolve(module.f), 1, {}) == 33
-    assert resolve(wrapped).version != told
+    assert resolve_feature(module.f).version != before
+    assert call_feature(resolve_feature(module.f), 1, {}) == 33
+    assert resolve_feature(wrapped).version != told
 
 
 def test_module_that_is_loaded_again_leaves_its_importers_behind(write: Callable[[str], Path]) -> None:
@@ -148,18 +148,18 @@ def test_module_that_is_loaded_again_leaves_its_importers_behind(write: Callable
         "import fstore\nfrom .helper import g\n@fstore.feature()\ndef f(raw, config):\n    return g(raw)\n"
     )
     module = importlib.import_module("desk_lib.feats")
-    before = resolve(module.f).version
+    before = resolve_feature(module.f).version
     helper.write_text(HELPER.replace("<W>", "33"))
     importlib.reload(sys.modules["desk_lib.helper"])
 
-    now = resolve(module.f)
+    now = resolve_feature(module.f)
 
     assert now.version != before
     with pytest.raises(FeatureNotRegistered, match=r"desk_lib\.helper was loaded again"):
-        call(now, 1, {})
+        call_feature(now, 1, {})
     importlib.reload(module)
-    assert resolve("desk_lib.feats:f").version == now.version
-    assert call(resolve(module.f), 1, {}) == 33
+    assert resolve_feature("desk_lib.feats:f").version == now.version
+    assert call_feature(resolve_feature(module.f), 1, {}) == 33
 
 
 def test_functions_that_numba_compiled_are_told_by_what_was_compiled() -> None:

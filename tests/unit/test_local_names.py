@@ -23,7 +23,7 @@ import pytest
 import fstore
 from fstore.errors import FeatureNotRegistered
 from fstore.features.local_features import LocalFeature, local
-from fstore.features.registry import resolve
+from fstore.features.registry import resolve_feature
 
 SCRIPT = '''
 import contextlib, dataclasses, enum, functools, math, sys
@@ -461,7 +461,7 @@ def test_name_of_a_module_is_kept_only_by_what_it_leads_to(what: str, module: Ca
         found.f = None
         if what == "deleted":
             del found.f
-        assert "#" in resolve(kept).name
+        assert "#" in resolve_feature(kept).name
     assert name_of(other).startswith("local:nm_local:f#")
 
 
@@ -541,12 +541,12 @@ def test_name_follows_what_a_wrapped_callable_looks_up_now(before: str, after: s
     space: dict[str, Any] = {"__name__": "__main__"}
     exec(f"W = 1\nT = []\ndef h(): return W, T\n{before}\nfeatures = lambda raw, config: (W, T, h)", space)  # noqa: S102 our own text
     wrapped = local(space["features"], version="1")
-    assert resolve(wrapped) is wrapped
+    assert resolve_feature(wrapped) is wrapped
 
     exec(after, space)  # noqa: S102 our own text
 
-    assert resolve(wrapped).name == local(space["features"], version="1").name != wrapped.name
-    assert resolve(wrapped).func is wrapped.func
+    assert resolve_feature(wrapped).name == local(space["features"], version="1").name != wrapped.name
+    assert resolve_feature(wrapped).func is wrapped.func
     with pytest.raises(FeatureNotRegistered, match="between the request and the computation"):
         wrapped.require_unchanged()
 
@@ -557,7 +557,7 @@ def test_decorated_function_is_called_and_named_as_it_stands():
     assert decorated(5, {}) == 5
     assert (decorated.name, decorated.explicit) == (f"local:{__name__}:decorated", False)
     assert decorated.version == f"src:{decorated.source_digest[:32]}"
-    assert resolve(decorated) is decorated
+    assert resolve_feature(decorated) is decorated
     assert pickle.loads(pickle.dumps(decorated)) is decorated
     assert (chosen.name, chosen.version, chosen(1, {})) == ("local:chosen-name", "1", 1)
     assert local(decorated, version="2").name == decorated.name
@@ -571,14 +571,14 @@ def test_version_is_the_source_when_none_is_declared(module: Callable[..., Modul
     text = (
         "W = 1\n@fstore.local\ndef f(raw, config): return raw * W\n@fstore.feature()\ndef g(raw, config): return raw\n"
     )
-    first = resolve(module(text).f)
-    assert first.version == resolve(module(text).f).version
+    first = resolve_feature(module(text).f)
+    assert first.version == resolve_feature(module(text).f).version
 
-    assert resolve(module(text.replace("W = 1", "W = 2")).f).version != first.version
-    assert resolve(module(text.replace("raw * W", "raw + W")).f).version != first.version
-    assert resolve(module(text.replace("raw * W", "raw  *  W  # words")).f).version == first.version
+    assert resolve_feature(module(text.replace("W = 1", "W = 2")).f).version != first.version
+    assert resolve_feature(module(text.replace("raw * W", "raw + W")).f).version != first.version
+    assert resolve_feature(module(text.replace("raw * W", "raw  *  W  # words")).f).version == first.version
     found = module("def g(raw, config): return raw\n")
-    assert local(found.g).version == resolve(fstore.feature()(found.g)).version
+    assert local(found.g).version == resolve_feature(fstore.feature()(found.g)).version
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fstore.features.source.syntax_text import syntax_text
+from fstore.features.source.syntax import syntax_text
 from tests.unit.test_code_digest import BASE
 
 

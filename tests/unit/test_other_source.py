@@ -27,10 +27,11 @@ from fstore.errors import InvalidRequest, VersionMismatch
 from fstore.features import libraries
 from fstore.features import registry as features
 from fstore.features.coverage import imported_libraries, source_of
-from fstore.features.registry import Feature
+from fstore.features.declarations import Feature
 from fstore.features.source.digest import source_format
 from fstore.model import Entry, EntryState, Fingerprint, HashMethod, KeyParts
-from fstore.settings.schema import Settings, load
+from fstore.settings.loading import gather_settings
+from fstore.settings.schema import Settings
 
 OLD, NEW = "a" * 64, "b" * 64
 
@@ -72,7 +73,7 @@ def plan(request: ComputeRequest, *, on_source_change: str = "refuse") -> planni
 @pytest.fixture(autouse=True)
 def by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take what was registered by name as it is; whether the name leads to it is another test's."""
-    monkeypatch.setattr(features, "resolve", lambda name: features._registry[name])
+    monkeypatch.setattr(planning, "resolve_feature", lambda name: features._registry[name])
 
 
 def test_other_source_under_one_version_is_refused() -> None:
@@ -249,9 +250,9 @@ def test_requests_of_earlier_versions_are_read() -> None:
 def test_the_setting_refuses_unless_told_otherwise() -> None:
     """Two values, and the variable of every setting."""
     assert Settings().on_source_change == "refuse"
-    assert load(environ={"FEATURE_STORE_ON_SOURCE_CHANGE": "warn"}).on_source_change == "warn"
+    assert gather_settings(environ={"FEATURE_STORE_ON_SOURCE_CHANGE": "warn"}).on_source_change == "warn"
     with pytest.raises(fstore.ConfigurationError, match="on_source_change"):
-        load(environ={"FEATURE_STORE_ON_SOURCE_CHANGE": "ignore"})
+        gather_settings(environ={"FEATURE_STORE_ON_SOURCE_CHANGE": "ignore"})
 
 
 def entry(digest: str, **versions: str) -> Entry:
@@ -392,6 +393,6 @@ def test_broken_records_of_an_environment_cost_no_result(package: Any, monkeypat
     def broken(name: str) -> str:
         raise OSError("too many open files")
 
-    monkeypatch.setattr(libraries, "version_here", broken)
+    monkeypatch.setattr(libraries, "installed_version", broken)
 
     assert imported_libraries(package.feature, source_of(package.feature)) == {}

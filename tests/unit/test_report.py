@@ -8,16 +8,16 @@ from html.parser import HTMLParser
 
 from fstore.reporting.report import (
     HOUR,
-    Degraded,
-    Report,
-    Slow,
-    Span,
+    ActivityBucket,
+    DegradedPeriod,
+    SlowFeature,
+    StoreReport,
     UpkeepRun,
-    degraded_periods,
+    find_degraded_periods,
     quantiles,
-    time_line,
+    timeline,
 )
-from fstore.reporting.report_html import page
+from fstore.reporting.report_html import render_page
 from fstore.runtime.timings import BOUNDS_S, counters_of, histogram
 
 DAY = timedelta(days=1)
@@ -25,7 +25,7 @@ NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 HOSTILE = "<img src=x onerror=alert(1)>$\\frac"
 
 
-def make_report(**fields: object) -> Report:
+def make_report(**fields: object) -> StoreReport:
     """Make a report of two days in which everything happened once."""
     counters = dict(counters_of("hit_seconds", 0.004))
     given = {
@@ -34,22 +34,25 @@ def make_report(**fields: object) -> Report:
         "root": "/data/store",
         "store_id": "s",
         "span": DAY,
-        "spans": (Span(NOON - 2 * DAY, hits=3, misses=1, computed=1), Span(NOON - DAY, hits=9, misses=1, coalesced=1)),
+        "spans": (
+            ActivityBucket(NOON - 2 * DAY, hits=3, misses=1, computed=1),
+            ActivityBucket(NOON - DAY, hits=9, misses=1, coalesced=1),
+        ),
         "entries": {"live": (2, 1500), "condemned": (0, 0), "quarantined": (0, 0)},
         "by_feature": (("m:f", 2, 1500),),
         "by_symbol": ((HOSTILE, 1, 1000), ("MSFT", 1, 500)),
-        "slowest": (Slow("m:f", 2, 1.5, 3.0, 4.5),),
+        "slowest": (SlowFeature("m:f", 2, 1.5, 3.0, 4.5),),
         "runs": (
             UpkeepRun("gc", NOON - DAY, 1.0, None, 3, 9000, 1, 0, 0),
             UpkeepRun("sweep", NOON, None, None, 0, 0, 0, 0, 0),
         ),
         "jobs": (("queued", 1, 2.0),),
-        "degraded": (Degraded("redis", NOON - DAY, NOON - DAY + HOUR, 4),),
+        "degraded": (DegradedPeriod("redis", NOON - DAY, NOON - DAY + HOUR, 4),),
         "counters": {},
         "hit_times": histogram("hit_seconds", counters),
         "miss_times": histogram("miss_seconds", {}),
     }
-    return Report(**{**given, **fields})  # type: ignore[arg-type]
+    return StoreReport(**{**given, **fields})  # type: ignore[arg-type]
 
 
 def test_time_line_has_no_gaps() -> None:
@@ -62,21 +65,21 @@ def test_time_line_has_no_gaps() -> None:
         (NOON - HOUR, "degraded:redis", 2),
     ]
 
-    days = time_line(activity, since, NOON, DAY)
+    days = timeline(activity, since, NOON, DAY)
 
     assert [(d.start.day, d.hits, d.misses) for d in days] == [(18, 7, 0), (19, 0, 0), (20, 0, 2)]
     assert [d.hit_ratio for d in days] == [1.0, None, 0.0]
-    assert len(time_line(activity, since, NOON, HOUR)) == 49
+    assert len(timeline(activity, since, NOON, HOUR)) == 49
 
 
 def test_degraded_hours_in_a_row_are_one_period() -> None:
     """Hours of one mode that follow each other are joined; a pause or another mode starts a new period."""
     activity = [(NOON + n * HOUR, "degraded:redis", 1) for n in (0, 1, 3)] + [(NOON + HOUR, "degraded:postgres", 5)]
 
-    assert degraded_periods(activity) == (
-        Degraded("redis", NOON + 3 * HOUR, NOON + 4 * HOUR, 1),
-        Degraded("postgres", NOON + HOUR, NOON + 2 * HOUR, 5),
-        Degraded("redis", NOON, NOON + 2 * HOUR, 2),
+    assert find_degraded_periods(activity) == (
+        DegradedPeriod("redis", NOON + 3 * HOUR, NOON + 4 * HOUR, 1),
+        DegradedPeriod("postgres", NOON + HOUR, NOON + 2 * HOUR, 5),
+        DegradedPeriod("redis", NOON, NOON + 2 * HOUR, 2),
     )
 
 
@@ -100,7 +103,7 @@ def test_timings_survive_as_counters() -> None:
 
 def test_page_is_whole_by_itself() -> None:
     """The page runs no script, asks for nothing outside itself, and has a picture for a screen and one for a phone of each chart."""
-    text = page(make_report())
+    text = render_page(make_report())
 
     tags: list[tuple[str, dict[str, str | None]]] = []
 
@@ -121,7 +124,7 @@ def test_page_is_whole_by_itself() -> None:
 
 def test_page_shows_names_as_text() -> None:
     """A symbol that looks like markup or a formula is shown letter by letter."""
-    text = page(make_report())
+    text = render_page(make_report())
     assert "<img" not in text
     assert "&lt;img" in text
     assert "$\\frac" in text
@@ -130,7 +133,7 @@ def test_page_shows_names_as_text() -> None:
 def test_an_empty_store_has_a_page() -> None:
     """A store in which nothing happened yet has a page that says so, without charts."""
     nothing = {
-        "spans": (Span(NOON),),
+        "spans": (ActivityBucket(NOON),),
         "by_feature": (),
         "by_symbol": (),
         "slowest": (),
@@ -140,7 +143,7 @@ def test_an_empty_store_has_a_page() -> None:
     }
     empty = histogram("hit_seconds", {})
 
-    text = page(make_report(**nothing, hit_times=empty))
+    text = render_page(make_report(**nothing, hit_times=empty))
 
     assert "<svg" not in text
     assert "is Beat running?" in text

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from fstore.compute.planning import Computation
 from fstore.compute.publishing import Publisher
-from fstore.features.registry import Feature
+from fstore.features.declarations import Feature
 from fstore.fingerprint import identification as fingerprint
 from fstore.model import Claim, Fingerprint, HashMethod, KeyParts, Locator
 from fstore.results import codec as results

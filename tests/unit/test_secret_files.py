@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from fstore.cli.app import app
 from fstore.cli.secrets import ACL, POSTGRES_ROLES, REDIS_USERS, init_secrets
-from fstore.settings import schema as settings
+from fstore.settings.loading import gather_settings
 from tests.conftest import REPOSITORY
 
 RULES = (REPOSITORY / "ops" / "redis" / "users.acl").read_text()
@@ -28,7 +28,7 @@ def test_urls_carry_the_passwords_beside_them(tmp_path: Path) -> None:
         for name in names:
             url = (folder / f"{kind}_{name}_url").read_text().strip()
             assert urlsplit(url).password == passwords[f"{kind}_{name}_password"]
-            settings.load({f"{kind}_url": url}, environ={})
+            gather_settings({f"{kind}_url": url}, environ={})
     assert len(set(passwords.values())) == len(passwords)
     assert all(len(password) == 48 for password in passwords.values())
 

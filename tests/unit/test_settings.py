@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from fstore.errors import ConfigurationError
-from fstore.settings import schema as settings
+from fstore.settings.loading import child_environment, find_celery_overrides, gather_settings
 from fstore.settings.schema import Settings
 from fstore.settings.values import masked
 
 
 def load(environ: dict[str, str] | None = None, **overrides: Any) -> Settings:
     """Load from the given environment alone."""
-    return settings.load(overrides, environ=environ or {})
+    return gather_settings(overrides, environ=environ or {})
 
 
 def faults_of(environ: dict[str, str] | None = None, **overrides: Any) -> str:
@@ -47,7 +47,7 @@ def test_without_anything_given_defaults_hold():
 def test_argument_beats_environment_beats_file_beats_stack(tmp_path: Path):
     """Each layer wins over the ones below it, field by field, and the origin tells which did."""
     file = write(tmp_path, "feature_store: {gc_grace_hours: 3, max_starts: 3, lease_seconds: 33}")
-    s = settings.load(
+    s = gather_settings(
         {"gc_grace_hours": 5},
         environ={"FEATURE_STORE_GC_GRACE_HOURS": "4", "FEATURE_STORE_MAX_STARTS": "4"},
         config_file=file,
@@ -77,7 +77,7 @@ feature_store:
   postgres_url:
 """,
     )
-    s = settings.load(environ={"FEATURE_STORE_CONFIG": str(file)})
+    s = gather_settings(environ={"FEATURE_STORE_CONFIG": str(file)})
 
     assert s.path == Path("/data/feature_cache")
     assert (s.gc_enabled, s.gc_retention_weeks, s.gc_schedule) == (False, 2, "5 3 * * 1")
@@ -91,7 +91,7 @@ feature_store:
 @pytest.mark.parametrize("text", ["", "feature_store:", "feature_store: {}", "# nothing yet\n"])
 def test_every_key_of_the_file_is_optional(tmp_path: Path, text: str):
     """A file that sets nothing leaves the defaults."""
-    s = settings.load(environ={}, config_file=write(tmp_path, text))
+    s = gather_settings(environ={}, config_file=write(tmp_path, text))
 
     assert set(s.origins.values()) == {"default"}
 
@@ -112,7 +112,7 @@ def test_every_key_of_the_file_is_optional(tmp_path: Path, text: str):
 def test_faulty_file_is_refused_with_the_place(tmp_path: Path, text: str, expected: str):
     """A key or a shape that is not known is named with its place in the file, and no line of the file is quoted."""
     with pytest.raises(ConfigurationError) as caught:
-        settings.load(environ={}, config_file=write(tmp_path, text))
+        gather_settings(environ={}, config_file=write(tmp_path, text))
 
     assert expected in str(caught.value)
     assert "hidden" not in str(caught.value)
@@ -121,7 +121,7 @@ def test_faulty_file_is_refused_with_the_place(tmp_path: Path, text: str, expect
 def test_missing_file_is_a_fault(tmp_path: Path):
     """A configuration file that was asked for must exist."""
     with pytest.raises(ConfigurationError, match="cannot be read"):
-        settings.load(environ={"FEATURE_STORE_CONFIG": str(tmp_path / "absent.yaml")})
+        gather_settings(environ={"FEATURE_STORE_CONFIG": str(tmp_path / "absent.yaml")})
 
 
 def test_secret_may_come_from_a_file(tmp_path: Path):
@@ -204,10 +204,25 @@ def test_rules_accept_what_is_safe():
 
 
 @pytest.mark.parametrize(
-    ("text", "size"), [("50MB", 50_000_000), ("2GiB", 2 * 1024**3), ("1.5 kb", 1500), ("123", 123), (77, 77)]
+    ("text", "size"),
+    [
+        ("50MB", 50_000_000),
+        ("2GiB", 2 * 1024**3),
+        ("1.5 kb", 1500),
+        ("123", 123),
+        (77, 77),
+        ("5b", 5),
+        (" 3 TB ", 3 * 10**12),
+        ("1.50KiB", 1536),
+        ("2.5", 2),
+        ("0.1 gib", 107_374_182),
+        ("1tib", 1024**4),
+        ("9007199254740993", 2**53 + 1),
+        ("5 K", 5000),
+    ],
 )
 def test_sizes_may_have_units(text: object, size: int):
-    """MB counts by thousands, MiB by 1024, a bare number is bytes."""
+    """MB counts by thousands, MiB by 1024, a bare number is bytes; blanks and fractions are as good as ever."""
     assert load(gc_max_bytes=text).gc_max_bytes == size
 
 
@@ -321,12 +336,12 @@ def test_calling_the_class_reads_no_environment(monkeypatch: pytest.MonkeyPatch)
 
     assert Settings().max_starts == 3
     assert Settings(max_starts=5).origins["max_starts"] == "argument"
-    assert settings.load().max_starts == 7
+    assert gather_settings().max_starts == 7
 
 
 def test_child_process_gets_the_same_settings(tmp_path: Path):
     """The environment built for a child loads to the same values, and nothing else is inherited."""
-    parent = settings.load(
+    parent = gather_settings(
         {
             "path": tmp_path,
             "data_roots": ("/a", "/b"),
@@ -337,8 +352,8 @@ def test_child_process_gets_the_same_settings(tmp_path: Path):
         environ={"FEATURE_STORE_SIGNING_KEY": "0123456789abcdef"},
     )
 
-    built = settings.child_environment(parent, environ={"HOME": "/h", "FEATURE_STORE_LOG_LEVEL": "DEBUG"})
-    child = settings.load(environ=built)
+    built = child_environment(parent, environ={"HOME": "/h", "FEATURE_STORE_LOG_LEVEL": "DEBUG"})
+    child = gather_settings(environ=built)
 
     assert built["HOME"] == "/h"
     assert child.model_dump() == parent.model_dump()
@@ -346,11 +361,11 @@ def test_child_process_gets_the_same_settings(tmp_path: Path):
 
 def test_variables_that_redirect_celery_are_found():
     """Celery's own variables, which override any configuration, are reported with secrets masked."""
-    found = settings.celery_overrides({"CELERY_BROKER_URL": "redis://:hidden@h/1", "CELERY_RESULT_BACKEND": ""})
+    found = find_celery_overrides({"CELERY_BROKER_URL": "redis://:hidden@h/1", "CELERY_RESULT_BACKEND": ""})
 
     assert found == {"CELERY_BROKER_URL": "redis://:********@h/1"}
-    assert settings.celery_overrides({"CELERY_CONFIG_MODULE": "mine"}) == {"CELERY_CONFIG_MODULE": "********"}
-    assert set(settings.celery_overrides({"CELERY_BROKER_READ_URL": "redis://h/1", "CELERY_LOADER": "mine"})) == {
+    assert find_celery_overrides({"CELERY_CONFIG_MODULE": "mine"}) == {"CELERY_CONFIG_MODULE": "********"}
+    assert set(find_celery_overrides({"CELERY_BROKER_READ_URL": "redis://h/1", "CELERY_LOADER": "mine"})) == {
         "CELERY_BROKER_READ_URL",
         "CELERY_LOADER",
     }

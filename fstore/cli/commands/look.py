@@ -17,9 +17,9 @@ from fstore.cli.context import Call, common, pass_call
 from fstore.cli.entries import SHOWN_DIGITS, entry_document, full_key, job_document
 from fstore.client.explanation import differences
 from fstore.errors import InvalidRequest
-from fstore.features.registry import registered
+from fstore.features.registry import registered_features
 from fstore.model import Entry, EntryState, ParquetSource
-from fstore.reporting import stats as accounts
+from fstore.reporting.stats import cache_overview
 from fstore.resources import Resources
 from fstore.upkeep import api as upkeep
 
@@ -69,7 +69,7 @@ def show(call: Call, key: str) -> int:
         whole = full_key(resources, key)
         entry, job = resources.manifest.find_entry(whole), resources.jobs.find(whole)
         usage = resources.usage.of_entry(whole)
-    other = differences(entry, registered().get(entry.parts.feature)) if entry else {}
+    other = differences(entry, registered_features().get(entry.parts.feature)) if entry else {}
     document: dict[str, Any] = {
         "key": whole,
         "entry": entry_document(entry) if entry else None,
@@ -140,7 +140,7 @@ def show_overview(call: Call, resources: Resources) -> None:
     """Print the overview, with a bar while the folder is looked through."""
     with output.progress(quiet=call.as_json) as tell:
         orphans = upkeep.count_orphans(resources, progress=tell)
-    found = accounts.cache_overview(resources, now=datetime.now(UTC), orphaned_files=orphans)
+    found = cache_overview(resources, now=datetime.now(UTC), orphaned_files=orphans)
     rows = (
         ("entries", found["manifest_entries"]),
         ("size", output.size(found["total_size_bytes"])),

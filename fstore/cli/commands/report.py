@@ -10,7 +10,7 @@ from rich.table import Table
 from fstore.cli import errors, output
 from fstore.cli.context import Call, common, pass_call
 from fstore.errors import ConfigurationError
-from fstore.reporting.report import Report, gather, quantiles
+from fstore.reporting.report import StoreReport, gather_report, quantiles
 
 
 @click.command(epilog=errors.codes(errors.UNAVAILABLE))
@@ -27,7 +27,7 @@ def report(call: Call, html: Path | None, days: float) -> int:
     matplotlib: pip install 'intraday-fstore[report]'.
     """
     with call.resources() as resources:
-        found = gather(resources, days=days)
+        found = gather_report(resources, days=days)
     if html is not None:
         _write(found, html)
     summary = output.facts(_summary(found), title=f"{found.root}, the last {days:g} days")
@@ -37,20 +37,20 @@ def report(call: Call, html: Path | None, days: float) -> int:
     return errors.OK
 
 
-def _write(found: Report, html: Path) -> None:
+def _write(found: StoreReport, html: Path) -> None:
     try:
-        from fstore.reporting.report_html import page  # noqa: PLC0415 only the page needs matplotlib
+        from fstore.reporting.report_html import render_page  # noqa: PLC0415 only the page needs matplotlib
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             [f"the page needs {error.name}; install it with: pip install 'intraday-fstore[report]'"]
         ) from error
     try:
-        html.write_text(page(found), encoding="utf-8")
+        html.write_text(render_page(found), encoding="utf-8")
     except OSError as error:
         raise ConfigurationError([f"cannot write {html}: {error.strerror}; name another file"]) from error
 
 
-def _summary(found: Report) -> list[tuple[str, object]]:
+def _summary(found: StoreReport) -> list[tuple[str, object]]:
     total, hits = found.total, quantiles(found.hit_times)
     live, live_bytes = found.entries["live"]
     last = {run.kind: run for run in found.runs}

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+from pydantic import TypeAdapter, ValidationError
 from rich.console import RenderableType
 
 from fstore.cli import errors, output
 from fstore.cli.commands.look import show_overview
 from fstore.cli.context import Call, common, pass_call
 from fstore.errors import InvalidRequest
-from fstore.settings.values import parse_size
+from fstore.settings.values import Size
 from fstore.upkeep import api as upkeep
 from fstore.upkeep.gc_run import rules_of
 
@@ -23,12 +24,9 @@ def _size(_: click.Context, __: click.Parameter, value: str | None) -> int | Non
     if value is None:
         return None
     try:
-        found = parse_size(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
-    if not isinstance(found, int) or found < 0:
-        raise click.BadParameter("expected a size such as 50000000, 500MB or 2GiB")
-    return found
+        return TypeAdapter(Size).validate_python(value)
+    except ValidationError as error:
+        raise click.BadParameter("expected a size such as 50000000, 500MB or 2GiB") from error
 
 
 @click.command(

@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from fstore import intraday
 from fstore.cli.demo.data import DataSet
 from fstore.errors import InvalidRequest
-from fstore.features import registry as features
+from fstore.features.registry import resolve_feature
+from fstore.intraday import log_returns, order_flow_imbalance, realised_volatility, vwap_bands
 
 Form = Literal["frame", "file"]
 
@@ -28,21 +28,21 @@ Variant = Callable[[int], dict[str, Any]]
 
 # Each makes another config for every number, so that any number of keys can be had from one file.
 VARIANTS: tuple[tuple[Callable[..., pd.DataFrame], tuple[Variant, ...]], ...] = (
-    (intraday.vwap_bands, (
+    (vwap_bands, (
         lambda n: {"window": 20 * (n + 1)},
         lambda n: {"window": 30 * (n + 1), "bands": [1, 2], "weights": "equal"},
         lambda n: {"window": f"{10 * (n + 1)}min", "bands": [1, 2.5]},
     )),
-    (intraday.realised_volatility, (
+    (realised_volatility, (
         lambda n: {"window": 30 * (n + 1)},
         lambda n: {"window": f"{15 * (n + 1)}min", "estimator": "bipower"},
         lambda n: {"window": 60 * (n + 1), "periods_per_year": 98_280},
     )),
-    (intraday.order_flow_imbalance, (
+    (order_flow_imbalance, (
         lambda n: {"window": 50 * (n + 1)},
         lambda n: {"window": f"{5 * (n + 1)}min"},
     )),
-    (intraday.log_returns, (
+    (log_returns, (
         lambda n: {"horizons": [1, 5, 20 + 10 * n]},
         lambda n: {"horizons": ["1min", f"{5 * (n + 1)}min"], "forward": [10]},
     )),
@@ -82,7 +82,7 @@ def make_cases(datasets: Sequence[DataSet], frames: Sequence[pd.DataFrame], want
     turns = []
     for number, (data, frame) in enumerate(zip(datasets, frames, strict=True)):
         fitting = [
-            (features.resolve(compute).name, variant)
+            (resolve_feature(compute).name, variant)
             for compute, variants in VARIANTS
             for variant in variants
             if _fits(compute, variant, frame)

@@ -22,10 +22,10 @@ from fstore.cli.demo.plan import Case, Step
 from fstore.cli.demo.stage import Say, Wish
 from fstore.client import request as asking
 from fstore.errors import ConfigurationError
-from fstore.features import registry as features
+from fstore.features.registry import resolve_feature
 from fstore.model import JobState, ParquetSource
 from fstore.resources import Resources
-from fstore.settings import schema as settings
+from fstore.settings.loading import gather_settings
 from fstore.store import FeatureStore
 
 SEED = 20261121
@@ -67,7 +67,7 @@ def run(wish: Wish, *, say: Say, watch: Watch) -> Outcome:
         jobs = [_job(folder / "expected", datasets, cases, steps) for steps in schedule]
 
         state = ready()
-        chosen = settings.load(
+        chosen = gather_settings(
             {"path": root, "postgres_url": state.postgres_url, "redis_url": state.redis_url},
             environ={},
             stack={"signing_key": state.settings.get("FEATURE_STORE_SIGNING_KEY")},
@@ -135,7 +135,7 @@ def _write_direct_results(
     """Call every feature directly, without any store, and keep what it returns for the trainers to compare with."""
     folder.mkdir(mode=0o700, exist_ok=True)
     for number, case in enumerate(cases):
-        result = features.resolve(case.feature).func(frames[case.data], case.config)
+        result = resolve_feature(case.feature).func(frames[case.data], case.config)
         (folder / f"{number}.pickle").write_bytes(pickle.dumps(result))
 
 

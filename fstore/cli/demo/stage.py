@@ -16,7 +16,7 @@ from types import FrameType
 
 from fstore import stack as embedded
 from fstore.errors import ConfigurationError, StorageUnavailable
-from fstore.settings import schema as settings
+from fstore.settings.loading import gather_settings
 
 INHERITED = ("pg_bindir", "redis_server", "worker_start_method", "log_level")
 
@@ -89,10 +89,10 @@ def own_folder(root: Path, *, keep: bool) -> Iterator[Path]:
 
 def own_environment(root: Path, files: Sequence[Path]) -> dict[str, str]:
     """Build the environment of all processes: the user's, but with the demo's own settings, so that no other store is touched."""
-    mine = settings.load({"path": root})
+    mine = gather_settings({"path": root})
     inherited = {name: getattr(mine, name) for name in INHERITED if mine.origins[name] != "default"}
     roots = tuple(dict.fromkeys(str(file.expanduser().resolve().parent) for file in files))
-    chosen = settings.load({"path": root, "data_roots": roots or None, **inherited}, environ={})
+    chosen = gather_settings({"path": root, "data_roots": roots or None, **inherited}, environ={})
     from fstore.stack.environment import daemon_environment  # noqa: PLC0415 servers run the commands without the embedded extra
 
     return daemon_environment(chosen, cwd=Path.cwd())

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from fstore.calling import module_imports
+from fstore.broker.schedules import read_schedules
+from fstore.calling.module_imports import noted_settings, watching_imports
 from fstore.errors import ConfigurationError, StorageUnavailable
-from fstore.features import registry as features
+from fstore.features.feature_modules import load_feature_modules
 from fstore.runtime import tracing
-from fstore.settings import schema as settings_
+from fstore.settings.loading import find_celery_overrides
 from fstore.settings.schema import Settings
 from fstore.storage.listing import Inventory
 
@@ -60,7 +61,7 @@ def check_settings(chosen: Settings) -> Iterator[Finding]:
     """Tell which settings are in force, and whether Celery would replace some."""
     given = sum(origin != "default" for origin in chosen.origins.values())
     yield ok("settings", f"no contradictions; {given} are not defaults ('fstore config --changed' shows them)")
-    strangers = settings_.celery_overrides()
+    strangers = find_celery_overrides()
     for name, value in strangers.items():
         yield fault("celery variables", f"{name}={value} replaces fstore's broker without a word", f"unset {name}")
     if not strangers:
@@ -74,6 +75,7 @@ def check_settings(chosen: Settings) -> Iterator[Finding]:
         )
     else:
         yield ok("visibility timeout", f"{visibility:g} s, twice the compute limit of {limit:g} s")
+    yield from _check_schedules(chosen)
     if chosen.trace_exporter is not None:
         yield from _check_exporter(chosen.trace_exporter)
     if chosen.hash_policy == "tail":
@@ -82,6 +84,16 @@ def check_settings(chosen: Settings) -> Iterator[Finding]:
             "'tail' does not see a correction inside the data",
             "set FEATURE_STORE_HASH_POLICY=full unless you know why not",
         )
+
+
+def _check_schedules(chosen: Settings) -> Iterator[Finding]:
+    try:
+        read_schedules(chosen)
+    except ConfigurationError as error:
+        for text in error.faults:
+            yield fault("schedules", text, "correct it: Beat refuses to start")
+    else:
+        yield ok("schedules", f"garbage at '{chosen.gc_schedule}', integrity at '{chosen.integrity_schedule}'")
 
 
 def _check_exporter(name: str) -> Iterator[Finding]:
@@ -114,8 +126,8 @@ def check_packages() -> Iterator[Finding]:
 def check_features(chosen: Settings) -> Iterator[Finding]:
     """Import every feature module as a worker does."""
     try:
-        with module_imports.watched():
-            known = features.load_modules(chosen.feature_modules)
+        with watching_imports():
+            known = load_feature_modules(chosen.feature_modules)
     except ConfigurationError as error:
         for text in error.faults:
             yield fault("feature modules", text, "mend the import: a worker refuses to start without it")
@@ -126,7 +138,7 @@ def check_features(chosen: Settings) -> Iterator[Finding]:
 
 def _check_settings_at_import(chosen: Settings) -> Iterator[Finding]:
     """Name what sets something for the whole process when it is imported; libraries that only filter warnings are many."""
-    for module, names in module_imports.noted().items():
+    for module, names in noted_settings().items():
         own = any(f"{feature}.".startswith(f"{module}.") for feature in chosen.feature_modules)
         if own or set(names) != {"warnings"}:
             holds = "in workers it holds for its own features alone" if own else "in workers it does not hold"

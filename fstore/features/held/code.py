@@ -1,4 +1,7 @@
-"""What one code object is: its instructions, its constants with their exact types, and the globals it looks up."""
+"""What one code object is.
+
+Its instructions, its constants with their exact types, and the globals it looks up.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,11 @@ _BY_TEXT = frozenset({
 
 @dataclass(frozen=True, slots=True)
 class CodeIdentity:
-    """The digest of a code object, nested ones included, the names it may look up in its module, and those of attributes."""
+    """The digest of a code object, nested ones included, and what it looks up.
+
+    ``names`` are those it may look up in its module, ``attributes`` those of
+    attributes.
+    """
 
     digest: str
     names: frozenset[str]

@@ -27,7 +27,10 @@ class Digest(Protocol):
 
 
 def is_library_value(kind: type) -> bool:
-    """Tell a type that a library taught to pickle itself; what only has attributes is no matter of a library."""
+    """Tell a type that a library taught to pickle itself.
+
+    What only has attributes is no matter of a library.
+    """
     return str(kind.__module__).partition(".")[0] in _FAITHFUL and pickles_itself(kind)
 
 

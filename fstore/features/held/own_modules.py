@@ -1,7 +1,7 @@
-"""Modules of the author's own that a callable looks up: an edit of their texts is an edit of the callable.
+"""Modules of the author's own that a callable looks up.
 
-Counted is what this process runs: the text that was read when such a module was
-first needed, until it is loaded again.
+An edit of their texts is an edit of the callable. Counted is what this process runs:
+the text that was read when such a module was first needed, until it is loaded again.
 """
 
 from __future__ import annotations
@@ -41,6 +41,9 @@ def own_texts(needs: Needs) -> list[str | bytes]:
 
 
 def check_new() -> None:
-    """Compare modules that were imported since with the texts that were read; raises ``SourceUnavailable``."""
+    """Compare modules that were imported since with the texts that were read.
+
+    Raises ``SourceUnavailable``.
+    """
     for loaded, _ in list(_known.values()):
         loaded.check_new()

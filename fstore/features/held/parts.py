@@ -34,7 +34,10 @@ def annotation_text(annotated: Any) -> str:
 
 
 def main_once(module: str | None) -> str | None:
-    """Name a module, the script's always alike: children that multiprocessing spawns know it by another name."""
+    """Name a module, the script's always alike.
+
+    Children that multiprocessing spawns know the script by another name.
+    """
     return MAIN_NAMES[0] if module in MAIN_NAMES else module
 
 

@@ -1,10 +1,10 @@
-"""The digest of a callable and of all that it holds and looks up, for callables that have no name of their own.
+"""The digest of a callable and of all that it holds and looks up.
 
-Counted are the code, nested code included, closure cells, defaults, attributes,
-what it wraps, the arguments of partials, the state of objects, and the globals
-that the code names: values by their content, functions and classes of the same
-module by theirs, those of importable modules by their names, modules by theirs;
-where such a module is no library's, by its text as well.
+For callables that have no name of their own. Counted are the code, nested code
+included, closure cells, defaults, attributes, what it wraps, the arguments of partials,
+the state of objects, and the globals that the code names: values by their content,
+functions and classes of the same module by theirs, those of importable modules by their
+names, modules by theirs; where such a module is no library's, by its text as well.
 
 Where the content of a value cannot be told, ``Untellable`` says which it is.
 Two callables of one digest do the same; two that do the same may differ in it.
@@ -106,7 +106,10 @@ class _Walk:
             self._identity(value)
 
     def _identity(self, value: Any) -> None:
-        """Write what is itself rather than equal to something: a second mention refers to the first, so cycles end."""
+        """Write what is itself rather than equal to something.
+
+        A second mention refers to the first, so cycles end.
+        """
         if (number := self._seen.get(id(value))) is not None:
             self._put("seen", number.to_bytes(8, "big"))
             return

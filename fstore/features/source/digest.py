@@ -39,7 +39,10 @@ _FORMAT = "fstore-source-2"
 
 @dataclass(frozen=True, slots=True)
 class Covered:
-    """What a digest is made of: texts of the feature's module, other modules of its own code, and what it leaves out."""
+    """What a digest is made of, and what it leaves out.
+
+    It is made of texts of the feature's module and of other modules of its own code.
+    """
 
     module: str
     texts: tuple[str, ...]

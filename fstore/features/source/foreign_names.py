@@ -22,7 +22,10 @@ _following: list[FunctionType] = []
 def foreign_texts(
     function: FunctionType, source: ModuleSource, places: Iterable[int], digest: Callable[[FunctionType], str]
 ) -> list[str]:
-    """Describe what a function of a shell takes from other cells; nothing for a function of a file or an archive."""
+    """Describe what a function of a shell takes from other cells.
+
+    Nothing for a function of a file or an archive.
+    """
     if _is_whole(function) or function in _following:
         return []
     names = {name for place in places for name in source.lookups(place).names}

@@ -1,7 +1,8 @@
-"""Which statements of a module only bind names when they run, so that they matter to nobody who does not use the names.
+"""Which statements of a module only bind names when they run.
 
-Everything else, a call or a store into an object first of all, may change
-what other statements work with, and is judged to.
+They matter to nobody who does not use the names. Everything else, a call or a store
+into an object first of all, may change what other statements work with, and is judged
+to.
 """
 
 from __future__ import annotations
@@ -37,7 +38,10 @@ _RUNS = (ast.Call, ast.Await, ast.Yield, ast.YieldFrom, ast.NamedExpr, ast.compr
 
 
 class Inert:
-    """Judges the statements of one module; ``imported`` tells full names, ``bindings`` how often each name is bound."""
+    """Judges the statements of one module.
+
+    ``imported`` tells full names, ``bindings`` how often each name is bound.
+    """
 
     def __init__(self, imported: dict[str, str], bindings: dict[str, list[ast.stmt]]) -> None:
         self._imported = imported
@@ -63,7 +67,10 @@ class Inert:
                 return type(statement).__name__ in {"Import", "ImportFrom", "Pass", "TypeAlias"}
 
     def full_name(self, node: ast.expr) -> str:
-        """Resolve a dotted expression by the module's imports and Python's builtins; empty when it is something else."""
+        """Resolve a dotted expression by the module's imports and Python's builtins.
+
+        Empty when it is something else.
+        """
         parts: list[str] = []
         while isinstance(node, ast.Attribute):
             parts.append(node.attr)
@@ -148,12 +155,18 @@ class Inert:
                 return not _runs(value) and _only_reads(value) and all(map(self._is_settled, _names(value)))
 
     def _is_written_out(self, value: ast.expr) -> bool:
-        """Tell an expression whose value is all in its text, or Python's own: nothing is used up by reading it."""
+        """Tell an expression whose value is all in its text, or Python's own.
+
+        Nothing is used up by reading it.
+        """
         names = list(_names(value))
         return self._is_pure(value) and all(self._is_known(name) and self._is_standard(name) for name in names)
 
     def _is_part_of_module(self, value: ast.Attribute) -> bool:
-        """Tell whether an attribute is surely looked up on modules or classes of libraries, not on somebody's object."""
+        """Tell whether an attribute is surely looked up on modules or classes of libraries.
+
+        And not on somebody's object.
+        """
         names = list(_names(value))
         if not self.full_name(value):
             return False
@@ -164,7 +177,10 @@ class Inert:
         return name not in self._imported or self._imported[name].partition(".")[0] in sys.stdlib_module_names
 
     def _is_settled(self, name: str) -> bool:
-        """Tell whether operators on a name are Python's own: a literal of the module, or the standard library's."""
+        """Tell whether operators on a name are Python's own.
+
+        They are if it is a literal of the module, or the standard library's.
+        """
         found = self._bindings.get(name, [])
         if self._is_known(name) and self._is_standard(name):
             return True

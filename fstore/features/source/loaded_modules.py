@@ -56,7 +56,10 @@ class LoadedModules:
         return LoadedModules, ()
 
     def check(self) -> None:
-        """Compare the modules that are imported, or would be from a ``.pyc``, with the texts that were digested."""
+        """Compare the modules that are imported with the texts that were digested.
+
+        Also those that would be imported from a ``.pyc``.
+        """
         for name in self._found:
             self._compare(name)
 
@@ -75,7 +78,10 @@ class LoadedModules:
         return module if module and any(word.search(text) for text in texts) else ""
 
     def is_patched(self) -> bool:
-        """Tell whether a notebook's extension put code of edited files into the modules, which it does in their place."""
+        """Tell whether a notebook's extension put code of edited files into the modules.
+
+        It does so in their place.
+        """
         if not any(patcher in sys.modules for patcher in _PATCHERS):
             return False
         try:
@@ -101,7 +107,10 @@ class LoadedModules:
         return next((name for name, run in self._runs.items() if name in sys.modules and _run_of(name) is not run), "")
 
     def has_changed(self) -> bool:
-        """Tell whether a digest that is taken now may be another: one ran again, or one that did not run yet was edited."""
+        """Tell whether a digest that is taken now may be another.
+
+        It may if a module ran again, or one that did not run yet was edited.
+        """
         if self.loaded_again() or self.is_patched():
             return True
         try:

@@ -1,7 +1,8 @@
-"""What a piece of syntax may look up: names, attributes, texts, and ways to reach what it does not name.
+"""What a piece of syntax may look up.
 
-Where in doubt something counts as looked up: a statement too many in a digest
-costs a recompute, one too few would give a wrong hit.
+Names, attributes, texts, and ways to reach what it does not name. Where in doubt
+something counts as looked up: a statement too many in a digest costs a recompute, one
+too few would give a wrong hit.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from fstore.features.source.syntax_text import does_nothing
+from fstore.features.source.syntax import does_nothing
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -168,13 +169,19 @@ def declared_global(node: ast.AST) -> set[str]:
 
 
 def mangled(names: Iterable[str], classes: Iterable[str]) -> set[str]:
-    """Return the names that private ones are changed into inside classes: ``__w`` in ``Features`` is ``_Features__w``."""
+    """Return the names that private ones are changed into inside classes.
+
+    ``__w`` in ``Features`` is ``_Features__w``.
+    """
     private = [name for name in names if name.startswith("__") and not name.endswith("__")]
     return {f"_{owner.lstrip('_')}{name}" for name in private for owner in classes if owner.strip("_")}
 
 
 def _local_names(function: Definition) -> set[str]:
-    """Collect names that are surely the function's own in its whole body, and nowhere in it a module's name."""
+    """Collect names that are surely the function's own in its whole body.
+
+    Nowhere in it are they a module's name.
+    """
     if any(isinstance(node, ast.ClassDef) for node in ast.walk(function)):
         return set()  # A class body looks past the function's names into the module.
     arguments = function.args

@@ -1,4 +1,7 @@
-"""One module's text as statements: what they bind, what they look up, and which always run for a purpose."""
+"""One module's text as statements.
+
+What they bind, what they look up, and which always run for a purpose.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,15 @@ from typing import TypeGuard
 
 from fstore.features.source.inert import Inert
 from fstore.features.source.lookups import Definition, Lookups, declared_global, lookups_in, mangled
-from fstore.features.source.syntax_text import does_nothing, syntax_text
+from fstore.features.source.syntax import does_nothing, syntax_text
 
 
 class ModuleSource:
-    """One module's text as statements; ``by_name`` gives the places of those that bind a name at module level.
+    """One module's text as statements.
 
-    ``always`` are the places of statements that may do more than bind names.
-    What is only read by type checkers is left out.
+    ``by_name`` gives the places of those that bind a name at module level. ``always``
+    are the places of statements that may do more than bind names. What is only read by
+    type checkers is left out.
     """
 
     def __init__(self, text: str) -> None:
@@ -102,7 +106,10 @@ class ModuleSource:
         return {name: [self.statements[index] for index in places] for name, places in self.by_name.items()}
 
     def _is_imported_for_effect(self, statement: ast.stmt) -> bool:
-        """Recognise an import of no name that the module uses: ``import janitor`` adds methods to every frame."""
+        """Recognise an import of no name that the module uses.
+
+        ``import janitor`` adds methods to every frame.
+        """
         if not isinstance(statement, ast.Import | ast.ImportFrom):
             return False
         return not all(_is_standard(statement, alias) or alias_name(alias) in self._used for alias in statement.names)
@@ -152,7 +159,10 @@ def _is_of_everything(statement: ast.stmt) -> bool:
 
 
 def _without_type_checking(statements: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """Put what runs in place of ``if TYPE_CHECKING:``, as long as the name is that of the standard library."""
+    """Put what runs in place of ``if TYPE_CHECKING:``.
+
+    As long as the name is that of the standard library.
+    """
     known = {
         alias_name(alias)
         for node in statements
@@ -201,7 +211,10 @@ def _scope(root: ast.AST) -> Iterator[ast.AST]:
 
 
 def _bound_names(statement: ast.stmt, classes: set[str], *, declares: bool) -> set[str]:
-    """Collect the module-level names a statement defines or changes, ``TABLE[x] = 1`` and ``fill(TABLE)`` included."""
+    """Collect the module-level names that a statement defines or changes.
+
+    ``TABLE[x] = 1`` and ``fill(TABLE)`` change ``TABLE``.
+    """
     told = declared_global(statement) if declares else set()
     names = told | mangled(told, classes)
     if _is_definition(statement):

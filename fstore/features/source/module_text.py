@@ -29,7 +29,10 @@ class SourceUnavailable(Exception):
 
 
 def own_text(file: str, names: Mapping[str, Any]) -> str:
-    """Read the text of a function's module: its file, or what a loader, an interactive shell or a debugger knows."""
+    """Read the text of a function's module.
+
+    It is its file, or what a loader, an interactive shell or a debugger knows.
+    """
     text = _text_of_file(file)
     if text is None:
         linecache.checkcache(file)
@@ -57,7 +60,10 @@ def text_of(found: Found) -> str | bytes:
 
 
 def parsed(text: str, name: str) -> ModuleSource:
-    """Parse a module's text, or return what was parsed before; ``name`` says whose it is if it does not parse."""
+    """Parse a module's text, or return what was parsed before.
+
+    ``name`` says whose it is if it does not parse.
+    """
     known = _parsed.get(text)
     if known is None:
         try:
@@ -71,7 +77,10 @@ def parsed(text: str, name: str) -> ModuleSource:
 
 
 def stamp(path: str) -> tuple[int, ...] | None:
-    """Return what changes when a file, a folder or the archive around it changes; None while that is not sure yet."""
+    """Return what changes when a file, a folder or the archive around it changes.
+
+    None while that is not sure yet.
+    """
     place = Path(path)
     for candidate in (place, *place.parents):
         try:
@@ -85,7 +94,10 @@ def stamp(path: str) -> tuple[int, ...] | None:
 
 
 def written_at(file: str) -> float:
-    """Return when a file was last written, in seconds since 1970; 0 when there is none, or its time says nothing."""
+    """Return when a file was last written, in seconds since 1970.
+
+    0 when there is none, or its time says nothing.
+    """
     try:
         written = Path(file).stat().st_mtime if file else 0.0
     except (OSError, ValueError):

@@ -24,7 +24,10 @@ _SHARED_FOLDERS = frozenset({"site-packages", "dist-packages"})
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A module that could be imported; ``file`` is empty for a namespace package, ``folders`` for all but packages."""
+    """A module that could be imported.
+
+    ``file`` is empty for a namespace package, ``folders`` for all but packages.
+    """
 
     name: str
     file: str
@@ -34,7 +37,10 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """Where a feature's module belongs: its name, its package and the folder or archive it is imported from."""
+    """Where a feature's module belongs.
+
+    Its name, its package, and the folder or archive it is imported from.
+    """
 
     name: str
     package: str

@@ -31,9 +31,11 @@ class Import(NamedTuple):
 
 @dataclass(slots=True)
 class Walk:
-    """What was found: own modules with their texts, other top-level names, and what is taken from the feature's module.
+    """What was found by following imports.
 
-    ``written`` is when the youngest of their files was; nothing is decided by it.
+    Own modules with their texts, other top-level names, and what is taken from the
+    feature's module. ``written`` is when the youngest of their files was; nothing is
+    decided by it.
     """
 
     modules: dict[str, Found] = field(default_factory=dict)
@@ -53,7 +55,10 @@ _walks: dict[tuple[Home, frozenset[tuple[str, str]]], Walk] = {}
 
 
 def walk(home: Home, source: ModuleSource, places: Iterable[int], extra: Iterable[str] = ()) -> Walk:
-    """Follow the imports of these statements of the feature's module, and ``extra`` modules, through own code."""
+    """Follow the imports of these statements of the feature's module through own code.
+
+    ``extra`` modules are followed as well.
+    """
     lookups = Lookups()
     for place in places:
         lookups.add(source.lookups(place))
@@ -217,7 +222,10 @@ def _imports(statements: Iterable[ast.stmt], package: str) -> Iterator[Import]:
 
 
 def _named_in(texts: Iterable[str], package: str) -> Iterator[str]:
-    """Yield modules that texts may name: dotted names, files, and import lines of code that is kept as a text."""
+    """Yield modules that texts may name.
+
+    By dotted names, by files, and by import lines of code that is kept as a text.
+    """
     for text in texts:
         if _DOTTED.fullmatch(text):
             yield text.partition(":")[0]

@@ -1,4 +1,7 @@
-"""Which statements of its module a function leans on: those it reaches by name, and those that run for a purpose."""
+"""Which statements of its module a function leans on.
+
+Those that it reaches by name, and those that run for a purpose.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from dataclasses import dataclass
 
 from fstore.features.source.lookups import Definition, Lookups, mangled
 from fstore.features.source.module_source import ModuleSource, alias_name, import_text, is_script_part
-from fstore.features.source.syntax_text import syntax_text
+from fstore.features.source.syntax import syntax_text
 
 
 @dataclass(frozen=True, slots=True)

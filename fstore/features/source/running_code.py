@@ -13,12 +13,9 @@ from __future__ import annotations
 import __future__
 
 import ast
-import importlib.util
-import marshal
 import os
 import sys
 import time
-import warnings
 import zipimport
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -27,6 +24,7 @@ from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
 
+from fstore.features.source.compiled_code import check_cached, codes_by_name, compiled, is_same, same_code
 from fstore.features.source.module_source import ModuleSource
 from fstore.features.source.module_text import SourceUnavailable, parsed
 
@@ -35,10 +33,6 @@ _STARTED_NS = time.time_ns()
 _FUTURE = __future__.annotations.compiler_flag | __future__.barry_as_FLUFL.compiler_flag
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 _compared: dict[int, tuple[CodeType, str]] = {}  # code of modules that were found to be these texts
-_PARTS = (
-    *("co_name", "co_qualname", "co_argcount", "co_posonlyargcount", "co_kwonlyargcount", "co_flags", "co_code"),
-    *("co_exceptiontable", "co_names", "co_varnames", "co_freevars", "co_cellvars"),
-)
 
 
 def check_module(names: Mapping[str, Any], file: str, text: str, name: str) -> bool:
@@ -51,11 +45,11 @@ def check_module(names: Mapping[str, Any], file: str, text: str, name: str) -> b
     running = _running_module(names, file)
     if running is not None:
         if _compared.get(id(running)) != (running, text):
-            if not same_code(running, _compiled(text, file, running.co_flags & _FUTURE)):
+            if not same_code(running, compiled(text, file, running.co_flags & _FUTURE)):
                 raise _differs(name, file)
             _compared[id(running)] = running, text
         return True
-    check_cached(file, _compiled(text, file), name)
+    check_cached(file, compiled(text, file), name)
     if not all(_agrees(function, text, file) for function in _functions(names, file)):
         raise _differs(name, file)
     if _is_young(file) and (changed := _changed_constant(names, parsed(text, name))):
@@ -75,69 +69,11 @@ def check_function(function: FunctionType, text: str, name: str) -> None:
         raise _differs(name, file)
 
 
-def check_cached(file: str, code: CodeType, name: str) -> None:
-    """Compare the ``.pyc`` that Python takes for current with the code of the text."""
-    try:
-        cached = Path(importlib.util.cache_from_source(file)).read_bytes()
-        seen = Path(file).stat()
-    except (OSError, NotImplementedError):
-        return
-    flags = int.from_bytes(cached[4:8], "little")
-    if cached[:4] != importlib.util.MAGIC_NUMBER or flags > 0b11:
-        return
-    if flags == 0:
-        current = cached[8:12] == _word(int(seen.st_mtime)) and cached[12:16] == _word(seen.st_size)
-    else:
-        # Without the second flag Python trusts the hash unseen.
-        current = not flags & 0b10 or cached[8:16] == importlib.util.source_hash(Path(file).read_bytes())
-    if not current:
-        return
-    try:
-        loaded = marshal.loads(cached[16:])  # noqa: S302 Python has run it already, or is going to
-    except (EOFError, ValueError, TypeError):
-        return
-    if not same_code(loaded, code):
-        raise SourceUnavailable(
-            f"{name}: {importlib.util.cache_from_source(file)} is taken for current and holds other code than "
-            f"{file}; delete it and start the process again"
-        )
-
-
-def same_code(one: CodeType, other: CodeType) -> bool:
-    """Tell whether two code objects do the same, wherever they stand."""
-    return all(getattr(one, part) == getattr(other, part) for part in _PARTS) and _same(one.co_consts, other.co_consts)
-
-
-def _same(one: object, other: object) -> bool:
-    if type(one) is not type(other):
-        return False
-    if isinstance(one, CodeType) and isinstance(other, CodeType):
-        return same_code(one, other)
-    if isinstance(one, tuple) and isinstance(other, tuple):
-        return len(one) == len(other) and all(map(_same, one, other))
-    if isinstance(one, frozenset) and isinstance(other, frozenset):
-        return {(type(item), repr(item)) for item in one} == {(type(item), repr(item)) for item in other}
-    if isinstance(one, float | complex):
-        return repr(one) == repr(other)
-    return one == other
-
-
 def _is_comparable(names: Mapping[str, Any], file: str) -> bool:
     loader = names.get("__loader__")
     if loader is None or type(loader) in (SourceFileLoader, zipimport.zipimporter):
         return os.path.isfile(file) or type(loader) is zipimport.zipimporter  # noqa: PTH113 no path in a shell
     return names.get("__name__") == "__main__" and os.path.isfile(file)  # noqa: PTH113
-
-
-@lru_cache(maxsize=256)
-def _compiled(text: str, file: str, flags: int = 0) -> CodeType:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            code: CodeType = compile(text, file, "exec", flags, dont_inherit=True)
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as exc:
-            raise SourceUnavailable(f"{file} does not compile: {exc}") from exc
-    return code
 
 
 def _running_module(names: Mapping[str, Any], file: str) -> CodeType | None:
@@ -152,28 +88,18 @@ def _running_module(names: Mapping[str, Any], file: str) -> CodeType | None:
 
 
 def _agrees(function: FunctionType, text: str, file: str) -> bool:
-    """Tell whether a function is one of the text, or one whose code a decorator of somebody's may have rewritten."""
+    """Tell whether a function is one of the text.
+
+    Or one whose code a decorator of somebody's may have rewritten.
+    """
     running = function.__code__
     name = running.co_qualname
     if any(name == rewritten or name.startswith(f"{rewritten}.") for rewritten in _rewritten(parsed(text, file))):
         return True
-    compiled = _compiled(text, file, running.co_flags & _FUTURE)
-    candidates = _codes(compiled).get(name)
+    candidates = codes_by_name(compiled(text, file, running.co_flags & _FUTURE)).get(name)
     if candidates is None:
         return not _is_young(file)  # Vanished from the text since its import, or made by code that renames.
     return any(same_code(running, code) for code in candidates)
-
-
-@lru_cache(maxsize=256)
-def _codes(root: CodeType) -> dict[str, list[CodeType]]:
-    found: dict[str, list[CodeType]] = {}
-    waiting = [root]
-    while waiting:
-        inner = [const for const in waiting.pop().co_consts if isinstance(const, CodeType)]
-        for code in inner:
-            found.setdefault(code.co_qualname, []).append(code)
-        waiting += inner
-    return found
 
 
 @lru_cache(maxsize=256)
@@ -234,15 +160,11 @@ def _changed_constant(names: Mapping[str, Any], source: ModuleSource) -> str:
     for name, places in source.by_name.items():
         match [source.statements[place] for place in places]:
             case [ast.Assign(targets=[ast.Name()], value=ast.Constant(value=value))] if isinstance(value, _PLAIN):
-                if name in names and not _same(names[name], value):
+                if name in names and not is_same(names[name], value):
                     return name
             case _:
                 pass
     return ""
-
-
-def _word(value: int) -> bytes:
-    return (value & 0xFFFFFFFF).to_bytes(4, "little")
 
 
 def _differs(name: str, file: str) -> SourceUnavailable:

@@ -15,7 +15,8 @@ from typing import Self
 import filelock
 
 from fstore.errors import ConfigurationError
-from fstore.settings.schema import Settings, load
+from fstore.settings.loading import gather_settings
+from fstore.settings.schema import Settings
 from fstore.stack.choices import Choices, load_choices, save_choices
 from fstore.stack.layout import Layout, Places, remove_runtime, settle
 from fstore.stack.processes.children import Child
@@ -117,7 +118,7 @@ class EmbeddedServers:
 
     def prepare(self) -> None:
         """Find programs, places and ports, and create the database's folder when it is new; starts nothing."""
-        chosen = self._chosen or load({"path": self.layout.root})
+        chosen = self._chosen or gather_settings({"path": self.layout.root})
         self.choices = load_choices(self.layout.choices)
         places, self.choices = settle(self.layout, self.choices)
         save_choices(self.layout.choices, self.choices)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fstore.features.source.syntax_text import syntax_text
+from fstore.features.source.syntax import syntax_text
 
 SYNTAX = """
 {**a} | {None: a} | {a: None} | {} | {a} | [] | () | [None] | (None,) | [*a] | [a] | a[:] | a[None:] | a[:None] | a[::None]

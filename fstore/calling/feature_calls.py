@@ -8,18 +8,21 @@ from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from typing import Any
 
-from fstore.calling import module_imports, process_state
-from fstore.calling.every_setting import SETTINGS
-from fstore.calling.process_state import State
-from fstore.features.registry import Feature
+from fstore.calling.every_setting import PROCESS_SETTINGS
+from fstore.calling.module_imports import settings_set_by
+from fstore.calling.process_state import ProcessState, read_state, restore_state, write_state
+from fstore.features.declarations import Feature
 
 
-class Cleanness:
-    """The state in which this process calls every feature; none is kept in a process that is not ours, such as a notebook."""
+class CleanState:
+    """The state in which this process calls every feature.
+
+    None is kept in a process that is not ours, such as a notebook.
+    """
 
     def __init__(self) -> None:
         self._pid: int | None = None
-        self._state: State | None = None
+        self._state: ProcessState | None = None
         self._is_stopping: Callable[[], bool] | None = None
 
     def keep(self, is_stopping: Callable[[], bool]) -> None:
@@ -42,11 +45,11 @@ class Cleanness:
     def restore(self) -> None:
         """Put everything back; notes the state instead if there is none yet."""
         if self._state is None:
-            self._state = process_state.read(SETTINGS)
-        process_state.restore(self._state)
+            self._state = read_state(PROCESS_SETTINGS)
+        restore_state(self._state)
 
 
-_here = Cleanness()
+_here = CleanState()
 
 
 def keep_clean(*, is_stopping: Callable[[], bool]) -> None:
@@ -58,18 +61,19 @@ def keep_clean(*, is_stopping: Callable[[], bool]) -> None:
     _here.keep(is_stopping)
 
 
-def let_be() -> None:
+def stop_keeping_clean() -> None:
     """Have calls in this process leave its state alone, as they do unless ``keep_clean`` was called."""
     _here.forget()
 
 
-def call(feature: Feature, raw: Any, config: Mapping[str, Any]) -> object:
-    """Call the function of a feature and return what it returns; raises where that is not by the code of its version.
+def call_feature(feature: Feature, raw: Any, config: Mapping[str, Any]) -> object:
+    """Call the function of a feature and return what it returns.
 
-    In a worker it runs in the state in which the worker began, with what its own
-    module set when it was imported, and what it sets ends with it: for the features
-    that follow, and for fstore's own work on its result. In a caller's process it
-    runs as things are there, where a direct call would give the same.
+    Raises where that is not by the code of its version. In a worker it runs in the
+    state in which the worker began, with what its own module set when it was imported,
+    and what it sets ends with it: for the features that follow, and for fstore's own
+    work on its result. In a caller's process it runs as things are there, where a
+    direct call would give the same.
     """
     result = _called(feature, raw, config)
     feature.require_same_modules()
@@ -104,5 +108,5 @@ def is_stop(error: BaseException) -> bool:
 
 
 def _with_own_settings(feature: Feature, raw: Any, config: Mapping[str, Any]) -> object:
-    process_state.write(module_imports.settings_of(feature.name.partition(":")[0]))
+    write_state(settings_set_by(feature.name.partition(":")[0]))
     return feature.func(raw, config)
