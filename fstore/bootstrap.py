@@ -23,8 +23,7 @@ from fstore.runtime.counters import Recorder
 from fstore.settings import schema as settings
 from fstore.settings.schema import Settings
 from fstore.stack_state.running import running_stack
-from fstore.storage.folder import Files
-from fstore.storage.local_cache import LocalTier
+from fstore.storage.open import open_local_cache, open_storage
 
 log = logging.getLogger("fstore.bootstrap")
 
@@ -72,6 +71,7 @@ def open_resources(chosen: Settings, *, role: str) -> Resources:
     )
     link = RedisLink(chosen.redis_url.get_secret_value(), timeout_s=chosen.connect_timeout_s)
     coordination = Coordination(link, lock_s=chosen.lock_seconds)
+    storage = open_storage(chosen)
     return Resources(
         settings=chosen,
         database=database,
@@ -80,19 +80,18 @@ def open_resources(chosen: Settings, *, role: str) -> Resources:
             database, lease_s=chosen.lease_seconds, memory_s=chosen.failure_memory_s, max_starts=chosen.max_starts
         ),
         memo=PostgresSourceMemo(database),
-        files=Files(chosen.path),
+        entries=storage.entries,
+        staging=storage.staging,
         coordination=coordination,
         hints=Hints(link),
         broker=Broker(chosen),
         recorder=Recorder(coordination.note, timed=chosen.performance_tracking),
-        local_tier=LocalTier(chosen.local_cache, max_bytes=chosen.local_cache_max_bytes)
-        if chosen.local_cache
-        else None,
+        local_cache=open_local_cache(chosen),
     )
 
 
 def prepare(chosen: Settings) -> tuple[str | None, str | None]:
-    """Bring database and folder into being: run missing migrations, make the folders, tie both by the store's id.
+    """Bring database and store into being: run missing migrations, make the folders, tie both by the store's id.
 
     Returns the schema revision before and after. Safe to call at every start and by
     several processes at once.
@@ -108,5 +107,5 @@ def prepare(chosen: Settings) -> tuple[str | None, str | None]:
         store_id, _ = Manifest(database).store_identity()
     finally:
         database.close()
-    Files(chosen.path).create(store_id)
+    open_storage(chosen).entries.create(store_id)
     return before, after

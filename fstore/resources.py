@@ -13,8 +13,8 @@ from fstore.postgres.pool import Database
 from fstore.postgres.source_memo import PostgresSourceMemo
 from fstore.runtime.counters import Recorder
 from fstore.settings.schema import Settings
-from fstore.storage.folder import Files
-from fstore.storage.local_cache import LocalTier
+from fstore.storage.interface import EntryStore, StagingArea
+from fstore.storage.local_cache import LocalCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +26,13 @@ class Resources:
     manifest: Manifest
     jobs: Jobs
     memo: PostgresSourceMemo
-    files: Files
+    entries: EntryStore
+    staging: StagingArea
     coordination: Coordination
     hints: Hints
     broker: Broker
     recorder: Recorder
-    local_tier: LocalTier | None = None
+    local_cache: LocalCache | None = None
 
     def close(self) -> None:
         """Hand over what was noted and close every connection."""

@@ -103,7 +103,7 @@ class _Batch:
         self._resources = resources
         self._held = held
         self._answer = answer
-        self._reader = rawdata.Reader(resources.files, resources.settings)
+        self._reader = rawdata.Reader(resources.staging, resources.settings)
         self._guard = threading.RLock()
         self._todo = deque(claimed)
         self._now: Claim | None = None

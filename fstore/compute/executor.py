@@ -17,6 +17,7 @@ from fstore.compute.lease import lease
 from fstore.compute.planning import Work, plan
 from fstore.compute.publishing import Offer, announce, insert, new_entry, publish_result
 from fstore.compute.raw_data import Loaded
+from fstore.entries import quarantine_entry
 from fstore.errors import EntryCorrupt, FeatureStoreError, InvalidRequest
 from fstore.features import keys
 from fstore.model import Claim, KeyParts, Locator, Status
@@ -100,9 +101,9 @@ def publish_staged(resources: Resources, request: PublishRequest) -> Outcome:
             found = resources.manifest.find_live(request.key)
             if found is not None:
                 return Outcome(request.key, Status.COALESCED, found, time.monotonic() - began)
-        resources.files.discard(request.staged_path)
+        resources.staging.discard(request.staged_path)
         raise error_of(request.key, note_of(error)) from error
-    resources.files.discard(request.staged_path)
+    resources.staging.discard(request.staged_path)
     return Outcome(request.key, Status.COMPUTED if found else Status.COALESCED, found, time.monotonic() - began)
 
 
@@ -133,13 +134,15 @@ def _publish_staged(resources: Resources, request: PublishRequest, claim: Claim)
     )
     if keys.key_of(parts) != request.key:
         raise InvalidRequest("key", "is not the key of the other fields")
-    table, data, _ = resources.files.read_staged_result(request.staged_path, digest=request.staged_digest)
-    stored = resources.files.publish_bytes(request.key, data)
+    staged = resources.staging.read_result(request.staged_path, digest=request.staged_digest)
+    stored = resources.entries.publish_bytes(request.key, staged.data)
     versions = request.library_versions or library_versions()
     try:
-        entry = new_entry(compute_request, request.source_digest, table, stored, request.compute_seconds, versions)
+        entry = new_entry(
+            compute_request, request.source_digest, staged.table, stored, request.compute_seconds, versions
+        )
     except BaseException:
-        resources.files.discard(stored.path)
+        resources.entries.discard(stored.path)
         raise
     return insert(resources, [Offer(entry, claim)])[request.key]
 
@@ -224,11 +227,9 @@ def _revived(resources: Resources, key: str) -> Locator | None:
     if found is None:
         return None
     try:
-        resources.files.read_bytes(found)
-    except EntryCorrupt:
-        resources.manifest.quarantine(key, found.path)
-        resources.files.quarantine(found.path)
-        resources.recorder.count("corrupt_detected")
+        resources.entries.read_bytes(found)
+    except EntryCorrupt as error:
+        quarantine_entry(resources.manifest, resources.entries, resources.recorder, found, error.fault)
         return None
     resources.recorder.used(key)
     return found
@@ -236,5 +237,5 @@ def _revived(resources: Resources, key: str) -> Locator | None:
 
 def _read(resources: Resources, work: Work) -> Loaded:
     return rawdata.read(
-        work.request.raw_data, resources.files, resources.settings, work.fingerprint, wanted=work.feature.input
+        work.request.raw_data, resources.staging, resources.settings, work.fingerprint, wanted=work.feature.input
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from fstore.broker.messages import ComputeRequest
-from fstore.errors import BrokerUnavailable, EntryCorrupt, NotPermitted
+from fstore.errors import BrokerUnavailable, NotPermitted
 from fstore.features.coverage import imported_libraries
 from fstore.features.libraries import version_here
 from fstore.features.registry import Feature
@@ -18,7 +18,7 @@ from fstore.model import Claim, Entry, HashMethod, KeyParts, Locator, NewEntry
 from fstore.resources import Resources
 from fstore.results import codec as results
 from fstore.runtime.versions import library_versions
-from fstore.storage.folder import Stored
+from fstore.storage.interface import Stored
 
 log = logging.getLogger("fstore.publishing")
 
@@ -56,27 +56,9 @@ def write_result(
     """Write the result durably and read it back; raises ``UnstorableResult`` when it would come back changed."""
     key = request.known_key
     table = results.encode(result)
-    stored = resources.files.publish(key, table)
-    try:
-        found = Locator(key, stored.path, table.num_rows, stored.file_size_bytes, stored.content_digest)
-        results.check_faithful(result, _read_back(resources, found))
-    except BaseException:
-        resources.files.discard(stored.path)
-        raise
+    stored = resources.entries.publish(key, table, check=lambda back: results.check_faithful(result, back))
     versions = versions_of(feature)
     return Offer(new_entry(request, feature.source_digest, table, stored, seconds, versions), claim)
-
-
-def _read_back(resources: Resources, found: Locator) -> pa.Table:
-    try:
-        return resources.files.read(found)
-    except EntryCorrupt as error:
-        if error.fault.startswith("unreadable"):  # its bytes are those that were written
-            raise results.UnstorableResult(
-                f"what the feature function returned cannot be read back from Parquet ({error.fault}); "
-                "convert its columns to plain dtypes"
-            ) from error
-        raise
 
 
 def insert(resources: Resources, offers: Sequence[Offer]) -> dict[str, Locator | None]:
@@ -88,7 +70,7 @@ def insert(resources: Resources, offers: Sequence[Offer]) -> dict[str, Locator |
         outcomes = resources.manifest.publish((offer.entry, offer.claim) for offer in offers)
     except NotPermitted:  # a trainer's role reads only: nothing can have been committed
         for offer in offers:
-            resources.files.discard(offer.entry.path)
+            resources.entries.discard(offer.entry.path)
         raise
     shared = next(iter(outcomes.values()))
     resources.recorder.took("lock_wait_seconds", shared.lock_wait_s)
@@ -102,7 +84,7 @@ def insert(resources: Resources, offers: Sequence[Offer]) -> dict[str, Locator |
         log.info("superseded: key=%s attempt=%s live=%s", entry.key[:12], offer.claim.attempt, outcome.live_path)
         found = resources.manifest.find_entry(entry.key)
         if found is None or found.path != entry.path:  # a row that was hidden meanwhile takes its file along, later
-            resources.files.discard(entry.path)
+            resources.entries.discard(entry.path)
         answering[entry.key] = resources.manifest.find_live(entry.key)
     published = [offer.entry.key for offer in offers if answering[offer.entry.key] == offer.locator]
     if published:

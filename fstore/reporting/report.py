@@ -122,7 +122,7 @@ def gather(resources: Resources, *, days: float = 14) -> Report:
     return Report(
         made=made,
         since=since,
-        root=str(resources.settings.path),
+        root=resources.entries.capabilities.location,
         store_id=resources.manifest.store_identity()[0],
         span=span,
         spans=time_line(activity, since, made, span),

@@ -25,8 +25,13 @@ def broken_rules(settings: Settings, *, untrusted: Collection[str] = ()) -> Iter
             yield f"{', '.join(rule.fields)}: {fault}"
 
 
+def shortest_grace_s(compute_time_limit_s: float) -> float:
+    """Return the shortest time between hiding and deleting that cannot hurt whoever is at work: an hour, twice the compute limit."""
+    return max(3600.0, 2 * compute_time_limit_s)
+
+
 def _grace(s: Settings) -> str | None:
-    shortest_hours = max(1.0, 2 * s.compute_time_limit_s / 3600)
+    shortest_hours = shortest_grace_s(s.compute_time_limit_s) / 3600
     if s.gc_grace_unsafe or s.gc_grace_hours >= shortest_hours:
         return None
     return (

@@ -10,10 +10,9 @@ from typing import Any, Protocol, TypeVar
 from fstore.errors import UpkeepRefused
 from fstore.postgres.maintenance import Kind, Ledger
 from fstore.postgres.pool import Session
-from fstore.resources import Resources
 
 
-class Report(Protocol):
+class RunReport(Protocol):
     """What a run tells about itself."""
 
     def as_dict(self) -> dict[str, Any]:
@@ -21,7 +20,12 @@ class Report(Protocol):
         ...
 
 
-R = TypeVar("R", bound=Report)
+Progress = Callable[[str, int, int], None]
+R = TypeVar("R", bound=RunReport)
+
+
+def silent(phase: str, done: int, total: int) -> None:
+    """Show nobody how far a run is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +41,11 @@ class Skipped:
         return {"kind": self.kind, "skipped": self.reason, **nothing}
 
 
-class Turn:
+class RunLock:
     """The right to do one kind of upkeep for as long as the run lasts; without a session, beside others of the kind."""
 
-    def __init__(self, ledger: Ledger, session: Session | None, kind: Kind, run_id: int, started_at: datetime) -> None:
-        self._ledger, self._session, self._kind = ledger, session, kind
+    def __init__(self, queries: Ledger, session: Session | None, kind: Kind, run_id: int, started_at: datetime) -> None:
+        self._queries, self._session, self._kind = queries, session, kind
         self.run_id, self.started_at = run_id, started_at
 
     def check(self) -> None:
@@ -49,39 +53,36 @@ class Turn:
 
         Raises ``ManifestUnavailable`` when the lock's connection is gone, and the lock with it.
         """
-        if self._session is not None and not self._ledger.still_alone(self._session, self._kind):
+        if self._session is not None and not self._queries.still_alone(self._session, self._kind):
             raise UpkeepRefused("the lock of this run was lost", "nothing was harmed; the next run goes on from here")
 
 
-def run_alone(
-    resources: Resources, kind: Kind, work: Callable[[Turn], R], *, unless_within_s: float = 0
-) -> R | Skipped:
-    """Do one run if it is this process's turn, and record its report, or its error before that is raised.
+def run_alone(queries: Ledger, kind: Kind, work: Callable[[RunLock], R], *, unless_within_s: float = 0) -> R | Skipped:
+    """Do one run unless another process does it, and record its report, or its error before that is raised.
 
     Skips when another run of the kind is going on, and when one ended within the
     last ``unless_within_s`` seconds: two schedulers that tick together, or messages
     that piled up, do the work once.
     """
-    ledger = Ledger(resources.database)
-    with ledger.alone(kind) as session:
+    with queries.alone(kind) as session:
         if session is None:
             return Skipped(kind, "another run is going on")
-        if unless_within_s > 0 and ledger.ran_within(kind, unless_within_s):
+        if unless_within_s > 0 and queries.ran_within(kind, unless_within_s):
             return Skipped(kind, f"a run ended less than {unless_within_s:g} s ago")
-        return _recorded(ledger, session, kind, work)
+        return _recorded(queries, session, kind, work)
 
 
-def run_beside(resources: Resources, kind: Kind, work: Callable[[Turn], R]) -> R:
+def run_beside(queries: Ledger, kind: Kind, work: Callable[[RunLock], R]) -> R:
     """Do and record a run that changes nothing others could be in the way of."""
-    return _recorded(Ledger(resources.database), None, kind, work)
+    return _recorded(queries, None, kind, work)
 
 
-def _recorded(ledger: Ledger, session: Session | None, kind: Kind, work: Callable[[Turn], R]) -> R:
-    run_id, started_at = ledger.begin_run(kind)
+def _recorded(queries: Ledger, session: Session | None, kind: Kind, work: Callable[[RunLock], R]) -> R:
+    run_id, started_at = queries.begin_run(kind)
     try:
-        report = work(Turn(ledger, session, kind, run_id, started_at))
+        report = work(RunLock(queries, session, kind, run_id, started_at))
     except Exception as error:
-        ledger.finish_run(run_id, {"kind": kind, "error": type(error).__name__, "message": str(error)})
+        queries.finish_run(run_id, {"kind": kind, "error": type(error).__name__, "message": str(error)})
         raise
-    ledger.finish_run(run_id, report.as_dict())
+    queries.finish_run(run_id, report.as_dict())
     return report

@@ -11,15 +11,25 @@ from fstore.compute import executor as compute
 from fstore.compute.executor import bury
 from fstore.errors import BrokerUnavailable, ComputeDead
 from fstore.model import JobState
+from fstore.postgres.maintenance import Ledger
 from fstore.upkeep import api as upkeep
-from fstore.upkeep.reconcile import FlushReport, flush_usage, move_notes, reconcile_jobs
-from fstore.upkeep.runner import Skipped
+from fstore.upkeep.reconcile import run_reconciliation
+from fstore.upkeep.runner import Skipped, run_alone
+from fstore.upkeep.usage import FlushReport, UsageFlush
 from tests.integration.shelf import Shelf, key
 
 
 @pytest.fixture
 def shelf(house):
     return Shelf(house.store.resources)
+
+
+def usage_flush(shelf):
+    return UsageFlush(Ledger(shelf.resources.database), shelf.resources.coordination, shelf.resources.recorder)
+
+
+def flush(shelf):
+    return run_alone(Ledger(shelf.resources.database), "flush", lambda _: usage_flush(shelf).move())
 
 
 def usage(shelf):
@@ -31,7 +41,7 @@ def test_hits_and_counters_reach_postgres(shelf):
     shelf.resources.coordination.note({key("a"): 2, key("b"): 1}, {"cache_hits": 3})
     shelf.resources.coordination.note({key("a"): 1}, {"cache_hits": 1, "computed": 1})
 
-    first, second = flush_usage(shelf.resources), flush_usage(shelf.resources)
+    first, second = flush(shelf), flush(shelf)
 
     assert (first, second) == (FlushReport(keys=2, hits=4, counters=5), FlushReport())
     assert set(usage(shelf)) == {(key("a"), 3, True), (key("b"), 1, True)}
@@ -42,7 +52,7 @@ def test_what_this_process_noted_goes_along(shelf):
     """Notes that have not even reached Redis are handed over first."""
     shelf.resources.recorder.used(key("a"))
 
-    assert flush_usage(shelf.resources) == FlushReport(keys=1, hits=1, counters=0)
+    assert flush(shelf) == FlushReport(keys=1, hits=1, counters=0)
 
 
 def test_a_flush_that_died_before_its_commit_loses_nothing(shelf, monkeypatch):
@@ -51,8 +61,8 @@ def test_a_flush_that_died_before_its_commit_loses_nothing(shelf, monkeypatch):
     shelf.resources.coordination.take_notes()
     shelf.resources.coordination.note({key("b"): 1}, {})
 
-    flush_usage(shelf.resources)
-    flush_usage(shelf.resources)
+    flush(shelf)
+    flush(shelf)
 
     assert [row[0] for row in usage(shelf)] == sorted([key("a"), key("b")])
 
@@ -61,7 +71,7 @@ def test_a_flush_sets_the_mark_after_redis_was_emptied(shelf):
     """From the first flush after a loss on, it is known for how long usage has been kept."""
     shelf.resources.coordination._link.call("wiping", lambda client: client.flushall())
 
-    move_notes(shelf.resources)
+    usage_flush(shelf).move()
 
     now = shelf.sql("SELECT extract(epoch FROM now())::float")[0][0]
     assert 59 < shelf.resources.coordination.usage_known_for(now + 60) < 61
@@ -76,8 +86,8 @@ def test_without_redis_the_run_says_so(shelf, monkeypatch):
     monkeypatch.setattr("fstore.coordination.locks.Coordination.take_notes", down)
 
     with pytest.raises(BrokerUnavailable):
-        flush_usage(shelf.resources)
-    assert upkeep.history(shelf.resources, "flush")[0]["report"]["error"] == "BrokerUnavailable"
+        flush(shelf)
+    assert upkeep.list_runs(shelf.resources, "flush")[0]["report"]["error"] == "BrokerUnavailable"
 
 
 def queued(shelf) -> int:
@@ -89,7 +99,7 @@ def test_lost_messages_are_sent_again_once(shelf):
     shelf.resources.jobs.enqueue({key(n): shelf.request(n).wire() for n in ("lost", "young")})
     shelf.sql("UPDATE jobs SET requested_ts = now() - interval '6 seconds' WHERE key = %(key)s", key=key("lost"))
 
-    first, second = reconcile_jobs(shelf.resources), reconcile_jobs(shelf.resources)
+    first, second = run_reconciliation(shelf.resources), run_reconciliation(shelf.resources)
 
     assert (first.sent, second.sent, queued(shelf)) == (1, 0, 1)
 
@@ -102,7 +112,7 @@ def test_a_backlog_is_not_taken_for_lost(shelf):
     sent = {}
     for column, seconds in (("requested_ts", 15), ("requested_ts", 25), ("sent_ts", 35), ("sent_ts", 45)):
         shelf.sql(aged.format(column, seconds), key=key("waiting"))
-        sent[column, seconds] = reconcile_jobs(shelf.resources).sent
+        sent[column, seconds] = run_reconciliation(shelf.resources).sent
 
     assert sent == {("requested_ts", 15): 0, ("requested_ts", 25): 1, ("sent_ts", 35): 0, ("sent_ts", 45): 1}
 
@@ -110,11 +120,11 @@ def test_a_backlog_is_not_taken_for_lost(shelf):
 def test_a_job_whose_worker_died_is_sent_again(shelf):
     """Once the lease is over, the job goes to another worker."""
     shelf.claim("orphaned")
-    assert reconcile_jobs(shelf.resources).sent == 0
+    assert run_reconciliation(shelf.resources).sent == 0
 
     shelf.sql("UPDATE jobs SET lease_until = now() - interval '1 second'")
 
-    assert (reconcile_jobs(shelf.resources).sent, queued(shelf)) == (1, 1)
+    assert (run_reconciliation(shelf.resources).sent, queued(shelf)) == (1, 1)
 
 
 def test_the_third_death_buries(shelf):
@@ -122,7 +132,7 @@ def test_the_third_death_buries(shelf):
     shelf.claim("poison")
     shelf.sql("UPDATE jobs SET lease_until = now() - interval '1 second', starts = 3")
 
-    report = reconcile_jobs(shelf.resources)
+    report = run_reconciliation(shelf.resources)
 
     assert (report.buried, report.sent) == (1, 0)
     assert shelf.resources.jobs.find(key("poison")).state is JobState.DEAD
@@ -133,13 +143,13 @@ def test_what_only_its_caller_can_compute_is_never_sent(shelf):
     local = shelf.request("mine").wire() | {"raw_data": {"kind": "caller", "path": "-"}}
     shelf.resources.jobs.claim(key("mine"), local)
     shelf.sql("UPDATE jobs SET lease_until = now() - interval '30 seconds'")
-    assert reconcile_jobs(shelf.resources).as_dict() == {
+    assert run_reconciliation(shelf.resources).as_dict() == {
         "kind": "reconcile", "sent": 0, "buried": 0, "unsent": 0, "abandoned": 0, "forgotten": 0,
     }  # fmt: skip
 
     shelf.sql("UPDATE jobs SET lease_until = now() - %(ago)s", ago=timedelta(seconds=61))
 
-    assert (reconcile_jobs(shelf.resources).abandoned, queued(shelf)) == (1, 0)
+    assert (run_reconciliation(shelf.resources).abandoned, queued(shelf)) == (1, 0)
     assert shelf.resources.jobs.find(key("mine")) is None
 
 
@@ -148,7 +158,7 @@ def test_a_request_of_another_version_is_left_to_that_version(shelf):
     shelf.resources.jobs.enqueue({key("new"): {"format": 2, "raw_data": {"kind": "parquet"}}})
     shelf.sql("UPDATE jobs SET requested_ts = now() - interval '6 seconds'")
 
-    report = reconcile_jobs(shelf.resources)
+    report = run_reconciliation(shelf.resources)
 
     assert (report.sent, report.unsent) == (0, 1)
     assert shelf.resources.jobs.find(key("new")).state is JobState.QUEUED
@@ -159,24 +169,24 @@ def test_old_failure_notes_go(shelf):
     shelf.claim("failed")
     shelf.sql("UPDATE jobs SET state = 'failed', finished_ts = now() - interval '25 hours'")
 
-    assert reconcile_jobs(shelf.resources).forgotten == 1
+    assert run_reconciliation(shelf.resources).forgotten == 1
 
 
 def test_two_schedulers_reconcile_once(shelf):
     """Of two scheduled runs at the same moment one is skipped and says so."""
     assert "skipped" not in upkeep.reconcile_jobs(shelf.resources, scheduled=True)
-    assert isinstance(reconcile_jobs(shelf.resources, unless_within_s=10), Skipped)
+    assert isinstance(run_reconciliation(shelf.resources, unless_within_s=10), Skipped)
     assert "ended less than" in upkeep.reconcile_jobs(shelf.resources, scheduled=True)["skipped"]
 
 
 def test_records_of_frequent_runs_do_not_pile_up(shelf):
     """Records of flushes older than a day go when the next one begins."""
-    flush_usage(shelf.resources)
+    flush(shelf)
     shelf.sql("UPDATE upkeep_runs SET started_ts = now() - interval '25 hours'")
 
-    flush_usage(shelf.resources)
+    flush(shelf)
 
-    assert len(upkeep.history(shelf.resources, "flush")) == 1
+    assert len(upkeep.list_runs(shelf.resources, "flush")) == 1
 
 
 def test_wherever_a_job_is_buried_it_is_counted(shelf):
@@ -188,7 +198,7 @@ def test_wherever_a_job_is_buried_it_is_counted(shelf):
     bury(shelf.resources, [key("waiter")])
     with pytest.raises(ComputeDead):
         compute._why_not(shelf.resources, key("worker"), 0.0)
-    reconcile_jobs(shelf.resources)
+    run_reconciliation(shelf.resources)
 
-    move_notes(shelf.resources)
+    usage_flush(shelf).move()
     assert ("dead", 3) in shelf.sql("SELECT name, value FROM counters")
