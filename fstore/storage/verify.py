@@ -17,7 +17,18 @@ from fstore.model import Locator
 from fstore.results.stored_tables import meant_form
 from fstore.storage.hashing import PARALLEL_FROM, hasher_for
 
-UNREADABLE = (pa.ArrowException, OSError, ValueError, TypeError, KeyError, NotImplementedError)
+UNREADABLE = (
+    pa.ArrowException,
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    NotImplementedError,
+)
+"""What bytes that are no result may raise when they are decoded; notes in them may say anything."""
+_OF_THE_PROCESS = (MemoryError, pa.ArrowCancelled)  # Arrow's, but no word about the bytes
 _CHUNK = 1 << 20
 _BATCH_ROWS = 1 << 16
 
@@ -117,6 +128,8 @@ def verified_table(found: Locator, data: pa.Buffer) -> pa.Table:
     data = verified_bytes(found, data)
     try:
         table = decoded(data)
+    except _OF_THE_PROCESS:
+        raise
     except UNREADABLE as error:
         raise _unreadable(found, error).as_error() from error
     if (fault := rows_fault(found, table.num_rows)) is not None:
@@ -140,12 +153,16 @@ def inspect_file(found: Locator, file: BinaryIO, size_bytes: int, pace: Pace) ->
         return fault, read
     try:
         rows = sum(_rows_in_batches(file))
+    except _OF_THE_PROCESS:
+        raise
     except UNREADABLE:
         # What reads cannot make of the file is what counts, and they take it whole.
         file.seek(0)
         data = pa.py_buffer(file.read())
         try:
             rows = decoded(data).num_rows
+        except _OF_THE_PROCESS:
+            raise
         except UNREADABLE as error:
             return _unreadable(found, error), read
     return rows_fault(found, rows), read
@@ -154,13 +171,14 @@ def inspect_file(found: Locator, file: BinaryIO, size_bytes: int, pace: Pace) ->
 def _rows_in_batches(file: BinaryIO) -> Iterator[int]:
     file.seek(0)
     reader = pq.ParquetFile(file)
-    schema = reader.schema_arrow
-    shape = meant_form(schema.empty_table())
+    nothing = reader.read_row_groups([], use_threads=False)  # with the notes that a whole read would find
+    shape = meant_form(nothing)
     if not shape.num_columns:
         yield shape.num_rows or reader.metadata.num_rows
         return
     for batch in reader.iter_batches(_BATCH_ROWS, use_threads=False):
-        yield meant_form(pa.Table.from_batches([batch]).replace_schema_metadata(schema.metadata)).num_rows
+        table = pa.Table.from_batches([batch]).replace_schema_metadata(nothing.schema.metadata)
+        yield meant_form(table).num_rows
 
 
 def _unreadable(found: Locator, error: Exception) -> Fault:
