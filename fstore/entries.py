@@ -20,13 +20,13 @@ log = logging.getLogger("fstore.reading")
 
 
 def read_entry(resources: Resources, found: Locator, *, is_own: bool = False) -> pa.Table | MappedEntry | None:
-    """Return an entry's table, mapped where this host keeps a local cache; None when its file is gone or wrong.
+    """Return an entry's table, mapped where this host keeps a local cache; None when it is no more.
 
-    Ask again then: it is a miss by that time. A reader that lost the race against upkeep
-    (row seen, file gone, another row or none by now) has found nothing wrong; any other
-    fault is quarantined and counted. ``is_own`` says that this caller had it computed a
-    moment ago: a small one then has to be asked for again before it is worth a place in
-    the local cache.
+    Its file was gone or wrong: who asks again meets a miss. A reader that lost the race
+    against upkeep (row seen, file gone, another row or none by now) has found nothing wrong;
+    any other fault is quarantined and counted. ``is_own`` says that this caller had it
+    computed a moment ago: a small one then has to be asked for again before it is worth a
+    place in the local cache.
     """
     cache = resources.local_cache
     if cache is None:

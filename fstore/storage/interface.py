@@ -1,4 +1,4 @@
-"""What fstore asks of the place that keeps its files: two small protocols, and a record of what a backend is like.
+"""What fstore asks of the place that keeps its files: two protocols and a record of capabilities.
 
 Nothing outside ``fstore.storage`` knows more of a backend than this. A second one is a
 module beside ``folder``, a line in ``open`` and a subclass of
@@ -46,7 +46,7 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """An entry's file, complete and durable; ``path`` is relative to the root, ``content_digest`` the BLAKE3 of its bytes."""
+    """An entry's file, complete and durable: its path below the root, its size, the BLAKE3 of its bytes."""
 
     path: str
     file_size_bytes: int
@@ -78,7 +78,7 @@ class Space(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One thing about a store that its operator should know; ``advice`` says what to do unless all is well."""
+    """One thing about a store that its operator should know, with advice unless all is well."""
 
     severity: Literal["ok", "warning", "fault"]
     detail: str
@@ -87,7 +87,7 @@ class Condition:
 
 @dataclass(slots=True)
 class Listing:
-    """Files of one place: finished ones, unfinished ones, and the number of those that fstore did not make."""
+    """Files of one place: finished, unfinished, and the number of those that fstore did not make."""
 
     files: list[FoundFile] = field(default_factory=list)
     temporary: list[FoundFile] = field(default_factory=list)
@@ -99,7 +99,7 @@ def _accept(_: pa.Table) -> None:
 
 
 class EntryStore(Protocol):
-    """The files of entries: published once under a name of their own, read verified, deleted by upkeep alone."""
+    """The files of entries: published once, each under its own name, read verified, deleted by upkeep."""
 
     @property
     def capabilities(self) -> Capabilities: ...
@@ -132,7 +132,7 @@ class EntryStore(Protocol):
         ...
 
     def publish_bytes(self, key: str, data: pa.Buffer) -> Stored:
-        """Do the same for the bytes of a Parquet file that was checked already: written again it might read otherwise."""
+        """Do the same for the bytes of a Parquet file that was checked: written again it might read otherwise."""
         ...
 
     def read(self, found: Locator) -> pa.Table:
@@ -157,7 +157,7 @@ class EntryStore(Protocol):
         ...
 
     def inspect(self, found: Locator, pace: Pace) -> tuple[Fault | None, int]:
-        """Read an entry to its last byte in bounded memory; return what is wrong with it, if anything, and the bytes read.
+        """Read an entry to its last byte in bounded memory; return its fault or None, and the bytes read.
 
         Finds a fault exactly where ``read`` would raise ``EntryCorrupt``.
         """
@@ -176,20 +176,21 @@ class EntryStore(Protocol):
         ...
 
     def discard(self, path: str) -> None:
-        """Delete a file that no row names, if that is possible now; never raises for the store: upkeep finds what stays."""
+        """Delete a file that no row names if that is possible now; upkeep finds what stays. Never raises."""
         ...
 
     def quarantine(self, found: Locator) -> str | None:
-        """Move an entry that was found wrong out of the way, and return where it lies now; None when it is gone or cannot be moved.
+        """Move an entry that was found wrong out of the way, and return where it lies now.
 
-        Touches nothing but this entry, and never raises for the store: its row hides it already.
+        None when it is gone or cannot be moved: its row hides it already. Touches nothing but
+        this entry, and never raises for the store.
         """
         ...
 
     def list_shards(self, shards: Sequence[str] = SHARDS) -> Iterator[Listing]:
-        """Give the files of one shard after the other, in this order; a shard without files is an empty listing.
+        """Give the files of one shard after the other, in this order.
 
-        A listing holds every entry that was published before its iteration was asked
+        A shard without files is an empty listing. A listing holds every entry that was published before its iteration was asked
         for and is still there, each once. Memory is bounded by a few shards.
         """
         ...
@@ -199,7 +200,7 @@ class EntryStore(Protocol):
         ...
 
     def drop_unfinished(self, file: FoundFile) -> bool:
-        """Delete an unfinished file unless its writer has gone on since it was listed; return whether it is gone."""
+        """Delete an unfinished file unless its writer went on since it was listed; return if it is gone."""
         ...
 
     def now_ns(self) -> int:
@@ -226,26 +227,29 @@ class StagingArea(Protocol):
     def capabilities(self) -> Capabilities: ...
 
     def reserve(self, digest: str) -> str | None:
-        """Return the path of raw data that are staged already, marked as in use from now on; None when they are not, or nobody can tell.
+        """Return the path of raw data that are staged already, marked as in use from now on.
 
-        What was reserved is not dropped by who listed it before. Never raises.
+        None when they are not, or nobody can tell. What was reserved is not dropped by who listed it before. Never raises.
         """
         ...
 
     def write(self, digest: str, table: pa.Table) -> str:
-        """Stage raw data and return their path; they are whole or absent, and reserved. Raises ``StorageFull``."""
+        """Stage raw data, whole or not at all, and return their path, reserved; raises ``StorageFull``."""
         ...
 
     def read(self, path: str) -> pa.Table:
-        """Return staged raw data, unchecked but for their form; raises ``SourceChanged`` when they are gone or damaged."""
+        """Return staged raw data; raises ``SourceChanged`` when they are gone or have no form.
+
+        Whether they are what was fingerprinted is for the caller to check.
+        """
         ...
 
     def write_result(self, key: str, table: pa.Table) -> str:
-        """Leave a result where a worker finds it, and return its path; raises ``UnstorableResult`` and ``StorageFull``."""
+        """Leave a result for a worker and return its path; raises ``UnstorableResult``, ``StorageFull``."""
         ...
 
     def read_result(self, path: str, *, digest: str | None = None) -> StagedResult:
-        """Return a staged result; raises ``InvalidRequest`` for a path that is not one, and for bytes of another digest."""
+        """Return a staged result; raises ``InvalidRequest`` for another path or bytes of another digest."""
         ...
 
     def exists(self, path: str) -> bool:
@@ -253,7 +257,7 @@ class StagingArea(Protocol):
         ...
 
     def discard(self, path: str) -> None:
-        """Delete what nobody needs any more, if that is possible now; never raises but for a path outside the area."""
+        """Delete what nobody needs any more if that is possible now; raises for a path outside the area."""
         ...
 
     def list_staged(self) -> Iterator[Listing]:

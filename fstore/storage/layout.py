@@ -1,4 +1,4 @@
-"""Names of what a store keeps: where an entry or a staged file lies below the root, and what its name says.
+"""Where an entry or a staged file lies below the root of a store, and what its name says.
 
 Layout, of every backend::
 

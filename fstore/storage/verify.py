@@ -1,4 +1,8 @@
-"""Whether bytes are the entry that a row tells of: the one verdict of reads, sweeps, publishing and the local cache."""
+"""Whether bytes are the entry that a row tells of: the one verdict.
+
+Reads, sweeps, publishing and the local cache ask here, so that none of them passes what
+another would refuse.
+"""
 
 from __future__ import annotations
 
@@ -124,7 +128,7 @@ def decoded(data: pa.Buffer, *, page_checksums: bool = False) -> pa.Table:
 
 
 def verified_table(found: Locator, data: pa.Buffer) -> pa.Table:
-    """Return the table in an entry's bytes, every byte and the number of rows verified; raises ``EntryCorrupt``."""
+    """Return the table in an entry's bytes, all of them and the rows verified; raises ``EntryCorrupt``."""
     data = verified_bytes(found, data)
     try:
         table = decoded(data)
@@ -138,9 +142,9 @@ def verified_table(found: Locator, data: pa.Buffer) -> pa.Table:
 
 
 def inspect_file(found: Locator, file: BinaryIO, size_bytes: int, pace: Pace) -> tuple[Fault | None, int]:
-    """Do what ``verified_table`` does with an open file of any size in bounded memory; raises ``OSError`` of the file.
+    """Do what ``verified_table`` does with an open file of any size, in bounded memory.
 
-    Returns the fault, or None, and how many bytes were read for the digest.
+    Raises ``OSError`` of the file. Returns the fault, or None, and how many bytes were read for the digest.
     """
     if (fault := size_fault(found, size_bytes)) is not None:
         return fault, 0

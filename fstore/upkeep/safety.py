@@ -1,4 +1,4 @@
-"""Why upkeep refuses to go on: another store's files, a grace that hurts, more missing than garbage explains."""
+"""Why upkeep refuses: another store's files, a grace that hurts, more missing than garbage explains."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def refuse_short_grace(policy: GarbagePolicy, settings: Settings, *, force: bool
 
 
 def refuse_suspicious_plan(plan: GarbagePlan, *, force: bool) -> None:
-    """Raise ``UpkeepRefused`` when so much looks orphaned or lost that files and database hardly belong together."""
+    """Raise ``UpkeepRefused`` when so much looks orphaned or lost that the store looks like another's."""
     found = plan.totals
     reason = looks_wrong(
         orphans=found.unexplained, lost=found.lost, total_rows=found.live_entries, total_files=found.files
@@ -42,7 +42,7 @@ def refuse_suspicious_plan(plan: GarbagePlan, *, force: bool) -> None:
 
 
 def refuse_many_missing(*, lost: int, checked: int) -> None:
-    """Raise ``UpkeepRefused`` when a sweep misses so many files that the folder rather than the files is at fault."""
+    """Raise ``UpkeepRefused`` when a sweep misses so many files that the folder is at fault."""
     if reason := looks_wrong(orphans=0, lost=lost, total_rows=checked, total_files=checked):
         raise UpkeepRefused(
             reason, "no further entry was touched; check FEATURE_STORE_PATH and the mount, then use --force"
