@@ -29,8 +29,7 @@ from fstore.runtime.counters import Recorder
 from fstore.settings.loading import gather_settings
 from fstore.settings.schema import Settings
 from fstore.stack_state.running import running_stack
-from fstore.storage.folder import Files
-from fstore.storage.local_cache import LocalTier
+from fstore.storage.open import open_local_cache, open_storage
 
 log = logging.getLogger("fstore.bootstrap")
 
@@ -78,6 +77,7 @@ def open_resources(chosen: Settings, *, role: str) -> Resources:
     )
     link = RedisLink(chosen.redis_url.get_secret_value(), timeout_s=chosen.connect_timeout_s)
     usage_buffer = UsageBuffer(link)
+    storage = open_storage(chosen)
     recorder = Recorder(usage_buffer.note, timed=chosen.performance_tracking)
     return Resources(
         settings=chosen,
@@ -85,7 +85,8 @@ def open_resources(chosen: Settings, *, role: str) -> Resources:
         manifest=Manifest(database),
         jobs=Jobs(database, times=chosen.lease_times, max_starts=chosen.max_starts),
         memo=PostgresSourceMemo(database),
-        files=Files(chosen.path),
+        entries=storage.entries,
+        staging=storage.staging,
         usage=Usage(database),
         upkeep=UpkeepQueries(database),
         runs=UpkeepRuns(database),
@@ -96,14 +97,12 @@ def open_resources(chosen: Settings, *, role: str) -> Resources:
         redis_server=RedisServer(link),
         broker=Broker(chosen),
         recorder=recorder,
-        local_tier=LocalTier(chosen.local_cache, max_bytes=chosen.local_cache_max_bytes)
-        if chosen.local_cache
-        else None,
+        local_cache=open_local_cache(chosen),
     )
 
 
 def prepare(chosen: Settings) -> tuple[str | None, str | None]:
-    """Bring database and folder into being: run missing migrations, make the folders, tie both by the store's id.
+    """Bring database and store into being: run missing migrations, make the folders, tie both by the store's id.
 
     Returns the schema revision before and after. Safe to call at every start and by
     several processes at once.
@@ -119,5 +118,5 @@ def prepare(chosen: Settings) -> tuple[str | None, str | None]:
         store_id, _ = Manifest(database).store_identity()
     finally:
         database.close()
-    Files(chosen.path).create(store_id)
+    open_storage(chosen).entries.create(store_id)
     return before, after

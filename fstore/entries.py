@@ -1,4 +1,4 @@
-"""Reading an entry: every byte verified, a wrong one hidden and treated as a miss."""
+"""Reading an entry: every byte verified, a wrong one quarantined and treated as a miss."""
 
 from __future__ import annotations
 
@@ -9,35 +9,40 @@ import pyarrow as pa
 
 from fstore.errors import EntryCorrupt, ManifestUnavailable
 from fstore.model import Locator
+from fstore.postgres.manifest import Manifest
 from fstore.resources import Resources
-from fstore.storage.local_cache import SMALL, Mapped
+from fstore.runtime.counters import Recorder
+from fstore.storage.interface import EntryStore
+from fstore.storage.local_cache import MappedEntry
+from fstore.storage.parquet import SMALL
 
 log = logging.getLogger("fstore.reading")
 
 
-def read_entry(resources: Resources, found: Locator, *, is_own: bool = False) -> pa.Table | Mapped | None:
-    """Return an entry's table, mapped where this host keeps a local tier, or None when its file is gone or wrong: ask again, it is a miss by then.
+def read_entry(resources: Resources, found: Locator, *, is_own: bool = False) -> pa.Table | MappedEntry | None:
+    """Return an entry's table, mapped where this host keeps a local cache; None when it is no more.
 
-    A reader that lost the race against upkeep (row seen, file gone, another row or
-    none by now) has found nothing wrong; any other fault is quarantined and counted.
-    ``is_own`` says that this caller had it computed a moment ago: a small one then has
-    to be asked for again before it is worth a place in the local tier.
+    Its file was gone or wrong: who asks again meets a miss. A reader that lost the race
+    against upkeep (row seen, file gone, another row or none by now) has found nothing wrong;
+    any other fault is quarantined and counted. ``is_own`` says that this caller had it
+    computed a moment ago: a small one then has to be asked for again before it is worth a
+    place in the local cache.
     """
-    tier = resources.local_tier
-    if tier is None:
+    cache = resources.local_cache
+    if cache is None:
         return _read(resources, found)
     if is_own:
         table = _read(resources, found)
-        return table if table is None or table.nbytes <= SMALL else tier.promote(found, table) or table
-    if (mapped := tier.find(found)) is None:
-        with tier.one_at_a_time(found.key):  # of many threads that were told at once, one reads
-            if (mapped := tier.find(found)) is None:
+        return table if table is None or table.nbytes <= SMALL else cache.promote(found, table) or table
+    if (mapped := cache.find(found)) is None:
+        with cache.one_at_a_time(found.key):  # of many threads that were told at once, one reads
+            if (mapped := cache.find(found)) is None:
                 table = _read(resources, found)
                 if table is None:
                     return None
                 if table.nbytes > SMALL:
-                    return tier.promote(found, table) or table
-                tier.add(found, table)  # what is held already need not be mapped as well; the next hit does
+                    return cache.promote(found, table) or table
+                cache.add(found, table)  # what is held already need not be mapped as well; the next hit does
                 return table
     resources.recorder.used(found.key)
     return mapped
@@ -45,22 +50,25 @@ def read_entry(resources: Resources, found: Locator, *, is_own: bool = False) ->
 
 def _read(resources: Resources, found: Locator) -> pa.Table | None:
     try:
-        table = resources.files.read(found)
+        table = resources.entries.read(found)
     except EntryCorrupt as error:
         current = resources.manifest.find_live(found.key)
         if current is not None and current.path == found.path:
-            hide(resources, error)
+            quarantine_entry(resources.manifest, resources.entries, resources.recorder, found, error.fault)
         return None
     resources.recorder.used(found.key)
     return table
 
 
-def hide(resources: Resources, error: EntryCorrupt) -> bool:
-    """Quarantine an entry whose file is wrong: its row first, then the file; return whether this call did it."""
+def quarantine_entry(manifest: Manifest, entries: EntryStore, recorder: Recorder, found: Locator, fault: str) -> bool:
+    """Hide an entry whose file is wrong: its row first, then the file; return whether this call did it.
+
+    While the manifest is away nothing is done: whoever meets the entry next finds the same.
+    """
     with suppress(ManifestUnavailable):
-        if resources.manifest.quarantine(error.key, error.path):
-            resources.files.quarantine(error.path)
-            resources.recorder.count("corrupt_detected")
-            log.warning("quarantined: key=%s path=%s fault=%s", error.key[:12], error.path, error.fault)
+        if manifest.quarantine(found.key, found.path):
+            entries.quarantine(found)
+            recorder.count("corrupt_detected")
+            log.warning("quarantined: key=%s path=%s fault=%s", found.key[:12], found.path, fault)
             return True
     return False

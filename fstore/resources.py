@@ -19,8 +19,8 @@ from fstore.postgres.upkeep_queries import UpkeepQueries
 from fstore.postgres.usage import Usage
 from fstore.runtime.counters import Recorder
 from fstore.settings.schema import Settings
-from fstore.storage.folder import Files
-from fstore.storage.local_cache import LocalTier
+from fstore.storage.interface import EntryStore, StagingArea
+from fstore.storage.local_cache import LocalCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,8 @@ class Resources:
     manifest: Manifest
     jobs: Jobs
     memo: PostgresSourceMemo
-    files: Files
+    entries: EntryStore
+    staging: StagingArea
     usage: Usage
     upkeep: UpkeepQueries
     runs: UpkeepRuns
@@ -43,7 +44,7 @@ class Resources:
     redis_server: RedisServer
     broker: Broker
     recorder: Recorder
-    local_tier: LocalTier | None = None
+    local_cache: LocalCache | None = None
 
     def close(self) -> None:
         """Hand over what was noted and close every connection."""

@@ -30,7 +30,7 @@ from fstore.reporting.stats import cache_overview, cache_stats
 from fstore.resources import Resources
 from fstore.runtime import deadline, tracing
 from fstore.settings.schema import Settings
-from fstore.upkeep import api as upkeep
+from fstore.upkeep.api import collect_garbage, count_orphans, verify_entries
 
 if TYPE_CHECKING:
     from fstore.ingest.ingestion import IngestOptions
@@ -216,16 +216,16 @@ class FeatureStore:
 
     def get_cache_overview(self) -> dict[str, Any]:
         """Return entries, sizes, what is old and what is orphaned, by symbol and by feature."""
-        orphans = upkeep.count_orphans(self._resources)
+        orphans = count_orphans(self._resources)
         return cache_overview(self._resources, now=datetime.now(UTC), orphaned_files=orphans)
 
     def validate_cache_integrity(self) -> dict[str, Any]:
         """Read every live entry and return ``integrity_ok``, ``issues``, ``checked`` and ``bytes_read``."""
-        return upkeep.validate(self._resources)
+        return verify_entries(self._resources)
 
     def run_garbage_collection(self, *, dry_run: bool = False, force: bool = False) -> dict[str, Any]:
         """Give up what the policy no longer keeps; with ``dry_run`` only report what would go."""
-        return upkeep.collect_garbage(self._resources, dry_run=dry_run, force=force)
+        return collect_garbage(self._resources, dry_run=dry_run, force=force)
 
     def close(self) -> None:
         """Hand over what was noted and close every connection."""

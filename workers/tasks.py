@@ -20,7 +20,10 @@ from fstore.compute.executor import execute, give_up
 from fstore.compute.staged_results import publish_staged
 from fstore.errors import FeatureStoreError
 from fstore.model import Status
-from fstore.upkeep import api as upkeep
+from fstore.upkeep.api import collect_garbage as collect
+from fstore.upkeep.api import flush_usage as flush
+from fstore.upkeep.api import reconcile_jobs as reconcile
+from fstore.upkeep.api import sweep_integrity as sweep
 from workers import policy, process
 from workers.app import app
 from workers.task_class import FstoreTask
@@ -83,22 +86,22 @@ def publish(self: FstoreTask, request: dict[str, Any]) -> dict[str, Any]:
 def collect_garbage() -> dict[str, Any]:
     """Give up what the policy no longer keeps; see ``fstore.upkeep.api.collect_garbage``."""
     resources = process.resources()
-    return upkeep.collect_garbage(resources, dry_run=resources.settings.gc_dry_run, scheduled=True)
+    return collect(resources, dry_run=resources.settings.gc_dry_run, scheduled=True)
 
 
 @app.task(name=SWEEP_INTEGRITY)
 def sweep_integrity() -> dict[str, Any]:
     """Re-read the entries that were longest not verified; see ``fstore.upkeep.api.sweep_integrity``."""
-    return upkeep.sweep_integrity(process.resources(), scheduled=True)
+    return sweep(process.resources(), scheduled=True)
 
 
 @app.task(name=RECONCILE_JOBS)
 def reconcile_jobs() -> dict[str, Any]:
     """Send lost jobs again and bury dead ones; see ``fstore.upkeep.api.reconcile_jobs``."""
-    return upkeep.reconcile_jobs(process.resources(), scheduled=True)
+    return reconcile(process.resources(), scheduled=True)
 
 
 @app.task(name=FLUSH_USAGE)
 def flush_usage() -> dict[str, Any]:
     """Take usage and counters from Redis to Postgres; see ``fstore.upkeep.api.flush_usage``."""
-    return upkeep.flush_usage(process.resources(), scheduled=True)
+    return flush(process.resources(), scheduled=True)

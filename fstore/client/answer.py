@@ -22,7 +22,7 @@ from fstore.model import Locator, Status
 from fstore.resources import Resources
 from fstore.results import codec as results
 from fstore.runtime import deadline
-from fstore.storage.local_cache import Mapped
+from fstore.storage.local_cache import MappedEntry
 
 Returns = Literal["pandas", "arrow"]
 MOST_WRONG = 3  # an entry that is found wrong is computed again, but not for ever
@@ -46,7 +46,7 @@ class Delivery:
 
 def in_form(result: Any, returns: Returns) -> Any:
     """Return a table, a mapped entry or a bare result as the frame or table that is wanted."""
-    if isinstance(result, Mapped):
+    if isinstance(result, MappedEntry):
         return result.table if returns == "arrow" else result.frame()
     if returns == "arrow":
         return results.encode(result)
@@ -158,7 +158,7 @@ def _read(resources: Resources, answer: Answer) -> Delivery | None:
         return Delivery(answer.asked, answer.status, answer.result)
     try:
         is_own = answer.status is Status.COMPUTED
-        table: pa.Table | Mapped | None = read_entry(resources, answer.locator, is_own=is_own)
+        table: pa.Table | MappedEntry | None = read_entry(resources, answer.locator, is_own=is_own)
     except (ManifestUnavailable, StorageUnavailable) as error:
         return _computed_here(resources, answer.asked, error)
     if table is None:

@@ -57,7 +57,7 @@ class Registrar:
             name = f"{asked.taken}:{asked.raw.path if isinstance(asked.raw, ParquetSource) else ''}"
             try:
                 if name not in references:
-                    references[name] = rawdata.stage(self._resources.files, asked.raw, asked.taken)
+                    references[name] = rawdata.stage(self._resources.staging, asked.raw, asked.taken)
             except StorageUnavailable as error:
                 failures[asked.key] = error
                 continue

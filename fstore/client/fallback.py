@@ -71,7 +71,7 @@ class Fallback:
         if not isinstance(asked.feature, LocalFeature) and (changed := settings_set_here()):
             return self._unstored(asked, "not stored", f"this process set {', '.join(changed)}; a worker has not")
         try:
-            reference = rawdata.stage(self._resources.files, asked.raw, asked.taken)
+            reference = rawdata.stage(self._resources.staging, asked.raw, asked.taken)
             return self.compute_here(asked, reference, by_worker=False)
         except StorageUnavailable as full:
             return self.not_stored(asked, "store folder", full)

@@ -36,7 +36,7 @@ from fstore.model import Claim, Locator
 from fstore.resources import Resources
 from fstore.results import codec as results
 from fstore.runtime import deadline
-from fstore.storage.durable import as_read
+from fstore.storage.parquet import as_read
 
 T = TypeVar("T")
 PUBLISHED_WITHIN_S = 30.0  # by a worker; then its queue has none, or only those that die of it
@@ -202,24 +202,24 @@ def _publish_by_worker(
 ) -> Locator | None:
     """Have a worker publish; what that worker leaves as its failure goes to ``refused``."""
     key, publisher = computation.key, Publisher.of(resources)
-    staged = resources.files.stage_result(key, results.encode(result))
+    staged = resources.staging.write_result(key, results.encode(result))
     try:
-        restored, _, digest = resources.files.read_staged_result(staged)
-        results.check_faithful(result, restored)
+        restored = resources.staging.read_result(staged)
+        results.check_faithful(result, restored.table)
         facts = computation.facts(took)
-        message = PublishRequest.of(facts, claim, staged_path=staged, staged_digest=digest)
+        message = PublishRequest.of(facts, claim, staged_path=staged, staged_digest=restored.digest)
         resources.broker.send_publish(message)
     except BrokerUnavailable:
-        resources.files.discard(staged)
+        resources.staging.discard(staged)
         return publisher.publish(computation, claim, result, took)
     except BaseException:
-        resources.files.discard(staged)
+        resources.staging.discard(staged)
         raise
     if _is_settled(resources, key, claim, refused):
         return resources.manifest.find_live(key)
     resources.recorder.degraded("publish queue", f"no worker of queue {WRITE_QUEUE} published {key[:12]} in time")
     found = publisher.publish(computation, claim, result, took)
-    resources.files.discard(
+    resources.staging.discard(
         staged
     )  # not before: where this process may not publish, a worker that comes late still can
     return found

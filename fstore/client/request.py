@@ -88,7 +88,7 @@ def identify(resources: Resources, raw_data: object) -> Identified:
     """Take the fingerprint of raw data, and count when it came without a scan."""
     chosen = resources.settings
     if isinstance(raw_data, ParquetSource) and chosen.data_roots:
-        rawdata.allowed_path(str(raw_data.path), resources.files, chosen)  # before a long scan, not after it
+        rawdata.allowed_path(str(raw_data.path), resources.staging, chosen)  # before a long scan, not after it
     began = time.monotonic()
     found = fingerprint.identify(
         raw_data, threshold_bytes=chosen.threshold_bytes, policy=chosen.hash_policy, memo=resources.memo

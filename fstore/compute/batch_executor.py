@@ -169,7 +169,7 @@ class _Batch:
         self._answer = answer
         self._publisher = Publisher.of(resources)
         self._group = _Group(self._publisher, self._published)
-        self._reader = rawdata.Reader(resources.files, resources.settings)
+        self._reader = rawdata.Reader(resources.staging, resources.settings)
 
     def run(self) -> None:
         """Compute and publish what there is time for, and give the rest back."""

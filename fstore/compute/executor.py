@@ -18,7 +18,7 @@ from fstore.compute.planning import Computation, plan
 from fstore.compute.publishing import Publisher
 from fstore.compute.raw_data import Loaded
 from fstore.compute.recovery import Recovery
-from fstore.entries import hide
+from fstore.entries import quarantine_entry
 from fstore.errors import EntryCorrupt, FeatureStoreError
 from fstore.model import Claim, Locator, Status
 from fstore.resources import Resources
@@ -167,9 +167,9 @@ def _revived(resources: Resources, key: str) -> Locator | None:
     if found is None:
         return None
     try:
-        resources.files.read_bytes(found)
+        resources.entries.read_bytes(found)
     except EntryCorrupt as error:
-        hide(resources, error)
+        quarantine_entry(resources.manifest, resources.entries, resources.recorder, found, error.fault)
         return None
     resources.recorder.used(key)
     return found
@@ -178,7 +178,7 @@ def _revived(resources: Resources, key: str) -> Locator | None:
 def _read(resources: Resources, computation: Computation) -> Loaded:
     return rawdata.read(
         computation.request.raw_data,
-        resources.files,
+        resources.staging,
         resources.settings,
         computation.fingerprint,
         wanted=computation.feature.input,

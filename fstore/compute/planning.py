@@ -147,7 +147,7 @@ def _claimed_fingerprint(request: ComputeRequest) -> Fingerprint | None:
 def _taken_fingerprint(resources: Resources, request: ComputeRequest) -> Fingerprint:
     if request.raw_data.kind == "staged":
         raise InvalidRequest("fingerprint", "staged raw data need the fingerprint they were staged under")
-    source = ParquetSource(rawdata.allowed_path(request.raw_data.path, resources.files, resources.settings))
+    source = ParquetSource(rawdata.allowed_path(request.raw_data.path, resources.staging, resources.settings))
     chosen = resources.settings
     taken = fingerprint.identify(
         source, threshold_bytes=chosen.threshold_bytes, policy=chosen.hash_policy, memo=resources.memo

@@ -10,13 +10,13 @@ import pyarrow as pa
 
 from fstore.compute.planning import Computation
 from fstore.coordination.notifications import Notifier
-from fstore.errors import EntryCorrupt, NotPermitted
+from fstore.errors import NotPermitted
 from fstore.model import Claim, ComputedFacts, EntryFacts, Locator
 from fstore.postgres.manifest import Manifest
 from fstore.resources import Resources
 from fstore.results import codec as results
 from fstore.runtime.counters import Recorder
-from fstore.storage.folder import Files, Stored
+from fstore.storage.interface import EntryStore, Stored
 
 log = logging.getLogger("fstore.publishing")
 
@@ -32,7 +32,7 @@ class PendingEntry:
 class Publisher:
     """Makes results answer for their keys, from whichever process computed them."""
 
-    def __init__(self, manifest: Manifest, entries: Files, notifier: Notifier, counters: Recorder) -> None:
+    def __init__(self, manifest: Manifest, entries: EntryStore, notifier: Notifier, counters: Recorder) -> None:
         self._manifest = manifest
         self._entries = entries
         self._notifier = notifier
@@ -41,7 +41,7 @@ class Publisher:
     @classmethod
     def of(cls, resources: Resources) -> Publisher:
         """Return the publisher of a process."""
-        return cls(resources.manifest, resources.files, resources.notifier, resources.recorder)
+        return cls(resources.manifest, resources.entries, resources.notifier, resources.recorder)
 
     def publish(self, computation: Computation, claim: Claim, result: object, seconds: float) -> Locator | None:
         """Write the result durably, read it back, and insert its row if the claim still holds."""
@@ -51,10 +51,8 @@ class Publisher:
         """Write the result durably and read it back; raises ``UnstorableResult`` when it would come back changed."""
         key = computation.key
         table = results.encode(result)
-        stored = self._entries.publish(key, table)
+        stored = self._entries.publish(key, table, check=lambda back: results.check_faithful(result, back))
         try:
-            written = Locator(key, stored.path, table.num_rows, stored.file_size_bytes, stored.content_digest)
-            results.check_faithful(result, self._read_back(written))
             return PendingEntry(entry_facts(computation.facts(seconds), table, stored), claim)
         except BaseException:
             self._entries.discard(stored.path)
@@ -93,17 +91,6 @@ class Publisher:
         if found is None or found.path != facts.path:  # a row that was hidden meanwhile takes its file along, later
             self._entries.discard(facts.path)
         return self._manifest.find_live(facts.key)
-
-    def _read_back(self, written: Locator) -> pa.Table:
-        try:
-            return self._entries.read(written)
-        except EntryCorrupt as error:
-            if error.fault.startswith("unreadable"):  # its bytes are those that were written
-                raise results.UnstorableResult(
-                    f"what the feature function returned cannot be read back from Parquet ({error.fault}); "
-                    "convert its columns to plain dtypes"
-                ) from error
-            raise
 
 
 def entry_facts(computed: ComputedFacts, table: pa.Table, stored: Stored) -> EntryFacts:

@@ -17,7 +17,7 @@ from fstore.fingerprint import parquet_source as sources
 from fstore.model import Fingerprint, HashMethod, ParquetSource
 from fstore.results import codec as results
 from fstore.settings.schema import Settings
-from fstore.storage.folder import Files
+from fstore.storage.interface import StagingArea
 
 IN_MEMORY = "in memory"
 
@@ -86,16 +86,18 @@ def own(raw: object) -> object:
     return raw if isinstance(raw, ParquetSource) else private_copy(fingerprint.to_table(raw))
 
 
-def stage(files: Files, raw: object, taken: Fingerprint) -> RawReference:
+def stage(staging: StagingArea, raw: object, taken: Fingerprint) -> RawReference:
     """Put raw data where a worker can read them; a ``ParquetSource`` already lies there."""
     if isinstance(raw, ParquetSource):
         return RawReference(kind="parquet", path=str(raw.path))
     name = taken.digest if taken.method is not HashMethod.TAIL else fingerprint.content_digest(raw)
-    path = files.find_staged_raw(name) or files.stage_raw(name, fingerprint.to_table(raw))
+    path = staging.reserve(name) or staging.write(name, fingerprint.to_table(raw))
     return RawReference(kind="staged", path=path)
 
 
-def read(reference: RawReference, files: Files, settings: Settings, expected: Fingerprint, *, wanted: str) -> Loaded:
+def read(
+    reference: RawReference, staging: StagingArea, settings: Settings, expected: Fingerprint, *, wanted: str
+) -> Loaded:
     """Read raw data as the feature wants them (``pandas``, ``arrow`` or ``dataset``) and make sure they are what was fingerprinted.
 
     The digest is taken from what was really read, never from a footer's word. Raises
@@ -104,8 +106,8 @@ def read(reference: RawReference, files: Files, settings: Settings, expected: Fi
     request stages it anew.
     """
     if reference.kind != "staged" and wanted == "dataset":
-        return _watched(_source(reference, files, settings), expected)
-    return Loaded(_as_wanted(_read_table(reference, files, settings, expected), wanted))
+        return _watched(_source(reference, staging, settings), expected)
+    return Loaded(_as_wanted(_read_table(reference, staging, settings, expected), wanted))
 
 
 class Reader:
@@ -115,8 +117,8 @@ class Reader:
     own: a file may change from one computation to the next.
     """
 
-    def __init__(self, files: Files, settings: Settings) -> None:
-        self._files = files
+    def __init__(self, staging: StagingArea, settings: Settings) -> None:
+        self._staging = staging
         self._settings = settings
         self._known: tuple[RawReference, Fingerprint] | None = None
         self._table: pa.Table | None = None
@@ -124,10 +126,10 @@ class Reader:
     def read(self, reference: RawReference, expected: Fingerprint, *, wanted: str) -> Loaded:
         """Do what ``rawdata.read`` does."""
         if reference.kind != "staged" and wanted == "dataset":
-            return read(reference, self._files, self._settings, expected, wanted=wanted)
+            return read(reference, self._staging, self._settings, expected, wanted=wanted)
         if self._table is None or self._known != (reference, expected):
             self._table = None  # freed before the next is read
-            self._table = _read_table(reference, self._files, self._settings, expected)
+            self._table = _read_table(reference, self._staging, self._settings, expected)
             self._known = (reference, expected)
         return Loaded(_as_wanted(self._table, wanted))
 
@@ -164,36 +166,37 @@ class Taker:
         return Loaded(_as_wanted(last[2], wanted))
 
 
-def allowed_path(path: str, files: Files, settings: Settings) -> Path:
+def allowed_path(path: str, staging: StagingArea, settings: Settings) -> Path:
     """Resolve links and make sure that a path lies below ``DATA_ROOTS`` or the store; raises ``SourceNotAllowed``."""
     resolved = Path(path).resolve()
-    roots = [*settings.data_roots, files.root]
+    folder = staging.capabilities.folder
+    roots = [*settings.data_roots, *([] if folder is None else [folder])]
     if not any(resolved.is_relative_to(Path(root).resolve()) for root in roots):
         raise SourceNotAllowed(path, [str(root) for root in roots])
     return resolved
 
 
-def _read_table(reference: RawReference, files: Files, settings: Settings, expected: Fingerprint) -> pa.Table:
+def _read_table(reference: RawReference, staging: StagingArea, settings: Settings, expected: Fingerprint) -> pa.Table:
     if reference.kind == "staged":
-        return _read_staged(reference, files, expected)
-    table = fingerprint.read_table(_source(reference, files, settings))
+        return _read_staged(reference, staging, expected)
+    table = fingerprint.read_table(_source(reference, staging, settings))
     _check(reference.path, table, expected)
     return table
 
 
-def _source(reference: RawReference, files: Files, settings: Settings) -> ParquetSource:
-    source = ParquetSource(allowed_path(reference.path, files, settings))
+def _source(reference: RawReference, staging: StagingArea, settings: Settings) -> ParquetSource:
+    source = ParquetSource(allowed_path(reference.path, staging, settings))
     if not source.path.exists():
         raise SourceChanged(reference.path, "there is no such file or folder; check the path on the worker's host")
     return source
 
 
-def _read_staged(reference: RawReference, files: Files, expected: Fingerprint) -> pa.Table:
+def _read_staged(reference: RawReference, staging: StagingArea, expected: Fingerprint) -> pa.Table:
     try:
-        table = files.read_staged_raw(reference.path)
+        table = staging.read(reference.path)
         _check(reference.path, table, expected)
     except SourceChanged:
-        files.discard(reference.path)
+        staging.discard(reference.path)
         raise
     except StorageUnavailable as error:
         raise SourceChanged(reference.path, error.reason) from error

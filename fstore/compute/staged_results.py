@@ -35,9 +35,9 @@ def publish_staged(resources: Resources, request: PublishRequest) -> Outcome:
             found = resources.manifest.find_live(request.key)
             if found is not None:
                 return Outcome(request.key, Status.COALESCED, found, time.monotonic() - began)
-        resources.files.discard(request.staged_path)
+        resources.staging.discard(request.staged_path)
         raise error_of(request.key, note_of(error)) from error
-    resources.files.discard(request.staged_path)
+    resources.staging.discard(request.staged_path)
     return Outcome(request.key, Status.COMPUTED if found else Status.COALESCED, found, time.monotonic() - began)
 
 
@@ -47,11 +47,11 @@ def _publish_staged(resources: Resources, request: PublishRequest, claim: Claim)
         raise InvalidRequest("key", "is not the key of the other fields")
     if not facts.library_versions:
         facts = replace(facts, library_versions=library_versions())
-    table, data, _ = resources.files.read_staged_result(request.staged_path, digest=request.staged_digest)
-    stored = resources.files.publish_bytes(facts.key, data)
+    staged = resources.staging.read_result(request.staged_path, digest=request.staged_digest)
+    stored = resources.entries.publish_bytes(facts.key, staged.data)
     try:
-        pending = PendingEntry(entry_facts(facts, table, stored), claim)
+        pending = PendingEntry(entry_facts(facts, staged.table, stored), claim)
     except BaseException:
-        resources.files.discard(stored.path)
+        resources.entries.discard(stored.path)
         raise
     return Publisher.of(resources).insert([pending])[facts.key]

@@ -8,7 +8,6 @@ features and degraded modes only the largest and the known ones.
 from __future__ import annotations
 
 import logging
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -160,9 +159,9 @@ class StoreCollector(Collector):
         yield lengths
 
     def _folder(self) -> Iterator[Metric]:
-        space = shutil.disk_usage(self._resources.settings.path)
-        yield _gauge("fstore_folder_free_bytes", "free space of the store folder's disk", space.free)
-        yield _gauge("fstore_folder_size_bytes", "size of the store folder's disk", space.total)
+        if (space := self._resources.entries.space()) is not None:
+            yield _gauge("fstore_folder_free_bytes", "free space of the store folder's disk", space.free_bytes)
+            yield _gauge("fstore_folder_size_bytes", "size of the store folder's disk", space.total_bytes)
 
     def _seldom(self, name: str, read: Callable[[], T]) -> T:
         """Read what costs a pass over the manifest once a minute, not once a scrape."""

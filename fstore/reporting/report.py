@@ -121,7 +121,7 @@ def gather_report(resources: Resources, *, days: float = 14) -> StoreReport:
     return StoreReport(
         made=made,
         since=since,
-        root=str(resources.settings.path),
+        root=resources.entries.capabilities.location,
         store_id=resources.manifest.store_identity()[0],
         span=span,
         spans=timeline(activity, since, made, span),

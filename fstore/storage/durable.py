@@ -7,82 +7,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from fstore.errors import StorageFull, StorageUnavailable
-from fstore.frames.convert import rows_alone
-from fstore.results.stored_tables import meant_form, stored_form
 from fstore.storage.hashing import hasher_for
 
 _CHUNK = 4 << 20
-SMALL = 1 << 20  # bytes of a table; below, what is put together in memory is written at once
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
-
-
-def write_parquet(table: pa.Table, path: Path) -> None:
-    """Write a table as every file of the store is written: compressed, with page checksums, the Arrow schema kept.
-
-    A small one is put together in memory and written at once, with LZ4: zstd would take
-    as long as all the rest, for a tenth of a few kilobytes.
-    """
-    if table.nbytes > SMALL:
-        _encode(table, str(path), compression="zstd", compression_level=1)
-        return
-    sink = pa.BufferOutputStream()
-    _encode(table, sink, compression="lz4")
-    path.write_bytes(sink.getvalue())
-
-
-def as_read(table: pa.Table) -> pa.Table:
-    """Return what would be read back of a table that is written; nothing is."""
-    sink = pa.BufferOutputStream()
-    _encode(stored_form(table), sink, compression="lz4")
-    return meant_form(pq.ParquetFile(pa.BufferReader(sink.getvalue())).read())
-
-
-def write_arrow(table: pa.Table, path: Path, *, batch_rows: int | None = None) -> None:
-    """Write a table as an uncompressed Arrow file, one batch unless ``batch_rows`` says how large they may be."""
-    if table.nbytes > SMALL:
-        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-            writer.write_table(table, max_chunksize=batch_rows)
-    else:
-        path.write_bytes(arrow_bytes(table))  # at once: a file takes longer to write in pieces
-
-
-def arrow_bytes(table: pa.Table) -> pa.Buffer:
-    """Return a table as the bytes of an Arrow file of one batch."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, table.schema) as writer:
-        if table.num_rows and table.num_columns:
-            writer.write_table(table)
-        else:
-            writer.write_batch(_whole(table))
-    return sink.getvalue()
-
-
-def _whole(table: pa.Table) -> pa.RecordBatch:
-    """Return a table without rows or without columns as the batch that ``write_table`` would leave out.
-
-    The dictionaries travel with the one, the number of rows with the other.
-    """
-    if table.num_columns:
-        columns = [column.chunk(0) if column.num_chunks else pa.nulls(0, column.type) for column in table.columns]
-        return pa.RecordBatch.from_arrays(columns, schema=table.schema)
-    return rows_alone(table.num_rows, table.schema.metadata or {})
-
-
-def _encode(table: pa.Table, sink: Any, **compression: Any) -> None:
-    texts = [field.name for field in table.schema if _repeats(field.type)]
-    pq.write_table(table, sink, use_dictionary=texts, write_page_checksum=True, store_schema=True, **compression)
-
-
-def _repeats(kind: pa.DataType) -> bool:
-    # Dictionary pages pay for text; on prices they only make writing and reading slower.
-    tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_dictionary, pa.types.is_boolean)
-    return any(test(kind) for test in tests)
 
 
 def read_whole(path: Path) -> pa.Buffer:
@@ -102,16 +34,14 @@ def read_whole(path: Path) -> pa.Buffer:
     return buffer.slice(0, buffer.size - len(free))
 
 
-def seal(path: Path) -> tuple[str, int]:
-    """Make a file durable and read-only, and return digest and size of what lies on disk."""
+def seal(path: Path) -> None:
+    """Make a file durable and read-only."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        found = file_digest(descriptor)
         os.fchmod(descriptor, 0o440)
         os.fsync(descriptor)  # an error here is final: the kernel forgets the pages, a second fsync would lie
     finally:
         os.close(descriptor)
-    return found
 
 
 def file_digest(descriptor: int) -> tuple[str, int]:
@@ -160,7 +90,8 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def translated(path: Path) -> Iterator[None]:
+def translated(path: Path | str) -> Iterator[None]:
+    """Raise errors of the file system as ``StorageUnavailable``, or ``StorageFull`` where there is no room."""
     try:
         yield
     except OSError as error:

@@ -6,7 +6,7 @@ import os
 
 from blake3 import blake3
 
-_PARALLEL_FROM = 1 << 20  # below, BLAKE3's threads cost more than they bring
+PARALLEL_FROM = 1 << 20  # below, BLAKE3's threads cost more than they bring
 _most_threads = blake3.AUTO
 
 
@@ -16,7 +16,7 @@ def hasher_for(size_bytes: int) -> blake3:
     BLAKE3's threads are started once a process and do not outlive a fork: in a
     forked child, whose parent may have started them, it would wait for them for ever.
     """
-    return blake3(max_threads=_most_threads) if size_bytes > _PARALLEL_FROM else blake3()
+    return blake3(max_threads=_most_threads) if size_bytes > PARALLEL_FROM else blake3()
 
 
 def _after_fork_in_child() -> None:

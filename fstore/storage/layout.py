@@ -1,16 +1,47 @@
-"""Where a file of the store lies, and what its name says."""
+"""Where an entry or a staged file lies below the root of a store, and what its name says.
+
+Layout, of every backend::
+
+    STORE_ID                                   must equal the database's
+    entries/<aa>/<key>.<token>.parquet         published, never changed, name never reused
+    entries/<aa>/.tmp-<token>                  being written, where a backend writes in steps
+    staging/raw/<aa>/<digest>...               raw data on their way to a worker
+    staging/results/<key>.<token>.parquet      results on their way to a publisher
+    quarantine/                                files found wrong, kept for a look
+
+``<aa>`` are the first two hex digits of the key, so that no folder grows without
+bound. No caller text ever becomes part of a path.
+"""
 
 from __future__ import annotations
 
+import re
+import uuid
 from typing import NamedTuple
+
+STORE_ID = "STORE_ID"
+ENTRIES = "entries"
+STAGED_RAW, STAGED_RESULTS = "staging/raw", "staging/results"
+QUARANTINE = "quarantine"
+TEMPORARY = ".tmp-"
+"""What the names of unfinished files begin with, in the store and in the local cache."""
+
+SHARDS = tuple(f"{number:02x}" for number in range(256))
+ENTRY_NAME = re.compile(r"[0-9a-f]{64}\.[0-9A-Za-z-]+\.parquet")
+STAGED_NAME = re.compile(r"[0-9a-f]{64}(\.[0-9A-Za-z-]+\.parquet|(\.[0-9A-Za-z-]+)?\.arrow)")
 
 
 class FoundFile(NamedTuple):
-    """A file that lies in the store; ``path`` is relative to the root, ``modified_ns`` by its file system's clock."""
+    """A file of the store; ``path`` is relative to the root, ``modified_ns`` by the store's own clock."""
 
     path: str
     size_bytes: int
     modified_ns: int
+
+
+def new_token() -> str:
+    """Return what makes a name one that was never used and never will be again."""
+    return uuid.uuid4().hex[:16]
 
 
 def shard_of(key: str) -> str:
@@ -21,3 +52,13 @@ def shard_of(key: str) -> str:
 def key_of(path: str) -> str:
     """Return the key that a file's name starts with; names have the form ``<key>.<token>.parquet``."""
     return path.rpartition("/")[2].partition(".")[0]
+
+
+def new_entry_path(key: str) -> str:
+    """Return where a new file of ``key`` is to lie: each call gives another name."""
+    return f"{ENTRIES}/{shard_of(key)}/{key}.{new_token()}.parquet"
+
+
+def new_result_path(key: str) -> str:
+    """Return where a staged result of ``key`` is to lie: each call gives another name."""
+    return f"{STAGED_RESULTS}/{key}.{new_token()}.parquet"

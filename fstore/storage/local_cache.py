@@ -1,4 +1,4 @@
-"""The local tier: entries decoded once a host, then mapped by every process on it.
+"""The local cache: entries decoded once a host, then mapped by every process on it.
 
 An entry's first use writes it as an uncompressed Arrow file below
 ``FEATURE_STORE_LOCAL_CACHE``; later hits need no decoding. Files are named like the
@@ -18,7 +18,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -32,12 +31,13 @@ from fstore.results import codec as results
 from fstore.runtime import deadline
 from fstore.runtime.fork_safety import forget_in_children
 from fstore.storage.durable import read_whole
+from fstore.storage.layout import TEMPORARY, new_token, shard_of
 from fstore.storage.local_file import checked_table
 from fstore.storage.local_file import write_local as _write
-from fstore.storage.unnamed_files import PATIENCE_S, TEMPORARY, Identity, UnnamedFile, identity_of, offer, open_unnamed
+from fstore.storage.parquet import SMALL
+from fstore.storage.unnamed_files import PATIENCE_S, Identity, UnnamedFile, identity_of, offer, open_unnamed
 
 NOTE = ".held"
-SMALL = 1 << 20  # bytes; below, a copy is as quick and nothing has to be kept for it
 MOST_OPEN_FILES = 128  # of the thousand or so that a process may have; what is mapped beyond is not shared from here
 PAUSE_AFTER_FAILURE_S = 30.0
 LOW_WATERMARK = 0.9
@@ -48,12 +48,12 @@ DOOR_S = 1.0
 
 
 @dataclass(slots=True)
-class Mapped:
+class MappedEntry:
     """An entry in memory: the table as it is, and frames over the same pages.
 
     A base is never handed out itself. Under copy-on-write every frame that is
     handed out shares its pages and copies before it writes, as long as the base lives;
-    without it a write would meet read-only memory. So only what the tier keeps for
+    without it a write would meet read-only memory. So only what the cache keeps for
     good (``kept``) has one.
     """
 
@@ -74,7 +74,7 @@ class Mapped:
         return results.hand_out(self.bases[0]) if self.bases else results.decode(self.table)
 
 
-class LocalTier:
+class LocalCache:
     """One folder of decoded entries on this host, bounded by ``max_bytes``; safe between processes and threads."""
 
     def __init__(self, folder: Path, *, max_bytes: int) -> None:
@@ -82,8 +82,8 @@ class LocalTier:
         self._max_bytes = max_bytes
         self.forget_after_fork()
         forget_in_children(self)
-        self._mapped: dict[str, Mapped] = {}
-        self._retired: list[Mapped] = []
+        self._mapped: dict[str, MappedEntry] = {}
+        self._retired: list[MappedEntry] = []
         self._mapped_bytes = 0
         self._open_files = 0
         self._paused_until = 0.0
@@ -105,7 +105,7 @@ class LocalTier:
             if entered:
                 door.release()
 
-    def find(self, locator: Locator) -> Mapped | None:
+    def find(self, locator: Locator) -> MappedEntry | None:
         """Return an entry that lies here, or None; never raises for what is wrong here."""
         path = self._path(locator)
         try:
@@ -127,7 +127,7 @@ class LocalTier:
             _unlink(path)
         return found
 
-    def promote(self, locator: Locator, table: pa.Table) -> Mapped | None:
+    def promote(self, locator: Locator, table: pa.Table) -> MappedEntry | None:
         """Add an entry that was read and verified, and return it mapped; None when this host has no room for it."""
         return self.find(locator) if self.add(locator, table) else None
 
@@ -136,7 +136,7 @@ class LocalTier:
         if time.monotonic() < self._paused_until or table.nbytes > self._max_bytes // 2:
             return False
         path = self._path(locator)
-        temporary = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:16]}")
+        temporary = path.with_name(f"{TEMPORARY}{new_token()}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             _write(temporary, table, locator.content_digest)
@@ -186,9 +186,9 @@ class LocalTier:
 
     def _path(self, locator: Locator) -> Path:
         name = locator.path.rpartition("/")[2].removesuffix(".parquet")
-        return Path(f"{self._folder}/{locator.key[:2]}/{name}.arrow")
+        return Path(f"{self._folder}/{shard_of(locator.key)}/{name}.arrow")
 
-    def _open(self, path: Path, identity: Identity, locator: Locator) -> Mapped | None:
+    def _open(self, path: Path, identity: Identity, locator: Locator) -> MappedEntry | None:
         """Return what lies in a file if every byte is right, else None; raises ``OSError``."""
         now, size = time.monotonic(), identity[1]
         with self._guard:
@@ -207,9 +207,9 @@ class LocalTier:
         if table is None:
             file.close()
             return None
-        return self._keep(path, Mapped(table, identity, now, file, kept=True), size)
+        return self._keep(path, MappedEntry(table, identity, now, file, kept=True), size)
 
-    def _keep(self, path: Path, mapped: Mapped, size: int) -> Mapped:
+    def _keep(self, path: Path, mapped: MappedEntry, size: int) -> MappedEntry:
         # Frames over mapped pages need their base for as long as they live, which nobody can tell:
         # a base is never dropped, and once there is no room for more, frames are copies of their own.
         with self._guard:
@@ -228,11 +228,11 @@ class LocalTier:
             if gone is not None:
                 self._retire(gone)
 
-    def _retire(self, gone: Mapped) -> None:
+    def _retire(self, gone: MappedEntry) -> None:
         self._retired.append(gone)  # frames over its pages may still be in use
         self._close(gone)
 
-    def _close(self, mapped: Mapped) -> None:
+    def _close(self, mapped: MappedEntry) -> None:
         """Stop holding the file for other processes; its pages stay mapped."""
         if mapped.file is not None:
             mapped.file.close()
@@ -240,7 +240,7 @@ class LocalTier:
             self._open_files -= 1
 
 
-def _in_memory(path: Path, identity: Identity, locator: Locator) -> Mapped | None:
+def _in_memory(path: Path, identity: Identity, locator: Locator) -> MappedEntry | None:
     table = checked_table(read_whole(path), locator)
     if table is None:
         return None
@@ -249,10 +249,10 @@ def _in_memory(path: Path, identity: Identity, locator: Locator) -> Mapped | Non
     with suppress(OSError):
         if time.time() - used.stat().st_mtime > TOUCH_EVERY_S:
             os.utime(used)
-    return Mapped(table, identity, time.monotonic())
+    return MappedEntry(table, identity, time.monotonic())
 
 
-def _touch(path: Path, known: Mapped) -> None:
+def _touch(path: Path, known: MappedEntry) -> None:
     now, file = time.monotonic(), known.file
     if now - known.touched_at > TOUCH_EVERY_S:
         known.touched_at = now

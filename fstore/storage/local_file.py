@@ -1,4 +1,4 @@
-"""One file of the local tier: an uncompressed Arrow file and a trailer.
+"""One file of the local cache: an uncompressed Arrow file and a trailer.
 
 The trailer names the digest of the entry that the file was made of, and the BLAKE3 of
 the file's own bytes before it.
@@ -11,8 +11,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from fstore.model import Locator
-from fstore.storage.durable import SMALL, arrow_bytes, file_digest, write_arrow
-from fstore.storage.hashing import hasher_for
+from fstore.storage.durable import file_digest
+from fstore.storage.parquet import SMALL, arrow_bytes, write_arrow
+from fstore.storage.verify import UNREADABLE, hashed, rows_fault
 
 _MAGIC = b"fstoreL1"
 _TRAILER = len(_MAGIC) + 64
@@ -44,11 +45,11 @@ def checked_table(whole: pa.Buffer, locator: Locator) -> pa.Table | None:
         return None
     try:
         table = pa.ipc.open_file(pa.BufferReader(body)).read_all()
-    except (OSError, ValueError, pa.ArrowException):
+    except UNREADABLE:
         return None
-    return table if table.num_rows == locator.rows else None
+    return table if rows_fault(locator, table.num_rows) is None else None
 
 
 def _digest(buffer: pa.Buffer) -> bytes:
-    digest: bytes = hasher_for(buffer.size).update(memoryview(buffer)).digest()
+    digest: bytes = hashed(buffer).digest()
     return digest

@@ -20,7 +20,6 @@ import os
 import shutil
 import stat
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -29,7 +28,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-TEMPORARY = ".tmp-"
+from fstore.storage.layout import TEMPORARY, new_token
+
 PATIENCE_S = 20.0  # for another process that makes the copy; it may be stopped
 _LOOK_EVERY_S = 0.005
 _CHUNK = 64 << 20
@@ -151,7 +151,7 @@ def _is_it(found: os.stat_result, inode: int) -> bool:
 
 
 def _copy(path: Path, identity: Identity) -> UnnamedFile:
-    name = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:16]}")
+    name = path.with_name(f"{TEMPORARY}{new_token()}")
     with path.open("rb", buffering=0) as source:
         descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
         try:

@@ -1,6 +1,6 @@
 """The four upkeep jobs, as schedules, commands and the library call them.
 
-``fstore.upkeep.gc_run``, ``fstore.upkeep.sweep`` and ``fstore.upkeep.reconcile`` do the work; here it is
+``gc_run``, ``sweep``, ``reconcile`` and ``usage`` do the work; here it is
 decided when a scheduled run is one too many, and everything is answered in JSON.
 """
 
@@ -10,12 +10,15 @@ from typing import Any
 
 from fstore.postgres.runs import Kind
 from fstore.resources import Resources
-from fstore.upkeep import gc_run as collect
-from fstore.upkeep import reconcile, sweep
-from fstore.upkeep.gc_plan import Progress, make_plan, silent
+from fstore.upkeep.gc_plan import make_plan
+from fstore.upkeep.gc_policy import GarbagePolicy
 from fstore.upkeep.gc_report import GarbageReport
-from fstore.upkeep.gc_run import refuse_unless_safe, rules_of
-from fstore.upkeep.gc_shard import GarbageRules
+from fstore.upkeep.gc_run import run_collection
+from fstore.upkeep.reconcile import run_reconciliation
+from fstore.upkeep.runner import Progress, run_alone, silent
+from fstore.upkeep.safety import refuse_other_store
+from fstore.upkeep.sweep import run_sweep
+from fstore.upkeep.usage import UsageFlush
 
 SAME_TICK_S = 45.0
 """Two runs of one cron minute (of two Beats, or of messages that piled up) end closer together than two of different minutes."""
@@ -23,7 +26,7 @@ SAME_TICK_S = 45.0
 
 def collect_garbage(
     resources: Resources,
-    rules: GarbageRules | None = None,
+    policy: GarbagePolicy | None = None,
     *,
     dry_run: bool = False,
     force: bool = False,
@@ -31,13 +34,13 @@ def collect_garbage(
     detail: bool = False,
     progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Give up what the rules no longer keep, and return the report; see ``fstore.upkeep.gc_run``.
+    """Give up what the policy no longer keeps, and return the report; see ``fstore.upkeep.gc_run``.
 
     With ``detail`` the report lists every entry and file with its reason.
     """
-    report = collect.collect_garbage(
+    report = run_collection(
         resources,
-        rules,
+        policy,
         dry_run=dry_run,
         force=force,
         unless_within_s=SAME_TICK_S if scheduled else 0,
@@ -49,12 +52,10 @@ def collect_garbage(
 def sweep_integrity(resources: Resources, *, scheduled: bool = False) -> dict[str, Any]:
     """Re-read the entries that were longest not verified, within the byte budget of a run; see ``fstore.upkeep.sweep``."""
     budget = resources.settings.integrity_bytes_per_run
-    return sweep.sweep_integrity(
-        resources, byte_budget=budget, unless_within_s=SAME_TICK_S if scheduled else 0
-    ).as_dict()
+    return run_sweep(resources, byte_budget=budget, unless_within_s=SAME_TICK_S if scheduled else 0).as_dict()
 
 
-def validate(
+def verify_entries(
     resources: Resources,
     *,
     everything: bool = True,
@@ -69,7 +70,7 @@ def validate(
     faulty entries are quarantined and computed again; with ``sources`` the raw data
     in users' files are read too.
     """
-    return sweep.sweep_integrity(
+    return run_sweep(
         resources,
         byte_budget=None if everything else resources.settings.integrity_bytes_per_run,
         bytes_per_s=None,
@@ -83,23 +84,34 @@ def validate(
 def reconcile_jobs(resources: Resources, *, scheduled: bool = False) -> dict[str, Any]:
     """Send lost jobs again and bury dead ones; see ``fstore.upkeep.reconcile``."""
     period_s = resources.settings.reconcile_period_s
-    return reconcile.reconcile_jobs(resources, unless_within_s=period_s / 2 if scheduled else 0).as_dict()
+    return run_reconciliation(resources, unless_within_s=period_s / 2 if scheduled else 0).as_dict()
 
 
 def flush_usage(resources: Resources, *, scheduled: bool = False) -> dict[str, Any]:
-    """Take usage and counters from Redis to Postgres; see ``fstore.upkeep.reconcile``."""
+    """Take usage and counters from Redis to Postgres; a minute of them is lost at most; see ``fstore.upkeep.usage``."""
     period_s = resources.settings.flush_period_s
-    return reconcile.flush_usage(resources, unless_within_s=period_s / 2 if scheduled else 0).as_dict()
+    usage = UsageFlush.of(resources)
+    within_s = period_s / 2 if scheduled else 0
+    return run_alone(resources.runs, "flush", lambda _: usage.move(), unless_within_s=within_s).as_dict()
 
 
 def count_orphans(resources: Resources, *, progress: Progress = silent) -> int:
     """Return how many files no row names and no job may still publish, older than the grace."""
-    rules = rules_of(resources.settings)
-    refuse_unless_safe(resources, rules, force=True)
-    return make_plan(resources, rules, progress=progress).totals.strays
+    policy = GarbagePolicy.from_settings(resources.settings)
+    refuse_other_store(resources.manifest, resources.entries)
+    plan = make_plan(
+        resources.entries,
+        resources.staging,
+        resources.upkeep,
+        policy,
+        now=resources.runs.now(),
+        live_bytes=0,  # nobody asks what would be evicted, so nothing is held for it
+        progress=progress,
+    )
+    return plan.totals.strays
 
 
-def history(resources: Resources, kind: Kind | None = "gc", *, limit: int = 20) -> list[dict[str, Any]]:
+def list_runs(resources: Resources, kind: Kind | None = "gc", *, limit: int = 20) -> list[dict[str, Any]]:
     """Return the last runs of one kind of upkeep, or of all, newest first; a run without an end was killed or goes on."""
     return [
         {

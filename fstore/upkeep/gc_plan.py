@@ -2,80 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import TypeVar
 
-from fstore.errors import BrokerUnavailable
-from fstore.model import EntryState, ReapableEntry, ShardRow
+from fstore.model import ReapableEntry, ShardRow
 from fstore.postgres.upkeep_queries import UpkeepQueries
-from fstore.resources import Resources
-from fstore.storage.layout import FoundFile, key_of
-from fstore.storage.listing import SHARDS, Inventory, Listing
-from fstore.upkeep.gc_policy import Candidate, plan_eviction
-from fstore.upkeep.gc_shard import GarbagePlan, GarbageRules, Stray, Totals, Why, is_older, judge_shard
-from fstore.upkeep.integrity import compare
+from fstore.storage.interface import EntryStore, Listing, StagingArea
+from fstore.storage.layout import SHARDS, FoundFile, key_of
+from fstore.upkeep.gc_policy import Candidate, GarbagePolicy, plan_eviction
+from fstore.upkeep.gc_shard import GarbagePlan, Leftover, Totals, Why, compare, is_older, judge_shard
+from fstore.upkeep.runner import Progress, silent
 
 AT_MOST = 50_000  # of each kind in one run: bounds the memory of a plan; the next run takes the rest
 
 T = TypeVar("T")
-Progress = Callable[[str, int, int], None]
 
 
-def silent(phase: str, done: int, total: int) -> None:
-    """Show nobody how far a run is."""
-
-
-def make_plan(resources: Resources, rules: GarbageRules, *, progress: Progress = silent) -> GarbagePlan:
-    """Decide what goes and why; changes nothing but for a probe file that is gone again.
+def make_plan(
+    entries: EntryStore,
+    staging: StagingArea,
+    queries: UpkeepQueries,
+    policy: GarbagePolicy,
+    *,
+    now: datetime,
+    live_bytes: int,
+    postponed: str | None = None,
+    progress: Progress = silent,
+) -> GarbagePlan:
+    """Decide what goes and why; changes nothing but for a probe that is gone again.
 
     Memory holds one shard and the plan. The plan is right for the moment it was
-    made; whoever carries it out checks each step once more.
+    made; whoever carries it out checks each step once more. ``postponed`` says why
+    nothing may be condemned now, if so.
     """
-    postponed = usage_fault(resources, rules)
-    survey = _Survey(Inventory(resources.files.root), resources.upkeep, rules, resources.runs.now())
-    live_bytes = resources.manifest.count_by_state().get(EntryState.LIVE, (0, 0))[1]
-    evictions = plan_eviction(survey.shards(progress), rules.eviction(), now=survey.now, total_bytes=live_bytes)
+    survey = _Survey(entries, staging, queries, policy, now)
+    evictions = plan_eviction(survey.shards(progress), policy, now=survey.now, total_bytes=live_bytes)
     survey.look_at_staging()
+    survey.look_at_quarantine()
     return GarbagePlan(
         made_at=survey.now,
         revive=tuple(survey.revive),
         reap=tuple(survey.reap),
         evictions=() if postponed else evictions[:AT_MOST],
         lost=tuple(survey.lost),
-        strays=tuple(survey.strays),
+        leftovers=tuple(survey.leftovers),
         totals=survey.totals,
         postponed=postponed,
     )
 
 
-def usage_fault(resources: Resources, rules: GarbageRules) -> str | None:
-    """Return why nothing may be condemned by last use now, or None.
-
-    Redis holds the notes of the last minute. When it lost them, an entry that
-    looks unused may have been used just then, so nothing is condemned until that
-    moment is further away than the use that protects.
-    """
-    needed_s = rules.eviction().recently_used.total_seconds()
-    try:
-        known_s = resources.usage_buffer.known_for(resources.runs.now().timestamp())
-    except BrokerUnavailable as error:
-        return f"nothing is condemned while the notes of usage cannot be read: {error}"
-    if known_s >= needed_s:
-        return None
-    return f"nothing is condemned yet: usage is known for {known_s:.0f} s only, {needed_s:.0f} s are needed (Redis is new or was emptied)"
-
-
 class _Survey:
     """What was found so far."""
 
-    def __init__(self, inventory: Inventory, queries: UpkeepQueries, rules: GarbageRules, now: datetime) -> None:
-        self.inventory, self.queries, self.rules, self.now = inventory, queries, rules, now
-        self.file_now_ns = inventory.now_ns()
+    def __init__(
+        self, entries: EntryStore, staging: StagingArea, queries: UpkeepQueries, policy: GarbagePolicy, now: datetime
+    ) -> None:
+        self.entries, self.staging, self.queries, self.policy, self.now = entries, staging, queries, policy, now
+        self.file_now_ns = entries.now_ns()
         self.totals = Totals()
         self.revive: list[str] = []
         self.reap: list[ReapableEntry] = []
-        self.strays: list[Stray] = []
+        self.leftovers: list[Leftover] = []
         self.lost: list[ShardRow] = []
 
     def shards(self, progress: Progress) -> Iterator[Candidate]:
@@ -88,20 +76,20 @@ class _Survey:
                 rows,
                 compared,
                 self.queries.working_keys(stale) if stale else (),
-                self.rules,
+                self.policy,
                 now=self.now,
                 file_now_ns=self.file_now_ns,
                 totals=self.totals,
             )
             self.totals.file_bytes += sum(file.size_bytes for file in listing.files)
             self.totals.foreign += listing.foreign
-            lost = [row for row in shard.lost if not self.inventory.exists(row.path)]
+            lost = [row for row in shard.lost if not self.entries.exists(row.path)]
             self.totals.lost += len(lost)
             _keep(self.lost, lost)
             _keep(self.revive, shard.revive)
             _keep(self.reap, shard.reap)
-            self._take(shard.strays)
-            self._take(Stray(file, Why.UNFINISHED) for file in listing.temporary if self._is_stale(file))
+            self._take(shard.leftovers)
+            self._take(Leftover(file, Why.UNFINISHED) for file in listing.temporary if self._is_stale(file))
             yield from shard.candidates
         progress("looking", len(SHARDS), len(SHARDS))
 
@@ -111,11 +99,11 @@ class _Survey:
         Rows are asked for after the files of their shard were listed: a row inserted
         in between explains its file, the other way round it would not.
         """
+        listings = self.entries.list_shards(SHARDS)
         with self.queries.shard_reader() as ask:
-            listing = self.inventory.shard(SHARDS[0])
+            listing = next(listings)
             answer = ask(SHARDS[0])
-            for name in SHARDS[1:]:
-                following = self.inventory.shard(name)
+            for name, following in zip(SHARDS[1:], listings, strict=True):
                 rows = answer()
                 answer = ask(name)
                 yield listing, rows
@@ -123,26 +111,29 @@ class _Survey:
             yield listing, answer()
 
     def look_at_staging(self) -> None:
-        """Find staged and unfinished files that no job needs, and what lay in quarantine for long enough."""
-        for listing in self.inventory.staged():
-            self._take(Stray(file, Why.UNFINISHED) for file in listing.temporary if self._is_stale(file))
+        """Find staged and unfinished files that no job needs."""
+        for listing in self.staging.list_staged():
+            unfinished = (file for file in listing.temporary if self._is_stale(file))
+            self._take(Leftover(file, Why.UNFINISHED, is_staged=True) for file in unfinished)
             stale = [file for file in listing.files if self._is_stale(file)]
             if stale:
-                self._take(Stray(file, Why.STAGED) for file in unneeded(stale, self.queries))
-        kept = self.rules.quarantine_kept
-        for file in self.inventory.quarantined().files:
-            if is_older(file, kept, self.file_now_ns):
-                self._take([Stray(file, Why.QUARANTINED)])
+                self._take(Leftover(file, Why.STAGED, is_staged=True) for file in unneeded(stale, self.queries))
+
+    def look_at_quarantine(self) -> None:
+        """Find what lay in quarantine for long enough."""
+        for file in self.entries.list_quarantine().files:
+            if is_older(file, self.policy.quarantine_kept, self.file_now_ns):
+                self._take([Leftover(file, Why.QUARANTINED)])
 
     def _is_stale(self, file: FoundFile) -> bool:
-        return is_older(file, self.rules.grace, self.file_now_ns)
+        return is_older(file, self.policy.grace, self.file_now_ns)
 
-    def _take(self, strays: Iterable[Stray]) -> None:
-        found = list(strays)
+    def _take(self, leftovers: Iterable[Leftover]) -> None:
+        found = list(leftovers)
         self.totals.strays += len(found)
-        self.totals.stray_bytes += sum(stray.file.size_bytes for stray in found)
-        self.totals.unexplained += sum(stray.why is Why.NO_ROW for stray in found)
-        _keep(self.strays, found)
+        self.totals.stray_bytes += sum(leftover.file.size_bytes for leftover in found)
+        self.totals.unexplained += sum(leftover.why is Why.NO_ROW for leftover in found)
+        _keep(self.leftovers, found)
 
 
 def unneeded(staged: list[FoundFile], queries: UpkeepQueries) -> list[FoundFile]:

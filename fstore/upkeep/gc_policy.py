@@ -1,4 +1,4 @@
-"""Decides which entries to give up, and why; touches nothing."""
+"""What garbage collection keeps and which entries it gives up, and why; decides, and touches nothing."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
+from fstore.settings.schema import Settings
+
 RECENT_USE = timedelta(hours=1)
 """What was used this recently is never condemned: usage reaches the database up to a minute late, readers may still hold the path."""
+
+QUARANTINE_KEPT = timedelta(days=7)
 
 
 class Reason(StrEnum):
@@ -39,50 +43,82 @@ class Eviction:
 
 
 @dataclass(frozen=True, slots=True)
-class EvictionPolicy:
-    """How long entries are kept and how many bytes of them.
+class GarbagePolicy:
+    """How long entries are kept, how many bytes of them, and for how long what goes is only hidden.
 
-    ``high_watermark_bytes`` None means no budget. When the total is above it,
-    entries go until the total is at or under ``low_watermark_bytes``, so that not
-    every run has to evict.
+    ``max_bytes`` None means no budget. When the total is above it, entries go until the
+    total is at or under ``low_watermark_bytes`` (nine tenths unless given), so that not
+    every run has to evict. Use within ``guard``, and age below it, protect an entry from
+    everything; a grace below an hour, which only tests may set, shortens that too.
     """
 
-    max_age: timedelta
-    min_age: timedelta = timedelta(hours=1)
-    high_watermark_bytes: int | None = None
-    low_watermark_bytes: int = 0
-    recently_used: timedelta = RECENT_USE
+    retention: timedelta
+    grace: timedelta
+    max_bytes: int | None = None
+    low_watermark_bytes: int | None = None
+    quarantine_kept: timedelta = QUARANTINE_KEPT
 
     @classmethod
-    def keeping(cls, *, max_age: timedelta, max_bytes: int | None) -> EvictionPolicy:
-        """Return the policy for a retention and a byte budget; eviction stops at nine tenths of the budget."""
+    def from_settings(
+        cls, settings: Settings, *, retention_weeks: float | None = None, max_bytes: int | None = None
+    ) -> GarbagePolicy:
+        """Return the policy of the settings, or what a caller wants instead."""
+        weeks = settings.gc_retention_weeks if retention_weeks is None else retention_weeks
         return cls(
-            max_age, high_watermark_bytes=max_bytes, low_watermark_bytes=0 if max_bytes is None else max_bytes * 9 // 10
+            retention=timedelta(weeks=weeks),
+            grace=timedelta(hours=settings.gc_grace_hours),
+            max_bytes=settings.gc_max_bytes if max_bytes is None else max_bytes,
         )
+
+    @property
+    def guard(self) -> timedelta:
+        """Within this time after its last use, or its birth, an entry is never chosen."""
+        return min(RECENT_USE, self.grace)
+
+    @property
+    def evicts_to_bytes(self) -> int:
+        """Where eviction stops once it has begun."""
+        if self.low_watermark_bytes is not None:
+            return self.low_watermark_bytes
+        return 0 if self.max_bytes is None else self.max_bytes * 9 // 10
+
+    def is_expired(self, last_used_at: datetime, now: datetime) -> bool:
+        """Return whether an entry was not used for longer than the retention."""
+        return now - last_used_at > self.retention
+
+    def may_choose(self, last_used_at: datetime, now: datetime) -> bool:
+        """Return whether the plan has to look at an entry at all: the rest is not even held in memory."""
+        return self.max_bytes is not None or self.is_expired(last_used_at, now)
+
+    def worth_choosing(self, total_bytes: int | None) -> float:
+        """Return how many bytes may have to go for the budget, at the most."""
+        if self.max_bytes is None:
+            return 0
+        if total_bytes is None:
+            return math.inf
+        return max(0, total_bytes - self.evicts_to_bytes) if total_bytes > self.max_bytes else 0
 
 
 def plan_eviction(
-    candidates: Iterable[Candidate], policy: EvictionPolicy, *, now: datetime, total_bytes: int | None = None
+    candidates: Iterable[Candidate], policy: GarbagePolicy, *, now: datetime, total_bytes: int | None = None
 ) -> tuple[Eviction, ...]:
     """Choose which entries to give up, and why, the longest unused first.
 
-    Expired entries (not used for longer than ``max_age``) always go. If what
-    remains is above the high watermark, the least recently used go next, until
-    the total is at or under the low one. An entry younger than ``min_age`` or
-    used within ``recently_used`` is never chosen, however little is left to
-    choose from: someone may just have been handed its path.
+    Expired entries always go. If what remains is above the budget, the least recently
+    used go next, until the total is at or under the low watermark. An entry younger than
+    the guard or used within it is never chosen, however little is left to choose from:
+    someone may just have been handed its path.
 
     Equal times are settled by key, so the plan does not depend on the order of
     the input. ``candidates`` may be a stream of millions; with ``total_bytes``,
     their size in all, memory holds little more than what is chosen.
     """
     expired: list[Candidate] = []
-    settled = _LeastRecentlyUsed(_worth_choosing(policy, total_bytes))
-    kept_bytes = 0
+    settled = _LeastRecentlyUsed(policy.worth_choosing(total_bytes))
+    guard, kept_bytes = policy.guard, 0
     for candidate in candidates:
-        unused = now - candidate.last_used_at
-        may_go = unused >= policy.recently_used and now - candidate.created_at >= policy.min_age
-        if may_go and unused > policy.max_age:
+        may_go = now - candidate.last_used_at >= guard and now - candidate.created_at >= guard
+        if may_go and policy.is_expired(candidate.last_used_at, now):
             expired.append(candidate)
             continue
         kept_bytes += candidate.size_bytes
@@ -91,22 +127,13 @@ def plan_eviction(
 
     expired.sort(key=_last_use)
     evictions = [Eviction(candidate, Reason.EXPIRED) for candidate in expired]
-    if policy.high_watermark_bytes is not None and kept_bytes > policy.high_watermark_bytes:
+    if policy.max_bytes is not None and kept_bytes > policy.max_bytes:
         for candidate in settled.in_order():
-            if kept_bytes <= policy.low_watermark_bytes:
+            if kept_bytes <= policy.evicts_to_bytes:
                 break
             evictions.append(Eviction(candidate, Reason.OVER_BUDGET))
             kept_bytes -= candidate.size_bytes
     return tuple(evictions)
-
-
-def _worth_choosing(policy: EvictionPolicy, total_bytes: int | None) -> float:
-    """Return how many bytes may have to go for the budget, at the most."""
-    if policy.high_watermark_bytes is None:
-        return 0
-    if total_bytes is None:
-        return math.inf
-    return max(0, total_bytes - policy.low_watermark_bytes) if total_bytes > policy.high_watermark_bytes else 0
 
 
 class _LeastRecentlyUsed:

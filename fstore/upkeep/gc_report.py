@@ -16,7 +16,7 @@ PHASES = ("plan", "revive", "reap", "condemn", "lost", "strays", "vacuum")
 
 
 @dataclass(slots=True)
-class Phase:
+class PhaseReport:
     """One phase of a run: entries or files dealt with, their bytes, and how long it took."""
 
     count: int = 0
@@ -27,20 +27,19 @@ class Phase:
 
 @dataclass(slots=True)
 class GarbageReport:
-    """One run of garbage collection; ``skipped`` says why it did nothing, if so."""
+    """One run of garbage collection."""
 
     dry_run: bool
     forced: bool = False
     run_id: int | None = None
     started_at: datetime | None = None
-    skipped: str | None = None
     plan: GarbagePlan | None = None
     vacuum: dict[str, str] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
-    phases: dict[str, Phase] = field(default_factory=lambda: {name: Phase() for name in PHASES})
+    phases: dict[str, PhaseReport] = field(default_factory=lambda: {name: PhaseReport() for name in PHASES})
 
     @contextmanager
-    def timed(self, name: str) -> Iterator[Phase]:
+    def timed(self, name: str) -> Iterator[PhaseReport]:
         """Time a phase while the block runs."""
         began = time.monotonic()
         try:
@@ -66,7 +65,7 @@ class GarbageReport:
             "dry_run": self.dry_run,
             "forced": self.forced,
             "started_ts": self.started_at.isoformat() if self.started_at else None,
-            "skipped": self.skipped,
+            "skipped": None,
             "summary": {
                 "total_files_deleted": self.files_deleted,
                 "total_bytes_freed": self.bytes_freed,
@@ -99,7 +98,7 @@ def details(plan: GarbagePlan) -> dict[str, list[dict[str, Any]]]:
             for e in plan.evictions
         ],
         "lost": [{"key": row.key, "path": row.path, "bytes": row.size_bytes} for row in plan.lost],
-        "strays": [{"path": s.file.path, "bytes": s.file.size_bytes, "reason": str(s.why)} for s in plan.strays],
+        "strays": [{"path": s.file.path, "bytes": s.file.size_bytes, "reason": str(s.why)} for s in plan.leftovers],
     }
 
 
@@ -112,7 +111,7 @@ def _described(plan: GarbagePlan) -> dict[str, Any]:
         "reap": {"count": len(plan.reap), "bytes": sum(d.size_bytes for d in plan.reap)},
         "condemn": _counted((str(e.reason), e.candidate.size_bytes) for e in plan.evictions),
         "lost": {"count": len(plan.lost), "bytes": sum(row.size_bytes for row in plan.lost)},
-        "strays": _counted((str(s.why), s.file.size_bytes) for s in plan.strays),
+        "strays": _counted((str(s.why), s.file.size_bytes) for s in plan.leftovers),
     }
 
 

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from datetime import timedelta
 from typing import TypeVar
 
-from fstore.errors import BrokerUnavailable, StorageUnavailable, UpkeepRefused
-from fstore.model import ReapableEntry, ShardRow
+from fstore.errors import StorageUnavailable
+from fstore.model import EntryState, ReapableEntry, ShardRow
+from fstore.postgres.upkeep_queries import UpkeepQueries
 from fstore.resources import Resources
-from fstore.settings.schema import Settings
-from fstore.storage.layout import FoundFile, key_of
-from fstore.storage.listing import Inventory
-from fstore.upkeep.gc_plan import Progress, make_plan, silent, unneeded, usage_fault
-from fstore.upkeep.gc_policy import Candidate, Eviction
-from fstore.upkeep.gc_report import GarbageReport, Phase
-from fstore.upkeep.gc_shard import GarbagePlan, GarbageRules, Stray, Why, grace_fault
-from fstore.upkeep.integrity import looks_wrong
-from fstore.upkeep.reconcile import move_notes_in_turn
-from fstore.upkeep.runner import Skipped, Turn, run_alone
+from fstore.runtime.counters import Recorder
+from fstore.storage.interface import EntryStore, StagingArea
+from fstore.storage.layout import key_of
+from fstore.upkeep.gc_plan import make_plan, unneeded
+from fstore.upkeep.gc_policy import Candidate, Eviction, GarbagePolicy
+from fstore.upkeep.gc_report import GarbageReport, PhaseReport
+from fstore.upkeep.gc_shard import GarbagePlan, Leftover, Why
+from fstore.upkeep.runner import Progress, RunLock, Skipped, run_alone, silent
+from fstore.upkeep.safety import refuse_other_store, refuse_short_grace, refuse_suspicious_plan
+from fstore.upkeep.usage import UsageFlush
 
 log = logging.getLogger("fstore.collect")
 
@@ -31,26 +30,16 @@ MOST_FAULTS = 20  # told one by one; the rest is only counted
 T = TypeVar("T")
 
 
-def rules_of(settings: Settings, *, retention_weeks: float | None = None, max_bytes: int | None = None) -> GarbageRules:
-    """Return what the settings keep, or what a caller wants instead."""
-    weeks = settings.gc_retention_weeks if retention_weeks is None else retention_weeks
-    return GarbageRules(
-        retention=timedelta(weeks=weeks),
-        grace=timedelta(hours=settings.gc_grace_hours),
-        max_bytes=settings.gc_max_bytes if max_bytes is None else max_bytes,
-    )
-
-
-def collect_garbage(
+def run_collection(
     resources: Resources,
-    rules: GarbageRules | None = None,
+    policy: GarbagePolicy | None = None,
     *,
     dry_run: bool = False,
     force: bool = False,
     unless_within_s: float = 0,
     progress: Progress = silent,
 ) -> GarbageReport | Skipped:
-    """Give up what the rules no longer keep: hide it now, delete it after the grace period.
+    """Give up what the policy no longer keeps: hide it now, delete it after the grace period.
 
     In this order: delete what was condemned longer than the grace ago (row, commit,
     file), condemn what is unused or over budget, hide entries whose files are gone,
@@ -62,65 +51,57 @@ def collect_garbage(
     ``UpkeepRefused`` when the plan looks wrong or the grace is too short, unless
     ``force``.
     """
-    chosen = rules or rules_of(resources.settings)
-    refuse_unless_safe(resources, chosen, force=force)
+    kept = policy or GarbagePolicy.from_settings(resources.settings)
+    refuse_other_store(resources.manifest, resources.entries)
+    refuse_short_grace(kept, resources.settings, force=force)
+    entries, staging, recorder = resources.entries, resources.staging, resources.recorder
+    queries, usage = resources.upkeep, UsageFlush.of(resources)
 
-    def work(turn: Turn) -> GarbageReport:
-        report = GarbageReport(dry_run=dry_run, forced=force, run_id=turn.run_id, started_at=turn.started_at)
+    def work(lock: RunLock) -> GarbageReport:
+        report = GarbageReport(dry_run=dry_run, forced=force, run_id=lock.run_id, started_at=lock.started_at)
         with report.timed("plan"):
-            fault = _note_usage(resources)
-            plan = make_plan(resources, chosen, progress=progress)
-            report.plan = plan = replace(plan, evictions=(), postponed=fault) if fault else plan
-        refuse_if_suspicious(plan, force=force)
+            stale = usage.bring_up_to_date()
+            live_bytes = resources.manifest.count_by_state().get(EntryState.LIVE, (0, 0))[1]
+            plan = make_plan(
+                entries,
+                staging,
+                queries,
+                kept,
+                now=resources.runs.now(),
+                live_bytes=live_bytes,
+                postponed=stale or usage.why_unknown(kept.guard),
+                progress=progress,
+            )
+            report.plan = plan
+        refuse_suspicious_plan(plan, force=force)
         if not dry_run:
-            _Collector(resources, chosen, report, turn, progress).carry_out(plan)
-            resources.recorder.count("gc_runs")
-            resources.recorder.count("files_cleaned", report.files_deleted)
-            resources.recorder.count("bytes_freed", report.bytes_freed)
+            _Collector(entries, staging, queries, usage, recorder, kept, report, lock, progress).carry_out(plan)
+            recorder.count("gc_runs")
+            recorder.count("files_cleaned", report.files_deleted)
+            recorder.count("bytes_freed", report.bytes_freed)
         return report
 
-    return run_alone(resources, "gc", work, unless_within_s=unless_within_s)
-
-
-def refuse_unless_safe(resources: Resources, rules: GarbageRules, *, force: bool) -> None:
-    """Raise ``StoreMismatch`` for another store's folder, ``UpkeepRefused`` for a grace that may hurt whoever is at work."""
-    store_id, _ = resources.manifest.store_identity()
-    resources.files.check(store_id)
-    fault = grace_fault(rules.grace, compute_limit=timedelta(seconds=resources.settings.compute_time_limit_s))
-    if fault and not (force or resources.settings.gc_grace_unsafe):
-        raise UpkeepRefused(fault, "raise FEATURE_STORE_GC_GRACE_HOURS, or use --force when nobody else uses the store")
-
-
-def refuse_if_suspicious(plan: GarbagePlan, *, force: bool) -> None:
-    """Raise ``UpkeepRefused`` when so much looks orphaned or lost that folder and database hardly belong together."""
-    found = plan.totals
-    reason = looks_wrong(
-        orphans=found.unexplained, lost=found.lost, total_rows=found.live_entries, total_files=found.files
-    )
-    if reason and not force:
-        raise UpkeepRefused(
-            reason, "nothing was changed; check both settings, then see 'fstore gc --dry-run --force --verbose'"
-        )
-
-
-def _note_usage(resources: Resources) -> str | None:
-    """Bring the use of entries up to date; return why that failed, and nothing may be condemned."""
-    try:
-        return None if move_notes_in_turn(resources) else "nothing is condemned: another flush of usage does not end"
-    except BrokerUnavailable as error:
-        return f"nothing is condemned while the notes of usage cannot be read: {error}"
+    return run_alone(resources.runs, "gc", work, unless_within_s=unless_within_s)
 
 
 class _Collector:
     """Carries out one plan."""
 
     def __init__(
-        self, resources: Resources, rules: GarbageRules, report: GarbageReport, turn: Turn, progress: Progress
+        self,
+        entries: EntryStore,
+        staging: StagingArea,
+        queries: UpkeepQueries,
+        usage: UsageFlush,
+        recorder: Recorder,
+        policy: GarbagePolicy,
+        report: GarbageReport,
+        lock: RunLock,
+        progress: Progress,
     ) -> None:
-        self._resources, self._rules, self._report, self._turn = resources, rules, report, turn
-        self._progress = progress
-        self._queries = resources.upkeep
-        self._inventory = Inventory(resources.files.root)
+        self._entries, self._staging, self._queries = entries, staging, queries
+        self._usage, self._recorder, self._policy = usage, recorder, policy
+        self._report, self._lock, self._progress = report, lock, progress
 
     def carry_out(self, plan: GarbagePlan) -> None:
         with self._report.timed("revive") as phase:
@@ -132,7 +113,7 @@ class _Collector:
         with self._report.timed("condemn") as phase:
             for evictions in self._batches("hiding", plan.evictions, BATCH):
                 self._condemn(evictions, phase)
-        if not self._rules.grace:  # somebody asked for space now and forced it: see the runbook on full disks
+        if not self._policy.grace:  # somebody asked for space now and forced it: see the runbook on full disks
             with self._report.timed("reap") as phase:
                 for evictions in self._batches("deleting", plan.evictions, REAP_BATCH):
                     self._reap([e.candidate for e in evictions], phase)
@@ -140,26 +121,26 @@ class _Collector:
             for lost in self._batches("hiding lost entries", plan.lost, BATCH):
                 self._hide_lost(lost, phase)
         with self._report.timed("strays") as phase:
-            for strays in self._batches("removing strays", plan.strays, BATCH):
-                self._remove(strays, phase)
+            for leftovers in self._batches("removing strays", plan.leftovers, BATCH):
+                self._remove(leftovers, phase)
         with self._report.timed("vacuum"):
-            self._resources.usage.forget(older_than=max(self._rules.retention, self._rules.grace))
+            self._usage.forget(older_than=max(self._policy.retention, self._policy.grace))
             self._queries.forget_sources()
             self._report.vacuum = self._queries.vacuum()
 
     def _batches(self, what: str, items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
         for start in range(0, len(items), size):
             self._progress(what, start, len(items))
-            self._turn.check()
+            self._lock.check()
             yield items[start : start + size]
 
-    def _reap(self, doomed: Sequence[ReapableEntry | Candidate], phase: Phase) -> None:
-        for gone in self._queries.reap([d.key for d in doomed], grace=self._rules.grace):
-            self._unlink(gone, phase)
+    def _reap(self, doomed: Sequence[ReapableEntry | Candidate], phase: PhaseReport) -> None:
+        for gone in self._queries.reap([d.key for d in doomed], grace=self._policy.grace):
+            self._delete(gone, phase)
 
-    def _condemn(self, evictions: Sequence[Eviction], phase: Phase) -> None:
+    def _condemn(self, evictions: Sequence[Eviction], phase: PhaseReport) -> None:
         # What was used since the plan was made stays; if Redis went away or was emptied meanwhile, so does everything.
-        fault = _note_usage(self._resources) or usage_fault(self._resources, self._rules)
+        fault = self._usage.bring_up_to_date() or self._usage.why_unknown(self._policy.guard)
         if fault:
             self._tell(phase, fault)
             return
@@ -168,50 +149,57 @@ class _Collector:
         phase.count += len(hidden)
         phase.bytes += sum(c.size_bytes for c in chosen if c.key in hidden)
 
-    def _hide_lost(self, lost: Sequence[ShardRow], phase: Phase) -> None:
-        still = [row for row in lost if not self._inventory.exists(row.path)]
+    def _hide_lost(self, lost: Sequence[ShardRow], phase: PhaseReport) -> None:
+        still = [row for row in lost if not self._entries.exists(row.path)]
         hidden = self._queries.quarantine_lost([(row.key, row.path) for row in still])
         for row in still:
             if row.key in hidden:
                 log.warning("file lost: key=%s path=%s", row.key[:12], row.path)
                 phase.count += 1
                 phase.bytes += row.size_bytes
-        self._resources.recorder.count("corrupt_detected", len(hidden))
+        self._recorder.count("corrupt_detected", len(hidden))
 
-    def _remove(self, strays: Sequence[Stray], phase: Phase) -> None:
-        for stray in self._still_strays(strays):
-            self._unlink(stray.file, phase, touchable=stray.why in (Why.UNFINISHED, Why.STAGED))
+    def _remove(self, leftovers: Sequence[Leftover], phase: PhaseReport) -> None:
+        for leftover in self._still_unneeded(leftovers):
+            self._delete(leftover, phase)
 
-    def _still_strays(self, strays: Sequence[Stray]) -> list[Stray]:
+    def _still_unneeded(self, leftovers: Sequence[Leftover]) -> list[Leftover]:
         """Ask again, just before they go, whether anybody came to need these files."""
-        published = [s for s in strays if s.why in (Why.NO_ROW, Why.SUPERSEDED)]
+        published = [s for s in leftovers if s.why in (Why.NO_ROW, Why.SUPERSEDED)]
         keys = [key_of(s.file.path) for s in published]
         named = set(self._queries.paths_of(keys).values()) if keys else set()
         working = self._queries.working_keys(keys) if keys else set()
-        staged = [s.file for s in strays if s.why is Why.STAGED]
+        staged = [s.file for s in leftovers if s.why is Why.STAGED]
         free = {file.path for file in unneeded(staged, self._queries)} if staged else set()
         return [
             s
-            for s in strays
+            for s in leftovers
             if s.why in (Why.UNFINISHED, Why.QUARANTINED)
             or (s.why is Why.STAGED and s.file.path in free)
             or (s in published and s.file.path not in named and key_of(s.file.path) not in working)
         ]
 
-    def _unlink(self, file: FoundFile | ReapableEntry, phase: Phase, *, touchable: bool = False) -> None:
+    def _delete(self, gone: Leftover | ReapableEntry, phase: PhaseReport) -> None:
+        file = gone.file if isinstance(gone, Leftover) else gone
         try:
-            if isinstance(file, FoundFile) and touchable:
-                gone = self._inventory.remove_unless_touched(file)
-            else:
-                gone = self._inventory.remove(file.path)
+            if not self._is_deleted(gone):
+                return
         except StorageUnavailable as error:
             self._tell(phase, str(error))
             return
-        if gone:
-            phase.count += 1
-            phase.bytes += file.size_bytes
+        phase.count += 1
+        phase.bytes += file.size_bytes
 
-    def _tell(self, phase: Phase, fault: str) -> None:
+    def _is_deleted(self, gone: Leftover | ReapableEntry) -> bool:
+        if isinstance(gone, ReapableEntry):
+            return self._entries.delete(gone.path)
+        if gone.is_staged:
+            return self._staging.drop_unless_reserved(gone.file)
+        if gone.why is Why.UNFINISHED:
+            return self._entries.drop_unfinished(gone.file)
+        return self._entries.delete(gone.file.path)
+
+    def _tell(self, phase: PhaseReport, fault: str) -> None:
         phase.failed += 1
         if len(self._report.faults) < MOST_FAULTS:
             self._report.faults.append(fault)

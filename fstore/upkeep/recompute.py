@@ -8,14 +8,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from fstore.broker.client import Broker
 from fstore.broker.messages import ComputeRequest, RawReference, parse_compute
 from fstore.compute import raw_data as rawdata
 from fstore.errors import BrokerUnavailable, FeatureStoreError
 from fstore.features.local_identity import LOCAL_PREFIX
 from fstore.fingerprint import identification as fingerprint
 from fstore.model import Entry, EntryState, HashMethod, ParquetSource
-from fstore.resources import Resources
-from fstore.upkeep.gc_plan import Progress, silent
+from fstore.postgres.jobs import Jobs
+from fstore.postgres.source_memo import PostgresSourceMemo
+from fstore.postgres.upkeep_queries import UpkeepQueries
+from fstore.settings.schema import Settings
+from fstore.storage.interface import StagingArea
+from fstore.upkeep.runner import Progress, silent
 
 log = logging.getLogger("fstore.recompute")
 
@@ -33,34 +38,59 @@ class SourceIssue:
         return asdict(self)
 
 
-def ask_again(resources: Resources, entry: Entry) -> bool:
-    """Have a hidden entry computed again if its raw data are still there and still the same; return whether that was asked for.
+class Recomputer:
+    """Has hidden entries computed again."""
 
-    Never raises for a source that is gone or a broker that is away: the entry is
-    then computed when somebody asks for it.
-    """
-    if entry.state is EntryState.LIVE or entry.source is None or entry.parts.feature.startswith(LOCAL_PREFIX):
-        return False
-    try:
-        request = _request(entry)
-        if not _is_unchanged(resources, request.raw_data, entry):
+    def __init__(
+        self, jobs: Jobs, broker: Broker, staging: StagingArea, memo: PostgresSourceMemo, settings: Settings
+    ) -> None:
+        self._jobs, self._broker, self._staging = jobs, broker, staging
+        self._memo, self._settings = memo, settings
+
+    def ask_again(self, entry: Entry) -> bool:
+        """Have an entry computed again if its raw data are still there and still the same; return whether that was asked for.
+
+        Never raises for a source that is gone or a broker that is away: the entry is
+        then computed when somebody asks for it.
+        """
+        if entry.state is EntryState.LIVE or entry.source is None or entry.parts.feature.startswith(LOCAL_PREFIX):
             return False
-        registered = resources.jobs.enqueue({entry.key: request.wire()})
-    except FeatureStoreError as error:
-        log.info("not computed again: key=%s %s", entry.key[:12], error)
-        return False
-    if not registered:
-        return False
-    with suppress(BrokerUnavailable):  # the reconciler sends it later
-        resources.broker.send_compute(request)
-    return True
+        try:
+            request = _request(entry)
+            if not self._is_unchanged(request.raw_data, entry):
+                return False
+            registered = self._jobs.enqueue({entry.key: request.wire()})
+        except FeatureStoreError as error:
+            log.info("not computed again: key=%s %s", entry.key[:12], error)
+            return False
+        if not registered:
+            return False
+        with suppress(BrokerUnavailable):  # the reconciler sends it later
+            self._broker.send_compute(request)
+        return True
+
+    def _is_unchanged(self, reference: RawReference, entry: Entry) -> bool:
+        if reference.kind == "staged":
+            return self._staging.exists(reference.path)  # named by its content, checked when it is read
+        if reference.kind != "parquet":
+            return False
+        source = ParquetSource(rawdata.allowed_path(reference.path, self._staging, self._settings))
+        if not source.path.exists():
+            return False
+        found = fingerprint.identify(
+            source,
+            threshold_bytes=self._settings.threshold_bytes,
+            policy="tail" if entry.hash_method is HashMethod.TAIL else "full",
+            memo=self._memo,
+        )
+        return str(found.fingerprint) == entry.parts.fingerprint
 
 
-def check_sources(resources: Resources, *, progress: Progress = silent) -> list[SourceIssue]:
+def check_sources(queries: UpkeepQueries, *, progress: Progress = silent) -> list[SourceIssue]:
     """Read every Parquet source of users to the end, and return those that are gone or changed since they were used."""
     issues = []
     known: dict[str, str] = {}
-    sources = resources.upkeep.live_sources()
+    sources = queries.live_sources()
     for done, (path, expected, method, entries) in enumerate(sources):
         progress("reading sources", done, len(sources))
         if not Path(path).exists():
@@ -95,20 +125,3 @@ def _request(entry: Entry) -> ComputeRequest:
             "waits": False,
         }
     )
-
-
-def _is_unchanged(resources: Resources, reference: RawReference, entry: Entry) -> bool:
-    if reference.kind == "staged":
-        return resources.files.inside(reference.path).exists()  # named by its content, checked when it is read
-    if reference.kind != "parquet":
-        return False
-    source = ParquetSource(rawdata.allowed_path(reference.path, resources.files, resources.settings))
-    if not source.path.exists():
-        return False
-    found = fingerprint.identify(
-        source,
-        threshold_bytes=resources.settings.threshold_bytes,
-        policy="tail" if entry.hash_method is HashMethod.TAIL else "full",
-        memo=resources.memo,
-    )
-    return str(found.fingerprint) == entry.parts.fingerprint

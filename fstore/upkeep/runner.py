@@ -10,10 +10,9 @@ from typing import Any, Protocol, TypeVar
 from fstore.errors import UpkeepRefused
 from fstore.postgres.connection import Session
 from fstore.postgres.runs import Kind, UpkeepRuns
-from fstore.resources import Resources
 
 
-class Report(Protocol):
+class RunReport(Protocol):
     """What a run tells about itself."""
 
     def as_dict(self) -> dict[str, Any]:
@@ -21,7 +20,12 @@ class Report(Protocol):
         ...
 
 
-R = TypeVar("R", bound=Report)
+Progress = Callable[[str, int, int], None]
+R = TypeVar("R", bound=RunReport)
+
+
+def silent(phase: str, done: int, total: int) -> None:
+    """Show nobody how far a run is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ class Skipped:
         return {"kind": self.kind, "skipped": self.reason, **nothing}
 
 
-class Turn:
+class RunLock:
     """The right to do one kind of upkeep for as long as the run lasts; without a session, beside others of the kind."""
 
     def __init__(
@@ -55,16 +59,13 @@ class Turn:
             raise UpkeepRefused("the lock of this run was lost", "nothing was harmed; the next run goes on from here")
 
 
-def run_alone(
-    resources: Resources, kind: Kind, work: Callable[[Turn], R], *, unless_within_s: float = 0
-) -> R | Skipped:
-    """Do one run if it is this process's turn, and record its report, or its error before that is raised.
+def run_alone(runs: UpkeepRuns, kind: Kind, work: Callable[[RunLock], R], *, unless_within_s: float = 0) -> R | Skipped:
+    """Do one run unless another process does it, and record its report, or its error before that is raised.
 
     Skips when another run of the kind is going on, and when one ended within the
     last ``unless_within_s`` seconds: two schedulers that tick together, or messages
     that piled up, do the work once.
     """
-    runs = resources.runs
     with runs.alone(kind) as session:
         if session is None:
             return Skipped(kind, "another run is going on")
@@ -73,15 +74,15 @@ def run_alone(
         return _recorded(runs, session, kind, work)
 
 
-def run_beside(resources: Resources, kind: Kind, work: Callable[[Turn], R]) -> R:
+def run_beside(runs: UpkeepRuns, kind: Kind, work: Callable[[RunLock], R]) -> R:
     """Do and record a run that changes nothing others could be in the way of."""
-    return _recorded(resources.runs, None, kind, work)
+    return _recorded(runs, None, kind, work)
 
 
-def _recorded(runs: UpkeepRuns, session: Session | None, kind: Kind, work: Callable[[Turn], R]) -> R:
+def _recorded(runs: UpkeepRuns, session: Session | None, kind: Kind, work: Callable[[RunLock], R]) -> R:
     run_id, started_at = runs.begin_run(kind)
     try:
-        report = work(Turn(runs, session, kind, run_id, started_at))
+        report = work(RunLock(runs, session, kind, run_id, started_at))
     except Exception as error:
         runs.finish_run(run_id, {"kind": kind, "error": type(error).__name__, "message": str(error)})
         raise

@@ -9,15 +9,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from fstore.entries import hide
-from fstore.errors import EntryCorrupt, UpkeepRefused
+from fstore.entries import quarantine_entry
 from fstore.model import EntryState, Locator
+from fstore.postgres.manifest import Manifest
+from fstore.postgres.upkeep_queries import UpkeepQueries
 from fstore.resources import Resources
-from fstore.storage.verify import Fault, FaultKind, Pace, check_file
-from fstore.upkeep.gc_plan import Progress, silent
-from fstore.upkeep.integrity import looks_wrong
-from fstore.upkeep.recompute import SourceIssue, ask_again, check_sources
-from fstore.upkeep.runner import Skipped, Turn, run_alone, run_beside
+from fstore.runtime.counters import Recorder
+from fstore.storage.interface import EntryStore
+from fstore.storage.verify import Fault, FaultKind, Pace
+from fstore.upkeep.recompute import Recomputer, SourceIssue, check_sources
+from fstore.upkeep.runner import Progress, RunLock, Skipped, run_alone, run_beside, silent
+from fstore.upkeep.safety import refuse_many_missing, refuse_other_store
 
 log = logging.getLogger("fstore.sweep")
 
@@ -57,7 +59,7 @@ class IntegrityReport:
         }
 
 
-def sweep_integrity(
+def run_sweep(
     resources: Resources,
     *,
     byte_budget: int | None = None,
@@ -78,44 +80,67 @@ def sweep_integrity(
     files are missing that the folder rather than the files is at fault, unless
     ``force``; nothing is quarantined of the page where that shows.
     """
-    store_id, _ = resources.manifest.store_identity()
-    resources.files.check(store_id)
+    refuse_other_store(resources.manifest, resources.entries)
+    queries, runs = resources.upkeep, resources.runs
 
-    def work(turn: Turn) -> IntegrityReport:
+    def work(lock: RunLock) -> IntegrityReport:
         report = IntegrityReport(repair)
         began = time.monotonic()
-        sweeper = _Sweeper(resources, report, turn, Pace(bytes_per_s), repair=repair, force=force)
+        sweeper = _Sweeper(
+            resources.entries,
+            resources.manifest,
+            queries,
+            resources.recorder,
+            Recomputer(resources.jobs, resources.broker, resources.staging, resources.memo, resources.settings),
+            report,
+            lock,
+            Pace(bytes_per_s),
+            repair=repair,
+            force=force,
+        )
         for page in sweeper.pages(byte_budget, progress):
             sweeper.check(page)
         if sources:
-            report.source_issues = check_sources(resources, progress=progress)
+            report.source_issues = check_sources(queries, progress=progress)
         report.seconds = time.monotonic() - began
         return report
 
     if not repair:
-        return run_beside(resources, "sweep", work)
-    return run_alone(resources, "sweep", work, unless_within_s=unless_within_s)
+        return run_beside(runs, "sweep", work)
+    return run_alone(runs, "sweep", work, unless_within_s=unless_within_s)
 
 
 class _Sweeper:
     """Works through the entries page by page."""
 
     def __init__(
-        self, resources: Resources, report: IntegrityReport, turn: Turn, pace: Pace, *, repair: bool, force: bool
+        self,
+        entries: EntryStore,
+        manifest: Manifest,
+        queries: UpkeepQueries,
+        recorder: Recorder,
+        recomputer: Recomputer,
+        report: IntegrityReport,
+        lock: RunLock,
+        pace: Pace,
+        *,
+        repair: bool,
+        force: bool,
     ) -> None:
-        self._resources, self._report, self._turn, self._pace = resources, report, turn, pace
+        self._entries, self._manifest, self._queries = entries, manifest, queries
+        self._recorder, self._recomputer = recorder, recomputer
+        self._report, self._lock, self._pace = report, lock, pace
         self._repair, self._force = repair, force
-        self._queries = resources.upkeep
 
     def pages(self, byte_budget: int | None, progress: Progress) -> Iterator[Sequence[Locator]]:
         """Give the entries to read, at least one, for as long as their sizes fit the budget."""
-        live, _ = self._resources.manifest.count_by_state().get(EntryState.LIVE, (0, 0))
+        live, _ = self._manifest.count_by_state().get(EntryState.LIVE, (0, 0))
         left = byte_budget
         after: tuple[datetime, str] | None = None
         while True:
             progress("verifying", min(self._report.checked, live), live)
-            self._turn.check()
-            rows = self._queries.longest_unverified(before=self._turn.started_at, after=after, limit=PAGE)
+            self._lock.check()
+            rows = self._queries.longest_unverified(before=self._lock.started_at, after=after, limit=PAGE)
             if not rows:
                 self._report.complete = True
                 progress("verifying", live, live)
@@ -133,39 +158,38 @@ class _Sweeper:
 
     def check(self, page: Sequence[Locator]) -> None:
         """Read a page of entries; hide what is wrong and record what is right."""
-        right, faults = [], []
+        right: list[Locator] = []
+        faults: list[tuple[Locator, Fault]] = []
         for found in page:
-            fault, size_bytes = check_file(self._resources.files.root, found, self._pace)
+            fault, size_bytes = self._entries.inspect(found, self._pace)
             self._report.bytes_read += size_bytes
             if fault is None:
                 right.append(found)
             elif self._still_stands(fault):
-                faults.append(fault)
+                faults.append((found, fault))
         self._report.checked += len(page)
-        self._refuse_if_suspicious(faults)
-        self._report.faults += faults
+        wrong = [fault for _, fault in faults]
+        self._refuse_if_suspicious(wrong)
+        self._report.faults += wrong
         self._queries.mark_verified(right)
         if self._repair:
-            for fault in faults:
-                self._hide(fault)
+            for found, fault in faults:
+                self._quarantine(found, fault)
 
     def _still_stands(self, fault: Fault) -> bool:
         """Return whether the row still names that file: an entry condemned, reaped or replaced meanwhile has no fault."""
-        current = self._resources.manifest.find_live(fault.key)
+        current = self._manifest.find_live(fault.key)
         return current is not None and current.path == fault.path
 
     def _refuse_if_suspicious(self, faults: Sequence[Fault]) -> None:
-        lost = sum(fault.kind is FaultKind.MISSING for fault in (*self._report.faults, *faults))
-        reason = looks_wrong(orphans=0, lost=lost, total_rows=self._report.checked, total_files=self._report.checked)
-        if reason and self._repair and not self._force:
-            raise UpkeepRefused(
-                reason, "no further entry was touched; check FEATURE_STORE_PATH and the mount, then use --force"
-            )
+        if self._repair and not self._force:
+            lost = sum(fault.kind is FaultKind.MISSING for fault in (*self._report.faults, *faults))
+            refuse_many_missing(lost=lost, checked=self._report.checked)
 
-    def _hide(self, fault: Fault) -> None:
-        if not hide(self._resources, EntryCorrupt(fault.key, fault.path, f"{fault.kind}: {fault.detail}")):
+    def _quarantine(self, found: Locator, fault: Fault) -> None:
+        if not quarantine_entry(self._manifest, self._entries, self._recorder, found, str(fault)):
             return
         self._report.quarantined += 1
-        entry = self._resources.manifest.find_entry(fault.key)
-        if entry is not None and ask_again(self._resources, entry):
+        entry = self._manifest.find_entry(found.key)
+        if entry is not None and self._recomputer.ask_again(entry):
             self._report.recomputing += 1

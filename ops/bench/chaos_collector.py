@@ -10,7 +10,7 @@ from chaos_trainer import become
 
 from fstore import FeatureStoreError, bootstrap
 from fstore.resources import Resources
-from fstore.upkeep import api as upkeep
+from fstore.upkeep.api import collect_garbage
 
 PERIOD_S = 5.0
 
@@ -28,7 +28,7 @@ def run(environment: Mapping[str, str], life: int) -> None:
 def collect(resources: Resources, journal: Journal) -> None:
     """Do one run, as a schedule or a command would, and record what came of it."""
     try:
-        report = upkeep.collect_garbage(resources)
+        report = collect_garbage(resources)
         journal.write(phase="collected", summary=report["summary"], skipped=report.get("skipped"))
     except FeatureStoreError as error:
         journal.write(phase="not collected", error=type(error).__name__, text=str(error)[:300])

@@ -32,8 +32,8 @@ from fstore import bootstrap
 from fstore.model import EntryFacts, HashMethod, KeyParts
 from fstore.resources import Resources
 from fstore.stack import temporary_servers
-from fstore.upkeep import api as upkeep
-from fstore.upkeep.gc_shard import GarbageRules
+from fstore.upkeep.api import collect_garbage
+from fstore.upkeep.gc_policy import GarbagePolicy
 
 FLOOR_FACTOR, GROWTH_RATIO, PEAK_MB, LONGEST_PUBLISH_S = 3.0, 1.3, 200.0, 1.0
 COLUMNS = "key, path, file_size_bytes, state, created_ts, verified_ts, condemned_ts"
@@ -173,7 +173,7 @@ def collect() -> dict[str, Any]:
     resources.manifest.store_identity()
     before = peak_mb()
     began = time.monotonic()
-    answer = upkeep.collect_garbage(resources, GarbageRules(timedelta(weeks=4), timedelta(hours=24)))
+    answer = collect_garbage(resources, GarbagePolicy(timedelta(weeks=4), timedelta(hours=24)))
     seconds = time.monotonic() - began
     peak = peak_mb()
     resources.close()
@@ -216,7 +216,7 @@ class Publisher:
             key = blake3(f"fresh {self.count}".encode()).hexdigest()
             claim = self._resources.jobs.claim(key, {"raw_data": {"kind": "staged", "path": "-"}})
             assert claim is not None
-            stored = self._resources.files.publish(key, pa.table({"x": [1.0]}))
+            stored = self._resources.entries.publish(key, pa.table({"x": [1.0]}))
             parts = KeyParts("SYM", "bench:f", "1", "{}", "b3m1:1")
             entry = EntryFacts(
                 key=key,

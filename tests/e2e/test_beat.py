@@ -13,8 +13,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from fstore.broker.configuration import COLLECT_GARBAGE, FLUSH_USAGE, RECONCILE_JOBS, SWEEP_INTEGRITY, UPKEEP_QUEUE
 
+from fstore.broker.configuration import COLLECT_GARBAGE, FLUSH_USAGE, RECONCILE_JOBS, SWEEP_INTEGRITY, UPKEEP_QUEUE
 from fstore.stack.servers.ports import choose_port
 from fstore.upkeep import api as upkeep
 from tests.conftest import REPOSITORY, build_house, stop_group
@@ -73,7 +73,7 @@ def test_beat_runs_all_upkeep_once_and_flower_shows_it(servers, tmp_path):
             )
 
         def runs(kind: str) -> list[dict[str, object]]:
-            return [run for run in upkeep.history(house.store.resources, kind, limit=100) if run["finished_ts"]]  # type: ignore[arg-type]
+            return [run for run in upkeep.list_runs(house.store.resources, kind, limit=100) if run["finished_ts"]]  # type: ignore[arg-type]
 
         eventually(
             lambda: len(runs("gc")) >= 1 and all(runs(kind) for kind in KINDS), seconds=100, what="every kind of upkeep"

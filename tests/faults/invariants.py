@@ -16,10 +16,11 @@ from blake3 import blake3
 
 from fstore import FeatureStoreError
 from fstore.model import Locator
-from fstore.storage.folder import STORE_ID, TEMPORARY
-from fstore.storage.verify import Pace, check_file
+from fstore.storage.layout import STORE_ID, TEMPORARY
+from fstore.storage.verify import Pace
 from fstore.upkeep import api as upkeep
-from fstore.upkeep.gc_run import collect_garbage, rules_of
+from fstore.upkeep.gc_policy import GarbagePolicy
+from fstore.upkeep.gc_run import run_collection
 from tests import sample_features
 from tests.conftest import House
 from tests.faults.calls import LEEWAY_S, Calls
@@ -68,7 +69,7 @@ def unfit_files(house: House) -> list[str]:
         house, "SELECT key, path, rows, file_size_bytes, content_digest FROM manifest WHERE state = 'live' ORDER BY key"
     )
     for key, path, count, size, digest in rows:
-        fault, _ = check_file(house.root, Locator(key, path, count, size, digest), Pace(None))
+        fault, _ = house.store.resources.entries.inspect(Locator(key, path, count, size, digest), Pace(None))
         if fault is not None:
             wrong.append(f"I2: the product finds {path} {fault.kind}: {fault.detail}")
         file = house.root / path
@@ -131,7 +132,7 @@ def stuck_jobs(house: House, *, settle_s: float) -> list[str]:
 def collect(house: House) -> None:
     """Collect garbage as if the grace period of everything had passed."""
     resources = house.store.resources
-    collect_garbage(resources, replace(rules_of(house.settings), grace=timedelta(0)), force=True)
+    run_collection(resources, replace(GarbagePolicy.from_settings(house.settings), grace=timedelta(0)), force=True)
 
 
 def leftover_files(house: House) -> list[str]:

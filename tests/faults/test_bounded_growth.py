@@ -14,7 +14,7 @@ import pytest
 from fstore import Request
 from fstore.entries import read_entry
 from fstore.model import Locator
-from fstore.upkeep.gc_run import collect_garbage
+from fstore.upkeep.gc_run import run_collection
 from tests.integration.shelf import RULES, Shelf, key
 from tests.sample_features import noise
 
@@ -30,7 +30,7 @@ def publish(shelf: Shelf, name: str, seed: int) -> Locator:
     """Publish 3,000 random numbers, about 25 kB that do not compress."""
     table = pa.table({"x": np.random.default_rng(seed).random(3000)})
     claim = shelf.claim(name)
-    stored = shelf.resources.files.publish(key(name), table)
+    stored = shelf.resources.entries.publish(key(name), table)
     found = Locator(key(name), stored.path, 3000, stored.file_size_bytes, stored.content_digest)
     assert shelf.insert(name, claim, found)
     return found
@@ -59,7 +59,7 @@ def test_the_folder_never_outgrows_budget_and_period(house):
             np.testing.assert_array_equal(table["x"].to_numpy(), np.random.default_rng(seed).random(3000))
         if i % PERIOD == PERIOD - 1:
             assert folder_bytes(shelf) <= BUDGET + since_collection
-            collect_garbage(shelf.resources, rules, force=True)
+            run_collection(shelf.resources, rules, force=True)
             since_collection = 0
             assert folder_bytes(shelf) <= BUDGET
 
@@ -88,7 +88,7 @@ def test_the_full_size_folder_never_outgrows_budget_and_period(house):
         staged = sum((shelf.root / path).stat().st_size for path in shelf.files() if path.startswith("staging/"))
         assert folder_bytes(shelf) <= FULL_BUDGET + int(str(published[0][0])) + staged
         if (asked + AT_ONCE) % FULL_PERIOD == 0:
-            collect_garbage(shelf.resources, rules, force=True)
+            run_collection(shelf.resources, rules, force=True)
             assert folder_bytes(shelf) <= FULL_BUDGET
             since = shelf.sql("SELECT now()")[0][0]
 

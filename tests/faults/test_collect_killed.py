@@ -11,9 +11,10 @@ from functools import wraps
 from fstore.postgres.runs import UpkeepRuns
 from fstore.postgres.upkeep_queries import UpkeepQueries
 from fstore.postgres.usage import Usage
-from fstore.storage.listing import Inventory
+from fstore.storage.folder.entries import FolderEntries
+from fstore.storage.folder.staging import FolderStaging
 from fstore.upkeep.gc_report import GarbageReport
-from fstore.upkeep.gc_run import collect_garbage
+from fstore.upkeep.gc_run import run_collection
 from tests.integration.shelf import HOUR, RULES, WEEK, Shelf, key
 from tests.waiting import eventually
 
@@ -21,7 +22,8 @@ STEPS = {
     UpkeepRuns: ("begin_run", "finish_run"),
     UpkeepQueries: ("revive_used", "reap", "condemn_unused", "quarantine_lost", "forget_sources"),
     Usage: ("forget",),
-    Inventory: ("remove", "remove_unless_touched", "now_ns"),
+    FolderEntries: ("delete", "drop_unfinished", "now_ns"),
+    FolderStaging: ("drop_unless_reserved",),
 }
 
 
@@ -61,7 +63,7 @@ def collect_and_die(shelf: Shelf, step: int) -> bool:
     if child == 0:
         try:
             die_after(step)
-            collect_garbage(shelf.resources, RULES)
+            run_collection(shelf.resources, RULES)
             os._exit(0)
         except BaseException:
             traceback.print_exc()
@@ -109,7 +111,7 @@ def test_a_killed_run_is_finished_by_the_next(house):
         assert all((shelf.root / str(path)).exists() for (path,) in live)
         # The killed run's connection, and with it its lock, is gone a moment later.
         eventually(
-            lambda: isinstance(collect_garbage(shelf.resources, RULES), GarbageReport), seconds=10, what="the lock"
+            lambda: isinstance(run_collection(shelf.resources, RULES), GarbageReport), seconds=10, what="the lock"
         )
         expected = expected or outcome(shelf)
         assert outcome(shelf) == expected, f"after step {step}"

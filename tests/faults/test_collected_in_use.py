@@ -11,8 +11,8 @@ import pytest
 from fstore.broker.messages import parse_compute
 from fstore.compute.executor import execute
 from fstore.errors import UpkeepRefused
-from fstore.upkeep.gc_run import collect_garbage
-from fstore.upkeep.gc_shard import GarbageRules
+from fstore.upkeep.gc_policy import GarbagePolicy
+from fstore.upkeep.gc_run import run_collection
 from tests.faults.invariants import check_invariants
 from tests.faults.rows import row
 from tests.faults.site import RAW
@@ -20,7 +20,7 @@ from tests.faults.strace import DONE, awaited_stop, traced
 from tests.integration.shelf import HOUR, RULES, Shelf
 from tests.sample_features import scaled
 
-AT_ONCE = GarbageRules(retention=RULES.retention, grace=timedelta(0))
+AT_ONCE = GarbagePolicy(retention=RULES.retention, grace=timedelta(0))
 
 
 @row(
@@ -40,7 +40,7 @@ def test_row_31_collected_during_a_read(site):
     ) as reader:
         awaited_stop(reader)
         assert site.store.invalidate(key=entry.key) == 1
-        collect_garbage(site.store.resources, AT_ONCE, force=True)
+        run_collection(site.store.resources, AT_ONCE, force=True)
         assert not path.exists()
 
         os.kill(reader.pid, signal.SIGCONT)
@@ -78,9 +78,9 @@ def test_row_32_collected_during_a_publish(site):
         shelf.age_file(path, 25 * HOUR)
         shelf.sql("UPDATE jobs SET lease_until = lease_until - interval '25 hours'")
 
-        collect_garbage(shelf.resources, RULES)
+        run_collection(shelf.resources, RULES)
         with pytest.raises(UpkeepRefused, match="grace"):
-            collect_garbage(shelf.resources, AT_ONCE)
+            run_collection(shelf.resources, AT_ONCE)
 
         assert shelf.files() == {path}
         os.kill(publisher.pid, signal.SIGCONT)

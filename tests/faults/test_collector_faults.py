@@ -11,7 +11,7 @@ from contextlib import ExitStack
 import pytest
 
 from fstore.upkeep.gc_report import GarbageReport
-from fstore.upkeep.gc_run import collect_garbage
+from fstore.upkeep.gc_run import run_collection
 from tests.conftest import Servers, build_house
 from tests.faults.invariants import check_invariants
 from tests.faults.rows import row
@@ -53,7 +53,7 @@ def test_row_33_collector_killed_at_each_step(site):
         for unfinished in (path for path in shelf.files() if ".tmp-" in path):
             shelf.age_file(unfinished, 30 * HOUR)  # the probe that tells the file system's time goes a day later
         eventually(
-            lambda: isinstance(collect_garbage(shelf.resources, RULES), GarbageReport), seconds=10, what="the lock"
+            lambda: isinstance(run_collection(shelf.resources, RULES), GarbageReport), seconds=10, what="the lock"
         )
         ends.append(outcome(shelf))
         return steps
@@ -71,7 +71,7 @@ def test_row_33_collector_killed_at_each_step(site):
 
 def collect(store) -> None:
     """Run a collection as a worker of the upkeep queue does."""
-    collect_garbage(store.resources, RULES)
+    run_collection(store.resources, RULES)
 
 
 def places(calls) -> list[str]:

@@ -82,7 +82,7 @@ def test_row_29_flipped_bit(shelved):
     for at in range(0, len(whole), 3):
         shelved.damage(entry, lambda _, at=at: flipped(at, rng.randrange(8))(whole))
         with pytest.raises(EntryCorrupt):
-            site.store.resources.files.read(found)
+            site.store.resources.entries.read(found)
     shelved.damage(entry, lambda _: whole)
 
     for part in (0.0, 0.2, 0.5, 0.8, 0.95, 1.0):

@@ -15,7 +15,7 @@ import pytest
 from fstore.broker.messages import parse_compute
 from fstore.compute.executor import execute
 from fstore.errors import FeatureStoreError, StorageFull
-from fstore.upkeep.gc_run import collect_garbage
+from fstore.upkeep.gc_run import run_collection
 from tests.faults.invariants import check_invariants
 from tests.faults.publish_order import assert_durable_before_row, offered, opened_for_writing
 from tests.faults.rows import row
@@ -91,7 +91,7 @@ class Publisher:
             found = self.shelf.resources.manifest.find_live(str(key))
             assert found is not None
             assert found.path == path
-            self.shelf.resources.files.read(found)
+            self.shelf.resources.entries.read(found)
         if ended == REFUSED:
             left = self.shelf.files() - before
             assert not [path for path in left if ".tmp-" in path], f"{fault} left an unfinished file"
@@ -108,7 +108,7 @@ class Publisher:
         for path in strays:
             self.shelf.age_file(path, 30 * HOUR)
         self.shelf.sql("UPDATE manifest SET created_ts = created_ts - %(age)s", age=30 * HOUR)
-        collect_garbage(self.shelf.resources, RULES)
+        run_collection(self.shelf.resources, RULES)
         assert self.shelf.files() == named
         return len(strays)
 

@@ -167,7 +167,7 @@ SYMBOLS = [
 ]  # fmt: skip
 REFUSED = ["", "AAPL\t", "A\0B", "A" * 5000, "\ud800"]
 NAMES = ["os:system", "builtins:eval", "tests.sample_features:__import__", "tests.sample_features:os.system",
-         "fstore.storage.folder:Files", "../../x:y", "subprocess:run", ":", "a:b:c", "tests.sample_features:scaled\0", "ﬁle:x"]  # fmt: skip
+         "fstore.storage.folder.entries:FolderEntries", "../../x:y", "subprocess:run", ":", "a:b:c", "tests.sample_features:scaled\0", "ﬁle:x"]  # fmt: skip
 
 
 @row(

@@ -25,7 +25,7 @@ EVERY_MINUTE = "* * * * *"
 
 def runs(site: Site, kind: str) -> list[dict[str, object]]:
     """Return the runs of one kind of upkeep that came to an end."""
-    return [run for run in upkeep.history(site.store.resources, kind, limit=200) if run["finished_ts"]]  # type: ignore[arg-type]
+    return [run for run in upkeep.list_runs(site.store.resources, kind, limit=200) if run["finished_ts"]]  # type: ignore[arg-type]
 
 
 def upkeep_worker(site: Site) -> None:

@@ -26,9 +26,10 @@ from hypothesis.stateful import (
 from fstore.entries import read_entry
 from fstore.model import Claim, Locator
 from fstore.postgres.upkeep_queries import UpkeepQueries
-from fstore.storage.listing import Inventory
-from fstore.upkeep.gc_run import collect_garbage
-from fstore.upkeep.sweep import sweep_integrity
+from fstore.storage.folder.entries import FolderEntries
+from fstore.storage.folder.staging import FolderStaging
+from fstore.upkeep.gc_run import run_collection
+from fstore.upkeep.sweep import run_sweep
 from tests.conftest import build_house
 from tests.integration.shelf import HOUR, RULES, Shelf, key
 
@@ -43,7 +44,8 @@ STEPS = {
         "working_keys",
         "paths_of",
     ),
-    Inventory: ("remove", "remove_unless_touched", "exists"),
+    FolderEntries: ("delete", "drop_unfinished", "exists"),
+    FolderStaging: ("drop_unless_reserved",),
 }
 
 
@@ -194,7 +196,7 @@ class Upkeep(RuleBasedStateMachine):
         """Garbage collection runs, to its end or to its death."""
         Fuse.left = steps
         with suppress(Killed):
-            collect_garbage(self.shelf.resources, RULES)
+            run_collection(self.shelf.resources, RULES)
         Fuse.left = None
 
     @rule(steps=st.one_of(st.none(), st.integers(0, 4)))
@@ -202,7 +204,7 @@ class Upkeep(RuleBasedStateMachine):
         """An integrity sweep runs, to its end or to its death."""
         Fuse.left = steps
         with suppress(Killed):
-            sweep_integrity(self.shelf.resources, bytes_per_s=None)
+            run_sweep(self.shelf.resources, bytes_per_s=None)
         Fuse.left = None
 
     @rule(hours=st.sampled_from([1, 13, 25, 25, 24 * 20, 24 * 29]))
@@ -227,10 +229,10 @@ class Upkeep(RuleBasedStateMachine):
         """Once all is quiet, collections leave nothing but live entries and their files."""
         self.shelf.sql("DELETE FROM jobs")
         for _ in range(3):
-            collect_garbage(self.shelf.resources, RULES)
+            run_collection(self.shelf.resources, RULES)
             self.pass_time(timedelta(days=8))
         # Files in quarantine are as old as their change of name, which no test can set back.
-        collect_garbage(self.shelf.resources, replace(RULES, quarantine_kept=timedelta(0)))
+        run_collection(self.shelf.resources, replace(RULES, quarantine_kept=timedelta(0)))
         rows = self.shelf.sql("SELECT path, state FROM manifest WHERE state <> 'condemned'")
         assert {state for _, state in rows} <= {"live"}
         hidden = {path for (path,) in self.shelf.sql("SELECT path FROM manifest WHERE state = 'condemned'")}
@@ -255,7 +257,7 @@ class Upkeep(RuleBasedStateMachine):
 def test_every_history_keeps_the_promises(servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """No history of crashes, races and damage serves wrong bytes, loses what is in use or leaves anything behind."""
     monkeypatch.setattr("fstore.upkeep.gc_plan.SHARDS", tuple(sorted({key(name)[:2] for name in NAMES})))
-    monkeypatch.setattr("fstore.storage.folder._NOT_YET_VISIBLE_WAITS_S", ())
+    monkeypatch.setattr("fstore.storage.folder.entries._NOT_YET_VISIBLE_WAITS_S", ())
     Fuse.install(monkeypatch)
     with ExitStack() as stack:
         Upkeep.shelf = Shelf(build_house(servers, tmp_path, stack).store.resources)

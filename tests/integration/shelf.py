@@ -14,11 +14,11 @@ from blake3 import blake3
 from fstore.broker.messages import ComputeRequest, RawReference
 from fstore.model import Claim, Entry, EntryFacts, HashMethod, KeyParts, Locator
 from fstore.resources import Resources
-from fstore.upkeep.gc_shard import GarbageRules
+from fstore.upkeep.gc_policy import GarbagePolicy
 
 WEEK = timedelta(weeks=1)
 HOUR = timedelta(hours=1)
-RULES = GarbageRules(retention=4 * WEEK, grace=24 * HOUR)
+RULES = GarbagePolicy(retention=4 * WEEK, grace=24 * HOUR)
 
 
 def key(name: str) -> str:
@@ -31,14 +31,14 @@ class Shelf:
 
     def __init__(self, resources: Resources) -> None:
         self.resources = resources
-        self.root: Path = resources.files.root
+        self.root: Path = resources.entries.capabilities.folder
         # Redis is new in every test; its notes of usage count as complete from long ago.
         resources.usage_buffer.known_for(0.0)
 
     def write(self, name: str, rows: int = 3) -> Locator:
         """Write a file durably under a final name, without a row."""
         table = pa.table({"x": list(range(rows)), "name": [name] * rows})
-        stored = self.resources.files.publish(key(name), table)
+        stored = self.resources.entries.publish(key(name), table)
         return Locator(key(name), stored.path, rows, stored.file_size_bytes, stored.content_digest)
 
     def claim(self, name: str) -> Claim:

@@ -10,8 +10,9 @@ import pytest
 
 from fstore.errors import StoreMismatch, UpkeepRefused
 from fstore.upkeep import api as upkeep
+from fstore.upkeep.gc_policy import GarbagePolicy
 from fstore.upkeep.gc_report import GarbageReport, details
-from fstore.upkeep.gc_run import collect_garbage, rules_of
+from fstore.upkeep.gc_run import run_collection
 from fstore.upkeep.runner import Skipped
 from tests.integration.shelf import HOUR, RULES, WEEK, Shelf, key
 
@@ -22,7 +23,7 @@ def shelf(house):
 
 
 def collect(shelf, rules=RULES, **options) -> GarbageReport:
-    report = collect_garbage(shelf.resources, rules, **options)
+    report = run_collection(shelf.resources, rules, **options)
     assert isinstance(report, GarbageReport)
     return report
 
@@ -69,12 +70,12 @@ def test_nothing_is_condemned_right_after_redis_lost_its_notes(shelf):
 def test_nothing_is_condemned_while_use_cannot_be_brought_up_to_date(shelf, monkeypatch):
     """While another flush hangs, or when Redis goes away after the plan was made, entries stay and the report says why."""
     shelf.publish("maybe read", age=10 * WEEK)
-    monkeypatch.setattr("fstore.upkeep.reconcile.FLUSH_PATIENCE_S", 0.1)
+    monkeypatch.setattr("fstore.upkeep.usage.FLUSH_PATIENCE_S", 0.1)
     with shelf.resources.runs.alone("flush"):
         assert "another flush" in str(collect(shelf).as_dict()["plan"]["postponed"])
 
     notes = [True, False]
-    monkeypatch.setattr("fstore.upkeep.gc_run.move_notes_in_turn", lambda _: notes.pop(0))
+    monkeypatch.setattr("fstore.upkeep.usage.UsageFlush.move_in_turn", lambda _: notes.pop(0))
     report = collect(shelf)
 
     assert shelf.state("maybe read") == "live"
@@ -137,7 +138,7 @@ def test_a_writer_frozen_before_its_insert_still_publishes(shelf):
     collect(shelf)
 
     assert shelf.insert("frozen", claim, written)
-    assert shelf.resources.files.read(shelf.resources.manifest.find_live(key("frozen"))).num_rows == 3
+    assert shelf.resources.entries.read(shelf.resources.manifest.find_live(key("frozen"))).num_rows == 3
 
 
 def test_a_replaced_file_goes_a_grace_after_its_replacement(shelf):
@@ -271,17 +272,17 @@ def test_one_run_at_a_time(shelf):
     """While one run holds the lock, a second one says so and does nothing."""
     with shelf.resources.runs.alone("gc") as session:
         assert session is not None
-        assert collect_garbage(shelf.resources, RULES) == Skipped("gc", "another run is going on")
+        assert run_collection(shelf.resources, RULES) == Skipped("gc", "another run is going on")
         assert upkeep.collect_garbage(shelf.resources)["summary"] == {"total_files_deleted": 0, "total_bytes_freed": 0}
-    assert isinstance(collect_garbage(shelf.resources, RULES), GarbageReport)
+    assert isinstance(run_collection(shelf.resources, RULES), GarbageReport)
 
 
 def test_two_schedulers_do_one_run(shelf):
     """A scheduled run right after another one is skipped; a dry run or a run by hand is not in its way."""
     collect(shelf, dry_run=True)
-    assert isinstance(collect_garbage(shelf.resources, RULES, unless_within_s=45), GarbageReport)
-    assert isinstance(collect_garbage(shelf.resources, RULES, unless_within_s=45), Skipped)
-    assert isinstance(collect_garbage(shelf.resources, RULES), GarbageReport)
+    assert isinstance(run_collection(shelf.resources, RULES, unless_within_s=45), GarbageReport)
+    assert isinstance(run_collection(shelf.resources, RULES, unless_within_s=45), Skipped)
+    assert isinstance(run_collection(shelf.resources, RULES), GarbageReport)
 
 
 def test_every_run_is_remembered(shelf):
@@ -312,5 +313,7 @@ def test_rules_come_from_settings_unless_given(house):
     """Retention, budget and grace are those of the settings; a caller may replace the first two."""
     settings = house.settings
 
-    assert rules_of(settings) == RULES
-    assert rules_of(settings, retention_weeks=1, max_bytes=7) == replace(RULES, retention=WEEK, max_bytes=7)
+    assert GarbagePolicy.from_settings(settings) == RULES
+    assert GarbagePolicy.from_settings(settings, retention_weeks=1, max_bytes=7) == replace(
+        RULES, retention=WEEK, max_bytes=7
+    )

@@ -62,7 +62,7 @@ def home(machine: EmbeddedServers, tmp_path: Path) -> Iterator[House]:
 def publish_here(house: House) -> None:
     """Compute the entry of ``HIT`` as a worker would, without one."""
     asked = house.store._ask("DOWN", RAW, HIT, sample_features.scaled)
-    reference = rawdata.stage(house.store.resources.files, RAW, asked.taken)
+    reference = rawdata.stage(house.store.resources.staging, RAW, asked.taken)
     execute(house.store.resources, asked.request(reference), phase=lambda _: None)
 
 

@@ -64,7 +64,7 @@ def test_children_read_and_write_what_is_large(staffed, tmp_path, tier):
         assert found.file_size_bytes > 1 << 20
 
         def use():
-            store.resources.files.publish("ab" * 32, store.resources.files.read(found))
+            store.resources.entries.publish("ab" * 32, store.resources.entries.read(found))
             return store.get_or_compute("LARGE", LARGE, {}, sample_features.scaled, timeout=15).equals(wanted)
 
         assert in_children(use, 4, seconds=30) == ["True"] * 4

@@ -16,7 +16,7 @@ from fstore.client.answer import in_form
 from fstore.model import Locator
 from fstore.results import codec as results
 from fstore.storage import local_cache as local_tier
-from fstore.storage.local_cache import LocalTier
+from fstore.storage.local_cache import LocalCache
 from tests import sample_features, sample_frames
 
 RAW = pd.DataFrame({"price": np.arange(200_000.0)})
@@ -28,26 +28,26 @@ def locator(n: int) -> Locator:
     return Locator(key, f"entries/{key[:2]}/{key}.{n:016x}.parquet", len(RAW), 1, "ab" * 32)
 
 
-def kept(tier: LocalTier) -> pd.DataFrame:
+def kept(tier: LocalCache) -> pd.DataFrame:
     return tier.promote(locator(1), TABLE).frame()
 
 
-def beyond_the_bound(tier: LocalTier) -> pd.DataFrame:
+def beyond_the_bound(tier: LocalCache) -> pd.DataFrame:
     for n in range(1, 5):
         mapped = tier.promote(locator(n), TABLE)
     return mapped.frame()
 
 
-def unlinked_by_another_process(tier: LocalTier) -> pd.DataFrame:
+def unlinked_by_another_process(tier: LocalCache) -> pd.DataFrame:
     frame = tier.promote(locator(1), TABLE).frame()
     tier._path(locator(1)).unlink()
     assert tier.find(locator(1)) is None
     return frame
 
 
-def replaced_by_another_process(tier: LocalTier) -> pd.DataFrame:
+def replaced_by_another_process(tier: LocalCache) -> pd.DataFrame:
     frame = tier.promote(locator(1), TABLE).frame()
-    LocalTier(tier._folder, max_bytes=10**8).promote(locator(1), TABLE)
+    LocalCache(tier._folder, max_bytes=10**8).promote(locator(1), TABLE)
     assert tier.find(locator(1)) is not None
     return frame
 
@@ -55,7 +55,7 @@ def replaced_by_another_process(tier: LocalTier) -> pd.DataFrame:
 @pytest.mark.parametrize("history", [kept, beyond_the_bound, unlinked_by_another_process, replaced_by_another_process])
 def test_a_frame_can_be_changed_whatever_became_of_its_file(tmp_path, history):
     """Writing copies what is changed; nobody else sees it, and it never meets read-only memory."""
-    tier = LocalTier(tmp_path, max_bytes=4_000_000 if history is beyond_the_bound else 10**8)
+    tier = LocalCache(tmp_path, max_bytes=4_000_000 if history is beyond_the_bound else 10**8)
     frame = history(tier)
     gc.collect()
 
@@ -108,13 +108,13 @@ def test_of_many_threads_that_want_an_entry_one_reads_it(staffed, tmp_path, monk
         wanted = staffed.store.get_or_compute("CROWD", RAW, config, sample_features.scaled, timeout=30)
         found = store.resources.manifest.find_live(store.peek("CROWD", RAW, config, sample_features.scaled).key)
         reads, gate = [], threading.Barrier(threads)
-        read = type(store.resources.files).read
+        read = type(store.resources.entries).read
 
         def counted(files, locator):
             reads.append(locator.key)
             return read(files, locator)
 
-        monkeypatch.setattr(type(store.resources.files), "read", counted)
+        monkeypatch.setattr(type(store.resources.entries), "read", counted)
 
         def ask(_):
             gate.wait(10)
@@ -131,7 +131,7 @@ def test_of_many_threads_that_want_an_entry_one_reads_it(staffed, tmp_path, monk
 def test_a_reader_that_is_stuck_holds_others_up_for_a_moment_only(tmp_path, monkeypatch):
     """The wait for another thread's read has a bound; then everybody reads for himself."""
     monkeypatch.setattr(local_tier, "DOOR_S", 0.05)
-    tier = LocalTier(tmp_path, max_bytes=10**8)
+    tier = LocalCache(tmp_path, max_bytes=10**8)
     entered = threading.Event()
 
     def enter():

@@ -150,7 +150,7 @@ def test_a_counter_never_falls_when_redis_forgets(house: House, exporter: Resour
     redis.Redis.from_url(house.environment["FEATURE_STORE_REDIS_URL"]).flushall()
 
     assert scrape(collector)["fstore_cache_hits_total", ()] == 5
-    assert read_counters(exporter.database, exporter.coordination).get("cache_hits", 0) == 0
+    assert read_counters(exporter.usage, exporter.usage_buffer).get("cache_hits", 0) == 0
 
 
 def test_exporter_outlives_its_servers(house: House) -> None:
@@ -181,7 +181,7 @@ def test_a_takeover_is_counted(house: House, exporter: Resources) -> None:
     ticket.result(timeout=60)
 
     eventually(
-        lambda: read_counters(exporter.database, exporter.coordination).get("takeovers"), seconds=10, what="the counter"
+        lambda: read_counters(exporter.usage, exporter.usage_buffer).get("takeovers"), seconds=10, what="the counter"
     )
     assert scrape(StoreCollector(exporter))["fstore_takeovers_total", ()] == 1
 
@@ -201,7 +201,7 @@ def test_waiting_for_the_manifest_is_timed(house: House, exporter: Resources) ->
     ticket.result(timeout=60)
 
     eventually(
-        lambda: read_counters(exporter.database, exporter.coordination).get("lock_wait_seconds_sum_us"),
+        lambda: read_counters(exporter.usage, exporter.usage_buffer).get("lock_wait_seconds_sum_us"),
         seconds=10,
         what="the counter",
     )

@@ -18,7 +18,7 @@ from fstore.coordination.notifications import Notifier, Subscription, hint_chann
 from fstore.fingerprint import identification as fingerprint
 from fstore.postgres.jobs import Jobs
 from fstore.postgres.manifest import Manifest
-from fstore.storage.folder import Files
+from fstore.storage.folder.staging import FolderStaging
 from tests import sample_features
 from tests.waiting import eventually
 
@@ -85,7 +85,7 @@ def test_a_miss_of_large_data_looks_before_it_stages(staffed, asked, tmp_path):
 
     assert asked[:2] == ["find_live", "look"]
     assert "enqueue" not in asked
-    assert staffed.store.resources.files.find_staged_raw(fingerprint.content_digest(LARGE)) is None
+    assert staffed.store.resources.staging.reserve(fingerprint.content_digest(LARGE)) is None
     assert len(list((tmp_path / "marks").iterdir())) == 1
     assert answers[0].equals(answers[1])
 
@@ -101,8 +101,8 @@ def test_who_cannot_register_still_learns_what_others_came_to(staffed, tmp_path,
     nowhere = {"redis_url": "redis://127.0.0.1:1/0"} if trouble == "redis" else {}
     with staffed.open(on_unavailable="raise", **nowhere) as store:
         if trouble == "staging":
-            monkeypatch.setattr(Files, "find_staged_raw", lambda *args: None)
-            monkeypatch.setattr(Files, "stage_raw", refuse_to_stage)
+            monkeypatch.setattr(FolderStaging, "reserve", lambda *args: None)
+            monkeypatch.setattr(FolderStaging, "write", refuse_to_stage)
 
         with pytest.raises(ComputeFailed, match="row 17"):
             store.get_or_compute("MISS", RAW, failed, sample_features.failing, timeout=30)
@@ -110,9 +110,9 @@ def test_who_cannot_register_still_learns_what_others_came_to(staffed, tmp_path,
     assert [len(list((tmp_path / name).iterdir())) for name in ("failed", "slow")] == [1, 1]
 
 
-def refuse_to_stage(files, digest, table):
+def refuse_to_stage(staging, digest, table):
     """Stand in for a folder that takes nothing."""
-    raise StorageFull(str(files.root), "No space left on device")
+    raise StorageFull(staging.capabilities.location, "No space left on device")
 
 
 def test_an_outage_just_after_registering_is_waited_out(staffed, tmp_path, monkeypatch):

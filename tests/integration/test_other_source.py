@@ -242,7 +242,7 @@ def test_who_waits_for_a_computation_that_is_refused_asks_for_himself(house, new
     """The one who led had other source; his refusal is not the answer of those who waited along."""
     config, found = case(), []
     asked = asking.ask(house.store.resources, "WAIT", RAW, config, new["scaled"])
-    request = asked.request(rawdata.stage(house.store.resources.files, RAW, asked.taken))
+    request = asked.request(rawdata.stage(house.store.resources.staging, RAW, asked.taken))
     house.store.resources.jobs.enqueue({asked.key: request.wire()})
     waiting = threading.Thread(
         target=lambda: found.append(house.store.get_or_compute("WAIT", RAW, config, old["scaled"], timeout=30))

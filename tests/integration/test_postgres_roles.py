@@ -176,7 +176,7 @@ def test_every_role_can_do_its_work(granted: House, tmp_path: Path) -> None:
         assert keeper.validate_cache_integrity()["integrity_ok"]
         assert upkeep.flush_usage(keeper.resources)["kind"] == "flush"
         assert upkeep.reconcile_jobs(keeper.resources)["kind"] == "reconcile"
-        vacuumed = upkeep.history(keeper.resources, "gc")[0]["report"]["vacuum"]
+        vacuumed = upkeep.list_runs(keeper.resources, "gc")[0]["report"]["vacuum"]
         assert set(vacuumed.values()) == {"done"}
 
 

@@ -62,7 +62,7 @@ def test_publishing_again_after_a_lost_answer_is_a_success(shelf):
 
     assert first == second == written
     assert len(rows(shelf)) == 1
-    assert shelf.resources.files.read(written).num_rows == written.rows
+    assert shelf.resources.entries.read(written).num_rows == written.rows
 
 
 def test_an_entry_that_was_hidden_before_its_publisher_heard_of_it_keeps_its_file(shelf):
@@ -240,7 +240,7 @@ def test_an_unknown_outcome_never_removes_the_file(shelf):
         session.query("ROLLBACK")
 
     eventually(lambda: rows(shelf) or shelf.resources.jobs.find(key("a")), seconds=5, what="the server to decide")
-    assert shelf.resources.files.read(written).num_rows == written.rows
+    assert shelf.resources.entries.read(written).num_rows == written.rows
 
 
 def test_claiming_again_after_a_lost_answer_is_the_same_claim(shelf, monkeypatch):
@@ -287,7 +287,7 @@ def test_a_read_after_the_file_was_swapped_is_refused(shelf):
     (shelf.root / b.path).rename(shelf.root / a.path)
 
     with pytest.raises(EntryCorrupt):
-        shelf.resources.files.read(a)
+        shelf.resources.entries.read(a)
 
 
 def test_a_new_column_needs_no_list_of_columns(shelf):

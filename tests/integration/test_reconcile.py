@@ -17,8 +17,9 @@ from fstore.model import Claim, JobState
 from fstore.postgres.jobs import MAX_STOPS
 from fstore.reporting.prometheus import StoreCollector
 from fstore.upkeep import api as upkeep
-from fstore.upkeep.reconcile import FlushReport, flush_usage, move_notes, reconcile_jobs
-from fstore.upkeep.runner import Skipped
+from fstore.upkeep.reconcile import run_reconciliation
+from fstore.upkeep.runner import Skipped, run_alone
+from fstore.upkeep.usage import FlushReport, UsageFlush
 from tests import sample_features
 from tests.integration.shelf import Shelf, frame, key
 
@@ -26,6 +27,14 @@ from tests.integration.shelf import Shelf, frame, key
 @pytest.fixture
 def shelf(house):
     return Shelf(house.store.resources)
+
+
+def usage_flush(shelf):
+    return UsageFlush.of(shelf.resources)
+
+
+def flush(shelf):
+    return run_alone(shelf.resources.runs, "flush", lambda _: usage_flush(shelf).move())
 
 
 def usage(shelf):
@@ -37,7 +46,7 @@ def test_hits_and_counters_reach_postgres(shelf):
     shelf.resources.usage_buffer.note({key("a"): 2, key("b"): 1}, {"cache_hits": 3})
     shelf.resources.usage_buffer.note({key("a"): 1}, {"cache_hits": 1, "computed": 1})
 
-    first, second = flush_usage(shelf.resources), flush_usage(shelf.resources)
+    first, second = flush(shelf), flush(shelf)
 
     assert (first, second) == (FlushReport(keys=2, hits=4, counters=5), FlushReport())
     assert set(usage(shelf)) == {(key("a"), 3, True), (key("b"), 1, True)}
@@ -48,7 +57,7 @@ def test_what_this_process_noted_goes_along(shelf):
     """Notes that have not even reached Redis are handed over first."""
     shelf.resources.recorder.used(key("a"))
 
-    assert flush_usage(shelf.resources) == FlushReport(keys=1, hits=1, counters=0)
+    assert flush(shelf) == FlushReport(keys=1, hits=1, counters=0)
 
 
 def test_a_flush_that_died_before_its_commit_loses_nothing(shelf, monkeypatch):
@@ -57,8 +66,8 @@ def test_a_flush_that_died_before_its_commit_loses_nothing(shelf, monkeypatch):
     shelf.resources.usage_buffer.take()
     shelf.resources.usage_buffer.note({key("b"): 1}, {})
 
-    flush_usage(shelf.resources)
-    flush_usage(shelf.resources)
+    flush(shelf)
+    flush(shelf)
 
     assert [row[0] for row in usage(shelf)] == sorted([key("a"), key("b")])
 
@@ -67,7 +76,7 @@ def test_a_flush_sets_the_mark_after_redis_was_emptied(shelf):
     """From the first flush after a loss on, it is known for how long usage has been kept."""
     shelf.resources.redis_server._link.call("wiping", lambda client: client.flushall())
 
-    move_notes(shelf.resources)
+    usage_flush(shelf).move()
 
     now = shelf.sql("SELECT extract(epoch FROM now())::float")[0][0]
     assert 59 < shelf.resources.usage_buffer.known_for(now + 60) < 61
@@ -82,8 +91,8 @@ def test_without_redis_the_run_says_so(shelf, monkeypatch):
     monkeypatch.setattr("fstore.coordination.usage_buffer.UsageBuffer.take", down)
 
     with pytest.raises(BrokerUnavailable):
-        flush_usage(shelf.resources)
-    assert upkeep.history(shelf.resources, "flush")[0]["report"]["error"] == "BrokerUnavailable"
+        flush(shelf)
+    assert upkeep.list_runs(shelf.resources, "flush")[0]["report"]["error"] == "BrokerUnavailable"
 
 
 def queued(shelf) -> int:
@@ -95,7 +104,7 @@ def test_lost_messages_are_sent_again_once(shelf):
     shelf.resources.jobs.enqueue({key(n): shelf.request(n).wire() for n in ("lost", "young")})
     shelf.sql("UPDATE jobs SET requested_ts = now() - interval '6 seconds' WHERE key = %(key)s", key=key("lost"))
 
-    first, second = reconcile_jobs(shelf.resources), reconcile_jobs(shelf.resources)
+    first, second = run_reconciliation(shelf.resources), run_reconciliation(shelf.resources)
 
     assert (first.sent, second.sent, queued(shelf)) == (1, 0, 1)
 
@@ -106,12 +115,12 @@ def test_a_backlog_is_not_taken_for_lost(shelf):
     shelf.resources.broker.send_compute(shelf.request("first"))
     aged = "UPDATE jobs SET {} = now() - interval '{} seconds' WHERE key = %(key)s"
     shelf.sql(aged.format("requested_ts", 500), key=key("waiting"))
-    sent = {"behind others": reconcile_jobs(shelf.resources).sent}
+    sent = {"behind others": run_reconciliation(shelf.resources).sent}
     shelf.sql(aged.format("requested_ts", 30), key=key("later"))
     shelf.claim("later")
     for column, seconds in (("requested_ts", 15), ("requested_ts", 35), ("sent_ts", 35), ("sent_ts", 45)):
         shelf.sql(aged.format(column, seconds), key=key("waiting"))
-        sent[column, seconds] = reconcile_jobs(shelf.resources).sent
+        sent[column, seconds] = run_reconciliation(shelf.resources).sent
 
     assert sent == {
         "behind others": 0, ("requested_ts", 15): 0, ("requested_ts", 35): 1, ("sent_ts", 35): 0, ("sent_ts", 45): 1,
@@ -122,10 +131,10 @@ def test_what_a_worker_gave_back_has_no_message_that_could_wait(shelf):
     """A worker that stops releases its claim: the job is sent again though messages of others wait."""
     shelf.resources.jobs.release(shelf.claim("stopped"))
     shelf.resources.broker.send_compute(shelf.request("other"))
-    assert reconcile_jobs(shelf.resources).sent == 0
+    assert run_reconciliation(shelf.resources).sent == 0
     shelf.sql("UPDATE jobs SET requested_ts = now() - interval '21 seconds'")
 
-    assert (reconcile_jobs(shelf.resources).sent, queued(shelf)) == (1, 2)
+    assert (run_reconciliation(shelf.resources).sent, queued(shelf)) == (1, 2)
 
 
 def test_a_backlog_does_not_grow_by_itself(shelf):
@@ -164,11 +173,11 @@ def test_a_backlog_does_not_grow_by_itself(shelf):
 def test_a_job_whose_worker_died_is_sent_again(shelf):
     """Once the lease is over, the job goes to another worker."""
     shelf.claim("orphaned")
-    assert reconcile_jobs(shelf.resources).sent == 0
+    assert run_reconciliation(shelf.resources).sent == 0
 
     shelf.sql("UPDATE jobs SET lease_until = now() - interval '1 second'")
 
-    assert (reconcile_jobs(shelf.resources).sent, queued(shelf)) == (1, 1)
+    assert (run_reconciliation(shelf.resources).sent, queued(shelf)) == (1, 1)
 
 
 def test_the_third_death_buries(shelf):
@@ -176,7 +185,7 @@ def test_the_third_death_buries(shelf):
     shelf.claim("poison")
     shelf.sql("UPDATE jobs SET lease_until = now() - interval '1 second', starts = 3")
 
-    report = reconcile_jobs(shelf.resources)
+    report = run_reconciliation(shelf.resources)
 
     assert (report.buried, report.sent) == (1, 0)
     assert shelf.resources.jobs.find(key("poison")).state is JobState.DEAD
@@ -187,13 +196,13 @@ def test_what_only_its_caller_can_compute_is_never_sent(shelf):
     local = shelf.request("mine").wire() | {"raw_data": {"kind": "caller", "path": "-"}}
     shelf.resources.jobs.claim(key("mine"), local)
     shelf.sql("UPDATE jobs SET lease_until = now() - interval '30 seconds'")
-    assert reconcile_jobs(shelf.resources).as_dict() == {
+    assert run_reconciliation(shelf.resources).as_dict() == {
         "kind": "reconcile", "sent": 0, "buried": 0, "unsent": 0, "abandoned": 0, "forgotten": 0,
     }  # fmt: skip
 
     shelf.sql("UPDATE jobs SET lease_until = now() - %(ago)s", ago=timedelta(seconds=61))
 
-    assert (reconcile_jobs(shelf.resources).abandoned, queued(shelf)) == (1, 0)
+    assert (run_reconciliation(shelf.resources).abandoned, queued(shelf)) == (1, 0)
     assert shelf.resources.jobs.find(key("mine")) is None
 
 
@@ -202,7 +211,7 @@ def test_a_request_of_another_version_is_left_to_that_version(shelf):
     shelf.resources.jobs.enqueue({key("new"): {"format": 2, "raw_data": {"kind": "parquet"}}})
     shelf.sql("UPDATE jobs SET requested_ts = now() - interval '6 seconds'")
 
-    report = reconcile_jobs(shelf.resources)
+    report = run_reconciliation(shelf.resources)
 
     assert (report.sent, report.unsent) == (0, 1)
     assert shelf.resources.jobs.find(key("new")).state is JobState.QUEUED
@@ -213,24 +222,24 @@ def test_old_failure_notes_go(shelf):
     shelf.claim("failed")
     shelf.sql("UPDATE jobs SET state = 'failed', finished_ts = now() - interval '25 hours'")
 
-    assert reconcile_jobs(shelf.resources).forgotten == 1
+    assert run_reconciliation(shelf.resources).forgotten == 1
 
 
 def test_two_schedulers_reconcile_once(shelf):
     """Of two scheduled runs at the same moment one is skipped and says so."""
-    assert "skipped" not in upkeep.reconcile_jobs(shelf.resources, scheduled=True)
-    assert isinstance(reconcile_jobs(shelf.resources, unless_within_s=10), Skipped)
-    assert "ended less than" in upkeep.reconcile_jobs(shelf.resources, scheduled=True)["skipped"]
+    assert "skipped" not in upkeep.run_reconciliation(shelf.resources, scheduled=True)
+    assert isinstance(run_reconciliation(shelf.resources, unless_within_s=10), Skipped)
+    assert "ended less than" in upkeep.run_reconciliation(shelf.resources, scheduled=True)["skipped"]
 
 
 def test_records_of_frequent_runs_do_not_pile_up(shelf):
     """Records of flushes older than a day go when the next one begins."""
-    flush_usage(shelf.resources)
+    flush(shelf)
     shelf.sql("UPDATE upkeep_runs SET started_ts = now() - interval '25 hours'")
 
-    flush_usage(shelf.resources)
+    flush(shelf)
 
-    assert len(upkeep.history(shelf.resources, "flush")) == 1
+    assert len(upkeep.list_runs(shelf.resources, "flush")) == 1
 
 
 @pytest.mark.parametrize("who", ["waiters", "workers", "upkeep"])
@@ -252,7 +261,7 @@ def test_whoever_buries_jobs_counts_each_once(house, shelf, who):
             with pytest.raises(ComputeDead):
                 execute(shelf.resources, request, phase=lambda _: None)
 
-    looks = {"waiters": wait, "workers": work, "upkeep": lambda: reconcile_jobs(shelf.resources)}
+    looks = {"waiters": wait, "workers": work, "upkeep": lambda: run_reconciliation(shelf.resources)}
     looks[who]()
     for look in looks.values():
         look()
@@ -260,7 +269,7 @@ def test_whoever_buries_jobs_counts_each_once(house, shelf, who):
     shelf.resources.recorder.flush()
     metrics = {family.name: family for family in StoreCollector(shelf.resources).collect()}
     assert [sample.value for sample in metrics["fstore_dead"].samples] == [3.0]
-    move_notes(shelf.resources)
+    usage_flush(shelf).move()
     assert ("dead", 3) in shelf.sql("SELECT name, value FROM counters")
 
 
@@ -277,7 +286,7 @@ def test_a_burial_without_redis_is_counted_too(shelf, monkeypatch):
         assert Recovery.of(shelf.resources).bury() == [key("poison")]
 
     shelf.resources.recorder.flush()
-    move_notes(shelf.resources)
+    usage_flush(shelf).move()
     assert ("dead", 1) in shelf.sql("SELECT name, value FROM counters")
 
 

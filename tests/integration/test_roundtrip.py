@@ -61,7 +61,7 @@ def test_what_cannot_survive_is_refused_and_leaves_nothing(staffed, kind, where)
         staffed.store.get_or_compute("RT-refused", RAW, {"kind": kind}, feature, timeout=30)
 
     assert caught.value.error_type == "UnstorableResult"
-    root = staffed.store.resources.files.root
+    root = staffed.store.resources.entries.capabilities.folder
     assert not list(root.glob(f"entries/*/{caught.value.key}*"))
     assert not list(root.glob("staging/results/*"))
 

@@ -10,10 +10,11 @@ import pytest
 
 from fstore import ParquetSource
 from fstore.errors import StoreMismatch, UpkeepRefused
+from fstore.storage.folder.entries import FolderEntries
 from fstore.storage.verify import Pace
 from fstore.upkeep import api as upkeep
 from fstore.upkeep.runner import Skipped
-from fstore.upkeep.sweep import IntegrityReport, sweep_integrity
+from fstore.upkeep.sweep import IntegrityReport, run_sweep
 from tests.integration.shelf import HOUR, WEEK, Shelf, frame, key
 from tests.sample_features import scaled
 
@@ -24,7 +25,7 @@ def shelf(house):
 
 
 def sweep(shelf, **options) -> IntegrityReport:
-    report = sweep_integrity(shelf.resources, bytes_per_s=None, **options)
+    report = run_sweep(shelf.resources, bytes_per_s=None, **options)
     assert isinstance(report, IntegrityReport)
     return report
 
@@ -100,7 +101,7 @@ def test_without_repair_faults_are_only_told(shelf):
     wrong = shelf.publish("wrong", age=WEEK)
     damage(shelf, wrong.path, flipped)
 
-    answer = upkeep.validate(shelf.resources)
+    answer = upkeep.verify_entries(shelf.resources)
 
     assert (answer["integrity_ok"], answer["checked"], len(answer["issues"])) == (False, 1, 1)
     assert shelf.state("wrong") == "live"
@@ -150,15 +151,13 @@ def test_an_entry_condemned_meanwhile_has_no_fault(shelf, monkeypatch):
     """A file that goes because upkeep or a newer result took its place is not reported."""
     gone = shelf.publish("gone", age=WEEK)
     (shelf.root / gone.path).unlink()
-    from fstore.upkeep import sweep as module
-
-    check = module.check_file
+    inspect = FolderEntries.inspect
 
     def condemned_in_between(*args):
         shelf.condemn("gone", HOUR)
-        return check(*args)
+        return inspect(*args)
 
-    monkeypatch.setattr(module, "check_file", condemned_in_between)
+    monkeypatch.setattr(FolderEntries, "inspect", condemned_in_between)
 
     assert sweep(shelf).faults == []
 
@@ -200,12 +199,12 @@ def test_sources_are_read_when_asked(house, shelf, tmp_path, change):
     ticks = tmp_path / "ticks.parquet"
     frame().to_parquet(ticks)
     entry = publish_from(house, shelf, ticks)
-    assert upkeep.validate(shelf.resources, sources=True)["source_issues"] == []
+    assert upkeep.verify_entries(shelf.resources, sources=True)["source_issues"] == []
     ticks.unlink()
     if change == "changed":
         frame(6).to_parquet(ticks)
 
-    answer = upkeep.validate(shelf.resources, sources=True)
+    answer = upkeep.verify_entries(shelf.resources, sources=True)
 
     assert answer["source_issues"] == [{"path": str(ticks), "reason": change, "entries": 1}]
     assert answer["integrity_ok"]
@@ -217,8 +216,8 @@ def test_a_check_does_not_wait_for_a_sweep(shelf):
     shelf.publish("e", age=WEEK)
     with shelf.resources.runs.alone("sweep") as session:
         assert session is not None
-        assert isinstance(sweep_integrity(shelf.resources), Skipped)
-        assert upkeep.validate(shelf.resources)["integrity_ok"] is True
+        assert isinstance(run_sweep(shelf.resources), Skipped)
+        assert upkeep.verify_entries(shelf.resources)["integrity_ok"] is True
 
 
 def test_reading_keeps_to_its_pace():

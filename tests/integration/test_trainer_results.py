@@ -28,7 +28,8 @@ from fstore.errors import (
     StorageFull,
 )
 from fstore.results.codec import UnstorableResult
-from fstore.storage.folder import Files
+from fstore.storage.folder.entries import FolderEntries
+from fstore.storage.folder.staging import FolderStaging
 from tests.waiting import eventually
 
 RAW = pd.DataFrame({"x": [1.0, 2.0]})
@@ -94,9 +95,9 @@ FAULTS = [
     ("fstore.compute.staged_results.entry_facts", Panic("index out of bounds"), ComputeFailed),
     (INSERT, RuntimeError("unknown"), ComputeFailed),
     (INSERT, MemoryError(), ComputeFailed),
-    ("fstore.storage.folder.Files.publish_bytes", ValueError("odd"), ComputeFailed),
+    ("fstore.storage.folder.entries.FolderEntries.publish_bytes", ValueError("odd"), ComputeFailed),
     (
-        "fstore.storage.folder.Files.read_staged_result",
+        "fstore.storage.folder.staging.FolderStaging.read_result",
         InvalidRequest("staged_path", "is not a staged result"),
         InvalidRequest,
     ),
@@ -142,7 +143,7 @@ def test_whatever_fails_in_the_publishing_task_is_told_at_once(house, publisher,
 def test_a_folder_that_is_full_for_the_worker_only_costs_the_storing(house, publisher, monkeypatch):
     """Who has the result in hand gets it."""
     publisher.before.append(
-        lambda _: monkeypatch.setattr(Files, "publish_bytes", raising(StorageFull("entries", "full")))
+        lambda _: monkeypatch.setattr(FolderEntries, "publish_bytes", raising(StorageFull("entries", "full")))
     )
 
     assert house.store.get_or_compute("F", RAW, {}, here(), timeout=20).equals(RAW * 2)
@@ -157,7 +158,7 @@ def damaged(house, request):
 
 
 def swapped(house, request):
-    other = house.store.resources.files.stage_result(request.key, pa.table({"x": [9.0, 9.0]}))
+    other = house.store.resources.staging.write_result(request.key, pa.table({"x": [9.0, 9.0]}))
     (house.root / other).rename(house.root / request.staged_path)
 
 
@@ -288,8 +289,8 @@ def test_a_local_result_comes_back_as_it_was_or_is_refused(house, publisher, mon
     """What Parquet would change is no result, wherever it was computed and whether or not it can be stored."""
     feature, expected = here(lambda raw, config: AWKWARD[kind]()), AWKWARD[kind]()
     if degraded:
-        monkeypatch.setattr(Files, "stage_result", raising(StorageFull("staging", "full")))
-        monkeypatch.setattr(Files, "publish", raising(StorageFull("staging", "full")))
+        monkeypatch.setattr(FolderStaging, "write_result", raising(StorageFull("staging", "full")))
+        monkeypatch.setattr(FolderEntries, "publish", raising(StorageFull("staging", "full")))
     try:
         frame = house.store.get_or_compute("F", RAW, {}, feature, timeout=20)
         again = house.store.get_or_compute("F", RAW, {}, feature, timeout=20)
@@ -332,8 +333,8 @@ def test_a_function_may_fill_the_same_result_again(house, publisher, monkeypatch
         return frame if kind == "frame" else table
 
     if degraded:
-        monkeypatch.setattr(Files, "stage_result", raising(StorageFull("staging", "full")))
-        monkeypatch.setattr(Files, "publish", raising(StorageFull("staging", "full")))
+        monkeypatch.setattr(FolderStaging, "write_result", raising(StorageFull("staging", "full")))
+        monkeypatch.setattr(FolderEntries, "publish", raising(StorageFull("staging", "full")))
     feature = here(refill)
 
     answers = list(house.store.get_or_compute_many([fstore.Request("F", RAW, {"n": n}, feature) for n in range(3)]))

@@ -9,14 +9,14 @@ import pandas as pd
 import pyarrow as pa
 
 from fstore.fingerprint.identification import content_digest, to_frame, to_table
-from fstore.storage.folder import Files
+from fstore.storage.folder.staging import FolderStaging
 
 
 def staged(raw: Any, folder: Path) -> pa.Table:
     """Stage raw data and read them back; the copy must have the digest of what was staged, as a worker checks."""
-    files = Files(folder)
+    staging = FolderStaging(folder)
     digest = content_digest(raw)
-    table = files.read_staged_raw(files.stage_raw(digest, to_table(raw)))
+    table = staging.read(staging.write(digest, to_table(raw)))
     assert content_digest(table) == digest
     return table
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fstore.upkeep.gc_policy import Candidate, Eviction, EvictionPolicy, Reason, plan_eviction
+from fstore.upkeep.gc_policy import Candidate, Eviction, GarbagePolicy, Reason, plan_eviction
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR, WEEK = timedelta(hours=1), timedelta(weeks=1)
@@ -21,7 +21,7 @@ def make_candidate(key="k", *, size_bytes=10, age=2 * WEEK, unused=None):
 
 
 def make_policy(*, high=None, low=0, max_age=4 * WEEK):
-    return EvictionPolicy(max_age=max_age, min_age=HOUR, high_watermark_bytes=high, low_watermark_bytes=low)
+    return GarbagePolicy(retention=max_age, grace=24 * HOUR, max_bytes=high, low_watermark_bytes=low)
 
 
 @st.composite
@@ -94,9 +94,9 @@ def test_a_wide_clock_difference_condemns_nothing():
 @pytest.mark.parametrize(("max_bytes", "low"), [(None, 0), (1000, 900)])
 def test_a_budget_leaves_a_tenth_of_room(max_bytes, low):
     """Eviction goes on to nine tenths of the budget, so that the next run need not start again at once."""
-    policy = EvictionPolicy.keeping(max_age=WEEK, max_bytes=max_bytes)
+    policy = GarbagePolicy(retention=WEEK, grace=24 * HOUR, max_bytes=max_bytes)
 
-    assert (policy.high_watermark_bytes, policy.low_watermark_bytes) == (max_bytes, low)
+    assert (policy.max_bytes, policy.evicts_to_bytes) == (max_bytes, low)
 
 
 @settings(max_examples=300, deadline=None)
@@ -107,22 +107,19 @@ def test_the_plan_keeps_its_promises(entries, policy):
 
     gone = {eviction.candidate.key for eviction in plan}
     protected = {e.key for e in entries if NOW - e.created_at < HOUR or NOW - e.last_used_at < HOUR}
-    expired = {e.key for e in entries if NOW - e.last_used_at > policy.max_age} - protected
+    expired = {e.key for e in entries if NOW - e.last_used_at > policy.retention} - protected
     assert len(gone) == len(plan)
     assert not gone & protected
     assert {e.candidate.key for e in plan if e.reason is Reason.EXPIRED} == expired
 
     for_budget = [e.candidate for e in plan if e.reason is Reason.OVER_BUDGET]
     left = sum(e.size_bytes for e in entries if e.key not in gone)
-    over = (
-        policy.high_watermark_bytes is not None
-        and left + sum(c.size_bytes for c in for_budget) > policy.high_watermark_bytes
-    )
+    over = policy.max_bytes is not None and left + sum(c.size_bytes for c in for_budget) > policy.max_bytes
     if not over:
         assert not for_budget
     else:
-        assert left <= policy.low_watermark_bytes or {e.key for e in entries} - gone <= protected
-        assert not for_budget or left + for_budget[-1].size_bytes > policy.low_watermark_bytes
+        assert left <= policy.evicts_to_bytes or {e.key for e in entries} - gone <= protected
+        assert not for_budget or left + for_budget[-1].size_bytes > policy.evicts_to_bytes
 
 
 @settings(max_examples=200, deadline=None)
@@ -175,4 +172,4 @@ def test_a_long_stream_is_planned_in_little_memory():
 
 
 def policy_without_expiry(policy):
-    return replace(policy, max_age=timedelta(weeks=5000))
+    return replace(policy, retention=timedelta(weeks=5000))

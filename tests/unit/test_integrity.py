@@ -1,4 +1,4 @@
-"""Rows against files: what is lost, resized or orphaned, and when that looks like the wrong folder."""
+"""Rows against files: what is lost or orphaned, and when that looks like the wrong folder."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fstore.storage.layout import FoundFile, key_of, shard_of
-from fstore.storage.verify import Fault, FaultKind
-from fstore.upkeep.integrity import compare, looks_wrong
+from fstore.upkeep.gc_shard import compare
+from fstore.upkeep.safety import looks_wrong
 
 NAMES = st.integers(0, 40).map(lambda i: f"entries/ab/ab{i:04d}.t.parquet")
 
@@ -34,21 +34,17 @@ def test_a_store_in_order_has_no_faults():
     result = compare([row("entries/ab/ab1.t.parquet")], [file("entries/ab/ab1.t.parquet")])
 
     assert (result.rows, result.files) == (1, 1)
-    assert result.faults() == ()
-    assert result.orphans == ()
+    assert (result.lost, result.orphans) == ((), ())
 
 
 def test_each_kind_of_difference_is_told_apart():
-    """A row without file is missing, another size is a fault of its own, a file without row is an orphan."""
+    """A row without file is lost, a file without row is an orphan; a size is no matter of listings."""
     rows = [row("entries/ab/ab1.t.parquet"), row("entries/ab/ab2.t.parquet", 10)]
     found = [file("entries/ab/ab2.t.parquet", 7), file("entries/ab/ab3.t.parquet")]
 
     result = compare(rows, found)
 
-    assert result.faults() == (
-        Fault("ab1", "entries/ab/ab1.t.parquet", FaultKind.MISSING, "there is no file"),
-        Fault("ab2", "entries/ab/ab2.t.parquet", FaultKind.SIZE, "7 bytes instead of 10"),
-    )
+    assert result.lost == (rows[0],)
     assert result.orphans == (found[1],)
 
 
@@ -70,14 +66,11 @@ def test_names_tell_key_and_shard():
 
 @given(st.dictionaries(NAMES, st.integers(0, 2)), st.dictionaries(NAMES, st.integers(0, 2)))
 def test_comparison_is_set_arithmetic(rows, files):
-    """Lost, orphaned and resized are exactly the differences of the two sets, in the order of their paths."""
+    """Lost and orphaned are exactly the differences of the two sets, in the order of their paths."""
     result = compare((row(p, s) for p, s in rows.items()), (file(p, s) for p, s in files.items()))
 
     assert [r.path for r in result.lost] == sorted(rows.keys() - files.keys())
     assert [f.path for f in result.orphans] == sorted(files.keys() - rows.keys())
-    assert [r.path for r, _ in result.wrong_size] == sorted(
-        p for p in rows.keys() & files.keys() if rows[p] != files[p]
-    )
     assert (result.rows, result.files) == (len(rows), len(files))
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from fstore.model import Locator
 from fstore.results import codec as results
-from fstore.storage.local_cache import LocalTier
+from fstore.storage.local_cache import LocalCache
 
 
 def an_entry(rows: int = 1000, *, token: str = "0" * 16, seed: int = 0) -> tuple[Locator, pd.DataFrame, pa.Table]:
@@ -32,9 +32,9 @@ def local_files(folder: Path) -> list[Path]:
 def test_a_promoted_entry_is_found_and_equals_what_was_promoted(tmp_path: Path) -> None:
     """What was promoted comes back mapped, as table and as frame."""
     locator, frame, table = an_entry()
-    LocalTier(tmp_path, max_bytes=10**9).promote(locator, table)
+    LocalCache(tmp_path, max_bytes=10**9).promote(locator, table)
 
-    found = LocalTier(tmp_path, max_bytes=10**9).find(locator)
+    found = LocalCache(tmp_path, max_bytes=10**9).find(locator)
 
     assert found is not None
     assert found.table.equals(table)
@@ -45,7 +45,7 @@ def test_a_promoted_entry_is_found_and_equals_what_was_promoted(tmp_path: Path) 
 def test_changing_a_frame_does_not_change_what_others_get(tmp_path: Path, rows: int) -> None:
     """A frame over mapped pages copies before it writes; the next one shows the original numbers."""
     locator, frame, table = an_entry(rows)
-    tier = LocalTier(tmp_path, max_bytes=10**9)
+    tier = LocalCache(tmp_path, max_bytes=10**9)
     mapped = tier.promote(locator, table)
     assert mapped is not None
 
@@ -62,7 +62,7 @@ def test_changing_a_frame_does_not_change_what_others_get(tmp_path: Path, rows: 
 def test_a_numeric_frame_lies_over_the_mapped_pages(tmp_path: Path) -> None:
     """A hit copies no numbers: the memory of a large frame is the table's."""
     locator, _, table = an_entry(100_000)
-    mapped = LocalTier(tmp_path, max_bytes=10**9).promote(locator, table)
+    mapped = LocalCache(tmp_path, max_bytes=10**9).promote(locator, table)
     assert mapped is not None
 
     address = mapped.frame()["price"].to_numpy().__array_interface__["data"][0]
@@ -77,7 +77,7 @@ def test_what_cannot_be_written_here_is_read_from_the_store(tmp_path: Path) -> N
     chunks = [
         pa.DictionaryArray.from_arrays(codes, pa.array([f"{start + i}" for i in range(100)])) for start in (0, 100)
     ]
-    tier = LocalTier(tmp_path, max_bytes=10**9)
+    tier = LocalCache(tmp_path, max_bytes=10**9)
 
     assert tier.promote(locator, pa.table({"side": pa.chunked_array(chunks)})) is None
 
@@ -90,7 +90,7 @@ def test_what_cannot_be_written_here_is_read_from_the_store(tmp_path: Path) -> N
 def test_a_damaged_file_is_a_miss_and_goes_away(tmp_path: Path, damage: str) -> None:
     """Whatever lies in the local file, it is served only if every byte is what was promoted for this very entry."""
     locator, _, table = an_entry()
-    LocalTier(tmp_path, max_bytes=10**9).promote(locator, table)
+    LocalCache(tmp_path, max_bytes=10**9).promote(locator, table)
     (path,) = local_files(tmp_path)
     path.chmod(0o640)
     data = bytearray(path.read_bytes())
@@ -102,31 +102,31 @@ def test_a_damaged_file_is_a_miss_and_goes_away(tmp_path: Path, damage: str) -> 
         data.clear()
     else:
         other, _, other_table = an_entry(seed=7)
-        LocalTier(tmp_path / "other", max_bytes=10**9).promote(other, other_table)
+        LocalCache(tmp_path / "other", max_bytes=10**9).promote(other, other_table)
         data = bytearray(local_files(tmp_path / "other")[0].read_bytes())
     path.write_bytes(data)
 
-    assert LocalTier(tmp_path, max_bytes=10**9).find(locator) is None
+    assert LocalCache(tmp_path, max_bytes=10**9).find(locator) is None
     assert not path.exists()
 
 
 def test_every_single_flipped_byte_is_noticed(tmp_path: Path) -> None:
     """A bit flipped anywhere in a local file is noticed when the file is mapped."""
     locator, _, table = an_entry(rows=40)
-    LocalTier(tmp_path, max_bytes=10**9).promote(locator, table)
+    LocalCache(tmp_path, max_bytes=10**9).promote(locator, table)
     (path,) = local_files(tmp_path)
     whole = path.read_bytes()
     path.chmod(0o640)
 
     for position in range(len(whole)):
         path.write_bytes(whole[:position] + bytes([whole[position] ^ 0x10]) + whole[position + 1 :])
-        assert LocalTier(tmp_path, max_bytes=10**9).find(locator) is None, position
+        assert LocalCache(tmp_path, max_bytes=10**9).find(locator) is None, position
 
 
 def test_a_file_changed_under_a_process_that_mapped_it_is_checked_again(tmp_path: Path) -> None:
     """A process that served a file before does not trust it blindly."""
     locator, _, table = an_entry()
-    tier = LocalTier(tmp_path, max_bytes=10**9)
+    tier = LocalCache(tmp_path, max_bytes=10**9)
     assert tier.promote(locator, table) is not None
     (path,) = local_files(tmp_path)
     changed = bytearray(path.read_bytes())
@@ -141,7 +141,7 @@ def test_a_file_changed_under_a_process_that_mapped_it_is_checked_again(tmp_path
 def test_a_frame_outlives_the_file_it_came_from(tmp_path: Path) -> None:
     """Unlinking a mapped file takes nothing away from those who use it."""
     locator, frame, table = an_entry()
-    tier = LocalTier(tmp_path, max_bytes=10**9)
+    tier = LocalCache(tmp_path, max_bytes=10**9)
     mapped = tier.promote(locator, table)
     assert mapped is not None
     mine = mapped.frame()
@@ -157,7 +157,7 @@ def test_the_least_recently_used_go_when_the_folder_is_full(tmp_path: Path) -> N
     """The folder shrinks to 90 % of its bound, oldest use first."""
     entries = [an_entry(rows=10_000, seed=seed) for seed in range(8)]
     size = entries[0][2].nbytes
-    tier = LocalTier(tmp_path, max_bytes=size * 5)
+    tier = LocalCache(tmp_path, max_bytes=size * 5)
     for age, (locator, _, table) in enumerate(entries):
         tier.promote(locator, table)
         for path in local_files(tmp_path):
@@ -175,7 +175,7 @@ def test_the_least_recently_used_go_when_the_folder_is_full(tmp_path: Path) -> N
 def test_a_full_disk_only_costs_the_speed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A host without room for the tier reads from the store, and leaves no half file behind."""
     locator, _, table = an_entry()
-    tier = LocalTier(tmp_path, max_bytes=10**9)
+    tier = LocalCache(tmp_path, max_bytes=10**9)
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")

@@ -18,7 +18,7 @@ from fstore.model import Locator
 from fstore.results import codec as results
 from fstore.storage import local_cache as local_tier
 from fstore.storage import unnamed_files
-from fstore.storage.local_cache import LocalTier
+from fstore.storage.local_cache import LocalCache
 from fstore.storage.unnamed_files import identity_of, open_unnamed
 
 LARGE, SMALL = 200_000, 1000
@@ -90,7 +90,7 @@ def test_what_was_changed_in_place_is_dropped_and_never_served(
 ) -> None:
     """By a process that uses the entry, and by another one that begins to; frames in use stay what they were."""
     locator, frame = an_entry(rows)
-    tier, other = LocalTier(tmp_path, max_bytes=10**9), LocalTier(tmp_path, max_bytes=10**9)
+    tier, other = LocalCache(tmp_path, max_bytes=10**9), LocalCache(tmp_path, max_bytes=10**9)
     for each in (tier, other):
         each.promote(locator, results.encode(frame))
     mapped = tier.find(locator)
@@ -106,7 +106,7 @@ def test_what_was_changed_in_place_is_dropped_and_never_served(
 
     assert tier.find(locator) is None
     assert not path.exists()
-    assert LocalTier(tmp_path, max_bytes=10**9).find(locator) is None
+    assert LocalCache(tmp_path, max_bytes=10**9).find(locator) is None
     pd.testing.assert_frame_equal(mine, frame)
     pd.testing.assert_frame_equal(mapped.frame(), frame)
     again = tier.promote(locator, results.encode(frame))
@@ -117,12 +117,12 @@ def test_what_was_changed_in_place_is_dropped_and_never_served(
 def test_a_copy_of_what_a_file_was_is_not_taken_for_what_it_is(tmp_path: Path) -> None:
     """A process that begins after a change looks at the file as it is, whatever others have mapped before."""
     locator, frame = an_entry(LARGE)
-    first = LocalTier(tmp_path, max_bytes=10**9)
+    first = LocalCache(tmp_path, max_bytes=10**9)
     assert first.promote(locator, results.encode(frame)) is not None
     the_file(tmp_path).chmod(0o640)
     flipped(the_file(tmp_path))
 
-    assert LocalTier(tmp_path, max_bytes=10**9).find(locator) is None
+    assert LocalCache(tmp_path, max_bytes=10**9).find(locator) is None
     assert not list(tmp_path.rglob("*.arrow"))
 
 
@@ -134,11 +134,11 @@ def test_cutting_files_short_ends_no_process(tmp_path: Path, cut: str, rows: int
         f"""
         import os, pathlib
         from fstore.results import codec as results
-        from fstore.storage.local_cache import LocalTier
+        from fstore.storage.local_cache import LocalCache
         from tests.unit.test_local_tier_damage import an_entry
         folder = pathlib.Path({str(tmp_path)!r})
         locator, frame = an_entry({rows})
-        tier = LocalTier(folder, max_bytes=10**9)
+        tier = LocalCache(folder, max_bytes=10**9)
         mapped = tier.promote(locator, results.encode(frame))
         mine, table = mapped.frame(), mapped.table
         for path in folder.rglob("*"):
@@ -159,7 +159,7 @@ def test_cutting_files_short_ends_no_process(tmp_path: Path, cut: str, rows: int
 def test_a_small_file_is_checked_at_every_hit(tmp_path: Path) -> None:
     """Even a change that no time and no size tells of."""
     locator, frame = an_entry(SMALL)
-    tier = LocalTier(tmp_path, max_bytes=10**9)
+    tier = LocalCache(tmp_path, max_bytes=10**9)
     tier.promote(locator, results.encode(frame))
     identity = identity_of(the_file(tmp_path))
 
@@ -182,10 +182,10 @@ def test_processes_of_a_host_map_one_copy(tmp_path: Path) -> None:
         f"""
         import os, pathlib, sys
         from fstore.results import codec as results
-        from fstore.storage.local_cache import LocalTier
+        from fstore.storage.local_cache import LocalCache
         from tests.unit.test_local_tier_damage import an_entry
         locator, frame = an_entry({LARGE})
-        tier = LocalTier(pathlib.Path({str(tmp_path)!r}), max_bytes=10**9)
+        tier = LocalCache(pathlib.Path({str(tmp_path)!r}), max_bytes=10**9)
         mapped = tier.find(locator) or tier.promote(locator, results.encode(frame))
         print(os.fstat(mapped.file.descriptor).st_ino, flush=True)
         sys.stdin.read()
@@ -200,7 +200,7 @@ def test_processes_of_a_host_map_one_copy(tmp_path: Path) -> None:
         parts.append((part, int(part.stdout.readline())))
     try:
         assert len({inode for _, inode in parts}) == 1
-        mine = LocalTier(tmp_path, max_bytes=10**9).find(locator)
+        mine = LocalCache(tmp_path, max_bytes=10**9).find(locator)
         assert mine is not None
         assert mine.file is not None
         assert mine.file.inode == parts[0][1]
@@ -217,7 +217,7 @@ def test_whoever_holds_a_copy_tells_of_it_when_nobody_else_does(
     """The note names a process that has ended until another one that uses the entry notices."""
     monkeypatch.setattr(local_tier, "TOUCH_EVERY_S", -1.0)
     locator, frame = an_entry(LARGE)
-    tier = LocalTier(tmp_path, max_bytes=10**9)
+    tier = LocalCache(tmp_path, max_bytes=10**9)
     mapped = tier.promote(locator, results.encode(frame))
     assert mapped is not None
     mine, note = noted(tmp_path), the_file(tmp_path).with_suffix(".held")
@@ -234,12 +234,12 @@ def test_whoever_holds_a_copy_tells_of_it_when_nobody_else_does(
 def test_a_note_that_tells_nothing_costs_a_copy(tmp_path: Path, text: str) -> None:
     """Whatever the note says, only a file without a name that is the noted one is opened."""
     locator, frame = an_entry(LARGE)
-    LocalTier(tmp_path, max_bytes=10**9).add(locator, results.encode(frame))
+    LocalCache(tmp_path, max_bytes=10**9).add(locator, results.encode(frame))
     path = the_file(tmp_path)
     identity = " ".join(map(str, identity_of(path)))
     path.with_suffix(".held").write_text(text.format(pid=os.getpid(), identity=identity))
 
-    found = LocalTier(tmp_path, max_bytes=10**9).find(locator)
+    found = LocalCache(tmp_path, max_bytes=10**9).find(locator)
 
     assert found is not None
     pd.testing.assert_frame_equal(found.frame(), frame)
@@ -248,7 +248,7 @@ def test_a_note_that_tells_nothing_costs_a_copy(tmp_path: Path, text: str) -> No
 def test_a_copy_that_is_damaged_is_made_again(tmp_path: Path) -> None:
     """A process that begins checks the copy of another one, and does without it if it is wrong."""
     locator, frame = an_entry(LARGE)
-    first, second = LocalTier(tmp_path, max_bytes=10**9), LocalTier(tmp_path, max_bytes=10**9)
+    first, second = LocalCache(tmp_path, max_bytes=10**9), LocalCache(tmp_path, max_bytes=10**9)
     mapped = first.promote(locator, results.encode(frame))
     assert mapped is not None
     assert mapped.file is not None
@@ -271,7 +271,7 @@ def test_without_room_for_a_copy_the_file_is_read(
         raise error
 
     monkeypatch.setattr(local_tier, "open_unnamed", full)
-    found = LocalTier(tmp_path, max_bytes=10**9).promote(locator, results.encode(frame))
+    found = LocalCache(tmp_path, max_bytes=10**9).promote(locator, results.encode(frame))
 
     assert found is not None
     pd.testing.assert_frame_equal(found.frame(), frame)
@@ -287,7 +287,7 @@ def test_descriptors_are_bounded_and_given_back(tmp_path: Path, monkeypatch: pyt
     """Many mapped entries do not use up what a process may open, and a tier that is gone holds nothing."""
     monkeypatch.setattr(local_tier, "MOST_OPEN_FILES", 3)
     before = open_files()
-    tier = LocalTier(tmp_path, max_bytes=10**9)
+    tier = LocalCache(tmp_path, max_bytes=10**9)
     kept = []
     for seed in range(8):
         locator, frame = an_entry(LARGE, seed=seed)
@@ -321,7 +321,7 @@ def test_a_process_that_keeps_the_note_for_long_is_not_waited_for(
     """A stopped process costs others a reading of the file, and no copy; the next hit tries again."""
     monkeypatch.setattr(local_tier, "PATIENCE_S", 0.05)
     locator, frame = an_entry(LARGE)
-    tier = LocalTier(tmp_path, max_bytes=10**9)
+    tier = LocalCache(tmp_path, max_bytes=10**9)
     tier.add(locator, results.encode(frame))
     with unnamed_files._alone_with(the_file(tmp_path).with_suffix(".held"), patience_s=0.0):
         found = tier.find(locator)
@@ -346,7 +346,7 @@ def test_another_users_note_costs_a_copy(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(os, "open", refused)
     locator, frame = an_entry(LARGE)
 
-    found = LocalTier(tmp_path, max_bytes=10**9).promote(locator, results.encode(frame))
+    found = LocalCache(tmp_path, max_bytes=10**9).promote(locator, results.encode(frame))
 
     assert found is not None
     assert found.file is not None
@@ -355,7 +355,7 @@ def test_another_users_note_costs_a_copy(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_notes_go_with_their_files(tmp_path: Path) -> None:
     """What the tier gives up leaves nothing behind."""
-    tier = LocalTier(tmp_path, max_bytes=5_000_000)
+    tier = LocalCache(tmp_path, max_bytes=5_000_000)
     for seed in range(8):
         locator, frame = an_entry(LARGE, seed=seed)
         tier.promote(locator, results.encode(frame))
@@ -371,7 +371,7 @@ def test_notes_go_with_their_files(tmp_path: Path) -> None:
 def test_use_keeps_a_mapped_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was used last goes last, without a change to the file that would have it checked again."""
     monkeypatch.setattr(local_tier, "TOUCH_EVERY_S", -1.0)
-    tier = LocalTier(tmp_path, max_bytes=10**9)
+    tier = LocalCache(tmp_path, max_bytes=10**9)
     locators = []
     for seed in range(3):
         locator, frame = an_entry(LARGE, seed=seed)

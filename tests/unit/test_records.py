@@ -24,7 +24,7 @@ from fstore.model import (
 )
 from fstore.postgres.queries import ENTRY, JOB, JOB_STATUS, LOCATOR, Columns, statements
 from fstore.records import flat, flat_names, unflat
-from fstore.storage.folder import Stored
+from fstore.storage.interface import Stored
 
 KEY = "ab" * 32
 COMPUTED = ComputedFacts(

@@ -17,7 +17,8 @@ from fstore.errors import UnhashableInput
 from fstore.fingerprint import identification as fingerprint
 from fstore.results import codec as results
 from fstore.results.stored_tables import UnstorableResult
-from fstore.storage.folder import Files
+from fstore.storage.folder.entries import FolderEntries
+from fstore.storage.folder.staging import FolderStaging
 
 # How Arrow and pandas speak; a user has never called what these words are about.
 FOREIGN = (
@@ -120,7 +121,7 @@ def test_a_lack_of_memory_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_values_that_parquet_has_not_are_refused_at_their_column(tmp_path: Path) -> None:
     """The column, its type and the remedy; nothing is left on disk."""
-    files = Files(tmp_path)
+    files = FolderEntries(tmp_path)
     files.create("refusals")
     table = pa.table({"a": [1], "far": pa.array([2**60], pa.timestamp("s"))})
 
@@ -142,13 +143,13 @@ def test_levels_called_by_numbers_are_taken_by_position(names: list[Any], tmp_pa
     """pandas takes a number for a name where there is one: no level is mistaken for another, and raw data are refused."""
     index = pd.MultiIndex.from_arrays([[1, 2], [3, 4]], names=names)
     labels = pd.MultiIndex.from_arrays([["a", "b"], ["c", "d"]], names=names)
-    files = Files(tmp_path)
-    files.create("levels")
+    entries, staging = FolderEntries(tmp_path), FolderStaging(tmp_path)
+    entries.create("levels")
 
     with pytest.raises(UnhashableInput, match="rename_axis"):
         fingerprint.content_digest(pd.DataFrame({"x": [1.0, 2.0]}, index=index))
     for frame in (pd.DataFrame({"x": [1.0, 2.0]}, index=index), pd.DataFrame([[1.0, 2.0]], columns=labels)):
-        again = results.decode(files.read_staged_result(files.stage_result("ab" * 32, results.encode(frame)))[0])
+        again = results.decode(staging.read_result(staging.write_result("ab" * 32, results.encode(frame))).table)
         pd.testing.assert_frame_equal(again, frame)
         assert [*again.index.names, *again.columns.names] == [*frame.index.names, *frame.columns.names]
         assert again.columns.tolist() == frame.columns.tolist()

@@ -24,9 +24,11 @@ from fstore.fingerprint import identification as fingerprint
 from fstore.model import Claim, Fingerprint, HashMethod, KeyParts, Locator
 from fstore.results import codec as results
 from fstore.storage import local_cache as local_tier
-from fstore.storage.durable import write_parquet
-from fstore.storage.folder import Files
-from fstore.storage.local_cache import LocalTier
+from fstore.storage.folder.entries import FolderEntries
+from fstore.storage.folder.staging import FolderStaging
+from fstore.storage.local_cache import LocalCache
+from fstore.storage.open import Storage
+from fstore.storage.parquet import write_parquet
 from tests import portraits
 from tests.awkward_frames import FRAMES
 from tests.awkward_tables import MIXTURES, REFUSED, TABLES
@@ -38,21 +40,28 @@ FEATURE = Feature("m:f", len, "1", "", True)
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    folder = Files(tmp_path_factory.mktemp("store"))
-    folder.create("results")
-    return folder
+def files(tmp_path_factory: pytest.TempPathFactory) -> Storage:
+    root = tmp_path_factory.mktemp("store")
+    storage = Storage(FolderEntries(root), FolderStaging(root))
+    storage.entries.create("results")
+    return storage
 
 
-def published(files: Files, result: object) -> tuple[Locator, pa.Table]:
+def published(files: Storage, result: object) -> tuple[Locator, pa.Table]:
     """Store a result as a worker does, and read it as a trainer does."""
     key, nothing = uuid.uuid4().hex * 2, cast(Any, None)
     taken = Fingerprint(HashMethod.FULL, "ab" * 32)
     parts = KeyParts("S", "m:f", "1", "{}", str(taken))
     request: Any = SimpleNamespace(raw_data=SimpleNamespace(model_dump=dict))
     computation = Computation(key, parts, FEATURE, {}, taken, request)
-    pending = Publisher(nothing, files, nothing, nothing).write(computation, Claim(key, 1, "me"), result, 0.1)
-    return pending.facts.locator, files.read(pending.facts.locator)
+    pending = Publisher(nothing, files.entries, nothing, nothing).write(computation, Claim(key, 1, "me"), result, 0.1)
+    return pending.facts.locator, files.entries.read(pending.facts.locator)
+
+
+def root_of(files: Storage) -> Path:
+    folder = files.entries.capabilities.folder
+    assert folder is not None
+    return folder
 
 
 def everything_in(folder: Path) -> set[Path]:
@@ -60,7 +69,7 @@ def everything_in(folder: Path) -> set[Path]:
 
 
 @pytest.mark.parametrize("kind", ALL)
-def test_a_frame_comes_back_as_it_was_returned(files: Files, kind: str) -> None:
+def test_a_frame_comes_back_as_it_was_returned(files: Storage, kind: str) -> None:
     """Values by their bits, objects by their types, labels, names, freq, categories and attrs: all of it survives."""
     frame = ALL[kind]()
 
@@ -72,13 +81,13 @@ def test_a_frame_comes_back_as_it_was_returned(files: Files, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ALL)
 def test_the_local_tier_gives_the_same_frame(
-    files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+    files: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """By either door, as a copy or over mapped pages, and with the very table that the store gives."""
     monkeypatch.setattr(local_tier, "SMALL", -1)
     frame = ALL[kind]()
     locator, table = published(files, frame)
-    tier = LocalTier(tmp_path, max_bytes=10**9)
+    tier = LocalCache(tmp_path, max_bytes=10**9)
 
     mapped = tier.promote(locator, table)
 
@@ -90,11 +99,11 @@ def test_the_local_tier_gives_the_same_frame(
 
 
 @pytest.mark.parametrize("kind", list(ALL)[::3])
-def test_a_staged_frame_is_compared_with_what_lies_on_disk(files: Files, kind: str) -> None:
+def test_a_staged_frame_is_compared_with_what_lies_on_disk(files: Storage, kind: str) -> None:
     """What a trainer leaves for a worker to publish is the same table, and publishing it changes nothing."""
     frame = ALL[kind]()
 
-    staged = files.read_staged_result(files.stage_result("ab" * 32, results.encode(frame)))[0]
+    staged = files.staging.read_result(files.staging.write_result("ab" * 32, results.encode(frame))).table
     _, table = published(files, staged)
 
     results.check_faithful(frame, staged)
@@ -102,12 +111,12 @@ def test_a_staged_frame_is_compared_with_what_lies_on_disk(files: Files, kind: s
 
 
 @pytest.mark.parametrize("kind", TABLES)
-def test_a_table_comes_back_as_it_was_returned(files: Files, tmp_path: Path, kind: str) -> None:
+def test_a_table_comes_back_as_it_was_returned(files: Storage, tmp_path: Path, kind: str) -> None:
     """Types, nullability, metadata, categories and values survive the file and the local tier; pandas makes a frame of it."""
     table = TABLES[kind]()
 
     locator, found = published(files, table)
-    mapped = LocalTier(tmp_path, max_bytes=10**9).promote(locator, found)
+    mapped = LocalCache(tmp_path, max_bytes=10**9).promote(locator, found)
 
     assert portraits.of_table(found) == portraits.of_table(table)
     assert mapped is not None
@@ -116,7 +125,7 @@ def test_a_table_comes_back_as_it_was_returned(files: Files, tmp_path: Path, kin
 
 
 @pytest.mark.parametrize("kind", [*list(ALL)[::3], *TABLES])
-def test_pandas_opens_the_file(files: Files, kind: str) -> None:
+def test_pandas_opens_the_file(files: Storage, kind: str) -> None:
     """A file of the store is a Parquet file like any other, of as many rows."""
     made = {**ALL, **TABLES}[kind]()
     if kind.startswith("one name twice"):
@@ -124,38 +133,38 @@ def test_pandas_opens_the_file(files: Files, kind: str) -> None:
 
     locator, _ = published(files, made)
 
-    assert len(pd.read_parquet(files.root / locator.path)) == len(made)
+    assert len(pd.read_parquet(root_of(files) / locator.path)) == len(made)
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_what_cannot_survive_is_refused_by_name(files: Files, kind: str) -> None:
+def test_what_cannot_survive_is_refused_by_name(files: Storage, kind: str) -> None:
     """The error says what to change, and nothing is left on disk."""
     make, names = REFUSED[kind]
-    before = everything_in(files.root)
+    before = everything_in(root_of(files))
 
     with pytest.raises(results.UnstorableResult, match=names):
         published(files, make())
 
-    assert everything_in(files.root) == before
+    assert everything_in(root_of(files)) == before
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_what_cannot_survive_is_refused_when_staged_too(files: Files, kind: str) -> None:
+def test_what_cannot_survive_is_refused_when_staged_too(files: Storage, kind: str) -> None:
     """A result that this process computed passes the same gate."""
     result = REFUSED[kind][0]()
 
     with pytest.raises(results.UnstorableResult):
         results.check_faithful(
-            result, files.read_staged_result(files.stage_result("ab" * 32, results.encode(result)))[0]
+            result, files.staging.read_result(files.staging.write_result("ab" * 32, results.encode(result))).table
         )
 
 
-def test_a_file_decodes_alike_in_a_process_that_did_nothing_else(files: Files) -> None:
+def test_a_file_decodes_alike_in_a_process_that_did_nothing_else(files: Storage) -> None:
     """What a frame decodes to is in its file, not in what a process has used before."""
     wanted = {}
     for kind in ("periods", "period level", "interval column", "cut", "periods as labels", "categories, intervals"):
         locator, table = published(files, ALL[kind]())
-        wanted[str(files.root / locator.path)] = repr(portraits.of_frame(results.decode(table)))
+        wanted[str(root_of(files) / locator.path)] = repr(portraits.of_frame(results.decode(table)))
     program = (
         "import sys, pyarrow.parquet as pq\n"
         "from fstore.results import codec as results\n"
@@ -171,14 +180,14 @@ def test_a_file_decodes_alike_in_a_process_that_did_nothing_else(files: Files) -
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_entries_without_notes_read_as_ever(files: Files, kind: str) -> None:
+def test_entries_without_notes_read_as_ever(files: Storage, kind: str) -> None:
     """A file from before there were notes gives the frame that Arrow and the raw data's notes make of it."""
     frame = KINDS[kind]()
     try:
         table = fingerprint.to_table(frame)
     except fingerprint.UnhashableInput:
         table = pa.Table.from_pandas(frame)
-    path = files.root / f"{uuid.uuid4().hex}.parquet"
+    path = root_of(files) / f"{uuid.uuid4().hex}.parquet"
     write_parquet(table, path)
     read = pa.parquet.ParquetFile(path).read()
     path.unlink()
@@ -282,7 +291,7 @@ def frames(draw: st.DrawFn) -> pd.DataFrame:
 
 @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(made=st.data())
-def test_any_frame_is_stored_as_it_is_or_refused(files: Files, made: st.DataObject) -> None:
+def test_any_frame_is_stored_as_it_is_or_refused(files: Storage, made: st.DataObject) -> None:
     """Nothing between: no frame comes back changed, none fails otherwise."""
     try:
         frame = made.draw(frames())

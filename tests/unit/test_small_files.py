@@ -17,8 +17,10 @@ from fstore.errors import StorageFull
 from fstore.fingerprint import identification as fingerprint
 from fstore.model import Locator
 from fstore.storage import durable
-from fstore.storage.durable import SMALL, read_whole, write_arrow, write_parquet
-from fstore.storage.folder import Files
+from fstore.storage.durable import read_whole
+from fstore.storage.folder.entries import FolderEntries
+from fstore.storage.folder.staging import FolderStaging
+from fstore.storage.parquet import SMALL, write_arrow, write_parquet
 
 SIZES = {"small": SMALL // 16, "large": SMALL // 8 * 3}
 
@@ -35,7 +37,7 @@ def table(rows: int) -> pa.Table:
 def test_a_result_is_packed_by_its_size_and_read_back_the_same(tmp_path: Path, size: str) -> None:
     """LZ4 for what is small, zstd for what is large; digests and page checksums vouch for both."""
     written = table(SIZES[size])
-    files = Files(tmp_path)
+    files = FolderEntries(tmp_path)
     stored = files.publish("ab" * 32, written)
     found = Locator("ab" * 32, stored.path, written.num_rows, stored.file_size_bytes, stored.content_digest)
 
@@ -68,21 +70,21 @@ def test_a_full_disk_is_said_to_be_full(tmp_path: Path, write: Callable[[pa.Tabl
 
 def test_raw_data_that_are_staged_are_not_converted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next config of the same frame finds the file, marks it as used, and makes no table."""
-    files = Files(tmp_path)
+    staging = FolderStaging(tmp_path)
     frame = pd.DataFrame({"price": np.arange(50.0)})
     taken = fingerprint.identify(frame, threshold_bytes=1 << 20).fingerprint
     made = []
     to_table = fingerprint.to_table
     monkeypatch.setattr(fingerprint, "to_table", lambda raw: made.append(raw) or to_table(raw))
 
-    first = rawdata.stage(files, frame, taken)
+    first = rawdata.stage(staging, frame, taken)
     os.utime(tmp_path / first.path, (0, 0))
-    second = rawdata.stage(files, frame, taken)
+    second = rawdata.stage(staging, frame, taken)
 
     assert first == second
     assert len(made) == 1
     assert (tmp_path / first.path).stat().st_mtime > 0
-    assert fingerprint.content_digest(files.read_staged_raw(first.path)) == taken.digest
+    assert fingerprint.content_digest(staging.read(first.path)) == taken.digest
 
 
 @pytest.mark.parametrize("size", [0, 1, 4096, (3 << 20) + 7])

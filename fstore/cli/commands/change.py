@@ -11,7 +11,7 @@ from fstore.cli import errors, output
 from fstore.cli.context import Call, common, pass_call
 from fstore.cli.entries import SHOWN_DIGITS, full_key
 from fstore.model import EntryState, JobState
-from fstore.storage.folder import Files
+from fstore.storage.open import open_storage
 
 MOST_LISTED = 100_000
 
@@ -75,16 +75,17 @@ def migrate(call: Call) -> int:
     """Bring database and folder to what this version needs; safe to repeat, and from several hosts at once."""
     chosen = call.settings()
     before, after = bootstrap.prepare(chosen)
-    store_id = Files(chosen.path).store_id()
+    entries = open_storage(chosen).entries
+    store_id, location = entries.identity(), entries.capabilities.location
     document = {
         "before": before,
         "after": after,
         "changed": before != after,
-        "path": str(chosen.path),
+        "path": location,
         "store_id": store_id,
     }
     what = f"migrated from {before or 'nothing'} to {after}" if before != after else f"nothing to do, at {after}"
-    call.show(document, f"{what}; store {store_id} in {chosen.path}")
+    call.show(document, f"{what}; store {store_id} in {location}")
     return errors.OK
 
 

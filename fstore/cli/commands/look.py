@@ -21,7 +21,7 @@ from fstore.features.registry import registered_features
 from fstore.model import Entry, EntryState, ParquetSource
 from fstore.reporting.stats import cache_overview
 from fstore.resources import Resources
-from fstore.upkeep import api as upkeep
+from fstore.upkeep.api import count_orphans
 
 
 @click.command(epilog=errors.codes(errors.UNAVAILABLE))
@@ -139,7 +139,7 @@ def overview(call: Call) -> int:
 def show_overview(call: Call, resources: Resources) -> None:
     """Print the overview, with a bar while the folder is looked through."""
     with output.progress(quiet=call.as_json) as tell:
-        orphans = upkeep.count_orphans(resources, progress=tell)
+        orphans = count_orphans(resources, progress=tell)
     found = cache_overview(resources, now=datetime.now(UTC), orphaned_files=orphans)
     rows = (
         ("entries", found["manifest_entries"]),

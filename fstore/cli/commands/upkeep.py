@@ -16,8 +16,8 @@ from fstore.cli.commands.look import show_overview
 from fstore.cli.context import Call, common, pass_call
 from fstore.errors import InvalidRequest
 from fstore.settings.values import Size
-from fstore.upkeep import api as upkeep
-from fstore.upkeep.gc_run import rules_of
+from fstore.upkeep.api import collect_garbage, list_runs, verify_entries
+from fstore.upkeep.gc_policy import GarbagePolicy
 
 
 def _size(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
@@ -83,15 +83,20 @@ def gc(
         call.root = cache_root
     with call.resources() as resources:
         if history:
-            _show_history(call, upkeep.history(resources))
+            _show_history(call, list_runs(resources))
             return errors.OK
         if overview_only:
             show_overview(call, resources)
             return errors.OK
-        rules = rules_of(resources.settings, retention_weeks=retention_weeks, max_bytes=max_bytes)
+        policy = GarbagePolicy.from_settings(resources.settings, retention_weeks=retention_weeks, max_bytes=max_bytes)
         with output.progress(quiet=call.as_json) as tell:
-            report = upkeep.collect_garbage(
-                resources, rules, dry_run=dry_run, force=force, detail=verbose or output_json is not None, progress=tell
+            report = collect_garbage(
+                resources,
+                policy,
+                dry_run=dry_run,
+                force=force,
+                detail=verbose or output_json is not None,
+                progress=tell,
             )
     if output_json is not None:
         _write(output_json, report)
@@ -119,7 +124,7 @@ def gc(
 def verify(call: Call, everything: bool, repair: bool, sources: bool, force: bool) -> int:
     """Read cached files to their last byte and compare them with the manifest, the longest unverified first."""
     with call.resources() as resources, output.progress(quiet=call.as_json) as tell:
-        report = upkeep.validate(
+        report = verify_entries(
             resources, everything=everything, repair=repair, sources=sources, force=force, progress=tell
         )
     if "skipped" in report:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,12 +11,13 @@ from pathlib import Path
 
 from fstore.broker.schedules import read_schedules
 from fstore.calling.module_imports import noted_settings, watching_imports
-from fstore.errors import ConfigurationError, StorageUnavailable
+from fstore.errors import ConfigurationError
 from fstore.features.feature_modules import load_feature_modules
 from fstore.runtime import tracing
 from fstore.settings.loading import find_celery_overrides
 from fstore.settings.schema import Settings
-from fstore.storage.listing import Inventory
+from fstore.storage.interface import Space
+from fstore.storage.open import open_storage
 
 PACKAGES = ("fstore", "workers", "beat")
 LITTLE_SPACE_BYTES, NO_SPACE_BYTES = 2_000_000_000, 100_000_000
@@ -151,28 +151,11 @@ def _check_settings_at_import(chosen: Settings) -> Iterator[Finding]:
 
 def check_folder(chosen: Settings) -> Iterator[Finding]:
     """Look at rights and free space of the store folder, and whether the data folders are there."""
-    root = chosen.path
-    if not root.is_dir():
-        yield fault("store folder", f"{root} does not exist", "run 'fstore migrate', or 'fstore up' for a local stack")
-        return
-    try:
-        Inventory(root).now_ns()
-    except StorageUnavailable as error:
-        yield fault("store folder", str(error), f"give this user the right to write in {root}")
-    else:
-        others = root.stat().st_mode & 0o002
-        if others:
-            yield warning("store folder", f"everybody may write in {root}", f"chmod o-w {root}")
-        else:
-            yield ok("store folder", f"{root} can be written by user {os.geteuid()}")
-    space = shutil.disk_usage(root)
-    text = f"{space.free / 1e9:.1f} GB free of {space.total / 1e9:.1f} GB"
-    if space.free < NO_SPACE_BYTES:
-        yield fault("free space", text, "free space: results are computed but no longer stored; 'fstore gc' may help")
-    elif space.free < max(LITTLE_SPACE_BYTES, LITTLE_SPACE_SHARE * space.total):
-        yield warning("free space", text, "set FEATURE_STORE_GC_MAX_BYTES, or give the store more room")
-    else:
-        yield ok("free space", text)
+    entries = open_storage(chosen).entries
+    for found in entries.diagnose():
+        yield Finding("store folder", Level(found.severity), found.detail, found.advice)
+    if (space := entries.space()) is not None:
+        yield _check_space(space)
     for folder in chosen.data_roots:
         if folder.is_dir() and os.access(folder, os.R_OK | os.X_OK):
             yield ok("data roots", f"{folder} can be read")
@@ -180,3 +163,13 @@ def check_folder(chosen: Settings) -> Iterator[Finding]:
             yield warning(
                 "data roots", f"{folder} cannot be read here", "mount it, or take it out of FEATURE_STORE_DATA_ROOTS"
             )
+
+
+def _check_space(space: Space) -> Finding:
+    text = f"{space.free_bytes / 1e9:.1f} GB free of {space.total_bytes / 1e9:.1f} GB"
+    if space.free_bytes < NO_SPACE_BYTES:
+        advice = "free space: results are computed but no longer stored; 'fstore gc' may help"
+        return fault("free space", text, advice)
+    if space.free_bytes < max(LITTLE_SPACE_BYTES, LITTLE_SPACE_SHARE * space.total_bytes):
+        return warning("free space", text, "set FEATURE_STORE_GC_MAX_BYTES, or give the store more room")
+    return ok("free space", text)

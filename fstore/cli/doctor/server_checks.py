@@ -114,7 +114,7 @@ def _check_tables(resources: Resources) -> Iterator[Finding]:
     yield ok("tables", f"revision {wanted}")
     store_id, _ = resources.manifest.store_identity()
     try:
-        resources.files.check(store_id)
+        resources.entries.check_identity(store_id)
     except StoreMismatch as error:
         yield fault("store id", str(error), "correct one of the two settings; on a new store run 'fstore migrate'")
     except FeatureStoreError as error:

@@ -1,0 +1,1 @@
+"""A folder that all hosts mount as the place of a store."""

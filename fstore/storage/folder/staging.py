@@ -1,0 +1,121 @@
+"""Staged files in a folder: renamed into place, reserved by their time of change."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pyarrow as pa
+
+from fstore.errors import InvalidRequest, SourceChanged
+from fstore.storage import layout
+from fstore.storage.durable import read_whole, translated
+from fstore.storage.folder.entries import CLOCK_STEP_S
+from fstore.storage.folder.listing import inside, is_there, list_folder, remove_unless_touched
+from fstore.storage.interface import Capabilities, Listing, StagedResult
+from fstore.storage.layout import SHARDS, FoundFile
+from fstore.storage.parquet import write_arrow, write_result
+from fstore.storage.verify import UNREADABLE, decoded, hashed
+
+
+class FolderStaging:
+    """What is staged in a store whose root is a folder; see ``StagingArea`` for what each method promises."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self.capabilities = Capabilities(location=str(root), folder=root, clock_step_s=CLOCK_STEP_S)
+
+    def reserve(self, digest: str) -> str | None:
+        """Touch raw data that are staged already, so that upkeep leaves them alone."""
+        path = _raw_path(digest)
+        try:
+            os.utime(self._root / path)
+        except OSError:
+            return None
+        return path
+
+    def write(self, digest: str, table: pa.Table) -> str:
+        """Write raw data beside their place and rename them."""
+        path = _raw_path(digest)
+
+        def write(temporary: Path) -> None:
+            write_arrow(table, temporary, batch_rows=1 << 20)
+            temporary.chmod(0o440)
+
+        self._place(path, write)
+        return path
+
+    def read(self, path: str) -> pa.Table:
+        """Read staged raw data."""
+        with translated(path):
+            try:
+                data = read_whole(inside(self._root, path))
+            except FileNotFoundError as error:
+                raise SourceChanged(path, "the staged copy is gone; ask again to stage it anew") from error
+        try:
+            return pa.ipc.open_file(pa.BufferReader(data)).read_all()
+        except UNREADABLE as error:
+            raise SourceChanged(
+                path, f"the staged copy cannot be read ({error}); ask again to stage it anew"
+            ) from error
+
+    def write_result(self, key: str, table: pa.Table) -> str:
+        """Write a result beside its place and rename it."""
+        path = layout.new_result_path(key)
+        self._place(path, lambda temporary: write_result(table, temporary))
+        return path
+
+    def read_result(self, path: str, *, digest: str | None = None) -> StagedResult:
+        """Read a staged result with its page checksums."""
+        resolved = inside(self._root, path)
+        if resolved.parent != (self._root / layout.STAGED_RESULTS).resolve():
+            raise InvalidRequest("staged_path", "is not a staged result")
+        with translated(path):
+            try:
+                data = read_whole(resolved)
+            except FileNotFoundError as error:
+                raise InvalidRequest("staged_path", f"cannot be read: {error}") from error
+        found = hashed(data).hexdigest()
+        if digest is not None and found != digest:
+            raise InvalidRequest("staged_path", "holds other bytes than were staged; ask again")
+        try:
+            return StagedResult(decoded(data, page_checksums=True), data, found)
+        except UNREADABLE as error:
+            raise InvalidRequest("staged_path", f"cannot be read: {error}") from error
+
+    def exists(self, path: str) -> bool:
+        """Return whether something is staged there now."""
+        return is_there(self._root, str(inside(self._root, path)))
+
+    def discard(self, path: str) -> None:
+        """Unlink a staged file if that is possible now."""
+        with suppress(OSError):
+            inside(self._root, path).unlink(missing_ok=True)
+
+    def list_staged(self) -> Iterator[Listing]:
+        """List the folders below ``staging``, one at a time, and unfinished files in the root."""
+        for folder in (layout.STAGED_RESULTS, *(f"{layout.STAGED_RAW}/{shard}" for shard in SHARDS)):
+            yield list_folder(self._root, folder, layout.STAGED_NAME)
+        yield Listing(temporary=list_folder(self._root, "", layout.STAGED_NAME).temporary)
+
+    def drop_unless_reserved(self, file: FoundFile) -> bool:
+        """Put a file aside and remove it, or put it back if it was touched since it was listed."""
+        return remove_unless_touched(self._root, file)
+
+    def _place(self, path: str, write: Callable[[Path], None]) -> None:
+        final = self._root / path
+        temporary = final.with_name(f"{layout.TEMPORARY}{layout.new_token()}")
+        with translated(final.parent):
+            final.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                write(temporary)
+                temporary.rename(final)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+
+
+def _raw_path(digest: str) -> str:
+    return f"{layout.STAGED_RAW}/{layout.shard_of(digest)}/{digest}.arrow"

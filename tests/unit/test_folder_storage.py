@@ -1,0 +1,77 @@
+"""The folder keeps every promise of a storage backend."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from fstore.storage.folder.entries import FolderEntries
+from fstore.storage.folder.staging import FolderStaging
+from fstore.storage.open import Storage
+from fstore.testing.storage_suite import StorageSuite
+
+
+def root_of(storage: Storage) -> Path:
+    folder = storage.entries.capabilities.folder
+    assert folder is not None
+    return folder
+
+
+class TestFolder(StorageSuite):
+    """A folder as a store, and what can be done to it from outside."""
+
+    @pytest.fixture(autouse=True)
+    def no_waits(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What is gone here stays gone."""
+        monkeypatch.setattr("fstore.storage.folder.entries._NOT_YET_VISIBLE_WAITS_S", ())
+
+    @pytest.fixture
+    def storage(self, tmp_path: Path) -> Iterator[Storage]:
+        """Give a store in a new folder."""
+        root = tmp_path / "store"
+        storage = Storage(FolderEntries(root), FolderStaging(root))
+        storage.entries.create("suite")
+        yield storage
+
+    def raw_get(self, storage: Storage, path: str) -> bytes | None:
+        """Read the file."""
+        try:
+            return (root_of(storage) / path).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def raw_put(self, storage: Storage, path: str, data: bytes) -> None:
+        """Put another file in its place."""
+        place = root_of(storage) / path
+        place.unlink(missing_ok=True)
+        place.write_bytes(data)
+
+    @contextmanager
+    def unreachable(self, storage: Storage) -> Iterator[None]:
+        """Put files where the folders were: whatever is asked of them fails, but nothing is not found."""
+        root = root_of(storage)
+        for name in ("entries", "staging", "quarantine"):
+            (root / name).rename(root / f"away-{name}")
+            (root / name).write_bytes(b"")
+        yield
+        for name in ("entries", "staging", "quarantine"):
+            (root / name).unlink()
+            (root / f"away-{name}").rename(root / name)
+
+    @contextmanager
+    def forbidden(self, storage: Storage) -> Iterator[None]:
+        """Refuse every access; rights on the folder would not stop tests that run as root."""
+
+        def refuse(*_: object, **__: object) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("open", "stat", "rename", "unlink", "mkdir"):
+                patch.setattr(Path, name, refuse)
+            for name in ("open", "scandir", "utime"):
+                patch.setattr(os, name, refuse)
+            yield
