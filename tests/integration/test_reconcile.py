@@ -227,9 +227,9 @@ def test_old_failure_notes_go(shelf):
 
 def test_two_schedulers_reconcile_once(shelf):
     """Of two scheduled runs at the same moment one is skipped and says so."""
-    assert "skipped" not in upkeep.run_reconciliation(shelf.resources, scheduled=True)
+    assert "skipped" not in upkeep.reconcile_jobs(shelf.resources, scheduled=True)
     assert isinstance(run_reconciliation(shelf.resources, unless_within_s=10), Skipped)
-    assert "ended less than" in upkeep.run_reconciliation(shelf.resources, scheduled=True)["skipped"]
+    assert "ended less than" in upkeep.reconcile_jobs(shelf.resources, scheduled=True)["skipped"]
 
 
 def test_records_of_frequent_runs_do_not_pile_up(shelf):
