@@ -1,18 +1,23 @@
-"""Reading an entry: every byte verified, a wrong one hidden and treated as a miss."""
+"""Reading an entry: every byte verified, a wrong one hidden and treated as a miss; a right one in the form that is wanted."""
 
 from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from typing import Any, Literal
 
+import pandas as pd
 import pyarrow as pa
 
 from fstore.errors import EntryCorrupt, ManifestUnavailable
 from fstore.model import Locator
 from fstore.resources import Resources
+from fstore.results.codec import decode, encode
 from fstore.storage.local_cache import SMALL, Mapped
 
 log = logging.getLogger("fstore.reading")
+
+Returns = Literal["pandas", "arrow"]
 
 
 def read_entry(resources: Resources, found: Locator, *, is_own: bool = False) -> pa.Table | Mapped | None:
@@ -53,6 +58,15 @@ def _read(resources: Resources, found: Locator) -> pa.Table | None:
         return None
     resources.recorder.used(found.key)
     return table
+
+
+def in_form(result: Any, returns: Returns) -> Any:
+    """Return a table, a mapped entry or a bare result as the frame or table that is wanted."""
+    if isinstance(result, Mapped):
+        return result.table if returns == "arrow" else result.frame()
+    if returns == "arrow":
+        return encode(result)
+    return result if isinstance(result, pd.DataFrame) else decode(encode(result))
 
 
 def hide(resources: Resources, error: EntryCorrupt) -> bool:

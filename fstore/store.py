@@ -13,24 +13,24 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from fstore import bootstrap
-from fstore.client import batch as batches
-from fstore.client.answer import Returns, deliver, in_form
+from fstore.client.batch import get_or_compute_many, peek_many
 from fstore.client.explanation import Explanation, explain
-from fstore.client.request import Question, ask, warn_of_other_source
-from fstore.client.singleflight import Flight
+from fstore.client.misses import start_miss
+from fstore.client.read_through import answer_request
+from fstore.client.request import KeyedRequest, prepare, warn_of_other_source
 from fstore.client.ticket import Ticket
 from fstore.client.warming import warm_up
-from fstore.compute import raw_data as rawdata
-from fstore.entries import read_entry
+from fstore.compute.raw_data import own
+from fstore.entries import Returns, in_form, read_entry
 from fstore.errors import EntryCorrupt, InvalidRequest
 from fstore.features.local_features import LocalFeature
 from fstore.features.registry import registered, resolve
 from fstore.model import Entry, EntryState, ParquetSource, Request
-from fstore.reporting import stats as accounts
+from fstore.reporting.stats import cache_overview, cache_stats
 from fstore.resources import Resources
 from fstore.runtime import deadline, tracing
 from fstore.settings.schema import Settings
-from fstore.upkeep import api as upkeep
+from fstore.upkeep.api import collect_garbage, count_orphans, validate
 
 if TYPE_CHECKING:
     from fstore.ingest.ingestion import IngestOptions
@@ -107,11 +107,13 @@ class FeatureStore:
         """
         form, seconds, began = _checked(returns), self._seconds(timeout), time.monotonic()
         with deadline.within(seconds), tracing.span("fstore.get_or_compute", symbol=symbol):
-            asked = self._ask(symbol, raw_data, config, compute_func)
-            tracing.note(feature=asked.feature.name, key=asked.key)
-            delivery = deliver(self._resources, asked, seconds=seconds - (time.monotonic() - began))
-            tracing.note(status=delivery.status)
-            return delivery.value(form)
+            request = self._prepare(symbol, raw_data, config, compute_func)
+            tracing.note(feature=request.feature.name, key=request.key)
+            answer = answer_request(self._resources, request, seconds=seconds - (time.monotonic() - began))
+            tracing.note(status=answer.status)
+            if answer.error is not None:
+                raise answer.error
+            return in_form(answer.result, form)
 
     def get_or_compute_many(
         self,
@@ -133,30 +135,31 @@ class FeatureStore:
         with ``"raise"`` the first failure is raised. ``progress`` shows a bar.
         """
         form, seconds = _checked(returns), self._seconds(timeout)
-        return batches.get_or_compute_many(
+        return get_or_compute_many(
             self._resources, requests, seconds=seconds, returns=form, progress=progress, errors=errors
         )
 
     def submit(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> Ticket:
         """Ask for features without waiting; the ticket's ``result()`` waits."""
         with tracing.span("fstore.submit", symbol=symbol):
-            asked = self._ask(symbol, raw_data, config, compute_func)
-            tracing.note(feature=asked.feature.name, key=asked.key)
-            if isinstance(asked.feature, LocalFeature):
-                asked = replace(asked, raw=rawdata.own(asked.raw))  # the caller goes on, and may write to them
-                act = tracing.carried(partial(_quietly, self._resources, asked, self._seconds(None)))
+            request = self._prepare(symbol, raw_data, config, compute_func)
+            tracing.note(feature=request.feature.name, key=request.key)
+            if isinstance(request.feature, LocalFeature):
+                # The caller goes on, and may write to them.
+                request = replace(request, raw_data=own(request.raw_data))
+                act = tracing.carried(partial(_compute_unseen, self._resources, request, self._seconds(None)))
                 threading.Thread(target=act, daemon=True).start()
             else:
-                Flight(self._resources, [asked], seconds=self._seconds(None)).start()
-            return Ticket(self._resources, asked)
+                start_miss(self._resources, request, seconds=self._seconds(None))
+            return Ticket(self._resources, request)
 
     def peek(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> Entry | None:
         """Return the live entry that would answer, or None; computes nothing."""
-        asked = self._ask(symbol, raw_data, config, compute_func)
-        entry = self._resources.manifest.find_entry(asked.key)
+        request = self._prepare(symbol, raw_data, config, compute_func)
+        entry = self._resources.manifest.find_entry(request.key)
         if entry is None or entry.state is not EntryState.LIVE:
             return None
-        warn_of_other_source(self._resources, asked.feature, entry)
+        warn_of_other_source(self._resources.manifest, request.feature, entry)
         return entry
 
     def peek_many(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Entry | None]]:
@@ -165,11 +168,11 @@ class FeatureStore:
         All requests are taken at once. Raw data that several requests of a list share are
         fingerprinted once.
         """
-        return batches.peek_many(self._resources, requests)
+        return peek_many(self._resources, requests)
 
     def explain(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> Explanation:
         """Tell whether this hits, why not, which earlier entry is nearest, and who is computing it."""
-        return explain(self._resources, self._ask(symbol, raw_data, config, compute_func))
+        return explain(self._resources, self._prepare(symbol, raw_data, config, compute_func))
 
     def invalidate(self, *, key: str | None = None, symbol: str | None = None, feature: object = None) -> int:
         """Condemn entries: hidden now, deleted after the grace period, computed anew when asked for. Returns how many.
@@ -197,7 +200,7 @@ class FeatureStore:
             raise EntryCorrupt(found.key, found.path, "was found wrong and is hidden now; ask for it again")
         feature = registered().get(entry.parts.feature)
         if feature is not None and feature.version == entry.parts.feature_version:
-            warn_of_other_source(self._resources, feature, entry)
+            warn_of_other_source(self._resources.manifest, feature, entry)
         return in_form(result, _checked(returns))
 
     def ingest(self, frame_or_table: object, path: str | Path, **options: Unpack[IngestOptions]) -> ParquetSource:
@@ -206,33 +209,33 @@ class FeatureStore:
         A path to a file or folder of CSV, Parquet or Arrow is taken as well; the options are
         those of ``fstore.ingest.ingestion.ingest``.
         """
-        from fstore.ingest import ingestion as ingesting  # noqa: PLC0415 a writer's code is no business of the hit path
+        from fstore.ingest.ingestion import ingest  # noqa: PLC0415 a writer's code is no business of the hit path
 
-        return ingesting.ingest(frame_or_table, Path(path), **options)
+        return ingest(frame_or_table, Path(path), **options)
 
     def get_cache_stats(self) -> dict[str, int]:
         """Return the counters of the whole store since it was made."""
-        return accounts.cache_stats(self._resources)
+        return cache_stats(self._resources)
 
     def get_cache_overview(self) -> dict[str, Any]:
         """Return entries, sizes, what is old and what is orphaned, by symbol and by feature."""
-        orphans = upkeep.count_orphans(self._resources)
-        return accounts.cache_overview(self._resources, now=datetime.now(UTC), orphaned_files=orphans)
+        orphans = count_orphans(self._resources)
+        return cache_overview(self._resources, now=datetime.now(UTC), orphaned_files=orphans)
 
     def validate_cache_integrity(self) -> dict[str, Any]:
         """Read every live entry and return ``integrity_ok``, ``issues``, ``checked`` and ``bytes_read``."""
-        return upkeep.validate(self._resources)
+        return validate(self._resources)
 
     def run_garbage_collection(self, *, dry_run: bool = False, force: bool = False) -> dict[str, Any]:
         """Give up what the policy no longer keeps; with ``dry_run`` only report what would go."""
-        return upkeep.collect_garbage(self._resources, dry_run=dry_run, force=force)
+        return collect_garbage(self._resources, dry_run=dry_run, force=force)
 
     def close(self) -> None:
         """Hand over what was noted and close every connection."""
         self._resources.close()
 
-    def _ask(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> Question:
-        return ask(self._resources, symbol, raw_data, config, compute_func)
+    def _prepare(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> KeyedRequest:
+        return prepare(self._resources, symbol, raw_data, config, compute_func)
 
     def _seconds(self, timeout: float | None) -> float:
         return self.settings.request_timeout_s if timeout is None else timeout
@@ -249,5 +252,5 @@ def _checked(returns: str) -> Returns:
     return returns  # type: ignore[return-value]
 
 
-def _quietly(resources: Resources, asked: Question, seconds: float) -> None:
-    deliver(resources, asked, seconds=seconds)
+def _compute_unseen(resources: Resources, request: KeyedRequest, seconds: float) -> None:
+    answer_request(resources, request, seconds=seconds)

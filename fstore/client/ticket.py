@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from fstore.client.answer import Returns, deliver
-from fstore.client.request import Question, is_refused_to_another
+from fstore.client.read_through import answer_request
+from fstore.client.request import KeyedRequest, is_refused_to_another
 from fstore.compute.failures import verdict
+from fstore.entries import Returns, in_form
 from fstore.errors import FeatureStoreError
 from fstore.postgres.jobs import View
 from fstore.resources import Resources
@@ -15,26 +16,25 @@ from fstore.resources import Resources
 class Ticket:
     """What ``submit`` returns: the key, and ways to look at and to wait for its result."""
 
-    def __init__(self, resources: Resources, asked: Question) -> None:
+    def __init__(self, resources: Resources, request: KeyedRequest) -> None:
         self._resources = resources
-        self._asked = asked
+        self._request = request
 
     def __repr__(self) -> str:
-        return (
-            f"Ticket(key={self.key[:12]!r}, symbol={self._asked.parts.symbol!r}, feature={self._asked.parts.feature!r})"
-        )
+        parts = self._request.parts
+        return f"Ticket(key={self.key[:12]!r}, symbol={parts.symbol!r}, feature={parts.feature!r})"
 
     @property
     def key(self) -> str:
         """The key of the result."""
-        return self._asked.key
+        return self._request.key
 
     def status(self) -> str:
         """Return ``live`` when the result is there, else the job's state: ``queued``, ``running``, ``failed``, ``dead``, or ``unknown``."""
         view = self._view()
         if view.entry is not None:
             return "live"
-        if view.job is None or is_refused_to_another(self._resources, self._asked, view):
+        if view.job is None or self._is_anothers(view):
             return "unknown"
         return str(view.job.state)
 
@@ -49,14 +49,20 @@ class Ticket:
         A result that was given up meanwhile is computed again.
         """
         seconds = self._resources.settings.request_timeout_s if timeout is None else timeout
-        return deliver(self._resources, self._asked, seconds=seconds).value(returns)
+        answer = answer_request(self._resources, self._request, seconds=seconds)
+        if answer.error is not None:
+            raise answer.error
+        return in_form(answer.result, returns)
 
     def exception(self) -> FeatureStoreError | None:
         """Return the error the computation ended with, or None when it has a result or has not ended."""
         return self._failure(self._view())
 
     def _failure(self, view: View) -> FeatureStoreError | None:
-        return None if is_refused_to_another(self._resources, self._asked, view) else verdict(view)
+        return None if self._is_anothers(view) else verdict(view)
+
+    def _is_anothers(self, view: View) -> bool:
+        return is_refused_to_another(self._request, view.job, self._resources.settings.on_source_change)
 
     def _view(self) -> View:
         return self._resources.jobs.look([self.key])[self.key]

@@ -154,7 +154,7 @@ def test_peeking_with_a_generator_looks_at_each_content(staffed, refill):
 def test_a_list_that_shares_a_frame_is_fingerprinted_once(staffed, monkeypatch):
     """A thousand requests over one frame cost one scan."""
     seen = []
-    monkeypatch.setattr("fstore.client.batch.identify", _counting(seen, "fstore.client.batch"))
+    monkeypatch.setattr("fstore.client.request.identify", _counting(seen))
     raw = pd.DataFrame({"x": [1.0]})
     asked = [fstore.Request("ONE", raw, {"n": n}, sample_features.scaled) for n in range(50)]
 
@@ -164,12 +164,12 @@ def test_a_list_that_shares_a_frame_is_fingerprinted_once(staffed, monkeypatch):
     assert len(seen) == 2
 
 
-def _counting(seen, where):
+def _counting(seen):
     from fstore.client.request import identify
 
-    def counted(resources, raw):
+    def counted(raw, **options):
         seen.append(raw)
-        return identify(resources, raw)
+        return identify(raw, **options)
 
     return counted
 
@@ -393,7 +393,7 @@ def test_a_source_replaced_after_it_was_submitted_makes_no_result(staffed, tmp_p
     write(path, [1, 2, 3])
 
     with staffed.open(data_roots=str(tmp_path)) as store:
-        asked = store._ask("SUB", fstore.ParquetSource(path), {}, doubled_here())
+        asked = store._prepare("SUB", fstore.ParquetSource(path), {}, doubled_here())
         replaced(path)
         with pytest.raises(FeatureStoreError):
-            rawdata.Taker().take(asked.raw, asked.taken, wanted="pandas")
+            rawdata.Taker().take(asked.raw_data, asked.fingerprint, wanted="pandas")

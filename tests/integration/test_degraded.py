@@ -61,9 +61,9 @@ def home(machine: EmbeddedServers, tmp_path: Path) -> Iterator[House]:
 
 def publish_here(house: House) -> None:
     """Compute the entry of ``HIT`` as a worker would, without one."""
-    asked = house.store._ask("DOWN", RAW, HIT, sample_features.scaled)
-    reference = rawdata.stage(house.store.resources.files, RAW, asked.taken)
-    compute.get_or_compute(house.store.resources, asked.request(reference), phase=lambda _: None)
+    asked = house.store._prepare("DOWN", RAW, HIT, sample_features.scaled)
+    reference = rawdata.stage(house.store.resources.files, RAW, asked.fingerprint)
+    compute.get_or_compute(house.store.resources, asked.message(reference), phase=lambda _: None)
 
 
 def ask(

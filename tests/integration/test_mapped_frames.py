@@ -12,7 +12,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from fstore import entries as reading
-from fstore.client.answer import in_form
+from fstore.entries import in_form
 from fstore.model import Locator
 from fstore.results import codec as results
 from fstore.storage import local_cache as local_tier
