@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from fstore.broker.client import Broker
 from fstore.coordination.link import RedisLink
@@ -27,6 +28,23 @@ from fstore.storage.folder import Files
 from fstore.storage.local_cache import LocalTier
 
 log = logging.getLogger("fstore.bootstrap")
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a store was opened with by its caller, secrets left out: enough to open it in another process of the same surroundings."""
+
+    text: str  # two of one text are one
+    settings: Mapping[str, Any] = field(compare=False)
+    config_file: Path | None = field(compare=False)
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any], config_file: Path | None) -> Self:
+        """Leave out what must not travel."""
+        fields = Settings.model_fields
+        plain = {name: value for name, value in given.items() if "SecretStr" not in repr(fields[name].annotation)}
+        file = None if config_file is None else config_file.absolute()
+        return cls(repr((sorted(plain.items(), key=lambda item: item[0]), file)), plain, file)
 
 
 def load_settings(overrides: Mapping[str, Any] | None = None, *, config_file: Path | None = None) -> Settings:

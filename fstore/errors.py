@@ -29,12 +29,32 @@ Arguments go to the base class too, so that every error survives pickling.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 
 class FeatureStoreError(Exception):
-    """Base of everything fstore raises on purpose."""
+    """Base of everything fstore raises on purpose; ``symbol`` and ``feature`` name the request it is about, where one is."""
+
+    symbol: str | None = None
+    feature: str | None = None
+
+    def concerning(self, symbol: str, feature: str) -> Self:
+        """Return this error as that of one request, said in a note below its message; a copy if it is another's already."""
+        if self.symbol is not None:
+            if (self.symbol, self.feature) == (symbol, feature):
+                return self
+            other = copy(self)
+            other.__cause__ = self.__cause__
+            other.symbol, other.__notes__ = None, []
+            return other.concerning(symbol, feature)
+        self.symbol, self.feature = symbol, feature
+        self.add_note(f"symbol {symbol!r}, feature {feature!r}")
+        return self
+
+    def _what(self, key: str) -> str:
+        return key[:12] if self.symbol is None else f"{self.feature} of {self.symbol} ({key[:12]})"
 
 
 class ConfigurationError(FeatureStoreError):
@@ -148,7 +168,7 @@ class ComputeFailed(FeatureStoreError):
         self.key, self.error_type, self.detail, self.traceback_text = key, error_type, detail, traceback_text
 
     def __str__(self) -> str:
-        text = f"computing {self.key[:12]} failed: {self.error_type}: {self.detail}"
+        text = f"computing {self._what(self.key)} failed: {self.error_type}: {self.detail}"
         return f"{text}\n\nIn the worker:\n{self.traceback_text}" if self.traceback_text else text
 
 
@@ -161,7 +181,7 @@ class ComputeDead(FeatureStoreError):
 
     def __str__(self) -> str:
         return (
-            f"computing {self.key[:12]} was started {self.starts} times and never ended (last on {self.last_owner or 'an unknown worker'}): "
+            f"computing {self._what(self.key)} was started {self.starts} times and never ended (last on {self.last_owner or 'an unknown worker'}): "
             "each time its process ended without an error to tell: it crashes or exits at once (os._exit, a signal), or runs out "
             "of memory or time. Mend the feature or its input, "
             f"then 'fstore invalidate --key {self.key[:12]}' lets it start again"
@@ -177,7 +197,8 @@ class ComputeTimeout(FeatureStoreError):
 
     def __str__(self) -> str:
         return (
-            f"no result for {self.key[:12]} within {self.seconds:.1f} s (job {self.state}); ask again to go on waiting"
+            f"no result for {self._what(self.key)} within {self.seconds:.1f} s (job {self.state}); "
+            "ask again to go on waiting"
         )
 
 

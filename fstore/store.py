@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from fstore import bootstrap
-from fstore.client.batch import get_or_compute_many, peek_many
+from fstore.bootstrap import Opening
+from fstore.client.batch import Progress, get_or_compute_many, peek_many
 from fstore.client.explanation import Explanation, explain
-from fstore.client.misses import start_miss
-from fstore.client.read_through import answer_request
+from fstore.client.read_through import answer_request, load_answered, start_request
 from fstore.client.request import KeyedRequest, prepare, warn_of_other_source
 from fstore.client.ticket import Ticket
 from fstore.client.warming import warm_up
-from fstore.compute.raw_data import own
-from fstore.entries import Returns, in_form, read_entry
-from fstore.errors import EntryCorrupt, InvalidRequest
-from fstore.features.local_features import LocalFeature
-from fstore.features.registry import registered, resolve
+from fstore.entries import Returns, in_form
+from fstore.errors import FeatureStoreError, InvalidRequest
+from fstore.features.registry import resolve
 from fstore.model import Entry, EntryState, ParquetSource, Request
 from fstore.reporting.stats import cache_overview, cache_stats
 from fstore.resources import Resources
@@ -33,6 +29,9 @@ from fstore.settings.schema import Settings
 from fstore.upkeep.api import collect_garbage, count_orphans, validate
 
 if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
     from fstore.ingest.ingestion import IngestOptions
 
 
@@ -49,8 +48,10 @@ class FeatureStore:
         self, root: str | Path | None = None, *, config_file: str | Path | None = None, **settings: Any
     ) -> None:
         given = {**settings, **({"path": root} if root is not None else {})}
-        chosen = bootstrap.load_settings(given, config_file=Path(config_file) if config_file is not None else None)
+        file = Path(config_file) if config_file is not None else None
+        chosen = bootstrap.load_settings(given, config_file=file)
         self._resources = bootstrap.open_resources(chosen, role="trainer")
+        self._opening: Opening | None = Opening.of({**given, "path": chosen.path}, file)
         warm_up(self._resources)
 
     @classmethod
@@ -58,7 +59,20 @@ class FeatureStore:
         """Make a store over adapters that are open already, as workers and commands do."""
         store = cls.__new__(cls)
         store._resources = resources
+        store._opening = None
         return store
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what it was opened with, secrets left out; it is opened again, once a process, where it arrives.
+
+        What is left out comes from the environment, a file or a local stack there, as it
+        does for ``connect``.
+        """
+        if self._opening is None:
+            raise InvalidRequest(
+                "store", "was made over open adapters; open it where it is wanted: fstore.connect(...)"
+            )
+        return _opened_again, (self._opening,)
 
     def __enter__(self) -> FeatureStore:
         return self
@@ -81,6 +95,28 @@ class FeatureStore:
         """The open adapters, for commands and tests."""
         return self._resources
 
+    @overload
+    def get_or_compute(
+        self,
+        symbol: str,
+        raw_data: object,
+        config: Mapping[str, Any],
+        compute_func: object,
+        *,
+        timeout: float | None = None,
+        returns: Literal["pandas"] = "pandas",
+    ) -> pd.DataFrame: ...
+    @overload
+    def get_or_compute(
+        self,
+        symbol: str,
+        raw_data: object,
+        config: Mapping[str, Any],
+        compute_func: object,
+        *,
+        timeout: float | None = None,
+        returns: Literal["arrow"],
+    ) -> pa.Table: ...
     def get_or_compute(
         self,
         symbol: str,
@@ -106,14 +142,17 @@ class FeatureStore:
         and ``StorageFull``.
         """
         form, seconds, began = _checked(returns), self._seconds(timeout), time.monotonic()
-        with deadline.within(seconds), tracing.span("fstore.get_or_compute", symbol=symbol):
-            request = self._prepare(symbol, raw_data, config, compute_func)
-            tracing.note(feature=request.feature.name, key=request.key)
-            answer = answer_request(self._resources, request, seconds=seconds - (time.monotonic() - began))
-            tracing.note(status=answer.status)
-            if answer.error is not None:
-                raise answer.error
-            return in_form(answer.result, form)
+        try:
+            with deadline.within(seconds), tracing.span("fstore.get_or_compute", symbol=symbol):
+                request = self._prepare(symbol, raw_data, config, compute_func)
+                tracing.note(feature=request.feature.name, key=request.key)
+                answer = answer_request(self._resources, request, seconds=seconds - (time.monotonic() - began))
+                tracing.note(status=answer.status)
+                if answer.error is not None:
+                    raise answer.error
+                return in_form(answer.result, form)
+        except FeatureStoreError as error:  # its message says it all; the causes keep their frames
+            raise error.with_traceback(None) from error.__cause__
 
     def get_or_compute_many(
         self,
@@ -121,7 +160,7 @@ class FeatureStore:
         *,
         timeout: float | None = None,
         returns: Returns = "pandas",
-        progress: bool = False,
+        progress: bool | Callable[[Progress], object] = False,
         errors: Literal["raise", "return"] = "raise",
     ) -> Iterator[tuple[Request, Any]]:
         """Yield ``(request, frame)`` as results come, the hits first.
@@ -132,7 +171,8 @@ class FeatureStore:
         request to the next, so its raw data are looked at for each request, and a copy of
         what differs is kept: pass a list to avoid that. With
         ``errors="return"`` a failed request yields its error in place of the frame;
-        with ``"raise"`` the first failure is raised. ``progress`` shows a bar.
+        with ``"raise"`` the first failure is raised. ``progress`` shows a bar, or is called
+        with how far it is: ``phase``, ``done``, ``total``, ``hits``, ``computed``, ``failed``.
         """
         form, seconds = _checked(returns), self._seconds(timeout)
         return get_or_compute_many(
@@ -144,14 +184,8 @@ class FeatureStore:
         with tracing.span("fstore.submit", symbol=symbol):
             request = self._prepare(symbol, raw_data, config, compute_func)
             tracing.note(feature=request.feature.name, key=request.key)
-            if isinstance(request.feature, LocalFeature):
-                # The caller goes on, and may write to them.
-                request = replace(request, raw_data=own(request.raw_data))
-                act = tracing.carried(partial(_compute_unseen, self._resources, request, self._seconds(None)))
-                threading.Thread(target=act, daemon=True).start()
-            else:
-                start_miss(self._resources, request, seconds=self._seconds(None))
-            return Ticket(self._resources, request)
+            request = start_request(self._resources, request, seconds=self._seconds(None))
+            return Ticket(self._resources, request, store=None if self._opening is None else self)
 
     def peek(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> Entry | None:
         """Return the live entry that would answer, or None; computes nothing."""
@@ -189,19 +223,8 @@ class FeatureStore:
 
     def load(self, answer: Mapping[str, Any], *, returns: Returns = "pandas") -> Any:
         """Read the frame that a plain Celery call of ``fstore.get_or_compute`` answered with, verified like every read."""
-        entry = self._resources.manifest.find_live_entries([str(answer["key"])]).get(str(answer["key"]))
-        if entry is None:
-            raise EntryCorrupt(
-                str(answer["key"]), str(answer.get("path")), "is no longer in the manifest; ask for it again"
-            )
-        found = entry.locator
-        result = read_entry(self._resources, found)
-        if result is None:
-            raise EntryCorrupt(found.key, found.path, "was found wrong and is hidden now; ask for it again")
-        feature = registered().get(entry.parts.feature)
-        if feature is not None and feature.version == entry.parts.feature_version:
-            warn_of_other_source(self._resources.manifest, feature, entry)
-        return in_form(result, _checked(returns))
+        found = load_answered(self._resources, str(answer["key"]), str(answer.get("path")))
+        return in_form(found, _checked(returns))
 
     def ingest(self, frame_or_table: object, path: str | Path, **options: Unpack[IngestOptions]) -> ParquetSource:
         """Write raw data as Parquet whose footer carries the fingerprint, so that nobody has to scan it again.
@@ -232,6 +255,9 @@ class FeatureStore:
 
     def close(self) -> None:
         """Hand over what was noted and close every connection."""
+        with _again_guard:
+            for opening in [opening for opening, store in _opened.items() if store is self]:
+                del _opened[opening]
         self._resources.close()
 
     def _prepare(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> KeyedRequest:
@@ -246,11 +272,19 @@ def connect(root: str | Path | None = None, **settings: Any) -> FeatureStore:
     return FeatureStore(root, **settings)
 
 
+_opened: dict[Opening, FeatureStore] = {}  # by pickles that arrived in this process
+_again_guard = threading.Lock()
+
+
+def _opened_again(opening: Opening) -> FeatureStore:
+    with _again_guard:
+        if opening not in _opened:
+            store = FeatureStore(config_file=opening.config_file, **opening.settings)
+            _opened[opening] = store
+        return _opened[opening]
+
+
 def _checked(returns: str) -> Returns:
     if returns not in ("pandas", "arrow"):
         raise InvalidRequest("returns", f"is {returns!r}; choose 'pandas' or 'arrow'")
     return returns  # type: ignore[return-value]
-
-
-def _compute_unseen(resources: Resources, request: KeyedRequest, seconds: float) -> None:
-    answer_request(resources, request, seconds=seconds)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
 
@@ -12,7 +14,7 @@ from fstore.client.read_through import answer_requests
 from fstore.client.request import Answer, KeyedRequest, Preparation, warn_of_other_source
 from fstore.entries import Returns, in_form
 from fstore.errors import FeatureStoreError
-from fstore.model import Entry, Request
+from fstore.model import Entry, Request, Status
 from fstore.resources import Resources
 from fstore.runtime import deadline, tracing
 
@@ -21,13 +23,28 @@ PEEKED_AT_ONCE = 1000
 STILL: tuple[type, ...] = (list, tuple, deque, type({}.values()))
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a batch is: first ``"fingerprints"`` are taken, then ``"results"`` come; ``total`` is None while nobody can know it."""
+
+    phase: Literal["fingerprints", "results"]
+    done: int
+    total: int | None
+    hits: int = 0
+    computed: int = 0
+    failed: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.done} of {self.total}: {self.hits} hits, {self.computed} computed, {self.failed} failed"
+
+
 def get_or_compute_many(
     resources: Resources,
     requests: Iterable[Request],
     *,
     seconds: float,
     returns: Returns,
-    progress: bool,
+    progress: bool | Callable[[Progress], object],
     errors: Literal["raise", "return"],
 ) -> Iterator[tuple[Request, Any]]:
     """Take all requests, then return an iterator of ``(request, frame)`` as results come; see ``FeatureStore.get_or_compute_many``."""
@@ -36,31 +53,39 @@ def get_or_compute_many(
     request_of: dict[int, Request] = {}
     prepared: list[KeyedRequest] = []
     refused: list[tuple[Request, FeatureStoreError]] = []
-    for request in requests:
-        try:
-            with deadline.within(seconds - (time.monotonic() - began)):
-                keyed = _prepared(preparation, request)
-        except FeatureStoreError as error:
-            if errors == "raise":
-                raise
-            refused.append((request, error))
-            continue
-        request_of[id(keyed)] = request
-        prepared.append(keyed)
+    total = len(requests) if isinstance(requests, Sized) else None
+    with _told(progress) as tell:
+        for request in requests:
+            tell(Progress("fingerprints", len(prepared) + len(refused), total, failed=len(refused)))
+            try:
+                with deadline.within(seconds - (time.monotonic() - began)):
+                    keyed = _prepared(preparation, request)
+            except FeatureStoreError as error:
+                if errors == "raise":
+                    raise error.with_traceback(None) from error.__cause__
+                refused.append((request, error))
+                continue
+            request_of[id(keyed)] = request
+            prepared.append(keyed)
     left_s = seconds - (time.monotonic() - began)
 
     def answers() -> Iterator[tuple[Request, Any]]:
         yield from refused
-        for answer in _answers(resources, prepared, left_s, progress=progress):
-            value: Any = answer.error
-            if value is None:
-                try:
-                    value = in_form(answer.result, returns)
-                except FeatureStoreError as error:
-                    value = error
-            if errors == "raise" and isinstance(value, FeatureStoreError):
-                raise value
-            yield request_of[id(answer.request)], value
+        counted = Counter(failed=len(refused))
+        with _told(progress) as tell:
+            for answer in _answers(resources, prepared, left_s):
+                value: Any = answer.error
+                if value is None:
+                    try:
+                        value = in_form(answer.result, returns)
+                    except FeatureStoreError as error:
+                        value = error
+                is_failure = isinstance(value, FeatureStoreError)
+                counted["failed" if is_failure else "hits" if answer.status is Status.HIT else "computed"] += 1
+                tell(Progress("results", counted.total(), len(prepared) + len(refused), **counted))
+                if errors == "raise" and is_failure:
+                    raise value.with_traceback(None)
+                yield request_of[id(answer.request)], value
 
     return answers()
 
@@ -82,16 +107,37 @@ def peek_many(resources: Resources, requests: Iterable[Request]) -> Iterator[tup
     return answers()
 
 
-def _answers(
-    resources: Resources, requests: Sequence[KeyedRequest], seconds: float, *, progress: bool
-) -> Iterator[Answer]:
+def _answers(resources: Resources, requests: Sequence[KeyedRequest], seconds: float) -> Iterator[Answer]:
     answers = deadline.each_within(answer_requests(resources, requests, seconds=seconds), seconds)
-    answers = tracing.each("fstore.get_or_compute_many", answers, requests=str(len(requests)))
-    if not progress:
-        return answers
-    from rich.progress import track  # noqa: PLC0415 a terminal library is no business of a trainer that shows no bar
+    return tracing.each("fstore.get_or_compute_many", answers, requests=str(len(requests)))
 
-    return iter(track(answers, description="features", total=len(requests)))
+
+@contextmanager
+def _told(progress: bool | Callable[[Progress], object]) -> Iterator[Callable[[Progress], object]]:
+    """Return whom to tell of progress: the caller's own function, a bar, or nobody."""
+    if not isinstance(progress, bool):
+        yield progress
+        return
+    if not progress:
+        yield lambda _: None
+        return
+    # A terminal library is no business of a trainer that shows no bar.
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.progress import Progress as Bar  # noqa: PLC0415
+
+    columns = (TextColumn("features: {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, transient=True) as bar:
+        task = bar.add_task("")
+        last: Progress | None = None
+
+        def tell(now: Progress) -> None:
+            nonlocal last
+            last = now
+            bar.update(task, description=now.phase, completed=now.done, total=now.total)
+
+        yield tell
+    if last is not None and last.phase == "results":
+        bar.console.print(f"features: {last}")
 
 
 def _prepared(preparation: Preparation, request: Request) -> KeyedRequest:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pandas as pd
 import pyarrow as pa
@@ -12,14 +14,17 @@ import pyarrow as pa
 from fstore.client.local_compute import LocalComputing
 from fstore.client.miss_events import Give
 from fstore.client.miss_rules import without_store
-from fstore.client.misses import answer_misses, rules_of
+from fstore.client.misses import answer_misses, rules_of, start_miss
 from fstore.client.request import Answer, KeyedRequest, warn_of_other_source
+from fstore.compute.raw_data import own
 from fstore.entries import read_entry
 from fstore.errors import EntryCorrupt, ManifestUnavailable, StorageUnavailable, VersionMismatch
+from fstore.features.local_features import LocalFeature
+from fstore.features.registry import registered
 from fstore.model import Locator, Status
 from fstore.resources import Resources
 from fstore.results.codec import hand_out
-from fstore.runtime import deadline
+from fstore.runtime import deadline, tracing
 from fstore.storage.local_cache import Mapped
 
 MOST_WRONG = 3  # an entry that is found wrong is computed again, but not for ever
@@ -39,6 +44,34 @@ def answer_requests(resources: Resources, requests: Sequence[KeyedRequest], *, s
     reading = _ReadThrough(resources, requests, seconds)
     yield from reading.hits()
     yield from reading.misses()
+
+
+def start_request(resources: Resources, request: KeyedRequest, *, seconds: float) -> KeyedRequest:
+    """Have a request computed without waiting: by a worker, or a local feature by a thread of this process."""
+    if not isinstance(request.feature, LocalFeature):
+        start_miss(resources, request, seconds=seconds)
+        return request
+    own_request = replace(request, raw_data=own(request.raw_data))  # the caller goes on, and may write to them
+
+    def act() -> None:
+        answer_request(resources, own_request, seconds=seconds)
+
+    threading.Thread(target=tracing.carried(act), daemon=True).start()
+    return own_request
+
+
+def load_answered(resources: Resources, key: str, path: str) -> pa.Table | Mapped:
+    """Read the entry that a task answered with, verified like every read; raises ``EntryCorrupt``."""
+    entry = resources.manifest.find_live_entries([key]).get(key)
+    if entry is None:
+        raise EntryCorrupt(key, path, "is no longer in the manifest; ask for it again")
+    result = read_entry(resources, entry.locator)
+    if result is None:
+        raise EntryCorrupt(key, entry.path, "was found wrong and is hidden now; ask for it again")
+    feature = registered().get(entry.parts.feature)
+    if feature is not None and feature.version == entry.parts.feature_version:
+        warn_of_other_source(resources.manifest, feature, entry)
+    return result
 
 
 class _ReadThrough:
@@ -156,9 +189,12 @@ class _ReadThrough:
 
     def _to_each(self, answer: Answer) -> Iterator[Answer]:
         *others, last = self._sharing[answer.request.key]
+        error = answer.error
+        if error is not None:
+            error = error.concerning(last.parts.symbol, last.parts.feature)
         for request in others:
             result = answer.result
             if isinstance(result, pd.DataFrame):  # computed here: whoever gets his first may change it before the next
                 result = hand_out(result, deep=True)
-            yield Answer(request, answer.status, answer.entry, result, answer.error)
-        yield Answer(last, answer.status, answer.entry, answer.result, answer.error)
+            yield Answer(request, answer.status, answer.entry, result, error)
+        yield Answer(last, answer.status, answer.entry, answer.result, error)

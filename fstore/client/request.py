@@ -103,9 +103,16 @@ class Preparation:
         """Resolve the feature, canonicalise the config, take the fingerprint of every byte.
 
         Raises ``UnhashableInput``, ``FeatureNotRegistered``, ``InvalidRequest``,
-        ``SourceNotAllowed``; nothing is written before the key is known. In one piece,
-        as every hit goes through it.
+        ``SourceNotAllowed``; nothing is written before the key is known.
         """
+        try:
+            return self._prepare(symbol, raw_data, config, compute_func)
+        except FeatureStoreError as error:
+            error.concerning(str(symbol), _name_of(compute_func))
+            raise
+
+    def _prepare(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> KeyedRequest:
+        """In one piece, as every hit goes through it."""
         symbol, feature, canonical = check_symbol(symbol), resolve(compute_func), canonical_config(config)
         if self._shares and id(raw_data) in self._shared:
             _, held, fingerprint = self._shared[id(raw_data)]
@@ -135,6 +142,14 @@ class Preparation:
         if fingerprint not in self._copied:
             self._copied[fingerprint] = own(held)
         return self._copied[fingerprint]
+
+
+def _name_of(compute_func: object) -> str:
+    """Name a function as its feature would be named, also where it is none."""
+    if isinstance(compute_func, str):
+        return compute_func
+    func = compute_func.func if isinstance(compute_func, Feature) else compute_func
+    return f"{getattr(func, '__module__', '')}:{getattr(func, '__qualname__', type(func).__qualname__)}"
 
 
 def is_refused_to_another(request: KeyedRequest, job: Job | None, on_source_change: OnSourceChange) -> bool:

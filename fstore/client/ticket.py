@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 from fstore.client.read_through import answer_request
 from fstore.client.request import KeyedRequest, is_refused_to_another
 from fstore.compute.failures import verdict
 from fstore.entries import Returns, in_form
-from fstore.errors import FeatureStoreError
+from fstore.errors import FeatureStoreError, InvalidRequest, VersionMismatch
+from fstore.features.keys import key_of
+from fstore.features.local_features import LocalFeature
+from fstore.features.registry import resolve
+from fstore.model import Fingerprint, KeyParts
 from fstore.postgres.jobs import View
 from fstore.resources import Resources
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+
+class OpenStore(Protocol):
+    """What a ticket needs of the store it came from."""
+
+    @property
+    def resources(self) -> Resources:
+        """The open adapters."""
+        ...
 
 
 class Ticket:
     """What ``submit`` returns: the key, and ways to look at and to wait for its result."""
 
-    def __init__(self, resources: Resources, request: KeyedRequest) -> None:
+    def __init__(self, resources: Resources, request: KeyedRequest, *, store: OpenStore | None = None) -> None:
         self._resources = resources
         self._request = request
+        self._store = store
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle with the store, which is opened again where it arrives, and the raw data, should it have to be computed again."""
+        if self._store is None:
+            raise InvalidRequest("ticket", "belongs to no store that could be opened again; pass on its key instead")
+        request, feature = self._request, self._request.feature
+        named = feature if isinstance(feature, LocalFeature) else feature.name
+        return _of_store, (self._store, request.parts, named, request.raw_data, request.fingerprint)
 
     def __repr__(self) -> str:
         parts = self._request.parts
@@ -43,6 +69,12 @@ class Ticket:
         view = self._view()
         return view.entry is not None or self._failure(view) is not None
 
+    @overload
+    def result(self, timeout: float | None = None, *, returns: Literal["pandas"] = "pandas") -> pd.DataFrame: ...
+    @overload
+    def result(self, timeout: float | None = None, *, returns: Literal["arrow"]) -> pa.Table: ...
+    @overload
+    def result(self, timeout: float | None = None, *, returns: Returns) -> Any: ...
     def result(self, timeout: float | None = None, *, returns: Returns = "pandas") -> Any:
         """Wait for the frame at most ``timeout`` seconds (default: the store's request timeout), or raise its error.
 
@@ -51,7 +83,7 @@ class Ticket:
         seconds = self._resources.settings.request_timeout_s if timeout is None else timeout
         answer = answer_request(self._resources, self._request, seconds=seconds)
         if answer.error is not None:
-            raise answer.error
+            raise answer.error.with_traceback(None)
         return in_form(answer.result, returns)
 
     def exception(self) -> FeatureStoreError | None:
@@ -59,10 +91,21 @@ class Ticket:
         return self._failure(self._view())
 
     def _failure(self, view: View) -> FeatureStoreError | None:
-        return None if self._is_anothers(view) else verdict(view)
+        error = None if self._is_anothers(view) else verdict(view)
+        return error and error.concerning(self._request.parts.symbol, self._request.parts.feature)
 
     def _is_anothers(self, view: View) -> bool:
         return is_refused_to_another(self._request, view.job, self._resources.settings.on_source_change)
 
     def _view(self) -> View:
         return self._resources.jobs.look([self.key])[self.key]
+
+
+def _of_store(
+    store: OpenStore, parts: KeyParts, compute_func: object, raw_data: object, fingerprint: Fingerprint
+) -> Ticket:
+    feature = resolve(compute_func)
+    if feature.version != parts.feature_version:  # the key would not be that of what is computed here
+        raise VersionMismatch(feature.name, parts.feature_version, feature.version)
+    request = KeyedRequest(key_of(parts), parts, feature, raw_data, fingerprint)
+    return Ticket(store.resources, request, store=store)

@@ -23,7 +23,10 @@ class Silent:
 def requests(n: int) -> list[Any]:
     """Ask for one key from several processes' worth of sources."""
     features = (SimpleNamespace(source_digest=f"{i}", input="pandas") for i in range(n))
-    return [SimpleNamespace(key="k", feature=feature) for feature in features]
+    return [
+        SimpleNamespace(key="k", feature=feature, parts=SimpleNamespace(symbol="S", feature="f"))
+        for feature in features
+    ]
 
 
 def answered_by(monkeypatch: pytest.MonkeyPatch, give: Any) -> list[Answer]:
