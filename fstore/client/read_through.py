@@ -101,10 +101,10 @@ class _ReadThrough:
                 recorder.took("hit_seconds", looked_s + time.monotonic() - began)
                 sharing = self._sharing[key]
                 recorder.count("cache_hits", len(sharing))
-                if any(request.feature.source_digest != entry.source_digest for request in sharing):
-                    self._compare_sources(key, entry)
                 del self._open[key]
                 for request in sharing:
+                    if request.feature.source_digest != entry.source_digest:
+                        warn_of_other_source(self._resources.manifest, request.feature, entry)
                     yield Answer(request, Status.HIT, entry, result)
             self._known_missing = True
         except ManifestUnavailable:
