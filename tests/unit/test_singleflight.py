@@ -305,6 +305,11 @@ def test_what_a_worker_cannot_store_is_computed_here():
     assert isinstance(error_in(Flight(request(), allowed=False).seen(failed(FULL))), StorageFull)
 
 
+def test_a_failure_without_a_note_is_not_led_while_it_is_remembered():
+    """It is told to nobody, and starts nothing for a while."""
+    assert Flight(request()).seen(view(state=JobState.FAILED, remembered=True)) == []
+
+
 def test_what_runs_is_waited_for():
     """Its worker renews the lease."""
     assert Flight(request()).seen(view(state=JobState.RUNNING), seconds=30) == []
