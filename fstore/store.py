@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -255,9 +254,8 @@ class FeatureStore:
 
     def close(self) -> None:
         """Hand over what was noted and close every connection."""
-        with _again_guard:
-            for opening in [opening for opening, store in _opened.items() if store is self]:
-                del _opened[opening]
+        for opening in [opening for opening, store in list(_opened.items()) if store is self]:
+            _opened.pop(opening, None)
         self._resources.close()
 
     def _prepare(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> KeyedRequest:
@@ -272,16 +270,18 @@ def connect(root: str | Path | None = None, **settings: Any) -> FeatureStore:
     return FeatureStore(root, **settings)
 
 
-_opened: dict[Opening, FeatureStore] = {}  # by pickles that arrived in this process
-_again_guard = threading.Lock()
+# By pickles that arrived in this process. No lock: a fork may come any time.
+_opened: dict[Opening, FeatureStore] = {}
 
 
 def _opened_again(opening: Opening) -> FeatureStore:
-    with _again_guard:
-        if opening not in _opened:
-            store = FeatureStore(config_file=opening.config_file, **opening.settings)
-            _opened[opening] = store
-        return _opened[opening]
+    store = _opened.get(opening)
+    if store is None:
+        made = FeatureStore(config_file=opening.config_file, **opening.settings)
+        store = _opened.setdefault(opening, made)
+        if store is not made:
+            made.close()
+    return store
 
 
 def _checked(returns: str) -> Returns:
