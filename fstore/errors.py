@@ -29,9 +29,8 @@ Arguments go to the base class too, so that every error survives pickling.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import copy
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any
 
 
 class FeatureStoreError(Exception):
@@ -39,19 +38,6 @@ class FeatureStoreError(Exception):
 
     symbol: str | None = None
     feature: str | None = None
-
-    def concerning(self, symbol: str, feature: str) -> Self:
-        """Return this error as that of one request, said in a note below its message; a copy if it is another's already."""
-        if self.symbol is not None:
-            if (self.symbol, self.feature) == (symbol, feature):
-                return self
-            other = copy(self)
-            other.__cause__ = self.__cause__
-            other.symbol, other.__notes__ = None, []
-            return other.concerning(symbol, feature)
-        self.symbol, self.feature = symbol, feature
-        self.add_note(f"symbol {symbol!r}, feature {feature!r}")
-        return self
 
     def _what(self, key: str) -> str:
         return key[:12] if self.symbol is None else f"{self.feature} of {self.symbol} ({key[:12]})"
@@ -196,10 +182,8 @@ class ComputeTimeout(FeatureStoreError):
         self.key, self.seconds, self.state = key, seconds, state
 
     def __str__(self) -> str:
-        return (
-            f"no result for {self._what(self.key)} within {self.seconds:.1f} s (job {self.state}); "
-            "ask again to go on waiting"
-        )
+        what = self._what(self.key)
+        return f"no result for {what} within {self.seconds:.1f} s (job {self.state}); ask again to go on waiting"
 
 
 class BrokerUnavailable(FeatureStoreError):

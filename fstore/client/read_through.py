@@ -15,7 +15,7 @@ from fstore.client.local_compute import LocalComputing
 from fstore.client.miss_events import Give
 from fstore.client.miss_rules import without_store
 from fstore.client.misses import answer_misses, rules_of, start_miss
-from fstore.client.request import Answer, KeyedRequest, warn_of_other_source
+from fstore.client.request import Answer, KeyedRequest, concerning, warn_of_other_source
 from fstore.compute.raw_data import own
 from fstore.entries import read_entry
 from fstore.errors import EntryCorrupt, ManifestUnavailable, StorageUnavailable, VersionMismatch
@@ -191,7 +191,7 @@ class _ReadThrough:
         *others, last = self._sharing[answer.request.key]
         error = answer.error
         if error is not None:
-            error = error.concerning(last.parts.symbol, last.parts.feature)
+            error = concerning(error, last.parts.symbol, last.parts.feature)
         for request in others:
             result = answer.result
             if isinstance(result, pd.DataFrame):  # computed here: whoever gets his first may change it before the next

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -108,7 +109,7 @@ class Preparation:
         try:
             return self._prepare(symbol, raw_data, config, compute_func)
         except FeatureStoreError as error:
-            error.concerning(str(symbol), _name_of(compute_func))
+            concerning(error, str(symbol), _name_of(compute_func))
             raise
 
     def _prepare(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> KeyedRequest:
@@ -142,6 +143,18 @@ class Preparation:
         if fingerprint not in self._copied:
             self._copied[fingerprint] = own(held)
         return self._copied[fingerprint]
+
+
+def concerning(error: FeatureStoreError, symbol: str, feature: str) -> FeatureStoreError:
+    """Return an error as that of one request, said in a note below its message; a copy if it is another's already."""
+    if error.symbol is not None:
+        if (error.symbol, error.feature) == (symbol, feature):
+            return error
+        cause, error = error.__cause__, copy(error)
+        error.__cause__, error.__notes__ = cause, []
+    error.symbol, error.feature = symbol, feature
+    error.add_note(f"symbol {symbol!r}, feature {feature!r}")
+    return error
 
 
 def _name_of(compute_func: object) -> str:

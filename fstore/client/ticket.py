@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 from fstore.client.read_through import answer_request
-from fstore.client.request import KeyedRequest, is_refused_to_another
+from fstore.client.request import KeyedRequest, concerning, is_refused_to_another
 from fstore.compute.failures import verdict
 from fstore.entries import Returns, in_form
 from fstore.errors import FeatureStoreError, InvalidRequest, VersionMismatch
@@ -92,7 +92,7 @@ class Ticket:
 
     def _failure(self, view: View) -> FeatureStoreError | None:
         error = None if self._is_anothers(view) else verdict(view)
-        return error and error.concerning(self._request.parts.symbol, self._request.parts.feature)
+        return error and concerning(error, self._request.parts.symbol, self._request.parts.feature)
 
     def _is_anothers(self, view: View) -> bool:
         return is_refused_to_another(self._request, view.job, self._resources.settings.on_source_change)
