@@ -20,7 +20,7 @@ import pyarrow.dataset as ds
 from fstore.errors import UnhashableInput
 from fstore.fingerprint.columns import union_of_categories
 from fstore.fingerprint.parquet_source import files_of, read_table, row_count, schema_of_source
-from fstore.frames.arrow_types import without_list_views
+from fstore.frames.arrow_types import holds_list_views, without_list_views
 from fstore.frames.convert import rows_alone, table_of
 from fstore.frames.description import describe, range_index, with_range
 from fstore.frames.dtypes import without_notes
@@ -68,7 +68,7 @@ def dataset_of_table(table: pa.Table) -> ds.Dataset:
 def dataset_of_source(source: ParquetSource) -> ds.Dataset:
     """Open a source as a dataset of the same schema as a table's; it streams, and keeps only the values of categories."""
     own = schema_of_source(source)
-    if any("list_view" in str(kind) for kind in own.types):  # which a dataset does not convert faithfully
+    if any(map(holds_list_views, own.types)):  # which a dataset does not convert faithfully
         return dataset_of_table(table_in_form(read_table(source)))
     schema = form_of(_of_values(own), row_count(source))
     return ds.dataset([str(path) for path in files_of(source)], format="parquet", schema=schema)

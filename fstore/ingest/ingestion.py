@@ -12,7 +12,7 @@ from typing import TypedDict, Unpack
 
 import pyarrow as pa
 
-from fstore.errors import InvalidRequest, StorageUnavailable
+from fstore.errors import InvalidRequest
 from fstore.fingerprint.footer import Progress
 from fstore.ingest.csv_layout import CsvLayout
 from fstore.ingest.inputs import Input, data_files, expected_bytes, open_input
@@ -20,6 +20,7 @@ from fstore.ingest.symbols import split_by_symbol
 from fstore.ingest.times import TimeColumn, TimeIndex
 from fstore.ingest.writer import SealedWriter
 from fstore.model import ParquetSource
+from fstore.storage.durable import translated
 
 __all__ = ["IngestOptions", "expected_bytes", "ingest"]
 
@@ -109,10 +110,8 @@ def ingest(
 
 
 def _is_folder(target: Path) -> bool:
-    try:
+    with translated(target):
         return target.is_dir()
-    except OSError as exc:
-        raise StorageUnavailable(str(target), exc.strerror or str(exc)) from exc
 
 
 def _as_written(symbol_column: str | None, time: TimeColumn | None) -> list[str]:

@@ -91,6 +91,25 @@ def test_a_zone_that_nobody_knows_is_refused_at_its_column() -> None:
 
 
 @pytest.mark.parametrize(
+    "kind",
+    [
+        pa.map_(pa.string(), pa.list_view(pa.int64())),
+        pa.list_(pa.list_view(pa.int64()), 1),
+        pa.list_(pa.struct([("m", pa.map_(pa.string(), pa.large_list_view(pa.int64())))])),
+    ],
+    ids=str,
+)
+def test_list_views_that_nobody_converts_are_refused_before_the_digest(kind: pa.DataType) -> None:
+    """Not at staging, after all bytes were hashed; a field that is only called so is none."""
+    with pytest.raises(UnhashableInput, match=r"x: .*list views within"):
+        fingerprint.content_digest(pa.table({"x": pa.nulls(1, kind)}))
+
+    fingerprint.content_digest(
+        pa.table({"x": pa.nulls(1, pa.map_(pa.string(), pa.struct([("list_view", pa.int64())])))})
+    )
+
+
+@pytest.mark.parametrize(
     "values",
     [pa.array([1], pa.time64("ns")), pa.array([1.0, float("nan")]).dictionary_encode()],
     ids=["nanoseconds of a day", "NaN as a category"],
