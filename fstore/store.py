@@ -14,20 +14,22 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from fstore import bootstrap
 from fstore.client import batch as batches
-from fstore.client.answer import Returns, deliver, in_form
+from fstore.client.answer import deliver, in_form
 from fstore.client.explanation import Explanation, explain
 from fstore.client.request import Question, ask, warn_of_other_source
 from fstore.client.singleflight import Flight
 from fstore.client.ticket import Ticket
 from fstore.client.warming import warm_up
-from fstore.compute import raw_data as rawdata
+from fstore.compute.raw_data import own_raw
 from fstore.entries import read_entry
 from fstore.errors import EntryCorrupt, InvalidRequest
 from fstore.features.local_features import LocalFeature
 from fstore.features.registry import registered, resolve
+from fstore.fingerprint.parquet_limits import limits_of
 from fstore.model import Entry, EntryState, ParquetSource, Request
 from fstore.reporting import stats as accounts
 from fstore.resources import Resources
+from fstore.results.forms import Returns, check_returns
 from fstore.runtime import deadline, tracing
 from fstore.settings.schema import Settings
 from fstore.upkeep import api as upkeep
@@ -105,7 +107,7 @@ class FeatureStore:
         ``on_unavailable="raise"`` also ``BrokerUnavailable``, ``ManifestUnavailable``
         and ``StorageFull``.
         """
-        form, seconds, began = _checked(returns), self._seconds(timeout), time.monotonic()
+        form, seconds, began = check_returns(returns), self._seconds(timeout), time.monotonic()
         with deadline.within(seconds), tracing.span("fstore.get_or_compute", symbol=symbol):
             asked = self._ask(symbol, raw_data, config, compute_func)
             tracing.note(feature=asked.feature.name, key=asked.key)
@@ -132,7 +134,7 @@ class FeatureStore:
         ``errors="return"`` a failed request yields its error in place of the frame;
         with ``"raise"`` the first failure is raised. ``progress`` shows a bar.
         """
-        form, seconds = _checked(returns), self._seconds(timeout)
+        form, seconds = check_returns(returns), self._seconds(timeout)
         return batches.get_or_compute_many(
             self._resources, requests, seconds=seconds, returns=form, progress=progress, errors=errors
         )
@@ -143,7 +145,7 @@ class FeatureStore:
             asked = self._ask(symbol, raw_data, config, compute_func)
             tracing.note(feature=asked.feature.name, key=asked.key)
             if isinstance(asked.feature, LocalFeature):
-                asked = replace(asked, raw=rawdata.own(asked.raw))  # the caller goes on, and may write to them
+                asked = replace(asked, raw=own_raw(asked.raw))  # the caller goes on, and may write to them
                 act = tracing.carried(partial(_quietly, self._resources, asked, self._seconds(None)))
                 threading.Thread(target=act, daemon=True).start()
             else:
@@ -198,7 +200,7 @@ class FeatureStore:
         feature = registered().get(entry.parts.feature)
         if feature is not None and feature.version == entry.parts.feature_version:
             warn_of_other_source(self._resources, feature, entry)
-        return in_form(result, _checked(returns))
+        return in_form(result, check_returns(returns))
 
     def ingest(self, frame_or_table: object, path: str | Path, **options: Unpack[IngestOptions]) -> ParquetSource:
         """Write raw data as Parquet whose footer carries the fingerprint, so that nobody has to scan it again.
@@ -206,9 +208,9 @@ class FeatureStore:
         A path to a file or folder of CSV, Parquet or Arrow is taken as well; the options are
         those of ``fstore.ingest.ingestion.ingest``.
         """
-        from fstore.ingest import ingestion as ingesting  # noqa: PLC0415 a writer's code is no business of the hit path
+        from fstore.ingest.ingestion import ingest  # noqa: PLC0415 a writer's code is no business of the hit path
 
-        return ingesting.ingest(frame_or_table, Path(path), **options)
+        return ingest(frame_or_table, Path(path), limits=limits_of(self.settings), **options)
 
     def get_cache_stats(self) -> dict[str, int]:
         """Return the counters of the whole store since it was made."""
@@ -241,12 +243,6 @@ class FeatureStore:
 def connect(root: str | Path | None = None, **settings: Any) -> FeatureStore:
     """Open the store that the settings name: arguments, ``FEATURE_STORE_*``, a YAML file, or a running local stack."""
     return FeatureStore(root, **settings)
-
-
-def _checked(returns: str) -> Returns:
-    if returns not in ("pandas", "arrow"):
-        raise InvalidRequest("returns", f"is {returns!r}; choose 'pandas' or 'arrow'")
-    return returns  # type: ignore[return-value]
 
 
 def _quietly(resources: Resources, asked: Question, seconds: float) -> None:

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -20,11 +20,11 @@ from fstore.entries import read_entry
 from fstore.errors import EntryCorrupt, FeatureStoreError, ManifestUnavailable, StorageUnavailable, VersionMismatch
 from fstore.model import Locator, Status
 from fstore.resources import Resources
-from fstore.results import codec as results
+from fstore.results.codec import hand_out_frame
+from fstore.results.forms import FORMS, Returns
 from fstore.runtime import deadline
 from fstore.storage.local_cache import Mapped
 
-Returns = Literal["pandas", "arrow"]
 MOST_WRONG = 3  # an entry that is found wrong is computed again, but not for ever
 
 
@@ -45,12 +45,9 @@ class Delivery:
 
 
 def in_form(result: Any, returns: Returns) -> Any:
-    """Return a table, a mapped entry or a bare result as the frame or table that is wanted."""
-    if isinstance(result, Mapped):
-        return result.table if returns == "arrow" else result.frame()
-    if returns == "arrow":
-        return results.encode(result)
-    return result if isinstance(result, pd.DataFrame) else results.decode(results.encode(result))
+    """Return a table, a mapped entry or a bare result in the form that is wanted."""
+    form = FORMS[returns]
+    return result.in_form(form) if isinstance(result, Mapped) else form.of_result(result)
 
 
 def deliver(resources: Resources, asked: Question, *, seconds: float) -> Delivery:
@@ -186,6 +183,6 @@ def _each(delivery: Delivery, waiting: dict[str, list[Question]]) -> Iterator[De
         if isinstance(
             result, pd.DataFrame
         ):  # computed here: whoever gets his first may have changed it before the next
-            result = results.hand_out(result, deep=True)
+            result = hand_out_frame(result, deep=True)
         yield Delivery(asked, delivery.status, result, delivery.error)
     yield Delivery(last, delivery.status, delivery.result, delivery.error)

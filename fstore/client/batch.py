@@ -8,15 +8,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Literal
 
-from fstore.client.answer import Delivery, Returns, deliver_many
+from fstore.client.answer import Delivery, deliver_many
 from fstore.client.request import Question, identify, question, warn_of_other_source
-from fstore.compute import raw_data as rawdata
+from fstore.compute.raw_data import hold_raw, own_raw
 from fstore.errors import FeatureStoreError
 from fstore.features.keys import canonical_config, check_symbol
 from fstore.features.registry import resolve
 from fstore.fingerprint.identification import Identified
-from fstore.model import Entry, ParquetSource, Request
+from fstore.fingerprint.raw_input import RawInput
+from fstore.model import Entry, Request
 from fstore.resources import Resources
+from fstore.results.forms import Returns
 from fstore.runtime import deadline, tracing
 
 PEEKED_AT_ONCE = 1000
@@ -110,8 +112,8 @@ class _Asker:
         self._resources = resources
         self._is_still = type(requests) in STILL
         self._computes = computes
-        self._held: dict[int, tuple[object, object, Identified]] = {}
-        self._copies: dict[str, object] = {}
+        self._held: dict[int, tuple[object, RawInput, Identified]] = {}
+        self._copies: dict[str, RawInput] = {}
 
     def ask(self, request: Request) -> Question:
         symbol, feature = check_symbol(request.symbol), resolve(request.feature)
@@ -119,17 +121,17 @@ class _Asker:
         held, identified = self._take(request.raw_data)
         return question(symbol, held, canonical, feature, identified)
 
-    def _take(self, raw: object) -> tuple[object, Identified]:
+    def _take(self, raw: object) -> tuple[RawInput, Identified]:
         if self._is_still:
             if id(raw) not in self._held:
-                held = rawdata.hold(raw)
+                held = hold_raw(raw, self._resources.settings)
                 self._held[id(raw)] = raw, held, identify(self._resources, held)  # kept, so that its id stays its own
             return self._held[id(raw)][1:]
-        held = rawdata.hold(raw)
+        held = hold_raw(raw, self._resources.settings)
         identified = identify(self._resources, held)
-        if isinstance(held, ParquetSource) or not self._computes:
+        if held.path is not None or not self._computes:
             return held, identified
         name = str(identified.fingerprint)
         if name not in self._copies:
-            self._copies[name] = rawdata.own(held)
+            self._copies[name] = own_raw(held)
         return self._copies[name], identified

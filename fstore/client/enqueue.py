@@ -8,9 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from fstore.broker.chunks import UNKNOWN_S, in_chunks
 from fstore.broker.messages import ComputeRequest, RawReference
 from fstore.client.request import Question, warn_if_source_changed
-from fstore.compute import raw_data as rawdata
+from fstore.compute.raw_data import stage_raw
 from fstore.errors import StorageUnavailable
-from fstore.model import ParquetSource
 from fstore.resources import Resources
 
 EXPECTED_FOR_S = 2.0  # how long the expected time of a feature is believed
@@ -54,10 +53,10 @@ class Registrar:
         for asked in questions:
             warn_if_source_changed(self._resources, asked)
             # By path as well: equal data in two places may be gone from one of them when a worker looks.
-            name = f"{asked.taken}:{asked.raw.path if isinstance(asked.raw, ParquetSource) else ''}"
+            name = f"{asked.taken}:{asked.raw.path or ''}"
             try:
                 if name not in references:
-                    references[name] = rawdata.stage(self._resources.files, asked.raw, asked.taken)
+                    references[name] = stage_raw(self._resources.files, asked.raw, asked.taken)
             except StorageUnavailable as error:
                 failures[asked.key] = error
                 continue
@@ -86,7 +85,4 @@ class Registrar:
 
 def is_quick_to_stage(asked: Question) -> bool:
     """Tell whether staging ends well within the lock's time, so that it need not be renewed; a source needs none."""
-    if isinstance(asked.raw, ParquetSource):
-        return True
-    shape = getattr(asked.raw, "shape", None)
-    return shape is not None and shape[0] * shape[1] <= QUICK_TO_STAGE_CELLS
+    return asked.raw.cells is not None and asked.raw.cells <= QUICK_TO_STAGE_CELLS

@@ -9,8 +9,7 @@ from fstore.broker.messages import RawReference
 from fstore.calling.own_settings import set_here
 from fstore.client import local_compute
 from fstore.client.request import Question
-from fstore.compute import raw_data as rawdata
-from fstore.compute.raw_data import Taker
+from fstore.compute.raw_data import Taker, stage_raw
 from fstore.errors import BrokerUnavailable, FeatureStoreError, ManifestUnavailable, StorageUnavailable
 from fstore.features.local_features import LocalFeature
 from fstore.model import Locator, Status
@@ -71,7 +70,7 @@ class Fallback:
         if not isinstance(asked.feature, LocalFeature) and (changed := set_here()):
             return self._unstored(asked, "not stored", f"this process set {', '.join(changed)}; a worker has not")
         try:
-            reference = rawdata.stage(self._resources.files, asked.raw, asked.taken)
+            reference = stage_raw(self._resources.files, asked.raw, asked.taken)
             return self.compute_here(asked, reference, by_worker=False)
         except StorageUnavailable as full:
             return self.not_stored(asked, "store folder", full)

@@ -34,7 +34,7 @@ from fstore.errors import (
 from fstore.features import keys
 from fstore.model import Claim, Locator
 from fstore.resources import Resources
-from fstore.results import codec as results
+from fstore.results.codec import check_faithful, encode_result, hand_out_frame
 from fstore.runtime import deadline
 from fstore.storage.durable import as_read
 
@@ -149,9 +149,7 @@ def compute_only(asked: Question, taker: Taker, *, seconds: float) -> object:
             raw = _raw(asked, taker)
             with deadline.unbounded():
                 result = raw.settle(call(asked.feature, raw.value, keys.restore_config(asked.parts.config)))
-            results.check_faithful(
-                result, as_read(results.encode(result))
-            )  # what cannot be stored is no result here either
+            check_faithful(result, as_read(encode_result(result)))  # what cannot be stored is no result here either
             return _own(result)
         except BaseException as error:
             if is_stop(error):
@@ -182,8 +180,8 @@ def _raw(asked: Question, taker: Taker) -> Loaded:
 def _own(result: object) -> object:
     """Return a result that is not stored in memory of its own: the function may fill the same frame again next time."""
     if isinstance(result, pd.DataFrame):
-        return results.hand_out(result, deep=True)
-    return private_copy(results.encode(result))
+        return hand_out_frame(result, deep=True)
+    return private_copy(encode_result(result))
 
 
 def _publish_by_worker(
@@ -196,10 +194,10 @@ def _publish_by_worker(
     refused: list[FeatureStoreError],
 ) -> Locator | None:
     """Have a worker publish; what that worker leaves as its failure goes to ``refused``."""
-    staged = resources.files.stage_result(asked.key, results.encode(result))
+    staged = resources.files.stage_result(asked.key, encode_result(result))
     try:
         restored, _, digest = resources.files.read_staged_result(staged)
-        results.check_faithful(result, restored)
+        check_faithful(result, restored)
         message = PublishRequest(
             key=asked.key,
             attempt=claim.attempt,

@@ -10,17 +10,18 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from fstore.broker.messages import ComputeRequest, RawReference
-from fstore.compute import raw_data as rawdata
 from fstore.compute.failures import is_anothers_refusal
 from fstore.compute.publishing import are_comparable, format_of
+from fstore.compute.raw_data import allowed_path, hold_raw
 from fstore.errors import ManifestUnavailable
 from fstore.features import keys
 from fstore.features import registry as features
 from fstore.features.registry import Feature
 from fstore.features.source.digest import source_format
-from fstore.fingerprint import identification as fingerprint
 from fstore.fingerprint.identification import Identified, Origin
-from fstore.model import Entry, Fingerprint, HashMethod, JobState, KeyParts, Locator, ParquetSource
+from fstore.fingerprint.identification import identify as identify_raw
+from fstore.fingerprint.raw_input import RawInput
+from fstore.model import Entry, Fingerprint, HashMethod, JobState, KeyParts, Locator
 from fstore.postgres.jobs import View
 from fstore.resources import Resources
 
@@ -37,7 +38,7 @@ class Question:
     key: str
     parts: KeyParts
     feature: Feature
-    raw: Any
+    raw: RawInput
     taken: Fingerprint
 
     def request(
@@ -74,24 +75,24 @@ def ask(
     symbol = keys.check_symbol(symbol)
     feature = features.resolve(compute_func)
     canonical = keys.canonical_config(config)
-    held = rawdata.hold(raw_data)
+    held = hold_raw(raw_data, resources.settings)
     return question(symbol, held, canonical, feature, identify(resources, held))
 
 
-def question(symbol: str, raw_data: object, canonical: str, feature: Feature, identified: Identified) -> Question:
+def question(symbol: str, raw_data: RawInput, canonical: str, feature: Feature, identified: Identified) -> Question:
     """Put the parts of a question together."""
     taken = identified.fingerprint
     parts = KeyParts(symbol, feature.name, feature.version, canonical, str(taken))
     return Question(keys.key_of(parts), parts, feature, raw_data, taken)
 
 
-def identify(resources: Resources, raw_data: object) -> Identified:
+def identify(resources: Resources, raw_data: RawInput) -> Identified:
     """Take the fingerprint of raw data, and count when it came without a scan."""
     chosen = resources.settings
-    if isinstance(raw_data, ParquetSource) and chosen.data_roots:
-        rawdata.allowed_path(str(raw_data.path), resources.files, chosen)  # before a long scan, not after it
+    if raw_data.path is not None and chosen.data_roots:
+        allowed_path(str(raw_data.path), resources.files, chosen)  # before a long scan, not after it
     began = time.monotonic()
-    found = fingerprint.identify(
+    found = identify_raw(
         raw_data, threshold_bytes=chosen.threshold_bytes, policy=chosen.hash_policy, memo=resources.memo
     )
     resources.recorder.took("fingerprint_seconds", time.monotonic() - began)

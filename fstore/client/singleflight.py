@@ -36,7 +36,7 @@ from fstore.errors import (
     StorageUnavailable,
 )
 from fstore.features.local_features import LocalFeature
-from fstore.model import JobState, ParquetSource, Status
+from fstore.model import JobState, Status
 from fstore.postgres.jobs import View
 from fstore.resources import Resources
 from fstore.runtime import deadline
@@ -223,7 +223,7 @@ class Flight:
         """The data failed on their way, not the computation: a caller with a copy or path of its own offers that, once."""
         if not isinstance(failure, SourceChanged | SourceNotAllowed) or asked.key in self._offered:
             return False
-        if isinstance(asked.raw, ParquetSource) and str(asked.raw.path) == failure.path:
+        if asked.raw.path is not None and str(asked.raw.path) == failure.path:
             return False
         self._offered.add(asked.key)
         with suppress(ManifestUnavailable):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from fstore.client.answer import Returns, deliver
+from fstore.client.answer import deliver
 from fstore.client.request import Question, is_refused_to_another
 from fstore.compute.failures import verdict
 from fstore.errors import FeatureStoreError
 from fstore.postgres.jobs import View
 from fstore.resources import Resources
+from fstore.results.forms import Returns
 
 
 class Ticket:

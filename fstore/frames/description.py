@@ -29,7 +29,7 @@ from fstore.frames.dtypes import (
     notes_of,
     restore,
 )
-from fstore.frames.pandas_metadata import metadata_of
+from fstore.frames.notes import metadata_of
 from fstore.frames.parts import level_at
 from fstore.frames.plain_frames import label_levels
 from fstore.frames.refused_dtypes import no_unicode

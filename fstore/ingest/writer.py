@@ -9,10 +9,9 @@ from types import TracebackType
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fstore.fingerprint.footer import Footer
+from fstore.fingerprint.footer import ContentHasher, Footer
 from fstore.fingerprint.parquet_types import plan_storage
 from fstore.fingerprint.seal import SEAL_BYTES, apply_seal, notes_of
-from fstore.fingerprint.streaming import ContentHasher
 from fstore.frames.arrow_types import is_text
 from fstore.storage.durable import sync_file, sync_folder, translated
 

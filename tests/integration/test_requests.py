@@ -11,7 +11,7 @@ import pytest
 
 import fstore
 from fstore import ComputeFailed, ComputeTimeout, EntryCorrupt, InvalidRequest, Request, UnhashableInput
-from fstore.fingerprint import identification as fingerprint
+from fstore.fingerprint.identification import identify
 from tests import sample_features
 from tests.waiting import eventually
 
@@ -61,8 +61,9 @@ def test_equal_requests_are_computed_once_and_answered_each(staffed, tmp_path):
 def test_shared_raw_data_are_fingerprinted_once(staffed, monkeypatch):
     """Hashing the same frame for every config would cost more than the features."""
     taken = []
-    identify = fingerprint.identify
-    monkeypatch.setattr(fingerprint, "identify", lambda raw, **options: taken.append(raw) or identify(raw, **options))
+    monkeypatch.setattr(
+        "fstore.client.request.identify_raw", lambda raw, **options: taken.append(raw) or identify(raw, **options)
+    )
 
     many(staffed, [scaled(case(factor=n)) for n in range(5)])
 

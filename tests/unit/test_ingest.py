@@ -16,7 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from fstore.errors import InvalidRequest, SourceChanged, StorageFull, UnhashableInput
-from fstore.fingerprint.identification import Origin, content_digest, identify, read_table, to_frame
+from fstore.fingerprint.identification import Origin, content_digest, identify
+from fstore.fingerprint.parquet_source import ParquetReader
+from fstore.frames.convert import to_frame
 from fstore.ingest.ingestion import ingest
 from fstore.model import ParquetSource
 
@@ -30,7 +32,7 @@ def write(path: Path, text: str = CSV) -> Path:
 
 
 def back(source: ParquetSource) -> pd.DataFrame:
-    return to_frame(read_table(source))
+    return to_frame(ParquetReader(source).table())
 
 
 @pytest.mark.parametrize(
