@@ -68,8 +68,10 @@ def identify(
     """
     data = open_raw(raw)
     digest, origin, data_bytes = data.tail() if policy == "tail" else data.digest(memo, progress)
-    method = HashMethod.FULL if data_bytes <= threshold_bytes else HashMethod.FOOTER
-    method = HashMethod.TAIL if policy == "tail" else method
+    if policy == "tail":
+        method = HashMethod.TAIL
+    else:
+        method = HashMethod.FULL if data_bytes <= threshold_bytes else HashMethod.FOOTER
     return Identified(Fingerprint(method, digest), origin, data_bytes)
 
 

@@ -66,7 +66,7 @@ class FrameInput(RawInput):
         return batches_of(self.look)
 
     def scan(self, progress: Progress | None = None) -> Digested:
-        with typed_refusals():
+        with typed_refusals:
             look = self.look
             columns = columns_of(look)
             data_bytes = sum(column.data_bytes for column in columns)
@@ -76,7 +76,7 @@ class FrameInput(RawInput):
         return Digested(frame_tail(self.frame), Origin.TAIL, self.nbytes)
 
     def table(self) -> pa.Table:
-        with typed_refusals():
+        with typed_refusals:
             return table_of_frame(self.look)
 
     def held(self) -> FrameInput:
@@ -111,7 +111,7 @@ class TableInput(RawInput):
         return iter(self._table.to_batches(max_chunksize=BLOCK_ROWS))
 
     def scan(self, progress: Progress | None = None) -> Digested:
-        with typed_refusals():
+        with typed_refusals:
             return Digested(table_footer(self._table, progress).root, Origin.SCAN, self.nbytes)
 
     def tail(self) -> Digested:
@@ -119,7 +119,7 @@ class TableInput(RawInput):
         return Digested(table_tail(table), Origin.TAIL, int(table.nbytes))
 
     def table(self) -> pa.Table:
-        with typed_refusals():
+        with typed_refusals:
             return table_in_form(self._table)
 
 
@@ -148,7 +148,7 @@ class ParquetInput(RawInput):
         return self.reader.batches()
 
     def scan(self, progress: Progress | None = None) -> Digested:
-        with typed_refusals():
+        with typed_refusals:
             return _hashed(self.reader.schema(), self.reader.batches(), progress)
 
     def digest(self, memo: SourceMemo | None, progress: Progress | None) -> Digested:
@@ -170,11 +170,11 @@ class ParquetInput(RawInput):
         return Digested(source_tail(self.reader), Origin.TAIL, self.reader.stated_bytes())
 
     def table(self) -> pa.Table:
-        with typed_refusals():
+        with typed_refusals:
             return table_in_form(self.reader.table())
 
     def dataset(self) -> ds.Dataset:
-        with typed_refusals():
+        with typed_refusals:
             return dataset_of_source(self.reader)
 
     def resolved(self) -> ParquetInput:
@@ -207,14 +207,14 @@ class StreamInput(RawInput):
                     yield batch.slice(start, BLOCK_ROWS)
 
     def scan(self, progress: Progress | None = None) -> Digested:
-        with typed_refusals(), self._open() as reader:
+        with typed_refusals, self._open() as reader:
             return _hashed(reader.schema, reader, progress)
 
     def tail(self) -> Digested:
         return self.held().tail()
 
     def table(self) -> pa.Table:
-        with typed_refusals():
+        with typed_refusals:
             return table_in_form(self._open().read_all())
 
     def held(self) -> TableInput:
@@ -230,10 +230,14 @@ class StreamInput(RawInput):
 
 
 KINDS: tuple[type[RawInput], ...] = (FrameInput, TableInput, ParquetInput)
+_EXACT = {accepted: kind for kind in KINDS for accepted in kind.accepts}
 
 
 def open_raw(raw: object, limits: ParquetLimits = USUAL) -> RawInput:
     """Find out what kind of raw data these are; raises ``UnhashableInput`` for what is none. ``RawInput`` stay what they are."""
+    exact = _EXACT.get(type(raw))
+    if exact is not None:
+        return exact(raw, limits)
     if isinstance(raw, RawInput):
         return raw
     for kind in KINDS:

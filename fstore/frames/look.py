@@ -14,7 +14,7 @@ from fstore.frames.schema import schema_of
 from fstore.frames.zones import is_plain, with_plain_zones
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen ones take microseconds to make, and every hit makes one
 class SchemaLook:
     """What a schema says of so many rows; ``span`` is the RangeIndex, None where the index is made of columns."""
 
@@ -29,7 +29,7 @@ class SchemaLook:
         return with_range(self.description.form, self.span, self.rows)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FrameLook(SchemaLook):
     """A frame as its parts, in the order of the schema's fields; ``is_copy`` when they do not lie in the frame's memory."""
 
@@ -54,4 +54,5 @@ def look_at(frame: pd.DataFrame, schema: pa.Schema | None = None) -> FrameLook:
         parts, is_copy = parts_of(frame)
     schema = schema_of(frame, parts) if schema is None else schema
     rows = len(frame)
-    return FrameLook(schema, rows, describe(schema), range_index(schema, rows), parts, is_copy)
+    span = range_index(schema, rows) if isinstance(frame.index, pd.RangeIndex) else None
+    return FrameLook(schema, rows, describe(schema), span, parts, is_copy)

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from fstore.errors import UnhashableInput
 from fstore.fingerprint.identification import to_table
-from fstore.frames.parts import level_at
+from fstore.frames.parts import dtypes_of, level_at
 from fstore.results.frame_notes import FRAME_KEY, FREQUENCY_KEY, Notes, unpacked_index
 from fstore.results.frequencies import frequency_to_json, is_told_by_its_name
 from fstore.results.likeness import index_difference, label_at
@@ -118,7 +118,7 @@ def _is_plain_json(value: Any) -> bool:
 
 
 def _plain_columns(frame: pd.DataFrame, plain: pd.DataFrame, notes: Notes, cells: dict[int, pa.ChunkedArray]) -> None:
-    for at, dtype in enumerate(frame.dtypes.tolist()):
+    for at, dtype in enumerate(dtypes_of(frame)):
         if not _may_be_odd(dtype):
             continue
         where = f"column {label_at(frame, at)!r}"

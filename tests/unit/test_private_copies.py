@@ -13,7 +13,7 @@ import pytest
 from fstore.compute.private_copy import private_copy
 from fstore.compute.raw_data import Taker, hold_raw, own_raw
 from fstore.errors import SourceChanged, UnhashableInput
-from fstore.fingerprint.identification import identify
+from fstore.fingerprint.identification import identify, to_table
 from fstore.fingerprint.sources import FrameInput
 from fstore.model import Fingerprint
 
@@ -244,9 +244,7 @@ def test_a_feature_that_changes_its_input_leaves_it_to_the_others_as_it_was() ->
     pd.testing.assert_frame_equal(frame["x"].to_frame(), pd.DataFrame({"x": NUMBERS}))
 
 
-@pytest.mark.parametrize(
-    "table",
-    [
+LAID_OUT = [
         pa.table({"x": pa.chunked_array([pa.array(["a", "b"]).dictionary_encode(), pa.array(["c"]).dictionary_encode()])}),
         pa.table({"x": pa.array([], pa.dictionary(pa.int8(), pa.string()))}),
         pa.table({"x": pa.array([None, "a"], pa.string_view())}),
@@ -255,8 +253,40 @@ def test_a_feature_that_changes_its_input_leaves_it_to_the_others_as_it_was() ->
         pa.table({"x": pa.nulls(4)}),
         pa.table({"x": pa.array(range(9))}, metadata={b"k": b"v"}).slice(3, 2),
         pa.table({"x": pa.chunked_array([pa.array([1.5]), pa.array([], pa.float64()), pa.array([2.5])])}),
-    ],
-)  # fmt: skip
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("table", LAID_OUT)
+def test_a_copy_of_a_table_in_the_one_form_is_in_it_too(table: pa.Table) -> None:
+    """So the form is taken once: what was copied is given to functions as it is."""
+    formed = private_copy(to_table(table))
+
+    again = to_table(formed)
+
+    assert again.schema.equals(formed.schema, check_metadata=True)
+    assert list(map(str, again.schema.types)) == list(map(str, formed.schema.types))
+    for mine, others in zip(formed.columns, again.columns, strict=True):
+        assert list(map(len, mine.chunks)) == list(map(len, others.chunks))
+        assert mine.equals(others)
+
+
+TABLES_AS_GIVEN = [
+    pa.table({"x": pa.array(["a", None]), "y": pa.array([1, 2], pa.int8())}),
+    to_table(pd.DataFrame({"x": pd.period_range("2024", periods=3, freq="D"), "y": pd.Categorical(["a", "b", "a"])})),
+    to_table(pd.DataFrame(index=pd.RangeIndex(4))),
+    to_table(
+        pd.DataFrame({"x": [pd.Timestamp("2024", tz="UTC")] * 2}, index=pd.MultiIndex.from_tuples([(1, "a"), (2, "b")]))
+    ),
+]
+
+
+@pytest.mark.parametrize("table", TABLES_AS_GIVEN)
+def test_a_copy_of_other_tables_is_in_the_one_form_too(table: pa.Table) -> None:
+    """Extension types, categories, rows alone and levels."""
+    test_a_copy_of_a_table_in_the_one_form_is_in_it_too(table)
+
+
+@pytest.mark.parametrize("table", LAID_OUT)
 def test_a_copy_equals_its_table(table: pa.Table) -> None:
     """Whatever a table holds and however it is laid out, its copy is equal, with its metadata."""
     copy = private_copy(table)
