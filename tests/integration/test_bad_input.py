@@ -184,8 +184,9 @@ def test_a_function_the_workers_do_not_know_is_an_error_not_a_wait(staffed):
     """A trainer with a newer or another set of features than the workers is told so at once."""
     known_here = Feature("tests.elsewhere:unknown", never_registered, "1", "digest", True, "pandas")
     asked = staffed.store._ask("BAD", RAW, {}, sample_features.scaled)
+    held = fstore.compute.raw_data.hold_raw(RAW)
     asked = fstore.client.request.question(
-        "BAD", RAW, asked.parts.config, known_here, fstore.client.request.identify(staffed.store.resources, RAW)
+        "BAD", held, asked.parts.config, known_here, fstore.client.request.identify(staffed.store.resources, held)
     )
 
     (answer,) = Flight(staffed.store.resources, [asked], seconds=20).answers()
@@ -196,8 +197,9 @@ def test_a_function_the_workers_do_not_know_is_an_error_not_a_wait(staffed):
 def test_another_version_on_the_workers_is_an_error_not_a_wait(staffed):
     """The error names both versions."""
     newer = Feature("tests.sample_features:scaled", never_registered, "2", "digest", True, "pandas")
+    held = fstore.compute.raw_data.hold_raw(RAW)
     asked = fstore.client.request.question(
-        "BAD", RAW, "{}", newer, fstore.client.request.identify(staffed.store.resources, RAW)
+        "BAD", held, "{}", newer, fstore.client.request.identify(staffed.store.resources, held)
     )
 
     (answer,) = Flight(staffed.store.resources, [asked], seconds=20).answers()
@@ -237,7 +239,7 @@ def test_staged_raw_data_that_rot_are_staged_anew(staffed):
     """A damaged copy on its way to the worker costs time only: the trainer still has the data."""
     raw = pd.DataFrame({"price": np.arange(1000.0)})
     asked = staffed.store._ask("BAD", raw, {"seconds": 0, "rows": 1000}, sample_features.slow)
-    staged = staffed.root / fstore.compute.raw_data.stage(staffed.store.resources.files, raw, asked.taken).path
+    staged = staffed.root / fstore.compute.raw_data.stage_raw(staffed.store.resources.files, raw, asked.taken).path
     staged.chmod(0o640)
     damaged = bytearray(staged.read_bytes())
     damaged[len(damaged) // 2] ^= 0x10
