@@ -14,7 +14,6 @@ from fstore.coordination.locks import Coordination
 from fstore.coordination.notifications import Hints
 from fstore.errors import ConfigurationError
 from fstore.features import registry as features
-from fstore.fingerprint.parquet_limits import ParquetLimits, set_limits
 from fstore.postgres.jobs import Jobs
 from fstore.postgres.manifest import Manifest
 from fstore.postgres.pool import Database
@@ -73,15 +72,6 @@ def open_resources(chosen: Settings, *, role: str) -> Resources:
         if role.startswith("worker"):
             raise  # a worker that lacks a feature would fail every request for it
         log.warning("%s", error)  # a trainer only needs what it asks for
-    set_limits(
-        ParquetLimits(
-            rows=chosen.raw_max_rows,
-            columns=chosen.raw_max_columns,
-            row_groups=chosen.raw_max_row_groups,
-            footer_bytes=chosen.raw_max_footer_bytes,
-            expansion=chosen.raw_max_expansion,
-        )
-    )
     database = Database(
         chosen.postgres_url.get_secret_value(),
         application_name=f"fstore/{role}",

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 
 from fstore.errors import EntryCorrupt, ManifestUnavailable
 from fstore.model import Locator
 from fstore.resources import Resources
-from fstore.results.codec import decode, encode
+from fstore.results.forms import FORMS, Returns
 from fstore.storage.local_cache import SMALL, Mapped
 
 log = logging.getLogger("fstore.reading")
-
-Returns = Literal["pandas", "arrow"]
 
 
 def read_entry(resources: Resources, found: Locator, *, is_own: bool = False) -> pa.Table | Mapped | None:
@@ -61,12 +58,9 @@ def _read(resources: Resources, found: Locator) -> pa.Table | None:
 
 
 def in_form(result: Any, returns: Returns) -> Any:
-    """Return a table, a mapped entry or a bare result as the frame or table that is wanted."""
-    if isinstance(result, Mapped):
-        return result.table if returns == "arrow" else result.frame()
-    if returns == "arrow":
-        return encode(result)
-    return result if isinstance(result, pd.DataFrame) else decode(encode(result))
+    """Return a table, a mapped entry or a bare result in the form that is wanted."""
+    form = FORMS[returns]
+    return result.in_form(form) if isinstance(result, Mapped) else form.of_result(result)
 
 
 def hide(resources: Resources, error: EntryCorrupt) -> bool:

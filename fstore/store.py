@@ -17,12 +17,14 @@ from fstore.client.read_through import answer_request, load_answered, start_requ
 from fstore.client.request import KeyedRequest, prepare, warn_of_other_source
 from fstore.client.ticket import Ticket
 from fstore.client.warming import warm_up
-from fstore.entries import Returns, in_form
+from fstore.entries import in_form
 from fstore.errors import FeatureStoreError, InvalidRequest
 from fstore.features.registry import resolve
+from fstore.fingerprint.parquet_limits import limits_of
 from fstore.model import Entry, EntryState, ParquetSource, Request
 from fstore.reporting.stats import cache_overview, cache_stats
 from fstore.resources import Resources
+from fstore.results.forms import Returns, check_returns
 from fstore.runtime import deadline, tracing
 from fstore.settings.schema import Settings
 from fstore.upkeep.api import collect_garbage, count_orphans, validate
@@ -140,7 +142,7 @@ class FeatureStore:
         ``on_unavailable="raise"`` also ``BrokerUnavailable``, ``ManifestUnavailable``
         and ``StorageFull``.
         """
-        form, seconds, began = _checked(returns), self._seconds(timeout), time.monotonic()
+        form, seconds, began = check_returns(returns), self._seconds(timeout), time.monotonic()
         try:
             with deadline.within(seconds), tracing.span("fstore.get_or_compute", symbol=symbol):
                 request = self._prepare(symbol, raw_data, config, compute_func)
@@ -173,7 +175,7 @@ class FeatureStore:
         with ``"raise"`` the first failure is raised. ``progress`` shows a bar, or is called
         with how far it is: ``phase``, ``done``, ``total``, ``hits``, ``computed``, ``failed``.
         """
-        form, seconds = _checked(returns), self._seconds(timeout)
+        form, seconds = check_returns(returns), self._seconds(timeout)
         return get_or_compute_many(
             self._resources, requests, seconds=seconds, returns=form, progress=progress, errors=errors
         )
@@ -223,7 +225,7 @@ class FeatureStore:
     def load(self, answer: Mapping[str, Any], *, returns: Returns = "pandas") -> Any:
         """Read the frame that a plain Celery call of ``fstore.get_or_compute`` answered with, verified like every read."""
         found = load_answered(self._resources, str(answer["key"]), str(answer.get("path")))
-        return in_form(found, _checked(returns))
+        return in_form(found, check_returns(returns))
 
     def ingest(self, frame_or_table: object, path: str | Path, **options: Unpack[IngestOptions]) -> ParquetSource:
         """Write raw data as Parquet whose footer carries the fingerprint, so that nobody has to scan it again.
@@ -233,7 +235,7 @@ class FeatureStore:
         """
         from fstore.ingest.ingestion import ingest  # noqa: PLC0415 a writer's code is no business of the hit path
 
-        return ingest(frame_or_table, Path(path), **options)
+        return ingest(frame_or_table, Path(path), limits=limits_of(self.settings), **options)
 
     def get_cache_stats(self) -> dict[str, int]:
         """Return the counters of the whole store since it was made."""
@@ -282,9 +284,3 @@ def _opened_again(opening: Opening) -> FeatureStore:
         if store is not made:
             made.close()
     return store
-
-
-def _checked(returns: str) -> Returns:
-    if returns not in ("pandas", "arrow"):
-        raise InvalidRequest("returns", f"is {returns!r}; choose 'pandas' or 'arrow'")
-    return returns  # type: ignore[return-value]

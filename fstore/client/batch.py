@@ -12,10 +12,11 @@ from typing import Any, Literal
 
 from fstore.client.read_through import answer_requests
 from fstore.client.request import Answer, KeyedRequest, Preparation, warn_of_other_source
-from fstore.entries import Returns, in_form
+from fstore.entries import in_form
 from fstore.errors import FeatureStoreError
 from fstore.model import Entry, Request, Status
 from fstore.resources import Resources
+from fstore.results.forms import Returns
 from fstore.runtime import deadline, tracing
 
 PEEKED_AT_ONCE = 1000

@@ -10,10 +10,9 @@ from fstore.broker.chunks import UNKNOWN_S, in_chunks
 from fstore.broker.client import Broker
 from fstore.broker.messages import ComputeRequest, RawReference
 from fstore.client.request import KeyedRequest, OnSourceChange, warn_if_source_changed
-from fstore.compute.raw_data import stage
+from fstore.compute.raw_data import stage_raw
 from fstore.coordination.locks import Coordination
 from fstore.errors import BrokerUnavailable, StorageUnavailable
-from fstore.model import ParquetSource
 from fstore.postgres.jobs import Jobs
 from fstore.postgres.manifest import Manifest
 from fstore.runtime.counters import Recorder
@@ -93,10 +92,10 @@ class Enqueuer:
             warn_if_source_changed(self._manifest, request.feature)
             raw = request.raw_data
             # By path as well: equal data in two places may be gone from one of them when a worker looks.
-            name = f"{request.fingerprint}:{raw.path if isinstance(raw, ParquetSource) else ''}"
+            name = f"{request.fingerprint}:{raw.path or ''}"
             try:
                 if name not in references:
-                    references[name] = stage(self._files, raw, request.fingerprint)
+                    references[name] = stage_raw(self._files, raw, request.fingerprint)
             except StorageUnavailable as error:
                 unstaged[request.key] = error
                 continue
@@ -123,7 +122,5 @@ class Enqueuer:
 
 def is_quick_to_stage(request: KeyedRequest) -> bool:
     """Tell whether staging ends well within the lock's time, so that it need not be renewed; a source needs none."""
-    if isinstance(request.raw_data, ParquetSource):
-        return True
-    shape = getattr(request.raw_data, "shape", None)
-    return shape is not None and shape[0] * shape[1] <= QUICK_TO_STAGE_CELLS
+    cells = request.raw_data.cells
+    return cells is not None and cells <= QUICK_TO_STAGE_CELLS

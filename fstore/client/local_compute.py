@@ -29,7 +29,7 @@ from fstore.errors import (
 from fstore.features.keys import restore_config
 from fstore.model import Claim, Locator, Status
 from fstore.resources import Resources
-from fstore.results.codec import check_faithful, encode, hand_out
+from fstore.results.codec import check_faithful, encode_result, hand_out_frame
 from fstore.runtime import deadline
 from fstore.storage.durable import as_read
 
@@ -129,7 +129,7 @@ def compute_only(request: KeyedRequest, taker: Taker, *, seconds: float) -> obje
             raw = _raw(request, taker)
             with deadline.unbounded():
                 result = raw.settle(call(request.feature, raw.value, restore_config(request.parts.config)))
-            check_faithful(result, as_read(encode(result)))  # what cannot be stored is no result here either
+            check_faithful(result, as_read(encode_result(result)))  # what cannot be stored is no result here either
             return _own(result)
         except BaseException as error:
             if is_stop(error):
@@ -164,5 +164,5 @@ def _bare(request: KeyedRequest, result: object, why: FeatureStoreError | None =
 def _own(result: object) -> object:
     """Return a result that is not stored in memory of its own: the function may fill the same frame again next time."""
     if isinstance(result, pd.DataFrame):
-        return hand_out(result, deep=True)
-    return private_copy(encode(result))
+        return hand_out_frame(result, deep=True)
+    return private_copy(encode_result(result))

@@ -18,7 +18,7 @@ from fstore.errors import BrokerUnavailable, FeatureStoreError, ManifestUnavaila
 from fstore.model import Claim, Locator
 from fstore.postgres.jobs import Jobs
 from fstore.resources import Resources
-from fstore.results.codec import check_faithful, encode
+from fstore.results.codec import check_faithful, encode_result
 from fstore.runtime import deadline
 
 PUBLISHED_WITHIN_S = 30.0  # by a worker; then its queue has none, or only those that die of it
@@ -75,7 +75,7 @@ def publish_by_worker(
     refused: list[FeatureStoreError],
 ) -> Locator | None:
     """Have a worker publish; what that worker leaves as its failure goes to ``refused``."""
-    staged = resources.files.stage_result(request.key, encode(result))
+    staged = resources.files.stage_result(request.key, encode_result(result))
     try:
         restored, _, digest = resources.files.read_staged_result(staged)
         check_faithful(result, restored)

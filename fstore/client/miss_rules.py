@@ -10,7 +10,7 @@ from fstore.client.request import Answer, KeyedRequest, OnSourceChange, is_refus
 from fstore.compute.failures import verdict
 from fstore.errors import FeatureStoreError, SourceChanged, SourceNotAllowed, StorageUnavailable
 from fstore.features.local_features import LocalFeature
-from fstore.model import JobState, ParquetSource, Status
+from fstore.model import JobState, Status
 from fstore.postgres.jobs import View
 
 
@@ -45,8 +45,8 @@ class KeyStatus:
         """The data failed on their way, not the computation: a caller with a copy or path of its own offers that, once."""
         if not isinstance(failure, SourceChanged | SourceNotAllowed) or self.has_offered:
             return False
-        raw = self.request.raw_data
-        return not (isinstance(raw, ParquetSource) and str(raw.path) == failure.path)
+        own = self.request.raw_data.path
+        return own is None or str(own) != failure.path
 
 
 class Step(StrEnum):

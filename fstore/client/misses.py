@@ -40,7 +40,7 @@ from fstore.client.miss_rules import KeyStatus, MissRules, Step, next_step
 from fstore.client.request import Answer, KeyedRequest
 from fstore.client.singleflight import SingleFlight
 from fstore.compute.executor import bury
-from fstore.compute.raw_data import stage
+from fstore.compute.raw_data import stage_raw
 from fstore.coordination.notifications import Watch
 from fstore.errors import BrokerUnavailable, InvalidRequest, ManifestUnavailable, StorageUnavailable
 from fstore.features.local_features import LocalFeature
@@ -205,7 +205,7 @@ class _Misses:
                 self._resources.recorder.degraded("redis", str(action.cause))
                 if not is_local and (changed := set_here()):
                     return ProcessDiffers(request.key, changed)
-                reference = stage(self._files, request.raw_data, request.fingerprint)
+                reference = stage_raw(self._files, request.raw_data, request.fingerprint)
             by_worker, seconds = action.cause is None, self._left()
             return Computed(request.key, self._local.stored(request, reference, by_worker=by_worker, seconds=seconds))
         except BrokerUnavailable as error:

@@ -16,14 +16,14 @@ from fstore.client.miss_events import Give
 from fstore.client.miss_rules import without_store
 from fstore.client.misses import answer_misses, rules_of, start_miss
 from fstore.client.request import Answer, KeyedRequest, concerning, warn_of_other_source
-from fstore.compute.raw_data import own
+from fstore.compute.raw_data import own_raw
 from fstore.entries import read_entry
 from fstore.errors import EntryCorrupt, ManifestUnavailable, StorageUnavailable, VersionMismatch
 from fstore.features.local_features import LocalFeature
 from fstore.features.registry import registered
 from fstore.model import Locator, Status
 from fstore.resources import Resources
-from fstore.results.codec import hand_out
+from fstore.results.codec import hand_out_frame
 from fstore.runtime import deadline, tracing
 from fstore.storage.local_cache import Mapped
 
@@ -51,7 +51,7 @@ def start_request(resources: Resources, request: KeyedRequest, *, seconds: float
     if not isinstance(request.feature, LocalFeature):
         start_miss(resources, request, seconds=seconds)
         return request
-    own_request = replace(request, raw_data=own(request.raw_data))  # the caller goes on, and may write to them
+    own_request = replace(request, raw_data=own_raw(request.raw_data))  # the caller goes on, and may write to them
 
     def act() -> None:
         answer_request(resources, own_request, seconds=seconds)
@@ -195,6 +195,6 @@ class _ReadThrough:
         for request in others:
             result = answer.result
             if isinstance(result, pd.DataFrame):  # computed here: whoever gets his first may change it before the next
-                result = hand_out(result, deep=True)
+                result = hand_out_frame(result, deep=True)
             yield Answer(request, answer.status, answer.entry, result, error)
         yield Answer(last, answer.status, answer.entry, answer.result, error)

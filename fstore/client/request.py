@@ -13,13 +13,14 @@ from typing import Any, Literal
 from fstore.broker.messages import ComputeRequest, RawReference
 from fstore.compute.failures import is_anothers_refusal
 from fstore.compute.publishing import are_comparable, format_of
-from fstore.compute.raw_data import allowed_path, hold, own
+from fstore.compute.raw_data import allowed_path, hold_raw, own_raw
 from fstore.errors import FeatureStoreError, ManifestUnavailable
 from fstore.features.keys import canonical_config, check_symbol, key_of
 from fstore.features.registry import Feature, resolve
 from fstore.features.source.digest import source_format
 from fstore.fingerprint.identification import Origin, identify
-from fstore.model import Entry, Fingerprint, HashMethod, Job, JobState, KeyParts, Locator, ParquetSource, Status
+from fstore.fingerprint.raw_input import RawInput
+from fstore.model import Entry, Fingerprint, HashMethod, Job, JobState, KeyParts, Locator, Status
 from fstore.postgres.manifest import Manifest
 from fstore.resources import Resources
 
@@ -39,7 +40,7 @@ class KeyedRequest:
     key: str
     parts: KeyParts
     feature: Feature
-    raw_data: Any
+    raw_data: RawInput
     fingerprint: Fingerprint
 
     def message(self, reference: RawReference, *, on_source_change: OnSourceChange = "refuse") -> ComputeRequest:
@@ -97,8 +98,8 @@ class Preparation:
     def __init__(self, resources: Resources, *, shares: bool = False, copies: bool = False) -> None:
         self._resources = resources
         self._shares, self._copies = shares, copies
-        self._shared: dict[int, tuple[object, object, Fingerprint]] = {}
-        self._copied: dict[str, object] = {}
+        self._shared: dict[int, tuple[object, RawInput, Fingerprint]] = {}
+        self._copied: dict[str, RawInput] = {}
 
     def prepare(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> KeyedRequest:
         """Resolve the feature, canonicalise the config, take the fingerprint of every byte.
@@ -119,8 +120,8 @@ class Preparation:
             _, held, fingerprint = self._shared[id(raw_data)]
         else:
             settings, recorder = self._resources.settings, self._resources.recorder
-            held = hold(raw_data)
-            if settings.data_roots and isinstance(held, ParquetSource):
+            held = hold_raw(raw_data, settings)
+            if settings.data_roots and held.path is not None:
                 allowed_path(str(held.path), self._resources.files, settings)  # before a long scan, not after it
             began = time.monotonic()
             found = identify(
@@ -132,16 +133,16 @@ class Preparation:
                 recorder.count("hash_optimizations")
             if fingerprint.method is HashMethod.FOOTER:
                 recorder.count("footer_hash_optimizations")
-            if self._copies and not isinstance(held, ParquetSource):
+            if self._copies and held.path is None:
                 held = self._copy_of(held, str(fingerprint))
             if self._shares:  # ``raw_data`` is kept, so that its id stays its own
                 self._shared[id(raw_data)] = raw_data, held, fingerprint
         parts = KeyParts(symbol, feature.name, feature.version, canonical, str(fingerprint))
         return KeyedRequest(key_of(parts), parts, feature, held, fingerprint)
 
-    def _copy_of(self, held: object, fingerprint: str) -> object:
+    def _copy_of(self, held: RawInput, fingerprint: str) -> RawInput:
         if fingerprint not in self._copied:
-            self._copied[fingerprint] = own(held)
+            self._copied[fingerprint] = own_raw(held)
         return self._copied[fingerprint]
 
 

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 from fstore.client.read_through import answer_request
 from fstore.client.request import KeyedRequest, concerning, is_refused_to_another
 from fstore.compute.failures import verdict
-from fstore.entries import Returns, in_form
+from fstore.entries import in_form
 from fstore.errors import FeatureStoreError, InvalidRequest, VersionMismatch
 from fstore.features.keys import key_of
 from fstore.features.local_features import LocalFeature
 from fstore.features.registry import resolve
+from fstore.fingerprint.raw_input import RawInput
 from fstore.model import Fingerprint, KeyParts
 from fstore.postgres.jobs import View
 from fstore.resources import Resources
+from fstore.results.forms import Returns, check_returns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,11 +82,12 @@ class Ticket:
 
         A result that was given up meanwhile is computed again.
         """
+        form = check_returns(returns)
         seconds = self._resources.settings.request_timeout_s if timeout is None else timeout
         answer = answer_request(self._resources, self._request, seconds=seconds)
         if answer.error is not None:
             raise answer.error.with_traceback(None)
-        return in_form(answer.result, returns)
+        return in_form(answer.result, form)
 
     def exception(self) -> FeatureStoreError | None:
         """Return the error the computation ended with, or None when it has a result or has not ended."""
@@ -102,7 +105,7 @@ class Ticket:
 
 
 def _of_store(
-    store: OpenStore, parts: KeyParts, compute_func: object, raw_data: object, fingerprint: Fingerprint
+    store: OpenStore, parts: KeyParts, compute_func: object, raw_data: RawInput, fingerprint: Fingerprint
 ) -> Ticket:
     feature = resolve(compute_func)
     if feature.version != parts.feature_version:  # the key would not be that of what is computed here

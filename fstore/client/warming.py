@@ -9,7 +9,7 @@ import pandas as pd
 
 from fstore.fingerprint.identification import content_digest
 from fstore.resources import Resources
-from fstore.results.codec import decode, encode
+from fstore.results.codec import decode_result, encode_result
 
 
 def warm_up(resources: Resources) -> threading.Thread:
@@ -27,7 +27,7 @@ def _warm(resources: Resources) -> None:
     with suppress(Exception):  # the store may be closed meanwhile; what is really wrong, the first request will say
         frame = pd.DataFrame({"x": [0.0]})
         content_digest(frame)
-        decode(encode(frame))
+        decode_result(encode_result(frame))
         resources.jobs.look(["-"])
         with resources.hints.watch(["-"]):
             resources.coordination.is_up()

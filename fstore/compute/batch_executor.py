@@ -18,12 +18,12 @@ from typing import Any
 from fstore.broker.chunks import in_chunks
 from fstore.broker.messages import ComputeRequest
 from fstore.calling.call import call, is_stop
-from fstore.compute import raw_data as rawdata
 from fstore.compute.executor import Outcome, Phase, get_or_compute, refuse
 from fstore.compute.failures import note_of
 from fstore.compute.lease import Held, lease
 from fstore.compute.planning import Work, plan
 from fstore.compute.publishing import Offer, announce, insert, write_result
+from fstore.compute.raw_data import Reader
 from fstore.errors import BrokerUnavailable, FeatureStoreError, ManifestUnavailable
 from fstore.features import keys
 from fstore.model import Claim, FailureNote, Locator, Status
@@ -103,7 +103,7 @@ class _Batch:
         self._resources = resources
         self._held = held
         self._answer = answer
-        self._reader = rawdata.Reader(resources.files, resources.settings)
+        self._reader = Reader(resources.files, resources.settings)
         self._guard = threading.RLock()
         self._todo = deque(claimed)
         self._now: Claim | None = None

@@ -11,12 +11,11 @@ from typing import Any
 from fstore import errors
 from fstore.broker.messages import ComputeRequest, PublishRequest
 from fstore.calling.call import call, is_stop
-from fstore.compute import raw_data as rawdata
 from fstore.compute.failures import error_of, is_anothers_refusal, note_of, verdict
 from fstore.compute.lease import lease
 from fstore.compute.planning import Work, plan
 from fstore.compute.publishing import Offer, announce, insert, new_entry, publish_result
-from fstore.compute.raw_data import Loaded
+from fstore.compute.raw_data import Loaded, read_raw
 from fstore.errors import EntryCorrupt, FeatureStoreError, InvalidRequest
 from fstore.features import keys
 from fstore.model import Claim, KeyParts, Locator, Status
@@ -235,6 +234,6 @@ def _revived(resources: Resources, key: str) -> Locator | None:
 
 
 def _read(resources: Resources, work: Work) -> Loaded:
-    return rawdata.read(
+    return read_raw(
         work.request.raw_data, resources.files, resources.settings, work.fingerprint, wanted=work.feature.input
     )

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from fstore.broker.messages import ComputeRequest
-from fstore.compute import raw_data as rawdata
+from fstore.compute.raw_data import allowed_path
 from fstore.errors import InvalidRequest, VersionMismatch
 from fstore.features import keys
 from fstore.features import registry as features
 from fstore.features.registry import Feature
 from fstore.features.source.digest import source_format
-from fstore.fingerprint import identification as fingerprint
+from fstore.fingerprint.identification import identify
+from fstore.fingerprint.parquet_limits import limits_of
+from fstore.fingerprint.sources import open_raw
 from fstore.model import Fingerprint, HashMethod, KeyParts, ParquetSource
 from fstore.resources import Resources
 
@@ -132,9 +134,12 @@ def _claimed_fingerprint(request: ComputeRequest) -> Fingerprint | None:
 def _taken_fingerprint(resources: Resources, request: ComputeRequest) -> Fingerprint:
     if request.raw_data.kind == "staged":
         raise InvalidRequest("fingerprint", "staged raw data need the fingerprint they were staged under")
-    source = ParquetSource(rawdata.allowed_path(request.raw_data.path, resources.files, resources.settings))
+    source = ParquetSource(allowed_path(request.raw_data.path, resources.files, resources.settings))
     chosen = resources.settings
-    taken = fingerprint.identify(
-        source, threshold_bytes=chosen.threshold_bytes, policy=chosen.hash_policy, memo=resources.memo
+    taken = identify(
+        open_raw(source, limits_of(chosen)),
+        threshold_bytes=chosen.threshold_bytes,
+        policy=chosen.hash_policy,
+        memo=resources.memo,
     )
     return taken.fingerprint

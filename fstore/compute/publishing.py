@@ -16,7 +16,7 @@ from fstore.features.registry import Feature
 from fstore.features.source.digest import source_format
 from fstore.model import Claim, Entry, HashMethod, KeyParts, Locator, NewEntry
 from fstore.resources import Resources
-from fstore.results import codec as results
+from fstore.results.codec import UnstorableResult, check_faithful, encode_result, time_bounds
 from fstore.runtime.versions import library_versions
 from fstore.storage.folder import Stored
 
@@ -55,11 +55,11 @@ def write_result(
 ) -> Offer:
     """Write the result durably and read it back; raises ``UnstorableResult`` when it would come back changed."""
     key = request.known_key
-    table = results.encode(result)
+    table = encode_result(result)
     stored = resources.files.publish(key, table)
     try:
         found = Locator(key, stored.path, table.num_rows, stored.file_size_bytes, stored.content_digest)
-        results.check_faithful(result, _read_back(resources, found))
+        check_faithful(result, _read_back(resources, found))
     except BaseException:
         resources.files.discard(stored.path)
         raise
@@ -72,7 +72,7 @@ def _read_back(resources: Resources, found: Locator) -> pa.Table:
         return resources.files.read(found)
     except EntryCorrupt as error:
         if error.fault.startswith("unreadable"):  # its bytes are those that were written
-            raise results.UnstorableResult(
+            raise UnstorableResult(
                 f"what the feature function returned cannot be read back from Parquet ({error.fault}); "
                 "convert its columns to plain dtypes"
             ) from error
@@ -119,7 +119,7 @@ def new_entry(
     versions: Mapping[str, str],
 ) -> NewEntry:
     """Describe a durable file as the row it is to become; ``versions`` are those of whoever computed it."""
-    start, end = results.time_bounds(table)
+    start, end = time_bounds(table)
     return NewEntry(
         key=request.known_key,
         parts=KeyParts(

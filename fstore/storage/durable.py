@@ -151,6 +151,15 @@ def make_folder(folder: Path) -> None:
         raise
 
 
+def sync_file(path: Path) -> None:
+    """Make durable what a complete file holds."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -161,6 +170,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
+    """Raise ``StorageFull`` or ``StorageUnavailable``, naming ``path``, for what the operating system refuses inside."""
     try:
         yield
     except OSError as error:

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from fstore.broker.messages import ComputeRequest, RawReference, parse_compute
-from fstore.compute import raw_data as rawdata
+from fstore.compute.raw_data import allowed_path
 from fstore.errors import BrokerUnavailable, FeatureStoreError
 from fstore.features.local_features import PREFIX as LOCAL_PREFIX
-from fstore.fingerprint import identification as fingerprint
+from fstore.fingerprint.identification import content_digest, identify
+from fstore.fingerprint.parquet_limits import ParquetLimits, limits_of
+from fstore.fingerprint.sources import open_raw
 from fstore.model import Entry, EntryState, HashMethod, ParquetSource
 from fstore.postgres.maintenance import Ledger
 from fstore.resources import Resources
@@ -61,6 +63,7 @@ def check_sources(resources: Resources, *, progress: Progress = silent) -> list[
     """Read every Parquet source of users to the end, and return those that are gone or changed since they were used."""
     issues = []
     known: dict[str, str] = {}
+    limits = limits_of(resources.settings)
     sources = Ledger(resources.database).live_sources()
     for done, (path, expected, method, entries) in enumerate(sources):
         progress("reading sources", done, len(sources))
@@ -68,15 +71,15 @@ def check_sources(resources: Resources, *, progress: Progress = silent) -> list[
             issues.append(SourceIssue(path, "gone", entries))
         elif HashMethod(method) is not HashMethod.TAIL:
             if path not in known:
-                known[path] = _content_of(path)
+                known[path] = _content_of(path, limits)
             if not expected.endswith(f":{known[path]}"):
                 issues.append(SourceIssue(path, known[path] if " " in known[path] else "changed", entries))
     return issues
 
 
-def _content_of(path: str) -> str:
+def _content_of(path: str, limits: ParquetLimits) -> str:
     try:
-        return fingerprint.content_digest(ParquetSource(path))
+        return content_digest(open_raw(ParquetSource(path), limits))
     except FeatureStoreError as error:
         return f"unreadable: {error}"
 
@@ -103,11 +106,11 @@ def _is_unchanged(resources: Resources, reference: RawReference, entry: Entry) -
         return resources.files.inside(reference.path).exists()  # named by its content, checked when it is read
     if reference.kind != "parquet":
         return False
-    source = ParquetSource(rawdata.allowed_path(reference.path, resources.files, resources.settings))
+    source = ParquetSource(allowed_path(reference.path, resources.files, resources.settings))
     if not source.path.exists():
         return False
-    found = fingerprint.identify(
-        source,
+    found = identify(
+        open_raw(source, limits_of(resources.settings)),
         threshold_bytes=resources.settings.threshold_bytes,
         policy="tail" if entry.hash_method is HashMethod.TAIL else "full",
         memo=resources.memo,

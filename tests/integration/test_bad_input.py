@@ -240,7 +240,9 @@ def test_staged_raw_data_that_rot_are_staged_anew(staffed):
     """A damaged copy on its way to the worker costs time only: the trainer still has the data."""
     raw = pd.DataFrame({"price": np.arange(1000.0)})
     asked = staffed.store._prepare("BAD", raw, {"seconds": 0, "rows": 1000}, sample_features.slow)
-    staged = staffed.root / fstore.compute.raw_data.stage(staffed.store.resources.files, raw, asked.fingerprint).path
+    staged = (
+        staffed.root / fstore.compute.raw_data.stage_raw(staffed.store.resources.files, raw, asked.fingerprint).path
+    )
     staged.chmod(0o640)
     damaged = bytearray(staged.read_bytes())
     damaged[len(damaged) // 2] ^= 0x10

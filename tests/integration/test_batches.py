@@ -15,8 +15,8 @@ from fstore.broker.client import COMPUTE_QUEUE
 from fstore.broker.messages import ComputeRequest, RawReference
 from fstore.client.request import prepare
 from fstore.compute import batch_executor as compute_many
-from fstore.compute import raw_data as rawdata
 from fstore.compute.batch_executor import get_or_compute_many
+from fstore.compute.raw_data import stage_raw
 from fstore.errors import ComputeDead, ComputeFailed, ComputeTimeout
 from fstore.model import Claim
 from fstore.postgres.manifest import _offer
@@ -102,7 +102,7 @@ def test_the_task_answers_a_plain_celery_client_in_order(house):
     """One dict a request: what was live is a hit, what is computed elsewhere is coalesced, what cannot be is failed."""
     resources = house.store.resources
     live, elsewhere, failing, fresh = (
-        asked.message(rawdata.stage(resources.files, asked.raw_data, asked.fingerprint))
+        asked.message(stage_raw(resources.files, asked.raw_data, asked.fingerprint))
         for asked in (
             prepare(resources, "AAPL", RAW, {"n": n}, function)
             for n, function in enumerate(
@@ -130,7 +130,7 @@ def test_what_is_given_back_is_sent_even_if_the_answer_was_lost(house, monkeypat
     requests = []
     for n in range(3):
         asked = prepare(resources, "BACK", RAW, {"seconds": 0.3, "n": n}, sample_features.slow)
-        requests.append(asked.message(rawdata.stage(resources.files, asked.raw_data, asked.fingerprint)))
+        requests.append(asked.message(stage_raw(resources.files, asked.raw_data, asked.fingerprint)))
     resources.jobs.enqueue({request.key: request.wire() for request in requests})
     before = resources.coordination.queue_length(COMPUTE_QUEUE)
     hand_back, sent = type(resources.jobs).hand_back, []
@@ -153,7 +153,7 @@ def test_what_ended_a_worker_before_has_a_task_of_its_own(house, monkeypatch):
     requests = []
     for n in range(3):
         asked = prepare(resources, "AAPL", RAW, {"seconds": 0.3, "n": n}, sample_features.slow)
-        requests.append(asked.message(rawdata.stage(resources.files, asked.raw_data, asked.fingerprint)))
+        requests.append(asked.message(stage_raw(resources.files, asked.raw_data, asked.fingerprint)))
     resources.jobs.enqueue({request.key: request.wire() for request in requests})
     resources.database.query("UPDATE jobs SET state = 'running', starts = 1, lease_until = now() - interval '1 second'")
 
@@ -170,7 +170,7 @@ def test_a_job_of_another_version_holds_up_nobody_else(staffed):
     resources = staffed.store.resources
     asked = requests_for(sample_features.scaled, [{"factor": n, "batch": "versions"} for n in range(2)])
     foreign = prepare(resources, "AAPL", RAW, asked[0].config, sample_features.scaled)
-    request = foreign.message(rawdata.stage(resources.files, foreign.raw_data, foreign.fingerprint)).wire()
+    request = foreign.message(stage_raw(resources.files, foreign.raw_data, foreign.fingerprint)).wire()
     resources.jobs.enqueue({foreign.key: {**request, "format": 2}})
     resources.database.query(
         "UPDATE jobs SET requested_ts = now() - interval '1 minute' WHERE key = %(key)s", {"key": foreign.key}
@@ -291,7 +291,7 @@ def test_a_long_computation_holds_up_no_neighbour_in_its_chunk(house, monkeypatc
     resources, sent = house.store.resources, []
     monkeypatch.setattr(resources.broker, "send_compute", lambda request: sent.append(request.key))
     chunk = [
-        asked.message(rawdata.stage(resources.files, asked.raw_data, asked.fingerprint))
+        asked.message(stage_raw(resources.files, asked.raw_data, asked.fingerprint))
         for asked in (
             prepare(resources, "AAPL", RAW, {"seconds": seconds, "n": n}, sample_features.slow)
             for n, seconds in enumerate([0.0, 6.0, 0.0])

@@ -30,7 +30,7 @@ from fstore import (
     local,
 )
 from fstore.compute import executor as compute
-from fstore.compute import raw_data as rawdata
+from fstore.compute.raw_data import stage_raw
 from fstore.stack import EmbeddedServers, temporary_servers
 from tests import sample_features
 from tests.conftest import House, Servers, build_house
@@ -62,7 +62,7 @@ def home(machine: EmbeddedServers, tmp_path: Path) -> Iterator[House]:
 def publish_here(house: House) -> None:
     """Compute the entry of ``HIT`` as a worker would, without one."""
     asked = house.store._prepare("DOWN", RAW, HIT, sample_features.scaled)
-    reference = rawdata.stage(house.store.resources.files, RAW, asked.fingerprint)
+    reference = stage_raw(house.store.resources.files, RAW, asked.fingerprint)
     compute.get_or_compute(house.store.resources, asked.message(reference), phase=lambda _: None)
 
 

@@ -17,7 +17,7 @@ from fstore.client.misses import enqueuer_of
 from fstore.client.request import prepare
 from fstore.coordination.locks import Coordination, hint_channel
 from fstore.coordination.notifications import Hints, Watch
-from fstore.fingerprint import identification as fingerprint
+from fstore.fingerprint.identification import content_digest
 from fstore.postgres.jobs import Jobs
 from fstore.postgres.manifest import Manifest
 from fstore.storage.folder import Files
@@ -87,7 +87,7 @@ def test_a_miss_of_large_data_looks_before_it_stages(staffed, asked, tmp_path):
 
     assert asked[:2] == ["find_live", "look"]
     assert "enqueue" not in asked
-    assert staffed.store.resources.files.find_staged_raw(fingerprint.content_digest(LARGE)) is None
+    assert staffed.store.resources.files.find_staged_raw(content_digest(LARGE)) is None
     assert len(list((tmp_path / "marks").iterdir())) == 1
     assert answers[0].equals(answers[1])
 

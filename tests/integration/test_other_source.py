@@ -22,7 +22,7 @@ import fstore
 import fstore.client.ticket
 from fstore import Request, VersionMismatch
 from fstore.client.request import _warned, prepare
-from fstore.compute import raw_data as rawdata
+from fstore.compute.raw_data import stage_raw
 from fstore.features import registry as features
 from fstore.features.registry import Feature
 from tests.conftest import REPOSITORY, House, Servers, build_house
@@ -241,7 +241,7 @@ def test_who_waits_for_a_computation_that_is_refused_asks_for_himself(house, new
     """The one who led had other source; his refusal is not the answer of those who waited along."""
     config, found = case(), []
     asked = prepare(house.store.resources, "WAIT", RAW, config, new["scaled"])
-    request = asked.message(rawdata.stage(house.store.resources.files, RAW, asked.fingerprint))
+    request = asked.message(stage_raw(house.store.resources.files, RAW, asked.fingerprint))
     house.store.resources.jobs.enqueue({asked.key: request.wire()})
     waiting = threading.Thread(
         target=lambda: found.append(house.store.get_or_compute("WAIT", RAW, config, old["scaled"], timeout=30))

@@ -57,6 +57,7 @@ from fstore.errors import (
     VersionMismatch,
 )
 from fstore.features.registry import Feature
+from fstore.fingerprint.sources import open_raw
 from fstore.model import (
     Fingerprint,
     HashMethod,
@@ -95,7 +96,7 @@ def request(key: str = k1, *, local: bool = False, raw: Any = RAW, source: str =
         key,
         KeyParts("S", "m:doubled", "1", "{}", f"b3m2:{'aa' * 32}"),
         feature,
-        raw,
+        open_raw(raw),
         Fingerprint(HashMethod.FULL, "aa" * 32),
     )
 
