@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from fstore.broker.client import Broker
 from fstore.coordination.link import RedisLink
@@ -15,7 +16,6 @@ from fstore.coordination.server import RedisServer
 from fstore.coordination.usage_buffer import UsageBuffer
 from fstore.errors import ConfigurationError
 from fstore.features.feature_modules import load_feature_modules
-from fstore.fingerprint.parquet_limits import ParquetLimits, set_limits
 from fstore.postgres.figures import Figures
 from fstore.postgres.jobs import Jobs
 from fstore.postgres.manifest import Manifest
@@ -32,6 +32,23 @@ from fstore.stack_state.running import running_stack
 from fstore.storage.open import open_local_cache, open_storage
 
 log = logging.getLogger("fstore.bootstrap")
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a store was opened with by its caller, secrets left out: enough to open it in another process of the same surroundings."""
+
+    text: str  # two of one text are one
+    settings: Mapping[str, Any] = field(compare=False)
+    config_file: Path | None = field(compare=False)
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any], config_file: Path | None) -> Self:
+        """Leave out what must not travel."""
+        fields = Settings.model_fields
+        plain = {name: value for name, value in given.items() if "SecretStr" not in repr(fields[name].annotation)}
+        file = None if config_file is None else config_file.absolute()
+        return cls(repr((sorted(plain.items(), key=lambda item: item[0]), file)), plain, file)
 
 
 def load_settings(overrides: Mapping[str, Any] | None = None, *, config_file: Path | None = None) -> Settings:
@@ -60,15 +77,6 @@ def open_resources(chosen: Settings, *, role: str) -> Resources:
         if role.startswith("worker"):
             raise  # a worker that lacks a feature would fail every request for it
         log.warning("%s", error)  # a trainer only needs what it asks for
-    set_limits(
-        ParquetLimits(
-            rows=chosen.raw_max_rows,
-            columns=chosen.raw_max_columns,
-            row_groups=chosen.raw_max_row_groups,
-            footer_bytes=chosen.raw_max_footer_bytes,
-            expansion=chosen.raw_max_expansion,
-        )
-    )
     database = Database(
         chosen.postgres_url.get_secret_value(),
         application_name=f"fstore/{role}",

@@ -1,9 +1,10 @@
-"""Reading an entry: every byte verified, a wrong one quarantined and treated as a miss."""
+"""Reading an entry: every byte verified, a wrong one hidden and treated as a miss; a right one in the form that is wanted."""
 
 from __future__ import annotations
 
 import logging
 from contextlib import suppress
+from typing import Any
 
 import pyarrow as pa
 
@@ -11,6 +12,7 @@ from fstore.errors import EntryCorrupt, ManifestUnavailable
 from fstore.model import Locator
 from fstore.postgres.manifest import Manifest
 from fstore.resources import Resources
+from fstore.results.forms import FORMS, Returns
 from fstore.runtime.counters import Recorder
 from fstore.storage.interface import EntryStore
 from fstore.storage.local_cache import MappedEntry
@@ -58,6 +60,12 @@ def _read(resources: Resources, found: Locator) -> pa.Table | None:
         return None
     resources.recorder.used(found.key)
     return table
+
+
+def in_form(result: Any, returns: Returns) -> Any:
+    """Return a table, a mapped entry or a bare result in the form that is wanted."""
+    form = FORMS[returns]
+    return result.in_form(form) if isinstance(result, MappedEntry) else form.of_result(result)
 
 
 def quarantine_entry(manifest: Manifest, entries: EntryStore, recorder: Recorder, found: Locator, fault: str) -> bool:

@@ -34,7 +34,13 @@ from typing import Any
 
 
 class FeatureStoreError(Exception):
-    """Base of everything fstore raises on purpose."""
+    """Base of everything fstore raises on purpose; ``symbol`` and ``feature`` name the request it is about, where one is."""
+
+    symbol: str | None = None
+    feature: str | None = None
+
+    def _what(self, key: str) -> str:
+        return key[:12] if self.symbol is None else f"{self.feature} of {self.symbol} ({key[:12]})"
 
 
 class ConfigurationError(FeatureStoreError):
@@ -148,7 +154,7 @@ class ComputeFailed(FeatureStoreError):
         self.key, self.error_type, self.detail, self.traceback_text = key, error_type, detail, traceback_text
 
     def __str__(self) -> str:
-        text = f"computing {self.key[:12]} failed: {self.error_type}: {self.detail}"
+        text = f"computing {self._what(self.key)} failed: {self.error_type}: {self.detail}"
         return f"{text}\n\nIn the worker:\n{self.traceback_text}" if self.traceback_text else text
 
 
@@ -161,7 +167,7 @@ class ComputeDead(FeatureStoreError):
 
     def __str__(self) -> str:
         return (
-            f"computing {self.key[:12]} was started {self.starts} times and never ended (last on {self.last_owner or 'an unknown worker'}): "
+            f"computing {self._what(self.key)} was started {self.starts} times and never ended (last on {self.last_owner or 'an unknown worker'}): "
             "each time its process ended without an error to tell: it crashes or exits at once (os._exit, a signal), or runs out "
             "of memory or time. Mend the feature or its input, "
             f"then 'fstore invalidate --key {self.key[:12]}' lets it start again"
@@ -176,9 +182,8 @@ class ComputeTimeout(FeatureStoreError):
         self.key, self.seconds, self.state = key, seconds, state
 
     def __str__(self) -> str:
-        return (
-            f"no result for {self.key[:12]} within {self.seconds:.1f} s (job {self.state}); ask again to go on waiting"
-        )
+        what = self._what(self.key)
+        return f"no result for {what} within {self.seconds:.1f} s (job {self.state}); ask again to go on waiting"
 
 
 class BrokerUnavailable(FeatureStoreError):

@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from fstore import bootstrap
-from fstore.client import batch as batches
-from fstore.client.answer import Returns, deliver, in_form
+from fstore.bootstrap import Opening
+from fstore.client.batch import Progress, get_or_compute_many, peek_many
 from fstore.client.explanation import Explanation, explain
-from fstore.client.request import Question, ask, warn_of_other_source
-from fstore.client.singleflight import Flight
+from fstore.client.read_through import answer_request, load_answered, start_request
+from fstore.client.request import KeyedRequest, prepare, warn_of_other_source
 from fstore.client.ticket import Ticket
 from fstore.client.warming import warm_up
-from fstore.compute import raw_data as rawdata
-from fstore.entries import read_entry
-from fstore.errors import EntryCorrupt, InvalidRequest
-from fstore.features.local_features import LocalFeature
-from fstore.features.registry import registered_features, resolve_feature
+from fstore.entries import in_form
+from fstore.errors import FeatureStoreError, InvalidRequest
+from fstore.features.registry import resolve_feature
+from fstore.fingerprint.parquet_limits import limits_of
 from fstore.model import Entry, EntryState, ParquetSource, Request
 from fstore.reporting.stats import cache_overview, cache_stats
 from fstore.resources import Resources
+from fstore.results.forms import Returns, check_returns
 from fstore.runtime import deadline, tracing
 from fstore.settings.schema import Settings
 from fstore.upkeep.api import collect_garbage, count_orphans, verify_entries
 
 if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
     from fstore.ingest.ingestion import IngestOptions
 
 
@@ -49,8 +49,10 @@ class FeatureStore:
         self, root: str | Path | None = None, *, config_file: str | Path | None = None, **settings: Any
     ) -> None:
         given = {**settings, **({"path": root} if root is not None else {})}
-        chosen = bootstrap.load_settings(given, config_file=Path(config_file) if config_file is not None else None)
+        file = Path(config_file) if config_file is not None else None
+        chosen = bootstrap.load_settings(given, config_file=file)
         self._resources = bootstrap.open_resources(chosen, role="trainer")
+        self._opening: Opening | None = Opening.of({**given, "path": chosen.path}, file)
         warm_up(self._resources)
 
     @classmethod
@@ -58,7 +60,20 @@ class FeatureStore:
         """Make a store over adapters that are open already, as workers and commands do."""
         store = cls.__new__(cls)
         store._resources = resources
+        store._opening = None
         return store
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what it was opened with, secrets left out; it is opened again, once a process, where it arrives.
+
+        What is left out comes from the environment, a file or a local stack there, as it
+        does for ``connect``.
+        """
+        if self._opening is None:
+            raise InvalidRequest(
+                "store", "was made over open adapters; open it where it is wanted: fstore.connect(...)"
+            )
+        return _opened_again, (self._opening,)
 
     def __enter__(self) -> FeatureStore:
         return self
@@ -81,6 +96,28 @@ class FeatureStore:
         """The open adapters, for commands and tests."""
         return self._resources
 
+    @overload
+    def get_or_compute(
+        self,
+        symbol: str,
+        raw_data: object,
+        config: Mapping[str, Any],
+        compute_func: object,
+        *,
+        timeout: float | None = None,
+        returns: Literal["pandas"] = "pandas",
+    ) -> pd.DataFrame: ...
+    @overload
+    def get_or_compute(
+        self,
+        symbol: str,
+        raw_data: object,
+        config: Mapping[str, Any],
+        compute_func: object,
+        *,
+        timeout: float | None = None,
+        returns: Literal["arrow"],
+    ) -> pa.Table: ...
     def get_or_compute(
         self,
         symbol: str,
@@ -105,13 +142,18 @@ class FeatureStore:
         ``on_unavailable="raise"`` also ``BrokerUnavailable``, ``ManifestUnavailable``
         and ``StorageFull``.
         """
-        form, seconds, began = _checked(returns), self._seconds(timeout), time.monotonic()
-        with deadline.within(seconds), tracing.span("fstore.get_or_compute", symbol=symbol):
-            asked = self._ask(symbol, raw_data, config, compute_func)
-            tracing.note(feature=asked.feature.name, key=asked.key)
-            delivery = deliver(self._resources, asked, seconds=seconds - (time.monotonic() - began))
-            tracing.note(status=delivery.status)
-            return delivery.value(form)
+        form, seconds, began = check_returns(returns), self._seconds(timeout), time.monotonic()
+        try:
+            with deadline.within(seconds), tracing.span("fstore.get_or_compute", symbol=symbol):
+                request = self._prepare(symbol, raw_data, config, compute_func)
+                tracing.note(feature=request.feature.name, key=request.key)
+                answer = answer_request(self._resources, request, seconds=seconds - (time.monotonic() - began))
+                tracing.note(status=answer.status)
+                if answer.error is not None:
+                    raise answer.error
+                return in_form(answer.result, form)
+        except FeatureStoreError as error:  # its message says it all; the causes keep their frames
+            raise error.with_traceback(None) from error.__cause__
 
     def get_or_compute_many(
         self,
@@ -119,7 +161,7 @@ class FeatureStore:
         *,
         timeout: float | None = None,
         returns: Returns = "pandas",
-        progress: bool = False,
+        progress: bool | Callable[[Progress], object] = False,
         errors: Literal["raise", "return"] = "raise",
     ) -> Iterator[tuple[Request, Any]]:
         """Yield ``(request, frame)`` as results come, the hits first.
@@ -130,33 +172,29 @@ class FeatureStore:
         request to the next, so its raw data are looked at for each request, and a copy of
         what differs is kept: pass a list to avoid that. With
         ``errors="return"`` a failed request yields its error in place of the frame;
-        with ``"raise"`` the first failure is raised. ``progress`` shows a bar.
+        with ``"raise"`` the first failure is raised. ``progress`` shows a bar, or is called
+        with how far it is: ``phase``, ``done``, ``total``, ``hits``, ``computed``, ``failed``.
         """
-        form, seconds = _checked(returns), self._seconds(timeout)
-        return batches.get_or_compute_many(
+        form, seconds = check_returns(returns), self._seconds(timeout)
+        return get_or_compute_many(
             self._resources, requests, seconds=seconds, returns=form, progress=progress, errors=errors
         )
 
     def submit(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> Ticket:
         """Ask for features without waiting; the ticket's ``result()`` waits."""
         with tracing.span("fstore.submit", symbol=symbol):
-            asked = self._ask(symbol, raw_data, config, compute_func)
-            tracing.note(feature=asked.feature.name, key=asked.key)
-            if isinstance(asked.feature, LocalFeature):
-                asked = replace(asked, raw=rawdata.own(asked.raw))  # the caller goes on, and may write to them
-                act = tracing.carried(partial(_quietly, self._resources, asked, self._seconds(None)))
-                threading.Thread(target=act, daemon=True).start()
-            else:
-                Flight(self._resources, [asked], seconds=self._seconds(None)).start()
-            return Ticket(self._resources, asked)
+            request = self._prepare(symbol, raw_data, config, compute_func)
+            tracing.note(feature=request.feature.name, key=request.key)
+            request = start_request(self._resources, request, seconds=self._seconds(None))
+            return Ticket(self._resources, request, store=None if self._opening is None else self)
 
     def peek(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> Entry | None:
         """Return the live entry that would answer, or None; computes nothing."""
-        asked = self._ask(symbol, raw_data, config, compute_func)
-        entry = self._resources.manifest.find_entry(asked.key)
+        request = self._prepare(symbol, raw_data, config, compute_func)
+        entry = self._resources.manifest.find_entry(request.key)
         if entry is None or entry.state is not EntryState.LIVE:
             return None
-        warn_of_other_source(self._resources, asked.feature, entry)
+        warn_of_other_source(self._resources.manifest, request.feature, entry)
         return entry
 
     def peek_many(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Entry | None]]:
@@ -165,11 +203,11 @@ class FeatureStore:
         All requests are taken at once. Raw data that several requests of a list share are
         fingerprinted once.
         """
-        return batches.peek_many(self._resources, requests)
+        return peek_many(self._resources, requests)
 
     def explain(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> Explanation:
         """Tell whether this hits, why not, which earlier entry is nearest, and who is computing it."""
-        return explain(self._resources, self._ask(symbol, raw_data, config, compute_func))
+        return explain(self._resources, self._prepare(symbol, raw_data, config, compute_func))
 
     def invalidate(self, *, key: str | None = None, symbol: str | None = None, feature: object = None) -> int:
         """Condemn entries: hidden now, deleted after the grace period, computed anew when asked for. Returns how many.
@@ -186,19 +224,8 @@ class FeatureStore:
 
     def load(self, answer: Mapping[str, Any], *, returns: Returns = "pandas") -> Any:
         """Read the frame that a plain Celery call of ``fstore.get_or_compute`` answered with, verified like every read."""
-        entry = self._resources.manifest.find_live_entries([str(answer["key"])]).get(str(answer["key"]))
-        if entry is None:
-            raise EntryCorrupt(
-                str(answer["key"]), str(answer.get("path")), "is no longer in the manifest; ask for it again"
-            )
-        found = entry.locator
-        result = read_entry(self._resources, found)
-        if result is None:
-            raise EntryCorrupt(found.key, found.path, "was found wrong and is hidden now; ask for it again")
-        feature = registered_features().get(entry.parts.feature)
-        if feature is not None and feature.version == entry.parts.feature_version:
-            warn_of_other_source(self._resources, feature, entry)
-        return in_form(result, _checked(returns))
+        found = load_answered(self._resources, str(answer["key"]), str(answer.get("path")))
+        return in_form(found, check_returns(returns))
 
     def ingest(self, frame_or_table: object, path: str | Path, **options: Unpack[IngestOptions]) -> ParquetSource:
         """Write raw data as Parquet whose footer carries the fingerprint, so that nobody has to scan it again.
@@ -206,9 +233,9 @@ class FeatureStore:
         A path to a file or folder of CSV, Parquet or Arrow is taken as well; the options are
         those of ``fstore.ingest.ingestion.ingest``.
         """
-        from fstore.ingest import ingestion as ingesting  # noqa: PLC0415 a writer's code is no business of the hit path
+        from fstore.ingest.ingestion import ingest  # noqa: PLC0415 a writer's code is no business of the hit path
 
-        return ingesting.ingest(frame_or_table, Path(path), **options)
+        return ingest(frame_or_table, Path(path), limits=limits_of(self.settings), **options)
 
     def get_cache_stats(self) -> dict[str, int]:
         """Return the counters of the whole store since it was made."""
@@ -229,10 +256,12 @@ class FeatureStore:
 
     def close(self) -> None:
         """Hand over what was noted and close every connection."""
+        for opening in [opening for opening, store in list(_opened.items()) if store is self]:
+            _opened.pop(opening, None)
         self._resources.close()
 
-    def _ask(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> Question:
-        return ask(self._resources, symbol, raw_data, config, compute_func)
+    def _prepare(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> KeyedRequest:
+        return prepare(self._resources, symbol, raw_data, config, compute_func)
 
     def _seconds(self, timeout: float | None) -> float:
         return self.settings.request_timeout_s if timeout is None else timeout
@@ -243,11 +272,15 @@ def connect(root: str | Path | None = None, **settings: Any) -> FeatureStore:
     return FeatureStore(root, **settings)
 
 
-def _checked(returns: str) -> Returns:
-    if returns not in ("pandas", "arrow"):
-        raise InvalidRequest("returns", f"is {returns!r}; choose 'pandas' or 'arrow'")
-    return returns  # type: ignore[return-value]
+# By pickles that arrived in this process. No lock: a fork may come any time.
+_opened: dict[Opening, FeatureStore] = {}
 
 
-def _quietly(resources: Resources, asked: Question, seconds: float) -> None:
-    deliver(resources, asked, seconds=seconds)
+def _opened_again(opening: Opening) -> FeatureStore:
+    store = _opened.get(opening)
+    if store is None:
+        made = FeatureStore(config_file=opening.config_file, **opening.settings)
+        store = _opened.setdefault(opening, made)
+        if store is not made:
+            made.close()
+    return store

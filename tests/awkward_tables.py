@@ -108,6 +108,18 @@ class _Odd:
         self.value = value
 
 
+def _endless(cell: list[Any]) -> list[Any]:
+    cell.append(cell)
+    return cell
+
+
+def _nested(levels: int) -> list[Any]:
+    cell: list[Any] = [1]
+    for _ in range(levels):
+        cell = [cell]
+    return cell
+
+
 def _objects(*cells: object) -> pd.DataFrame:
     values = np.empty(len(cells), dtype=object)
     for at, cell in enumerate(cells):
@@ -196,6 +208,9 @@ REFUSED: Mapping[str, tuple[Callable[[], Any], str]] = {
     "halves of a surrogate pair": (lambda: _objects("\ud800"), "price"),
     "surrogates as python strings": (lambda: _column(pd.array(["\ud800"], dtype="string[python]")), "price|surrogates"),
     "own objects": (lambda: _objects(_Odd(1)), "price"),
+    "a list that holds itself": (lambda: _objects(_endless([])), "price.*holds itself"),
+    "lists that hold each other in a dict": (lambda: _objects({"a": _endless([])}), "price.*holds itself"),
+    "a cell of ten thousand levels": (lambda: _objects(_nested(10_000)), "price.*nests too deep"),
     "frames in cells": (lambda: _objects(pd.DataFrame({"a": [1]})), "price"),
     "complex": (lambda: _column([1j, 2]), "price"),
     "sparse": (lambda: _column(pd.arrays.SparseArray([0.0, 1.0])), "price"),

@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
 
-from fstore.client.answer import Delivery, Returns, deliver_many
-from fstore.client.request import Question, identify, question, warn_of_other_source
-from fstore.compute import raw_data as rawdata
+from fstore.client.read_through import answer_requests
+from fstore.client.request import Answer, KeyedRequest, Preparation, warn_of_other_source
+from fstore.entries import in_form
 from fstore.errors import FeatureStoreError
-from fstore.features.keys import canonical_config, check_symbol
-from fstore.features.registry import resolve_feature
-from fstore.fingerprint.identification import Identified
-from fstore.model import Entry, ParquetSource, Request
+from fstore.model import Entry, Request, Status
 from fstore.resources import Resources
+from fstore.results.forms import Returns
 from fstore.runtime import deadline, tracing
 
 PEEKED_AT_ONCE = 1000
-STILL: tuple[type, ...] = (
-    list,
-    tuple,
-    deque,
-    type({}.values()),
-)  # hold their items, and run nobody's code to give them
+# Containers that hold their items, and run nobody's code to give them.
+STILL: tuple[type, ...] = (list, tuple, deque, type({}.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a batch is: first ``"fingerprints"`` are taken, then ``"results"`` come; ``total`` is None while nobody can know it."""
+
+    phase: Literal["fingerprints", "results"]
+    done: int
+    total: int | None
+    hits: int = 0
+    computed: int = 0
+    failed: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.done} of {self.total}: {self.hits} hits, {self.computed} computed, {self.failed} failed"
 
 
 def get_or_compute_many(
@@ -34,102 +45,106 @@ def get_or_compute_many(
     *,
     seconds: float,
     returns: Returns,
-    progress: bool,
+    progress: bool | Callable[[Progress], object],
     errors: Literal["raise", "return"],
 ) -> Iterator[tuple[Request, Any]]:
     """Take all requests, then return an iterator of ``(request, frame)`` as results come; see ``FeatureStore.get_or_compute_many``."""
     began = time.monotonic()
-    asker = _Asker(resources, requests)
-    asked_by: dict[int, Request] = {}
-    questions: list[Question] = []
+    preparation = Preparation(resources, shares=_is_still(requests), copies=not _is_still(requests))
+    request_of: dict[int, Request] = {}
+    prepared: list[KeyedRequest] = []
     refused: list[tuple[Request, FeatureStoreError]] = []
-    for request in requests:
-        try:
-            with deadline.within(seconds - (time.monotonic() - began)):
-                asked = asker.ask(request)
-        except FeatureStoreError as error:
-            if errors == "raise":
-                raise
-            refused.append((request, error))
-            continue
-        asked_by[id(asked)] = request
-        questions.append(asked)
+    total = len(requests) if isinstance(requests, Sized) else None
+    with _told(progress) as tell:
+        for request in requests:
+            tell(Progress("fingerprints", len(prepared) + len(refused), total, failed=len(refused)))
+            try:
+                with deadline.within(seconds - (time.monotonic() - began)):
+                    keyed = _prepared(preparation, request)
+            except FeatureStoreError as error:
+                if errors == "raise":
+                    raise error.with_traceback(None) from error.__cause__
+                refused.append((request, error))
+                continue
+            request_of[id(keyed)] = request
+            prepared.append(keyed)
     left_s = seconds - (time.monotonic() - began)
 
     def answers() -> Iterator[tuple[Request, Any]]:
         yield from refused
-        for delivery in _deliveries(resources, questions, left_s, progress=progress):
-            try:
-                yield asked_by[id(delivery.asked)], delivery.value(returns)
-            except FeatureStoreError as error:
-                if errors == "raise":
-                    raise
-                yield asked_by[id(delivery.asked)], error
+        counted = Counter(failed=len(refused))
+        with _told(progress) as tell:
+            for answer in _answers(resources, prepared, left_s):
+                value: Any = answer.error
+                if value is None:
+                    try:
+                        value = in_form(answer.result, returns)
+                    except FeatureStoreError as error:
+                        value = error
+                is_failure = isinstance(value, FeatureStoreError)
+                counted["failed" if is_failure else "hits" if answer.status is Status.HIT else "computed"] += 1
+                tell(Progress("results", counted.total(), len(prepared) + len(refused), **counted))
+                if errors == "raise" and is_failure:
+                    raise value.with_traceback(None)
+                yield request_of[id(answer.request)], value
 
     return answers()
 
 
 def peek_many(resources: Resources, requests: Iterable[Request]) -> Iterator[tuple[Request, Entry | None]]:
     """Take all requests, then return an iterator of each with its live entry or None; see ``FeatureStore.peek_many``."""
-    asker = _Asker(resources, requests, computes=False)
-    waiting = iter([(request, asker.ask(request)) for request in requests])
+    preparation = Preparation(resources, shares=_is_still(requests))
+    waiting = iter([(request, _prepared(preparation, request)) for request in requests])
 
     def answers() -> Iterator[tuple[Request, Entry | None]]:
         while chunk := list(islice(waiting, PEEKED_AT_ONCE)):
-            found = resources.manifest.find_live_entries([asked.key for _, asked in chunk])
-            for request, asked in chunk:
-                entry = found.get(asked.key)
+            found = resources.manifest.find_live_entries([keyed.key for _, keyed in chunk])
+            for request, keyed in chunk:
+                entry = found.get(keyed.key)
                 if entry is not None:
-                    warn_of_other_source(resources, asked.feature, entry)
+                    warn_of_other_source(resources.manifest, keyed.feature, entry)
                 yield request, entry
 
     return answers()
 
 
-def _deliveries(
-    resources: Resources, questions: Sequence[Question], seconds: float, *, progress: bool
-) -> Iterator[Delivery]:
-    deliveries = deadline.each_within(deliver_many(resources, questions, seconds=seconds), seconds)
-    deliveries = tracing.each("fstore.get_or_compute_many", deliveries, requests=str(len(questions)))
+def _answers(resources: Resources, requests: Sequence[KeyedRequest], seconds: float) -> Iterator[Answer]:
+    answers = deadline.each_within(answer_requests(resources, requests, seconds=seconds), seconds)
+    return tracing.each("fstore.get_or_compute_many", answers, requests=str(len(requests)))
+
+
+@contextmanager
+def _told(progress: bool | Callable[[Progress], object]) -> Iterator[Callable[[Progress], object]]:
+    """Return whom to tell of progress: the caller's own function, a bar, or nobody."""
+    if not isinstance(progress, bool):
+        yield progress
+        return
     if not progress:
-        return deliveries
-    from rich.progress import track  # noqa: PLC0415 a terminal library is no business of a trainer that shows no bar
+        yield lambda _: None
+        return
+    # A terminal library is no business of a trainer that shows no bar.
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.progress import Progress as Bar  # noqa: PLC0415
 
-    return iter(track(deliveries, description="features", total=len(questions)))
+    columns = (TextColumn("features: {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, transient=True) as bar:
+        task = bar.add_task("")
+        last: Progress | None = None
+
+        def tell(now: Progress) -> None:
+            nonlocal last
+            last = now
+            bar.update(task, description=now.phase, completed=now.done, total=now.total)
+
+        yield tell
+    if last is not None and last.phase == "results":
+        bar.console.print(f"features: {last}")
 
 
-class _Asker:
-    """Builds questions while requests are taken; raw data that several share are fingerprinted once, if nobody can touch them meanwhile.
+def _prepared(preparation: Preparation, request: Request) -> KeyedRequest:
+    return preparation.prepare(request.symbol, request.raw_data, request.config, request.feature)
 
-    Between two requests of an iterator its own code runs, which may refill a buffer
-    that it gave us before: raw data are looked at for each of them, and what will be
-    computed from is copied at once. Nobody runs between the items of a list.
-    """
 
-    def __init__(self, resources: Resources, requests: Iterable[Request], *, computes: bool = True) -> None:
-        self._resources = resources
-        self._is_still = type(requests) in STILL
-        self._computes = computes
-        self._held: dict[int, tuple[object, object, Identified]] = {}
-        self._copies: dict[str, object] = {}
-
-    def ask(self, request: Request) -> Question:
-        symbol, feature = check_symbol(request.symbol), resolve_feature(request.feature)
-        canonical = canonical_config(request.config)
-        held, identified = self._take(request.raw_data)
-        return question(symbol, held, canonical, feature, identified)
-
-    def _take(self, raw: object) -> tuple[object, Identified]:
-        if self._is_still:
-            if id(raw) not in self._held:
-                held = rawdata.hold(raw)
-                self._held[id(raw)] = raw, held, identify(self._resources, held)  # kept, so that its id stays its own
-            return self._held[id(raw)][1:]
-        held = rawdata.hold(raw)
-        identified = identify(self._resources, held)
-        if isinstance(held, ParquetSource) or not self._computes:
-            return held, identified
-        name = str(identified.fingerprint)
-        if name not in self._copies:
-            self._copies[name] = rawdata.own(held)
-        return self._copies[name], identified
+def _is_still(requests: Iterable[Request]) -> bool:
+    """Tell whether nobody's code runs between two requests: that of an iterator may refill a buffer it gave before."""
+    return type(requests) in STILL

@@ -4,89 +4,122 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from fstore.broker.chunks import UNKNOWN_S, in_chunks
+from fstore.broker.client import Broker
 from fstore.broker.messages import ComputeRequest, RawReference
-from fstore.client.request import Question, warn_if_source_changed
-from fstore.compute import raw_data as rawdata
-from fstore.errors import StorageUnavailable
-from fstore.model import ParquetSource
-from fstore.resources import Resources
+from fstore.client.request import KeyedRequest, OnSourceChange, warn_if_source_changed
+from fstore.compute.raw_data import stage_raw
+from fstore.coordination.locks import DedupLocks
+from fstore.errors import BrokerUnavailable, StorageUnavailable
+from fstore.postgres.jobs import Jobs
+from fstore.postgres.manifest import Manifest
+from fstore.runtime.counters import Recorder
+from fstore.storage.interface import StagingArea
 
 EXPECTED_FOR_S = 2.0  # how long the expected time of a feature is believed
 QUICK_TO_STAGE_CELLS = 500_000  # written well within the lock's time
 
 
-class Registrar:
+@dataclass(frozen=True, slots=True)
+class Enqueued:
+    """What came of an attempt to lead.
+
+    ``made`` are the keys whose jobs this call made, ``unstaged`` says why the raw data
+    of others could not be staged. With ``unsent`` Redis was away, before any job was
+    made or after: no worker hears of them now.
+    """
+
+    made: frozenset[str] = frozenset()
+    unstaged: Mapping[str, StorageUnavailable] = field(default_factory=dict)
+    unsent: BrokerUnavailable | None = None
+
+
+class Enqueuer:
     """Registers the computations of one call."""
 
-    def __init__(self, resources: Resources) -> None:
-        self._resources = resources
+    def __init__(
+        self,
+        *,
+        locks: DedupLocks,
+        staging: StagingArea,
+        jobs: Jobs,
+        broker: Broker,
+        manifest: Manifest,
+        recorder: Recorder,
+        on_source_change: OnSourceChange = "refuse",
+    ) -> None:
+        self._locks, self._staging, self._jobs, self._broker = locks, staging, jobs, broker
+        self._manifest, self._recorder = manifest, recorder
+        self._on_source_change = on_source_change
         self._expected: dict[str, tuple[float, float]] = {}
 
-    def register(
-        self, questions: Sequence[Question], *, on_made: Callable[[set[str]], None] = lambda made: None
-    ) -> tuple[set[str], Mapping[str, StorageUnavailable]]:
-        """Register those questions that nobody else is registering now; the dedup lock of each lets one of many through.
+    def enqueue(
+        self, requests: Sequence[KeyedRequest], *, on_made: Callable[[frozenset[str]], None] = lambda made: None
+    ) -> Enqueued:
+        """Register those requests that nobody else is registering now; the dedup lock of each lets one of many through.
 
-        Returns the keys whose jobs this call made, of which ``on_made`` is told before
-        any worker is, and why the raw data of others could not be staged. Raises
-        ``BrokerUnavailable`` and ``ManifestUnavailable``.
+        ``on_made`` is told the keys whose jobs were made before any worker is. Raises
+        ``ManifestUnavailable``.
         """
-        locks = self._resources.locks
-        leads = locks.take_many({asked.key: str(asked.taken) for asked in questions})
-        if not leads:
-            return set(), {}
-        led_at = time.monotonic()
-        first = [asked for asked in questions if asked.key in leads]
-        with locks.holding(list(leads.values()), renewed=not all(map(is_quick_to_stage, first))):
-            requests, failures = self._staged(first)
-            made = self._resources.jobs.enqueue({key: request.wire() for key, request in requests.items()})
-            on_made(made)
-            self._send([request for key, request in requests.items() if key in made])
-        self._resources.recorder.took("dedup_hold_seconds", time.monotonic() - led_at)
-        return made, failures
+        made: frozenset[str] = frozenset()
+        unstaged: dict[str, StorageUnavailable] = {}
+        try:
+            taken = self._locks.take_many({request.key: str(request.fingerprint) for request in requests})
+            if not taken:
+                return Enqueued()
+            locked_at = time.monotonic()
+            first = [request for request in requests if request.key in taken]
+            with self._locks.holding(list(taken.values()), renewed=not all(map(is_quick_to_stage, first))):
+                messages, unstaged = self._staged(first)
+                made = frozenset(self._jobs.enqueue({key: message.wire() for key, message in messages.items()}))
+                on_made(made)
+                self._send([message for key, message in messages.items() if key in made])
+            self._recorder.took("dedup_hold_seconds", time.monotonic() - locked_at)
+        except BrokerUnavailable as error:
+            return Enqueued(made, unstaged, error)
+        return Enqueued(made, unstaged)
 
-    def _staged(self, questions: Sequence[Question]) -> tuple[dict[str, ComputeRequest], dict[str, StorageUnavailable]]:
+    def _staged(
+        self, requests: Sequence[KeyedRequest]
+    ) -> tuple[dict[str, ComputeRequest], dict[str, StorageUnavailable]]:
         references: dict[str, RawReference] = {}
-        requests: dict[str, ComputeRequest] = {}
-        failures: dict[str, StorageUnavailable] = {}
-        for asked in questions:
-            warn_if_source_changed(self._resources, asked)
+        messages: dict[str, ComputeRequest] = {}
+        unstaged: dict[str, StorageUnavailable] = {}
+        for request in requests:
+            warn_if_source_changed(self._manifest, request.feature)
+            raw = request.raw_data
             # By path as well: equal data in two places may be gone from one of them when a worker looks.
-            name = f"{asked.taken}:{asked.raw.path if isinstance(asked.raw, ParquetSource) else ''}"
+            name = f"{request.fingerprint}:{raw.path or ''}"
             try:
                 if name not in references:
-                    references[name] = rawdata.stage(self._resources.staging, asked.raw, asked.taken)
+                    references[name] = stage_raw(self._staging, raw, request.fingerprint)
             except StorageUnavailable as error:
-                failures[asked.key] = error
+                unstaged[request.key] = error
                 continue
-            requests[asked.key] = asked.request(
-                references[name], on_source_change=self._resources.settings.on_source_change
-            )
-        return requests, failures
+            messages[request.key] = request.message(references[name], on_source_change=self._on_source_change)
+        return messages, unstaged
 
-    def _send(self, requests: Sequence[ComputeRequest]) -> None:
-        if len(requests) == 1:
-            self._resources.broker.send_compute(requests[0])
+    def _send(self, messages: Sequence[ComputeRequest]) -> None:
+        if len(messages) == 1:
+            self._broker.send_compute(messages[0])
             return
-        for feature in {request.feature: None for request in requests}:
-            alike = [request for request in requests if request.feature == feature]
+        for feature in {message.feature: None for message in messages}:
+            alike = [message for message in messages if message.feature == feature]
             for chunk in in_chunks(alike, per_item_s=self._expected_s(feature)):
-                self._resources.broker.send_compute_many(chunk)
+                self._broker.send_compute_many(chunk)
 
     def _expected_s(self, feature: str) -> float:
         seconds, known_at = self._expected.get(feature, (UNKNOWN_S, -EXPECTED_FOR_S))
         if time.monotonic() - known_at >= EXPECTED_FOR_S:
-            found = self._resources.manifest.expected_seconds(feature)
+            found = self._manifest.expected_seconds(feature)
             seconds = UNKNOWN_S if found is None else found
             self._expected[feature] = seconds, time.monotonic()
         return seconds
 
 
-def is_quick_to_stage(asked: Question) -> bool:
+def is_quick_to_stage(request: KeyedRequest) -> bool:
     """Tell whether staging ends well within the lock's time, so that it need not be renewed; a source needs none."""
-    if isinstance(asked.raw, ParquetSource):
-        return True
-    shape = getattr(asked.raw, "shape", None)
-    return shape is not None and shape[0] * shape[1] <= QUICK_TO_STAGE_CELLS
+    cells = request.raw_data.cells
+    return cells is not None and cells <= QUICK_TO_STAGE_CELLS

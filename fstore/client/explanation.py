@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from fstore.client.request import Question
+from fstore.client.request import KeyedRequest
 from fstore.compute.provenance import are_comparable, differing_versions, format_of
 from fstore.features.declarations import Feature
 from fstore.features.keys import differing_parts
@@ -141,33 +141,33 @@ def differences(entry: Entry, feature: Feature | None) -> dict[str, Difference]:
     return found | {name: Difference(*both) for name, both in differing_versions(entry).items()}
 
 
-def explain(resources: Resources, asked: Question) -> Explanation:
+def explain(resources: Resources, request: KeyedRequest) -> Explanation:
     """Tell what a request would meet now; computes nothing and changes nothing."""
-    entry = resources.manifest.find_entry(asked.key)
-    job = resources.jobs.find(asked.key)
+    entry = resources.manifest.find_entry(request.key)
+    job = resources.jobs.find(request.key)
     live = entry is not None and entry.state is EntryState.LIVE
     return Explanation(
-        key=asked.key,
+        key=request.key,
         hit=live,
         state=str(entry.state if entry is not None else job.state if job is not None else "unknown"),
-        parts=asked.parts,
-        hash_method=str(asked.taken.method),
+        parts=request.parts,
+        hash_method=str(request.fingerprint.method),
         entry=entry,
-        nearest=None if live else _nearest(resources, asked),
+        nearest=None if live else _nearest(resources, request),
         owner=(job.owner or None) if job else None,
         attempt=job.attempt if job else None,
         elapsed_s=_elapsed(job),
-        expected_s=resources.manifest.expected_seconds(asked.parts.feature),
+        expected_s=resources.manifest.expected_seconds(request.parts.feature),
         failure=f"{job.failure.error_type}: {job.failure.detail}" if job and job.failure else None,
-        source_digest=asked.feature.source_digest,
-        differs_from_here=differences(entry, asked.feature) if entry is not None else {},
+        source_digest=request.feature.source_digest,
+        differs_from_here=differences(entry, request.feature) if entry is not None else {},
         stops=job.stops if job else 0,
     )
 
 
-def _nearest(resources: Resources, asked: Question) -> Nearest | None:
-    others = [entry for entry in resources.manifest.nearest_entries(asked.parts) if entry.key != asked.key]
-    compared = [(len(differs := differing_parts(asked.parts, entry.parts)), differs, entry) for entry in others]
+def _nearest(resources: Resources, request: KeyedRequest) -> Nearest | None:
+    others = [entry for entry in resources.manifest.nearest_entries(request.parts) if entry.key != request.key]
+    compared = [(len(differs := differing_parts(request.parts, entry.parts)), differs, entry) for entry in others]
     if not compared:
         return None
     _, differs, entry = min(compared, key=lambda found: found[0])  # of equals the first: the newest

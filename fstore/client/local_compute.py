@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import atexit
-import os
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from contextvars import copy_context
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pandas as pd
 
-from fstore.broker.configuration import WRITE_QUEUE
-from fstore.broker.messages import ComputeRequest, PublishRequest, RawReference
+from fstore.broker.messages import RawReference
 from fstore.calling.feature_calls import call_feature, is_stop
-from fstore.client.request import Question
+from fstore.client.local_publish import OwnClaim, publish_by_worker
+from fstore.client.request import Answer, KeyedRequest
 from fstore.compute.executor import perform
-from fstore.compute.failures import error_of, failure_for, note_of
+from fstore.compute.failures import error_of, note_of
 from fstore.compute.planning import Computation
 from fstore.compute.private_copy import private_copy
 from fstore.compute.publishing import Publisher
@@ -32,139 +27,117 @@ from fstore.errors import (
     StorageUnavailable,
 )
 from fstore.features.keys import restore_config
-from fstore.model import Claim, Locator
+from fstore.model import Claim, Locator, Status
 from fstore.resources import Resources
-from fstore.results import codec as results
+from fstore.results.codec import check_faithful, encode_result, hand_out_frame
 from fstore.runtime import deadline
 from fstore.storage.parquet import as_read
 
 T = TypeVar("T")
-PUBLISHED_WITHIN_S = 30.0  # by a worker; then its queue has none, or only those that die of it
-GIVEN_UP_WITHIN_S = 1.0  # or the lease runs out
-CALLER_ONLY = RawReference(kind="caller", path="-")
 
 
-@dataclass(frozen=True, slots=True)
-class Local:
-    """A result computed here: the entry it became, or the bare table when it could not be stored."""
-
-    locator: Locator | None
-    result: Any
-    why_not_stored: FeatureStoreError | None = None
-
-
-def compute_and_publish(
-    resources: Resources, asked: Question, reference: RawReference, taker: Taker, *, by_worker: bool, seconds: float
-) -> Local | None:
-    """Compute under a job lease in this process and publish; None when somebody else holds the claim.
-
-    ``by_worker`` leaves the write to a worker's task. What cannot be stored is
-    returned all the same.
-    """
-    request = asked.request(reference, on_source_change=resources.settings.on_source_change)
-    own = _OwnClaim(resources)
-    kept: list[object] = []
-    refused: list[FeatureStoreError] = []
-
-    def publish(computation: Computation, claim: Claim, result: object, took: float) -> Locator | None:
-        kept.append(result)
-        if own.is_given_up:
-            return None
-        if by_worker:
-            return _publish_by_worker(resources, computation, claim, result, took, refused)
-        return Publisher.of(resources).publish(computation, claim, result, took)
-
-    config = restore_config(asked.parts.config)
-    computation = Computation(asked.key, asked.parts, asked.feature, config, asked.taken, request)
-
-    def act() -> Local | None:
-        with own.claimed(asked.key, request) as claim:
-            if claim is None:
-                return None
-            with deadline.unbounded():
-                found = perform(
-                    resources,
-                    computation,
-                    claim,
-                    phase=lambda _: None,
-                    publish=publish,
-                    read=lambda: _raw(asked, taker),
-                )
-        if refused:
-            raise refused[0]
-        return Local(found, _own(kept[0]) if found is None and kept else None)
-
-    try:
-        return bounded(act, asked.key, seconds)
-    except (StorageUnavailable, ManifestUnavailable, BrokerUnavailable) as error:
-        if not kept:
-            raise
-        return Local(None, _own(kept[0]), error)
-    except FeatureStoreError:
-        raise
-    except BaseException:  # not of the computation: the caller's own stop, or its signal handler's error
-        own.give_up()
-        raise
-
-
-class _OwnClaim:
-    """A claim of this process, given back when its caller is interrupted, or the process ends, before the work is done.
-
-    As if it had never been made: others need not wait for the lease, and a start that
-    somebody broke off is none that ended its process. It is made by the thread that
-    computes, which no signal interrupts halfway.
-    """
+class LocalComputing:
+    """Runs what one call has to compute for itself, stored or not; raw data that the next one wants too are copied once."""
 
     def __init__(self, resources: Resources) -> None:
-        self._jobs, self._pid = resources.jobs, os.getpid()
-        self._guard = threading.Lock()
-        self._claim: Claim | None = None
-        self.is_given_up = False
+        self._resources = resources
+        self._taker = Taker()
 
-    @contextmanager
-    def claimed(self, key: str, request: ComputeRequest) -> Iterator[Claim | None]:
-        """Claim for as long as the block runs; None when somebody else holds the claim, or the caller has gone."""
-        with self._guard:
-            if not self.is_given_up:
-                self._claim = self._jobs.claim(key, request.wire())
-        if self._claim is not None:
-            atexit.register(self.give_up)
+    def stored(
+        self, request: KeyedRequest, reference: RawReference, *, by_worker: bool, seconds: float
+    ) -> Answer | None:
+        """Compute under a job lease and publish; None while somebody else holds the claim.
+
+        ``by_worker`` leaves the write to a worker's task. What cannot be stored is
+        answered all the same, and counted. Raises ``StorageUnavailable``,
+        ``ManifestUnavailable`` and ``BrokerUnavailable`` when nothing could be computed.
+        """
         try:
-            yield self._claim
-        finally:
-            atexit.unregister(self.give_up)
+            answer = self._compute_and_publish(request, reference, by_worker=by_worker, seconds=seconds)
+        except (ManifestUnavailable, StorageUnavailable, BrokerUnavailable):
+            raise
+        except FeatureStoreError as error:
+            return Answer(request, Status.COMPUTED, error=error)
+        if answer is not None and answer.not_stored is not None:
+            self._resources.recorder.degraded("not stored", str(answer.not_stored))
+        return answer
 
-    def give_up(self) -> None:
-        """Give it back; what is still computed for it is not published."""
-        if self._pid != os.getpid():  # a fork of the caller, which ends as well
-            return
-        self.is_given_up = True
-        atexit.unregister(self.give_up)
-        if self._guard.acquire(timeout=GIVEN_UP_WITHIN_S):
-            self._guard.release()
-        if self._claim is not None:
-            with suppress(ManifestUnavailable), deadline.within(GIVEN_UP_WITHIN_S):
-                self._jobs.complete(self._claim)
+    def unstored(self, request: KeyedRequest, mode: str, why: str, *, seconds: float) -> Answer:
+        """Compute and keep nothing, and count that as ``mode``; a failure is the answer then."""
+        self._resources.recorder.degraded(mode, why)
+        try:
+            return Answer(request, Status.COMPUTED, result=compute_only(request, self._taker, seconds=seconds))
+        except FeatureStoreError as error:
+            return Answer(request, Status.COMPUTED, error=error)
+
+    def _compute_and_publish(
+        self, request: KeyedRequest, reference: RawReference, *, by_worker: bool, seconds: float
+    ) -> Answer | None:
+        resources = self._resources
+        message = request.message(reference, on_source_change=resources.settings.on_source_change)
+        own = OwnClaim(resources.jobs)
+        kept: list[object] = []
+        refused: list[FeatureStoreError] = []
+
+        def publish(computation: Computation, claim: Claim, result: object, took: float) -> Locator | None:
+            kept.append(result)
+            if own.is_given_up:
+                return None
+            if by_worker:
+                return publish_by_worker(resources, computation, claim, result, took, refused)
+            return Publisher.of(resources).publish(computation, claim, result, took)
+
+        config = restore_config(request.parts.config)
+        computation = Computation(request.key, request.parts, request.feature, config, request.fingerprint, message)
+
+        def act() -> Answer | None:
+            with own.claimed(request.key, message) as claim:
+                if claim is None:
+                    return None
+                with deadline.unbounded():
+                    entry = perform(
+                        resources,
+                        computation,
+                        claim,
+                        phase=lambda _: None,
+                        publish=publish,
+                        read=lambda: _raw(request, self._taker),
+                    )
+            if refused:
+                raise refused[0]
+            if entry is not None:
+                return Answer(request, Status.COMPUTED, entry)
+            return _bare(request, kept[0]) if kept else None
+
+        try:
+            return bounded(act, request.key, seconds)
+        except (StorageUnavailable, ManifestUnavailable, BrokerUnavailable) as error:
+            if not kept:
+                raise
+            return _bare(request, kept[0], error)
+        except FeatureStoreError:
+            raise
+        except BaseException:  # not of the computation: the caller's own stop, or its signal handler's error
+            own.give_up()
+            raise
 
 
-def compute_only(asked: Question, taker: Taker, *, seconds: float) -> object:
+def compute_only(request: KeyedRequest, taker: Taker, *, seconds: float) -> object:
     """Call the function here and keep nothing, as when Postgres or the folder is away; raises ``ComputeFailed``."""
 
     def act() -> object:
         try:
-            raw = _raw(asked, taker)
+            raw = _raw(request, taker)
             with deadline.unbounded():
-                result = raw.settle(call_feature(asked.feature, raw.value, restore_config(asked.parts.config)))
-            results.check_faithful(
-                result, as_read(results.encode(result))
-            )  # what cannot be stored is no result here either
+                result = raw.settle(call_feature(request.feature, raw.value, restore_config(request.parts.config)))
+            check_faithful(result, as_read(encode_result(result)))  # what cannot be stored is no result here either
             return _own(result)
         except BaseException as error:
             if is_stop(error):
                 raise
-            raise error_of(asked.key, note_of(error)) from error
+            raise error_of(request.key, note_of(error)) from error
 
-    return bounded(act, asked.key, seconds)
+    return bounded(act, request.key, seconds)
 
 
 def bounded(work: Callable[[], T], key: str, seconds: float) -> T:
@@ -180,61 +153,17 @@ def bounded(work: Callable[[], T], key: str, seconds: float) -> T:
         raise ComputeTimeout(key, time.monotonic() - began, "running in this process") from None
 
 
-def _raw(asked: Question, taker: Taker) -> Loaded:
-    asked.feature.require_unchanged()
-    return taker.take(asked.raw, asked.taken, wanted=asked.feature.input)
+def _raw(request: KeyedRequest, taker: Taker) -> Loaded:
+    request.feature.require_unchanged()
+    return taker.take(request.raw_data, request.fingerprint, wanted=request.feature.input)
+
+
+def _bare(request: KeyedRequest, result: object, why: FeatureStoreError | None = None) -> Answer:
+    return Answer(request, Status.COMPUTED, result=_own(result), not_stored=why)
 
 
 def _own(result: object) -> object:
     """Return a result that is not stored in memory of its own: the function may fill the same frame again next time."""
     if isinstance(result, pd.DataFrame):
-        return results.hand_out(result, deep=True)
-    return private_copy(results.encode(result))
-
-
-def _publish_by_worker(
-    resources: Resources,
-    computation: Computation,
-    claim: Claim,
-    result: object,
-    took: float,
-    refused: list[FeatureStoreError],
-) -> Locator | None:
-    """Have a worker publish; what that worker leaves as its failure goes to ``refused``."""
-    key, publisher = computation.key, Publisher.of(resources)
-    staged = resources.staging.write_result(key, results.encode(result))
-    try:
-        restored = resources.staging.read_result(staged)
-        results.check_faithful(result, restored.table)
-        facts = computation.facts(took)
-        message = PublishRequest.of(facts, claim, staged_path=staged, staged_digest=restored.digest)
-        resources.broker.send_publish(message)
-    except BrokerUnavailable:
-        resources.staging.discard(staged)
-        return publisher.publish(computation, claim, result, took)
-    except BaseException:
-        resources.staging.discard(staged)
-        raise
-    if _is_settled(resources, key, claim, refused):
-        return resources.manifest.find_live(key)
-    resources.recorder.degraded("publish queue", f"no worker of queue {WRITE_QUEUE} published {key[:12]} in time")
-    found = publisher.publish(computation, claim, result, took)
-    resources.staging.discard(
-        staged
-    )  # not before: where this process may not publish, a worker that comes late still can
-    return found
-
-
-def _is_settled(resources: Resources, key: str, claim: Claim, refused: list[FeatureStoreError]) -> bool:
-    """Wait until the publishing task ended the job, for as long as others may wait for the dead; the lease is renewed meanwhile."""
-    ends_at = time.monotonic() + PUBLISHED_WITHIN_S
-    with resources.notifier.subscribe([key]) as subscription:
-        while time.monotonic() < ends_at:
-            view = resources.jobs.look([key])[key]
-            if view.entry is not None or view.job is None or view.job.owner != claim.owner:
-                return True
-            if (error := failure_for(view, waited=True)) is not None:
-                refused.append(error)
-                return True
-            subscription.wait(0.2)
-    return False
+        return hand_out_frame(result, deep=True)
+    return private_copy(encode_result(result))

@@ -1,26 +1,28 @@
-"""From a trainer's request to a key: fingerprint, canonical config, code version."""
+"""From a trainer's request to a key, and what it comes to: fingerprint, canonical config, code version; an answer."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from fstore.broker.messages import ComputeRequest, RawReference
-from fstore.compute import raw_data as rawdata
 from fstore.compute.failures import is_anothers_refusal
 from fstore.compute.provenance import are_comparable, format_of
-from fstore.errors import ManifestUnavailable
+from fstore.compute.raw_data import allowed_path, hold_raw, own_raw
+from fstore.errors import FeatureStoreError, ManifestUnavailable
 from fstore.features.declarations import Feature
 from fstore.features.keys import canonical_config, check_symbol, key_of
 from fstore.features.registry import resolve_feature
 from fstore.features.source.digest import source_format
-from fstore.fingerprint import identification as fingerprint
-from fstore.fingerprint.identification import Identified, Origin
-from fstore.model import Entry, Fingerprint, HashMethod, JobState, KeyParts, KeyStatus, Locator, ParquetSource
+from fstore.fingerprint.identification import Origin, identify
+from fstore.fingerprint.raw_input import RawInput
+from fstore.model import Entry, Fingerprint, HashMethod, Job, JobState, KeyParts, Locator, Status
+from fstore.postgres.manifest import Manifest
 from fstore.resources import Resources
 
 log = logging.getLogger("fstore.asking")
@@ -29,29 +31,30 @@ log = logging.getLogger("fstore.asking")
 _warned: dict[tuple[str, str, str, str], object] = {}
 
 
+OnSourceChange = Literal["refuse", "warn"]
+
+
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What a trainer wants to know, with the key that commits to all of it; ``raw`` stays what it was when that was made."""
+class KeyedRequest:
+    """A trainer's request with the key that commits to all of it; ``raw_data`` stay what they were when that was made."""
 
     key: str
     parts: KeyParts
     feature: Feature
-    raw: Any
-    taken: Fingerprint
+    raw_data: RawInput
+    fingerprint: Fingerprint
 
-    def request(
-        self, reference: RawReference, *, on_source_change: Literal["refuse", "warn"] = "refuse"
-    ) -> ComputeRequest:
+    def message(self, reference: RawReference, *, on_source_change: OnSourceChange = "refuse") -> ComputeRequest:
         """Return the message that asks a worker for it, with what the worker's code is compared with."""
         feature = self.feature
         return ComputeRequest(
             symbol=self.parts.symbol,
-            feature=self.feature.name,
+            feature=feature.name,
             raw_data=reference,
-            feature_version=self.feature.version,
+            feature_version=feature.version,
             key=self.key,
-            fingerprint=str(self.taken),
-            hash_method=self.taken.method.value,
+            fingerprint=str(self.fingerprint),
+            hash_method=self.fingerprint.method.value,
             canonical_config=self.parts.config,
             waits=False,
             source_digest=feature.source_digest or None,
@@ -62,69 +65,131 @@ class Question:
         )
 
 
-def ask(
-    resources: Resources, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object
-) -> Question:
-    """Build the question: resolve the feature, canonicalise the config, take the fingerprint of every byte.
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a request was answered: by an entry that is still to be read, a result, or an error.
 
-    Raises ``UnhashableInput``, ``FeatureNotRegistered``, ``InvalidRequest``,
-    ``SourceNotAllowed``; nothing is written before the key is known.
+    ``not_stored`` tells why a result that was computed here has no entry.
     """
-    symbol = check_symbol(symbol)
-    feature = resolve_feature(compute_func)
-    canonical = canonical_config(config)
-    held = rawdata.hold(raw_data)
-    return question(symbol, held, canonical, feature, identify(resources, held))
+
+    request: KeyedRequest
+    status: Status
+    entry: Locator | None = None
+    result: Any = None
+    error: FeatureStoreError | None = None
+    not_stored: FeatureStoreError | None = None
 
 
-def question(symbol: str, raw_data: object, canonical: str, feature: Feature, identified: Identified) -> Question:
-    """Put the parts of a question together."""
-    taken = identified.fingerprint
-    parts = KeyParts(symbol, feature.name, feature.version, canonical, str(taken))
-    return Question(key_of(parts), parts, feature, raw_data, taken)
+def prepare(
+    resources: Resources, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object
+) -> KeyedRequest:
+    """Give one request its key; see ``Preparation.prepare``."""
+    return Preparation(resources).prepare(symbol, raw_data, config, compute_func)
 
 
-def identify(resources: Resources, raw_data: object) -> Identified:
-    """Take the fingerprint of raw data, and count when it came without a scan."""
-    chosen = resources.settings
-    if isinstance(raw_data, ParquetSource) and chosen.data_roots:
-        rawdata.allowed_path(str(raw_data.path), resources.staging, chosen)  # before a long scan, not after it
-    began = time.monotonic()
-    found = fingerprint.identify(
-        raw_data, threshold_bytes=chosen.threshold_bytes, policy=chosen.hash_policy, memo=resources.memo
-    )
-    resources.recorder.took("fingerprint_seconds", time.monotonic() - began)
-    if found.origin in (Origin.FOOTER, Origin.MEMO):
-        resources.recorder.count("hash_optimizations")
-    if found.fingerprint.method is HashMethod.FOOTER:
-        resources.recorder.count("footer_hash_optimizations")
-    return found
+class Preparation:
+    """Gives requests their keys while they are taken.
+
+    With ``shares`` raw data of several requests are fingerprinted once: for those whose
+    owner runs no code between two of them. Otherwise raw data are looked at for each,
+    and with ``copies`` what will be computed from is copied at once, since a buffer may
+    be filled again before the next request; equal data are copied once.
+    """
+
+    def __init__(self, resources: Resources, *, shares: bool = False, copies: bool = False) -> None:
+        self._resources = resources
+        self._shares, self._copies = shares, copies
+        self._shared: dict[int, tuple[object, RawInput, Fingerprint]] = {}
+        self._copied: dict[str, RawInput] = {}
+
+    def prepare(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> KeyedRequest:
+        """Resolve the feature, canonicalise the config, take the fingerprint of every byte.
+
+        Raises ``UnhashableInput``, ``FeatureNotRegistered``, ``InvalidRequest``,
+        ``SourceNotAllowed``; nothing is written before the key is known.
+        """
+        try:
+            return self._prepare(symbol, raw_data, config, compute_func)
+        except FeatureStoreError as error:
+            concerning(error, str(symbol), _name_of(compute_func))
+            raise
+
+    def _prepare(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> KeyedRequest:
+        """In one piece, as every hit goes through it."""
+        symbol, feature, canonical = check_symbol(symbol), resolve_feature(compute_func), canonical_config(config)
+        if self._shares and id(raw_data) in self._shared:
+            _, held, fingerprint = self._shared[id(raw_data)]
+        else:
+            settings, recorder = self._resources.settings, self._resources.recorder
+            held = hold_raw(raw_data, settings)
+            if settings.data_roots and held.path is not None:
+                allowed_path(str(held.path), self._resources.staging, settings)  # before a long scan, not after it
+            began = time.monotonic()
+            found = identify(
+                held, threshold_bytes=settings.threshold_bytes, policy=settings.hash_policy, memo=self._resources.memo
+            )
+            recorder.took("fingerprint_seconds", time.monotonic() - began)
+            fingerprint = found.fingerprint
+            if found.origin in (Origin.FOOTER, Origin.MEMO):
+                recorder.count("hash_optimizations")
+            if fingerprint.method is HashMethod.FOOTER:
+                recorder.count("footer_hash_optimizations")
+            if self._copies and held.path is None:
+                held = self._copy_of(held, str(fingerprint))
+            if self._shares:  # ``raw_data`` is kept, so that its id stays its own
+                self._shared[id(raw_data)] = raw_data, held, fingerprint
+        parts = KeyParts(symbol, feature.name, feature.version, canonical, str(fingerprint))
+        return KeyedRequest(key_of(parts), parts, feature, held, fingerprint)
+
+    def _copy_of(self, held: RawInput, fingerprint: str) -> RawInput:
+        if fingerprint not in self._copied:
+            self._copied[fingerprint] = own_raw(held)
+        return self._copied[fingerprint]
 
 
-def is_refused_to_another(resources: Resources, asked: Question, view: KeyStatus) -> bool:
+def concerning(error: FeatureStoreError, symbol: str, feature: str) -> FeatureStoreError:
+    """Return an error as that of one request, said in a note below its message; a copy if it is another's already."""
+    if error.symbol is not None:
+        if (error.symbol, error.feature) == (symbol, feature):
+            return error
+        cause, error = error.__cause__, copy(error)
+        error.__cause__, error.__notes__ = cause, []
+    error.symbol, error.feature = symbol, feature
+    error.add_note(f"symbol {symbol!r}, feature {feature!r}")
+    return error
+
+
+def _name_of(compute_func: object) -> str:
+    """Name a function as its feature would be named, also where it is none."""
+    if isinstance(compute_func, str):
+        return compute_func
+    func = compute_func.func if isinstance(compute_func, Feature) else compute_func
+    return f"{getattr(func, '__module__', '')}:{getattr(func, '__qualname__', type(func).__qualname__)}"
+
+
+def is_refused_to_another(request: KeyedRequest, job: Job | None, on_source_change: OnSourceChange) -> bool:
     """Tell whether the failure in a job's row is a worker's refusal of somebody else's source code."""
-    if view.job is None or view.job.failure is None or view.job.state is not JobState.FAILED:
+    if job is None or job.failure is None or job.state is not JobState.FAILED:
         return False
-    own = asked.request(RawReference(kind="caller", path="-"), on_source_change=resources.settings.on_source_change)
-    return is_anothers_refusal(view.job.failure, own)
+    own = request.message(RawReference(kind="caller", path="-"), on_source_change=on_source_change)
+    return is_anothers_refusal(job.failure, own)
 
 
-def warn_if_source_changed(resources: Resources, asked: Question) -> None:
+def warn_if_source_changed(manifest: Manifest, feature: Feature) -> None:
     """Look once whether an explicit version was published before with other source code than this process runs, and warn."""
-    feature = asked.feature
     mark = (feature.name, feature.version, feature.source_digest, "")
     if not feature.explicit or not feature.source_digest or not _is_news(mark):
         return
     try:
-        other = resources.manifest.other_source(*mark[:3], source_format())
+        other = manifest.other_source(*mark[:3], source_format())
     except ManifestUnavailable:
         _warned.pop(mark, None)
         return
     if other is not None:
-        warn_of_other_source(resources, feature, other)
+        warn_of_other_source(manifest, feature, other)
 
 
-def warn_of_other_source(resources: Resources, feature: Feature, found: Locator | Entry) -> None:
+def warn_of_other_source(manifest: Manifest, feature: Feature, found: Locator | Entry) -> None:
     """Warn once a process when an entry that answers for ``feature`` was computed by other source code than is here.
 
     Its version says that the numbers are the same, and that is the author's call;
@@ -137,7 +202,7 @@ def warn_of_other_source(resources: Resources, feature: Feature, found: Locator 
     if not _is_news(mark):
         return
     try:
-        entry = found if isinstance(found, Entry) else resources.manifest.find_entry(found.key)
+        entry = found if isinstance(found, Entry) else manifest.find_entry(found.key)
     except ManifestUnavailable:
         entry = None
     if entry is None or entry.source_digest != other:  # gone meanwhile; the next one is looked at again

@@ -1,290 +1,258 @@
-"""Once for each key: lead or wait, share the result or the error, take over from the dead.
+"""Once for each key: lead or follow, share the result or the error, take over from the dead.
 
-The whole protocol of a miss. A caller looks at the manifest and the job in one query.
-Where neither exists it tries to lead (``registering``), at once if it knows already
-that there is no entry; from then on the job row speaks. Everybody waits for the row,
-woken by a hint or by the clock; whoever finds a job whose message or worker was lost
-sends it again. Of many questions a bounded number is open at once, the next as answers
-come.
+The rules of a miss, without a server, a clock or a thread: an event comes in, actions go
+out (``miss_events``; ``misses`` carries them out). ``docs/design.md`` has the rules as a
+table. Of many requests a bounded number is open at once, the next as answers come.
 """
 
 from __future__ import annotations
 
-import random
-import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from fstore.client import local_compute
-from fstore.client.enqueue import Registrar, is_quick_to_stage
-from fstore.client.fallback import Answer, Fallback
-from fstore.client.request import Question, is_refused_to_another
-from fstore.compute.failures import failure_for
-from fstore.compute.recovery import Recovery
-from fstore.coordination.notifications import Subscription
-from fstore.errors import (
-    BrokerUnavailable,
-    ComputeTimeout,
-    FeatureStoreError,
-    ManifestUnavailable,
-    SourceChanged,
-    SourceNotAllowed,
-    StorageUnavailable,
+from fstore.client.enqueue import is_quick_to_stage
+from fstore.client.miss_events import (
+    Action,
+    Admitted,
+    Computed,
+    ComputeHere,
+    ComputeUnstored,
+    DeadlinePassed,
+    Due,
+    Event,
+    FolderAway,
+    Forget,
+    Give,
+    Look,
+    PostgresAway,
+    ProcessDiffers,
+    RedisAway,
+    Register,
+    Registered,
+    Resend,
+    Viewed,
 )
-from fstore.features.local_features import LocalFeature
-from fstore.model import JobState, KeyStatus, ParquetSource, Status
-from fstore.resources import Resources
-from fstore.runtime import deadline
+from fstore.client.miss_rules import KeyProgress, MissRules, Step, next_step, without_store
+from fstore.client.request import Answer, KeyedRequest
+from fstore.errors import ComputeTimeout, FeatureStoreError
+from fstore.model import KeyStatus, Status
 
 MOST_OPEN = 512
 ADMITTED_AT_ONCE = 128  # the first answers of a batch should not wait until all of it is registered
-FIRST_WAIT_S = 0.1  # a hint is quicker; polling more often only takes time from the one who leads
-LONGEST_WAIT_S = 1.0
+RESEND_EVERY_S = 2.0
 KNOWN_FOR_S = 1.0
-START_WITHIN_S = 5.0  # who does not wait for the result does not wait long for a server either
 OUTAGE_PATIENCE_S = 5.0  # a restart of Postgres must not make every waiter compute for itself
 
 
-class Flight:
-    """The questions of one call, until each has its answer or the deadline passes."""
+class SingleFlight:
+    """The requests of one call that missed, one record a key, until each has its answer or the deadline passes."""
 
     def __init__(
-        self, resources: Resources, questions: Iterable[Question], *, seconds: float, known_missing: bool = False
+        self,
+        requests: Iterable[KeyedRequest],
+        *,
+        rules: MissRules,
+        now: float,
+        seconds: float,
+        known_missing: bool = False,
     ) -> None:
-        self._resources = resources
-        self._waiting = deque(questions)
-        self._open: dict[str, Question] = {}
-        self._known_missing = known_missing  # which saves a look, for a moment: who registers a job looks again
-        self._unseen: set[str] = set()
-        self._led: set[str] = set()
-        self._offered: set[str] = set()
-        self._began = time.monotonic()
-        self._seconds = seconds
-        self._nudged_at = self._began
-        self._reached_at: float | None = None
-        self._states: dict[str, str] = {}
-        self._registrar = Registrar(resources)
-        self._on_made: Callable[[set[str]], None] = lambda made: None
-        self._fallback = Fallback(resources, self._left)
+        self._rules = rules
+        self._waiting = deque(requests)
+        self._open: dict[str, KeyProgress] = {}
+        self._began, self._seconds = now, seconds
+        # Saves a look, for a moment: who registers a job looks again.
+        self._known_missing_until = now + KNOWN_FOR_S if known_missing else now
+        self._resent_at = now
+        self._reached_postgres_at: float | None = None
 
-    def start(self) -> None:
-        """Register what nobody has registered yet, and return without waiting or computing.
+    @property
+    def open_keys(self) -> tuple[str, ...]:
+        """The keys that are registered or waited for now."""
+        return tuple(self._open)
 
-        What cannot be registered now is left to whoever waits for it; with
-        ``on_unavailable="raise"`` it is an error.
-        """
-        try:
-            with deadline.within(min(START_WITHIN_S, self._seconds)):
-                while self._admit():
-                    views = self._resources.jobs.look(list(self._open))
-                    self._registrar.register(
-                        [self._open.pop(key) for key, view in views.items() if self._may_start(view)]
-                    )
-                    self._open.clear()
-        except (BrokerUnavailable, ManifestUnavailable, StorageUnavailable):
-            if not self._fallback.is_allowed:
-                raise
+    def request(self, key: str) -> KeyedRequest:
+        """Return the request of an open key."""
+        return self._open[key].request
 
-    def answers(self) -> Iterator[Answer]:
-        """Yield every question's answer as it comes; each exactly once."""
-        wait_s, looked_at = FIRST_WAIT_S, self._began
-        with self._resources.notifier.subscribe() as watch:
-            self._on_made = watch.acknowledge
-            due = self._admit(watch)
-            while self._open:
-                answered = []
-                for answer in self._round(due):
-                    if self._open.pop(answer.asked.key, None) is not None:
-                        answered.append(answer.asked.key)
-                        yield answer
-                watch.drop(answered)
-                due = self._admit(watch)
-                left = self._left()
-                if left <= 0:
-                    yield from self._give_up()
-                    return
-                if due or not self._open:
-                    continue
-                wait_s = FIRST_WAIT_S if answered else min(wait_s * 2, LONGEST_WAIT_S)
-                heard = watch.wait(min(left, wait_s * random.uniform(0.5, 1.5)))  # noqa: S311 jitter
-                if not heard or time.monotonic() - looked_at > LONGEST_WAIT_S:  # hints of others hide no lost one
-                    heard, looked_at = set(self._open), time.monotonic()
-                due = list(heard)
+    def left(self, now: float) -> float:
+        """Return the seconds until the caller's deadline."""
+        return self._seconds - (now - self._began)
 
-    def _admit(self, watch: Subscription | None = None) -> list[str]:
-        """Open more of the questions that wait their turn, and return their keys."""
+    def admit(self) -> tuple[str, ...]:
+        """Open more of the requests that wait their turn, and return their keys; the caller reports them as ``Admitted``."""
         room = min(MOST_OPEN - len(self._open), len(self._waiting), ADMITTED_AT_ONCE)
         if room < min(ADMITTED_AT_ONCE, len(self._waiting)):
-            return []  # registered in numbers, not one by one as answers come
+            return ()  # registered in numbers, not one by one as answers come
         admitted = [self._waiting.popleft() for _ in range(room)]
-        self._open |= {asked.key: asked for asked in admitted}
-        keys = [asked.key for asked in admitted]
-        alone = watch.add(keys) if watch is not None and keys else set()
-        if self._known_missing and time.monotonic() - self._began < KNOWN_FOR_S:
+        self._open |= {request.key: KeyProgress(request) for request in admitted}
+        return tuple(request.key for request in admitted)
+
+    def narrowed(self, action: Action) -> Action | None:
+        """Return what of an action is still to be done: other actions may have answered some of its keys, or all."""
+        if isinstance(action, Give):
+            return action
+        keys = self._still_open(action.keys)
+        if not keys:
+            rest = self._still_open(action.then_look) if isinstance(action, Register) else ()
+            return Look(rest) if rest else None
+        return action if keys == action.keys else replace(action, keys=keys)
+
+    def observe(self, event: Event, *, now: float) -> list[Action]:
+        """Take note of what happened, and return what is to be done next, in order."""
+        actions: list[Action] = []
+        match event:
+            case Admitted():
+                actions = self._admitted(event, now)
+            case Due(keys=keys):
+                actions = _looks(self._still_open(keys))
+            case Viewed(views=views):
+                self._reached_postgres_at = now
+                actions = self._viewed(views, now)
+            case Registered():
+                actions = self._registered(event, now)
+            case Computed(answer=Answer() as answer):
+                actions = self._give(answer)
+            case ProcessDiffers(key=key, settings=settings):
+                why = f"this process set {', '.join(settings)}; a worker has not"
+                actions = [ComputeUnstored((key,), "not stored", why)]
+            case RedisAway():
+                actions = self._without_redis(event)
+            case PostgresAway():
+                actions = self._without_postgres(event, now)
+            case FolderAway(keys=keys, error=error):
+                actions = self._without_store(keys, "store folder", error)
+            case DeadlinePassed():
+                actions = self._given_up(now)
+        return actions
+
+    def _admitted(self, event: Admitted, now: float) -> list[Action]:
+        unseen: list[str] = []
+        if now < self._known_missing_until:
             # Who is not alone in this process lets the other register, and looks.
-            self._unseen.update(asked.key for asked in admitted if asked.key in alone and _may_lead_unseen(asked))
-        return keys
+            unseen = [key for key in event.keys if key in event.alone and self._may_lead_unseen(key)]
+        rest = tuple(key for key in event.keys if key not in set(unseen))
+        return [Register(tuple(unseen), unseen=True, then_look=rest)] if unseen else _looks(rest)
 
-    def _round(self, due: Sequence[str]) -> Iterator[Answer]:
-        due = yield from self._register_unseen(due)
-        if not due:
-            return
-        try:
-            views = self._resources.jobs.look(due)
-            self._reached_at = time.monotonic()
-        except ManifestUnavailable as error:
-            yield from self._without_postgres(error)
-            return
-        leaderless: list[Question] = []
-        stale: list[Question] = []
+    def _may_lead_unseen(self, key: str) -> bool:
+        """What somebody else computes already should not be staged again at length, and not be computed here."""
+        status = self._open[key]
+        return not status.is_local and is_quick_to_stage(status.request)
+
+    def _viewed(self, views: Mapping[str, KeyStatus], now: float) -> list[Action]:
+        given: list[Action] = []
+        forgotten: list[Action] = []
+        unstored: list[Action] = []
+        leaderless: list[str] = []
+        stale: list[str] = []
         for key, view in views.items():
-            asked = self._open[key]
-            waited = self._states.get(key) in {JobState.QUEUED, JobState.RUNNING} or key in self._led
-            self._states[key] = str(view.job.state) if view.job else "unknown"
-            failure = failure_for(view, waited=waited)
-            if view.entry is not None:
-                yield Answer(asked, Status.COMPUTED if key in self._led else Status.COALESCED, view.entry)
-            elif isinstance(failure, StorageUnavailable):
-                yield self._fallback.not_stored(asked, "store folder", failure)
-            elif self._may_offer_own(asked, failure) or (
-                failure is not None and self._forgot_anothers_refusal(asked, view)
-            ):
-                leaderless.append(asked)
-            elif failure is not None:
-                yield Answer(asked, Status.COALESCED, error=failure)
-            elif _is_free(view):
-                leaderless.append(asked)
-            elif view.job is not None and (view.job.state is JobState.QUEUED or view.job.lapsed):
-                stale.append(asked)
-        yield from self._lead(leaderless)
-        yield from self._nudge(stale)
+            if (status := self._open.get(key)) is None:
+                continue
+            step, failure = next_step(status, view, self._rules)
+            status.state = str(view.job.state) if view.job else "unknown"
+            match step:
+                case Step.SERVE:
+                    how = Status.COMPUTED if status.is_led else Status.COALESCED
+                    given += self._give(Answer(status.request, how, view.entry))
+                case Step.TELL:
+                    given += self._give(Answer(status.request, Status.COALESCED, error=failure))
+                case Step.KEEP_NOTHING if failure is not None:
+                    unstored += self._without_store((key,), "store folder", failure)
+                case Step.OFFER_OWN:
+                    status.has_offered = True
+                    forgotten.append(Forget((key,)))
+                    leaderless.append(key)
+                case Step.LEAD_ANEW:
+                    forgotten.append(Forget((key,), view.job.owner if view.job else None))
+                    leaderless.append(key)
+                case Step.LEAD:
+                    leaderless.append(key)
+                case Step.RESEND:
+                    stale.append(key)
+        return [*given, *unstored, *forgotten, *self._lead(leaderless), *self._resend(stale, now)]
 
-    def _register_unseen(self, due: Sequence[str]) -> Generator[Answer, None, list[str]]:
-        """Register what is known to be missing, and return what must be looked at: all that did not become this call's own.
+    def _lead(self, keys: Sequence[str]) -> list[Action]:
+        shared = tuple(key for key in keys if not self._open[key].is_local)
+        return [*([Register(shared)] if shared else []), *self._compute_own(keys)]
 
-        Whatever goes wrong decides nothing here: somebody else may be computing it, or have failed.
-        """
-        unseen = [self._open[key] for key in due if key in self._unseen]
-        self._unseen.clear()
-        own: set[str] = set()
+    def _resend(self, keys: Sequence[str], now: float) -> list[Action]:
+        if not keys or now - self._resent_at < RESEND_EVERY_S:
+            return []
+        self._resent_at = now
+        return [Resend(tuple(keys)), *self._compute_own(keys)]
 
-        def on_made(keys: set[str]) -> None:
-            own.update(keys)
-            self._on_made(keys)
+    def _compute_own(self, keys: Sequence[str]) -> list[Action]:
+        return [ComputeHere((key,)) for key in keys if self._open[key].is_local]
 
-        if unseen:
-            try:
-                self._registrar.register(unseen, on_made=on_made)
-                self._reached_at = time.monotonic()
-            except BrokerUnavailable as error:  # after the jobs were made, which no worker hears of now
-                yield from self._without_redis([self._open[key] for key in own], error)
-            except ManifestUnavailable:
-                own.clear()
-        self._led |= own
-        return [key for key in due if key not in own]
+    def _registered(self, event: Registered, now: float) -> list[Action]:
+        action, outcome = event.action, event.outcome
+        for key in self._still_open(outcome.made):
+            self._open[key].is_led = True
+        if action.unseen:
+            # Whatever else went wrong decides nothing here: somebody else may be computing it, or have failed.
+            if outcome.made:
+                self._reached_postgres_at = now
+            others = tuple(key for key in action.keys if key not in outcome.made)
+            look = _looks(self._still_open((*others, *action.then_look)))
+            unheard = tuple(key for key in action.keys if key in outcome.made)
+        else:
+            look = []
+            unheard = tuple(key for key in action.keys if key not in outcome.unstaged)
+        given: list[Action] = []
+        if not action.unseen:
+            for key, full in outcome.unstaged.items():
+                given += self._without_store((key,), "store folder", full)
+        if outcome.unsent is not None:
+            given += self._without_redis(RedisAway(action, outcome.unsent, unheard))
+        return [*given, *look]
 
-    def _lead(self, leaderless: Sequence[Question]) -> Iterator[Answer]:
-        shared = [asked for asked in leaderless if not isinstance(asked.feature, LocalFeature)]
-        try:
-            if shared:
-                made, failures = self._registrar.register(shared, on_made=self._on_made)
-                self._led |= made
-                for key, full in failures.items():
-                    yield self._fallback.not_stored(self._open[key], "store folder", full)
-        except BrokerUnavailable as error:
-            yield from self._without_redis(shared, error)
-        except ManifestUnavailable as error:
-            yield from self._without_postgres(error)
-            return
-        yield from self._compute_own(leaderless)
+    def _without_redis(self, event: RedisAway) -> list[Action]:
+        """No worker can be asked: what was not tried here yet is computed here, under the job's lease."""
+        was_tried = isinstance(event.action, ComputeHere) and event.action.cause is not None
+        actions: list[Action] = []
+        for key in self._still_open(event.keys):
+            if was_tried or not self._rules.may_compute_here:
+                actions += self._give(Answer(self.request(key), Status.COALESCED, error=event.error))
+            else:
+                actions.append(ComputeHere((key,), event.error))
+        return actions
 
-    def _compute_own(self, questions: Sequence[Question]) -> Iterator[Answer]:
-        for asked in questions:
-            if isinstance(asked.feature, LocalFeature):
-                try:
-                    answer = self._fallback.compute_here(asked, local_compute.CALLER_ONLY, by_worker=True)
-                except BrokerUnavailable as error:
-                    answer = self._fallback.without_redis(asked, error)
-                except StorageUnavailable as error:
-                    answer = self._fallback.not_stored(asked, "store folder", error)
-                except ManifestUnavailable as error:
-                    yield from self._without_postgres(error)
-                    return
-                if answer is not None:
-                    yield answer
+    def _without_postgres(self, event: PostgresAway, now: float) -> list[Action]:
+        match event.action:
+            case Register(unseen=True, keys=keys, then_look=rest):
+                return _looks(self._still_open((*keys, *rest)))
+            case Forget():
+                return []  # nothing can be registered either, and that is seen to
+        patience_s = min(OUTAGE_PATIENCE_S, self._seconds / 2)
+        if self._reached_postgres_at is not None and now - self._reached_postgres_at < patience_s:
+            return []
+        return self._without_store(self.open_keys, "postgres", event.error)
 
-    def _may_offer_own(self, asked: Question, failure: FeatureStoreError | None) -> bool:
-        """The data failed on their way, not the computation: a caller with a copy or path of its own offers that, once."""
-        if not isinstance(failure, SourceChanged | SourceNotAllowed) or asked.key in self._offered:
-            return False
-        if isinstance(asked.raw, ParquetSource) and str(asked.raw.path) == failure.path:
-            return False
-        self._offered.add(asked.key)
-        with suppress(ManifestUnavailable):
-            self._resources.jobs.reset(asked.key)
-        return True
+    def _without_store(self, keys: Sequence[str], mode: str, cause: FeatureStoreError) -> list[Action]:
+        actions: list[Action] = []
+        for key in self._still_open(keys):
+            action = without_store(self.request(key), mode, cause, self._rules)
+            actions += self._give(action.answer) if isinstance(action, Give) else [action]
+        return actions
 
-    def _may_start(self, view: KeyStatus) -> bool:
-        return view.entry is None and (_is_free(view) or self._forgot_anothers_refusal(self._open[view.key], view))
+    def _given_up(self, now: float) -> list[Action]:
+        late = [(status.request, status.state) for status in self._open.values()]
+        late += [(request, "unknown") for request in self._waiting]
+        self._open.clear()
+        self._waiting.clear()
+        spent = now - self._began
+        return [
+            Give(Answer(request, Status.COALESCED, error=ComputeTimeout(request.key, spent, state)))
+            for request, state in late
+        ]
 
-    def _forgot_anothers_refusal(self, asked: Question, view: KeyStatus) -> bool:
-        """A worker refused the source of whoever led; a caller whose source is another asks for himself, and the key is freed."""
-        if view.job is None or not is_refused_to_another(self._resources, asked, view):
-            return False
-        with suppress(ManifestUnavailable):  # nothing can be registered either, and that is seen to
-            self._resources.jobs.reset_failure(asked.key, view.job.owner)
-        return True
+    def _give(self, answer: Answer) -> list[Action]:
+        """Each key is answered exactly once."""
+        return [Give(answer)] if self._open.pop(answer.request.key, None) is not None else []
 
-    def _nudge(self, stale: Sequence[Question]) -> Iterator[Answer]:
-        """Send again what was lost on its way to a worker, or died with one."""
-        stale = [asked for asked in stale if asked.key in self._open]
-        if not stale or time.monotonic() - self._nudged_at < self._resources.settings.lease_times.nudge_every_s:
-            return
-        self._nudged_at = time.monotonic()
-        keys = [asked.key for asked in stale]
-        try:
-            recovery = Recovery.of(self._resources)
-            recovery.bury(keys)
-            unsent = recovery.resend(keys).unsent
-            if unsent:
-                yield from self._without_redis([self._open[key] for key in unsent], next(iter(unsent.values())))
-            yield from self._compute_own(stale)
-        except ManifestUnavailable as error:
-            yield from self._without_postgres(error)
-
-    def _without_redis(self, questions: Sequence[Question], error: BrokerUnavailable) -> Iterator[Answer]:
-        for asked in questions:
-            try:
-                answer = self._fallback.without_redis(asked, error)
-            except ManifestUnavailable as away:
-                yield from self._without_postgres(away)
-                return
-            if answer is not None:
-                yield answer
-
-    def _without_postgres(self, error: ManifestUnavailable) -> Iterator[Answer]:
-        if self._reached_at is not None and time.monotonic() - self._reached_at < min(
-            OUTAGE_PATIENCE_S, self._seconds / 2
-        ):
-            return
-        for asked in list(self._open.values()):
-            yield self._fallback.not_stored(asked, "postgres", error)
-
-    def _give_up(self) -> Iterator[Answer]:
-        for asked in [*self._open.values(), *self._waiting]:
-            spent = time.monotonic() - self._began
-            late = ComputeTimeout(asked.key, spent, self._states.get(asked.key, "unknown"))
-            yield Answer(asked, Status.COALESCED, error=late)
-
-    def _left(self) -> float:
-        return self._seconds - (time.monotonic() - self._began)
+    def _still_open(self, keys: Iterable[str]) -> tuple[str, ...]:
+        return tuple(key for key in keys if key in self._open)
 
 
-def _is_free(view: KeyStatus) -> bool:
-    return view.job is None or (view.job.state is JobState.FAILED and not view.job.remembered)
-
-
-def _may_lead_unseen(asked: Question) -> bool:
-    """What somebody else computes already should not be staged again at length, and not be computed here."""
-    return is_quick_to_stage(asked) and not isinstance(asked.feature, LocalFeature)
+def _looks(keys: Sequence[str]) -> list[Action]:
+    return [Look(tuple(keys))] if keys else []

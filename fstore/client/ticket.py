@@ -2,39 +2,66 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
-from fstore.client.answer import Returns, deliver
-from fstore.client.request import Question, is_refused_to_another
+from fstore.client.read_through import answer_request
+from fstore.client.request import KeyedRequest, concerning, is_refused_to_another
 from fstore.compute.failures import failure_for
-from fstore.errors import FeatureStoreError
-from fstore.model import KeyStatus
+from fstore.entries import in_form
+from fstore.errors import FeatureStoreError, InvalidRequest, VersionMismatch
+from fstore.features.keys import key_of
+from fstore.features.local_features import LocalFeature
+from fstore.features.registry import resolve_feature
+from fstore.fingerprint.raw_input import RawInput
+from fstore.model import Fingerprint, KeyParts, KeyStatus
 from fstore.resources import Resources
+from fstore.results.forms import Returns, check_returns
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+
+class OpenStore(Protocol):
+    """What a ticket needs of the store it came from."""
+
+    @property
+    def resources(self) -> Resources:
+        """The open adapters."""
+        ...
 
 
 class Ticket:
     """What ``submit`` returns: the key, and ways to look at and to wait for its result."""
 
-    def __init__(self, resources: Resources, asked: Question) -> None:
+    def __init__(self, resources: Resources, request: KeyedRequest, *, store: OpenStore | None = None) -> None:
         self._resources = resources
-        self._asked = asked
+        self._request = request
+        self._store = store
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle with the store, which is opened again where it arrives, and the raw data, should it have to be computed again."""
+        if self._store is None:
+            raise InvalidRequest("ticket", "belongs to no store that could be opened again; pass on its key instead")
+        request, feature = self._request, self._request.feature
+        named = feature if isinstance(feature, LocalFeature) else feature.name
+        return _of_store, (self._store, request.parts, named, request.raw_data, request.fingerprint)
 
     def __repr__(self) -> str:
-        return (
-            f"Ticket(key={self.key[:12]!r}, symbol={self._asked.parts.symbol!r}, feature={self._asked.parts.feature!r})"
-        )
+        parts = self._request.parts
+        return f"Ticket(key={self.key[:12]!r}, symbol={parts.symbol!r}, feature={parts.feature!r})"
 
     @property
     def key(self) -> str:
         """The key of the result."""
-        return self._asked.key
+        return self._request.key
 
     def status(self) -> str:
         """Return ``live`` when the result is there, else the job's state: ``queued``, ``running``, ``failed``, ``dead``, or ``unknown``."""
         view = self._view()
         if view.entry is not None:
             return "live"
-        if view.job is None or is_refused_to_another(self._resources, self._asked, view):
+        if view.job is None or self._is_anothers(view):
             return "unknown"
         return str(view.job.state)
 
@@ -43,20 +70,44 @@ class Ticket:
         view = self._view()
         return view.entry is not None or self._failure(view) is not None
 
+    @overload
+    def result(self, timeout: float | None = None, *, returns: Literal["pandas"] = "pandas") -> pd.DataFrame: ...
+    @overload
+    def result(self, timeout: float | None = None, *, returns: Literal["arrow"]) -> pa.Table: ...
+    @overload
+    def result(self, timeout: float | None = None, *, returns: Returns) -> Any: ...
     def result(self, timeout: float | None = None, *, returns: Returns = "pandas") -> Any:
         """Wait for the frame at most ``timeout`` seconds (default: the store's request timeout), or raise its error.
 
         A result that was given up meanwhile is computed again.
         """
+        form = check_returns(returns)
         seconds = self._resources.settings.request_timeout_s if timeout is None else timeout
-        return deliver(self._resources, self._asked, seconds=seconds).value(returns)
+        answer = answer_request(self._resources, self._request, seconds=seconds)
+        if answer.error is not None:
+            raise answer.error.with_traceback(None)
+        return in_form(answer.result, form)
 
     def exception(self) -> FeatureStoreError | None:
         """Return the error the computation ended with, or None when it has a result or has not ended."""
         return self._failure(self._view())
 
     def _failure(self, view: KeyStatus) -> FeatureStoreError | None:
-        return None if is_refused_to_another(self._resources, self._asked, view) else failure_for(view)
+        error = None if self._is_anothers(view) else failure_for(view)
+        return error and concerning(error, self._request.parts.symbol, self._request.parts.feature)
+
+    def _is_anothers(self, view: KeyStatus) -> bool:
+        return is_refused_to_another(self._request, view.job, self._resources.settings.on_source_change)
 
     def _view(self) -> KeyStatus:
         return self._resources.jobs.look([self.key])[self.key]
+
+
+def _of_store(
+    store: OpenStore, parts: KeyParts, compute_func: object, raw_data: RawInput, fingerprint: Fingerprint
+) -> Ticket:
+    feature = resolve_feature(compute_func)
+    if feature.version != parts.feature_version:  # the key would not be that of what is computed here
+        raise VersionMismatch(feature.name, parts.feature_version, feature.version)
+    request = KeyedRequest(key_of(parts), parts, feature, raw_data, fingerprint)
+    return Ticket(store.resources, request, store=store)

@@ -7,9 +7,9 @@ from contextlib import suppress
 
 import pandas as pd
 
-from fstore.fingerprint import identification as fingerprint
+from fstore.fingerprint.identification import content_digest
 from fstore.resources import Resources
-from fstore.results import codec as results
+from fstore.results.codec import decode_result, encode_result
 
 
 def warm_up(resources: Resources) -> threading.Thread:
@@ -26,8 +26,8 @@ def warm_up(resources: Resources) -> threading.Thread:
 def _warm(resources: Resources) -> None:
     with suppress(Exception):  # the store may be closed meanwhile; what is really wrong, the first request will say
         frame = pd.DataFrame({"x": [0.0]})
-        fingerprint.content_digest(frame)
-        results.decode(results.encode(frame))
+        content_digest(frame)
+        decode_result(encode_result(frame))
         resources.jobs.look(["-"])
         with resources.notifier.subscribe(["-"]):
             resources.redis_server.is_up()

@@ -18,12 +18,12 @@ from typing import Any
 from fstore.broker.chunks import in_chunks
 from fstore.broker.messages import ComputeRequest
 from fstore.calling.feature_calls import call_feature, is_stop
-from fstore.compute import raw_data as rawdata
 from fstore.compute.executor import Outcome, Phase, execute, give_up, refuse
 from fstore.compute.failures import note_of
 from fstore.compute.lease import HeldClaims, hold_claims
 from fstore.compute.planning import Computation, plan
 from fstore.compute.publishing import PendingEntry, Publisher
+from fstore.compute.raw_data import Reader
 from fstore.errors import BrokerUnavailable, FeatureStoreError, ManifestUnavailable
 from fstore.model import Claim, FailureNote, Locator, Status
 from fstore.resources import Resources
@@ -169,7 +169,7 @@ class _Batch:
         self._answer = answer
         self._publisher = Publisher.of(resources)
         self._group = _Group(self._publisher, self._published)
-        self._reader = rawdata.Reader(resources.staging, resources.settings)
+        self._reader = Reader(resources.staging, resources.settings)
 
     def run(self) -> None:
         """Compute and publish what there is time for, and give the rest back."""

@@ -11,12 +11,11 @@ from typing import Any
 from fstore import errors
 from fstore.broker.messages import ComputeRequest
 from fstore.calling.feature_calls import call_feature, is_stop
-from fstore.compute import raw_data as rawdata
 from fstore.compute.failures import error_of, failure_for, is_anothers_refusal, note_of
 from fstore.compute.lease import hold_claims
 from fstore.compute.planning import Computation, plan
 from fstore.compute.publishing import Publisher
-from fstore.compute.raw_data import Loaded
+from fstore.compute.raw_data import Loaded, read_raw
 from fstore.compute.recovery import Recovery
 from fstore.entries import quarantine_entry
 from fstore.errors import EntryCorrupt, FeatureStoreError
@@ -176,7 +175,7 @@ def _revived(resources: Resources, key: str) -> Locator | None:
 
 
 def _read(resources: Resources, computation: Computation) -> Loaded:
-    return rawdata.read(
+    return read_raw(
         computation.request.raw_data,
         resources.staging,
         resources.settings,

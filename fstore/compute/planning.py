@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from fstore.broker.messages import ComputeRequest
-from fstore.compute import raw_data as rawdata
 from fstore.compute.provenance import versions_of
+from fstore.compute.raw_data import allowed_path
 from fstore.errors import InvalidRequest, VersionMismatch
 from fstore.features.declarations import Feature
 from fstore.features.keys import canonical_config, check_symbol, key_of, restore_config
 from fstore.features.registry import resolve_feature
 from fstore.features.source.digest import source_format
-from fstore.fingerprint import identification as fingerprint
+from fstore.fingerprint.identification import identify
+from fstore.fingerprint.parquet_limits import limits_of
+from fstore.fingerprint.sources import open_raw
 from fstore.model import ComputedFacts, Fingerprint, HashMethod, KeyParts, ParquetSource
 from fstore.resources import Resources
 
@@ -147,9 +149,12 @@ def _claimed_fingerprint(request: ComputeRequest) -> Fingerprint | None:
 def _taken_fingerprint(resources: Resources, request: ComputeRequest) -> Fingerprint:
     if request.raw_data.kind == "staged":
         raise InvalidRequest("fingerprint", "staged raw data need the fingerprint they were staged under")
-    source = ParquetSource(rawdata.allowed_path(request.raw_data.path, resources.staging, resources.settings))
+    source = ParquetSource(allowed_path(request.raw_data.path, resources.staging, resources.settings))
     chosen = resources.settings
-    taken = fingerprint.identify(
-        source, threshold_bytes=chosen.threshold_bytes, policy=chosen.hash_policy, memo=resources.memo
+    taken = identify(
+        open_raw(source, limits_of(chosen)),
+        threshold_bytes=chosen.threshold_bytes,
+        policy=chosen.hash_policy,
+        memo=resources.memo,
     )
     return taken.fingerprint

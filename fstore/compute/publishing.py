@@ -14,7 +14,7 @@ from fstore.errors import NotPermitted
 from fstore.model import Claim, ComputedFacts, EntryFacts, Locator
 from fstore.postgres.manifest import Manifest
 from fstore.resources import Resources
-from fstore.results import codec as results
+from fstore.results.codec import check_faithful, encode_result, time_bounds
 from fstore.runtime.counters import Recorder
 from fstore.storage.interface import EntryStore, Stored
 
@@ -50,8 +50,8 @@ class Publisher:
     def write(self, computation: Computation, claim: Claim, result: object, seconds: float) -> PendingEntry:
         """Write the result durably and read it back; raises ``UnstorableResult`` when it would come back changed."""
         key = computation.key
-        table = results.encode(result)
-        stored = self._entries.publish(key, table, check=lambda back: results.check_faithful(result, back))
+        table = encode_result(result)
+        stored = self._entries.publish(key, table, check=lambda back: check_faithful(result, back))
         try:
             return PendingEntry(entry_facts(computation.facts(seconds), table, stored), claim)
         except BaseException:
@@ -95,7 +95,7 @@ class Publisher:
 
 def entry_facts(computed: ComputedFacts, table: pa.Table, stored: Stored) -> EntryFacts:
     """Describe a durable file as the row it is to become."""
-    start, end = results.time_bounds(table)
+    start, end = time_bounds(table)
     return EntryFacts(
         **{each.name: getattr(computed, each.name) for each in fields(computed)},
         path=stored.path,

@@ -11,11 +11,15 @@ import pyarrow as pa
 
 from fstore.broker.messages import RawReference
 from fstore.compute.private_copy import private_copy
-from fstore.errors import SourceChanged, SourceNotAllowed, StorageUnavailable, UnhashableInput
-from fstore.fingerprint import identification as fingerprint
-from fstore.fingerprint import parquet_source as sources
+from fstore.errors import SourceChanged, SourceNotAllowed, StorageUnavailable
+from fstore.fingerprint.identification import content_digest, identify, to_dataset, to_table
+from fstore.fingerprint.parquet_limits import limits_of
+from fstore.fingerprint.raw_input import RawInput
+from fstore.fingerprint.sources import ParquetInput, TableInput, open_raw
+from fstore.fingerprint.stamps import SourceWatch
+from fstore.frames.convert import to_frame
 from fstore.model import Fingerprint, HashMethod, ParquetSource
-from fstore.results import codec as results
+from fstore.results.codec import encode_result
 from fstore.settings.schema import Settings
 from fstore.storage.interface import StagingArea
 
@@ -27,75 +31,63 @@ class Loaded:
     """Raw data as a feature wants them; ``settle`` what it returns before that is published."""
 
     value: Any
-    watch: Watch | None = None
+    streamed: StreamedSource | None = None
 
     def settle(self, result: object) -> object:
         """Return the result, read to its end, if the feature cannot have seen other data; raises ``SourceChanged``."""
         if not isinstance(result, pd.DataFrame):
-            result = results.encode(
-                result
-            )  # a stream can be read once perhaps, and may still be reading from the source
-        if self.watch is not None:
-            self.watch.check()
+            # A stream can be read once perhaps, and may still be reading from the source.
+            result = encode_result(result)
+        if self.streamed is not None:
+            self.streamed.check()
         return result
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class StreamedSource:
     """A source that a feature reads by itself, and what it was before that."""
 
-    source: ParquetSource
+    source: ParquetInput
     expected: Fingerprint
-    before: sources.SourceStamp
-    since_ns: int
+    watch: SourceWatch
 
     def check(self) -> None:
         """Make sure that nobody touched the source meanwhile; raises ``SourceChanged``."""
-        if sources.stamp(self.source) != self.before:
+        if not self.watch.is_same():
             raise SourceChanged(
                 str(self.source.path), "it changed while the feature read it; ask again when its writer is done"
             )
-        if not self.before.is_settled(self.since_ns):  # too fresh for a change to be sure to show in its times
+        if not self.watch.is_settled:  # too fresh for a change to be sure to show in its times
             _check(str(self.source.path), self.source, self.expected)
 
 
-def hold(raw: object) -> object:
+def hold_raw(raw: object, settings: Settings | None = None) -> RawInput:
     """Return raw data as they are now, whatever their owner does next with pandas; copies nothing yet.
 
     A frame is shared under copy-on-write. A stream is read, once: a query that is run
     again may answer otherwise. What is written to memory past pandas is left to
-    ``take`` to notice.
+    ``take`` to notice. ``settings`` bound what a Parquet file may ask of this process.
     """
-    if isinstance(raw, pd.DataFrame):
-        try:
-            return pd.DataFrame.copy(raw, deep=False)
-        except Exception:  # attrs that cannot be copied, for one: the fingerprint says what is wrong with them
-            return raw
-    if isinstance(raw, pa.Table | pa.RecordBatch | ParquetSource):
-        return raw
-    try:
-        return fingerprint.to_table(raw)
-    except (pa.ArrowException, NotImplementedError) as error:
-        raise UnhashableInput(
-            "raw_data", f"Arrow cannot read all of it ({error}); convert it to plain columns"
-        ) from error
+    return (open_raw(raw) if settings is None else open_raw(raw, limits_of(settings))).held()
 
 
-def own(raw: object) -> object:
+def own_raw(raw: object) -> RawInput:
     """Return raw data in memory that nobody else can write to; a ``ParquetSource`` stays what it is."""
-    return raw if isinstance(raw, ParquetSource) else private_copy(fingerprint.to_table(raw))
+    data = open_raw(raw)
+    return data if data.path is not None else TableInput(private_copy(data.table()))
 
 
-def stage(staging: StagingArea, raw: object, taken: Fingerprint) -> RawReference:
+def stage_raw(staging: StagingArea, raw: object, taken: Fingerprint) -> RawReference:
     """Put raw data where a worker can read them; a ``ParquetSource`` already lies there."""
-    if isinstance(raw, ParquetSource):
-        return RawReference(kind="parquet", path=str(raw.path))
-    name = taken.digest if taken.method is not HashMethod.TAIL else fingerprint.content_digest(raw)
-    path = staging.reserve(name) or staging.write(name, fingerprint.to_table(raw))
+    data = open_raw(raw)
+    if data.path is not None:
+        return RawReference(kind="parquet", path=str(data.path))
+    name = taken.digest if taken.method is not HashMethod.TAIL else content_digest(data)
+    path = staging.reserve(name) or staging.write(name, data.table())
     return RawReference(kind="staged", path=path)
 
 
-def read(
+def read_raw(
     reference: RawReference, staging: StagingArea, settings: Settings, expected: Fingerprint, *, wanted: str
 ) -> Loaded:
     """Read raw data as the feature wants them (``pandas``, ``arrow`` or ``dataset``) and make sure they are what was fingerprinted.
@@ -106,7 +98,7 @@ def read(
     request stages it anew.
     """
     if reference.kind != "staged" and wanted == "dataset":
-        return _watched(_source(reference, staging, settings), expected)
+        return _streamed(source_of(reference, staging, settings), expected)
     return Loaded(_as_wanted(_read_table(reference, staging, settings, expected), wanted))
 
 
@@ -124,9 +116,9 @@ class Reader:
         self._table: pa.Table | None = None
 
     def read(self, reference: RawReference, expected: Fingerprint, *, wanted: str) -> Loaded:
-        """Do what ``rawdata.read`` does."""
+        """Do what ``read_raw`` does."""
         if reference.kind != "staged" and wanted == "dataset":
-            return read(reference, self._staging, self._settings, expected, wanted=wanted)
+            return read_raw(reference, self._staging, self._settings, expected, wanted=wanted)
         if self._table is None or self._known != (reference, expected):
             self._table = None  # freed before the next is read
             self._table = _read_table(reference, self._staging, self._settings, expected)
@@ -150,17 +142,18 @@ class Taker:
         Whoever holds the raw data may change them at any moment, and a feature may
         change its own. Raises ``SourceChanged``.
         """
-        if isinstance(raw, ParquetSource):
-            source = ParquetSource(raw.path.resolve())
+        data = open_raw(raw)
+        if isinstance(data, ParquetInput):
+            source = data.resolved()
             if wanted == "dataset":
-                return _watched(source, expected)
-            table = fingerprint.read_table(source)
-            _check(str(raw.path), table, expected)
+                return _streamed(source, expected)
+            table = source.table()
+            _check(str(data.path), table, expected)
             return Loaded(_as_wanted(table, wanted))
         last = self._last
         if last is None or last[0] is not raw or last[1] != expected:
             self._last = None  # freed before the next is made
-            table = private_copy(fingerprint.to_table(raw))
+            table = private_copy(data.table())
             _check(IN_MEMORY, table, expected)
             self._last = last = (raw, expected, table)
         return Loaded(_as_wanted(last[2], wanted))
@@ -176,19 +169,20 @@ def allowed_path(path: str, staging: StagingArea, settings: Settings) -> Path:
     return resolved
 
 
-def _read_table(reference: RawReference, staging: StagingArea, settings: Settings, expected: Fingerprint) -> pa.Table:
-    if reference.kind == "staged":
-        return _read_staged(reference, staging, expected)
-    table = fingerprint.read_table(_source(reference, staging, settings))
-    _check(reference.path, table, expected)
-    return table
-
-
-def _source(reference: RawReference, staging: StagingArea, settings: Settings) -> ParquetSource:
+def source_of(reference: RawReference, staging: StagingArea, settings: Settings) -> ParquetInput:
+    """Open the source that a message names; raises ``SourceNotAllowed``, and ``SourceChanged`` where there is none."""
     source = ParquetSource(allowed_path(reference.path, staging, settings))
     if not source.path.exists():
         raise SourceChanged(reference.path, "there is no such file or folder; check the path on the worker's host")
-    return source
+    return ParquetInput(source, limits_of(settings))
+
+
+def _read_table(reference: RawReference, staging: StagingArea, settings: Settings, expected: Fingerprint) -> pa.Table:
+    if reference.kind == "staged":
+        return _read_staged(reference, staging, expected)
+    table = source_of(reference, staging, settings).table()
+    _check(reference.path, table, expected)
+    return table
 
 
 def _read_staged(reference: RawReference, staging: StagingArea, expected: Fingerprint) -> pa.Table:
@@ -200,28 +194,26 @@ def _read_staged(reference: RawReference, staging: StagingArea, expected: Finger
         raise
     except StorageUnavailable as error:
         raise SourceChanged(reference.path, error.reason) from error
-    return table
+    return to_table(table)  # whoever wrote the file, and however
 
 
 def _check(path: str, raw: object, expected: Fingerprint) -> None:
     if expected.method is HashMethod.TAIL:
-        found = fingerprint.identify(raw, threshold_bytes=0, policy="tail").fingerprint.digest
+        found = identify(raw, threshold_bytes=0, policy="tail").fingerprint.digest
     else:
-        found = fingerprint.content_digest(raw)
+        found = content_digest(raw)
     if found != expected.digest:
         raise SourceChanged(path, "its content is not what was fingerprinted; ask again with the present data")
 
 
-def _watched(source: ParquetSource, expected: Fingerprint) -> Loaded:
-    since_ns = sources.now_ns()
-    before = sources.stamp(source)
+def _streamed(source: ParquetInput, expected: Fingerprint) -> Loaded:
+    watch = SourceWatch(source.reader)
     _check(str(source.path), source, expected)
-    return Loaded(fingerprint.to_dataset(source), Watch(source, expected, before, since_ns))
+    return Loaded(to_dataset(source), StreamedSource(source, expected, watch))
 
 
-def _as_wanted(raw: object, wanted: str) -> Any:
+def _as_wanted(table: pa.Table, wanted: str) -> Any:
     """Give data in the one form that all data of their fingerprint have, so that a function sees nothing that no key commits to."""
     if wanted == "dataset":
-        return fingerprint.to_dataset(raw)
-    table = fingerprint.to_table(raw)
-    return fingerprint.to_frame(table) if wanted == "pandas" else table
+        return to_dataset(table)
+    return to_frame(table) if wanted == "pandas" else table

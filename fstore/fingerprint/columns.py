@@ -12,11 +12,15 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
 
 from fstore.errors import UnhashableInput
 from fstore.fingerprint.canonical import LeafHash, leaf, leaf_of_numbers
 from fstore.frames.arrow_types import plain_storage
+from fstore.frames.convert import NUMPY_KINDS, categories_of, chunked, convert_rows, is_arrow
+from fstore.frames.look import FrameLook
+from fstore.frames.parts import Level, Part
 
 _NUMBER_TYPES = {
     kind.id
@@ -25,8 +29,6 @@ _NUMBER_TYPES = {
         *(pa.float32(), pa.float64(), pa.timestamp("ns")),
     )
 }
-
-# What pandas has for objects of a kind.
 
 
 class Column(Protocol):
@@ -125,6 +127,33 @@ class ConvertedColumn:
 
     def extra(self) -> pa.Array | None:
         return self._categories
+
+
+def columns_of(look: FrameLook) -> list[Column]:
+    """Return the columns, then the index levels, in the order of the schema's fields."""
+    return [_column(part, kind, look.rows) for part, kind in zip(look.parts, look.schema.types, strict=True)]
+
+
+def _column(part: Part | Level, kind: pa.DataType, rows: int) -> Column:
+    dtype = part.dtype
+    data_bytes = rows * 8
+    if isinstance(part, Part):
+        if isinstance(part.values, np.ndarray) and part.values.dtype.kind in NUMPY_KINDS:
+            return NumpyColumn(part.values)
+        whole = part.array(0, rows)
+        if isinstance(dtype, np.dtype) and dtype.kind in NUMPY_KINDS:
+            return NumpyColumn(np.asarray(whole))
+        if isinstance(dtype, (pd.DatetimeTZDtype, pd.PeriodDtype)) or (
+            isinstance(dtype, np.dtype) and dtype.kind in "mM"
+        ):
+            return NumpyColumn(whole.view("i8"), nat_is_null=True)
+        if is_arrow(dtype):
+            return ArrowColumn(chunked(whole.__arrow_array__()))
+        data_bytes = int(whole.nbytes)
+    categories = categories_of(part, kind)
+    return ConvertedColumn(
+        lambda start, stop: convert_rows(part, kind, categories, start, stop), data_bytes, categories
+    )
 
 
 def union_of_categories(dictionaries: list[pa.Array]) -> pa.Array:

@@ -12,43 +12,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from fstore.errors import UnhashableInput
 from fstore.fingerprint.columns import union_of_categories
-from fstore.fingerprint.parquet_source import files_of, read_table, row_count, schema_of_source
-from fstore.frames.arrow_types import without_list_views
+from fstore.fingerprint.parquet_source import ParquetReader
+from fstore.frames.arrow_types import holds_list_views, without_list_views
 from fstore.frames.convert import rows_alone, table_of
-from fstore.frames.description import describe, range_index, with_range
 from fstore.frames.dtypes import without_notes
-from fstore.model import ParquetSource
+from fstore.frames.look import FrameLook, look_at_schema
 
 STRETCH_ROWS = 1 << 20
 
 
-def form_of(schema: pa.Schema, rows: int) -> pa.Schema:
-    """Return the schema of the one form of a table of this schema."""
-    return with_range(describe(schema).form, range_index(schema, rows), rows)
-
-
 def table_in_form(table: pa.Table) -> pa.Table:
     """Convert a table to the one form; values are shared where their layout is right already."""
-    described = describe(table.schema)
-    form = form_of(table.schema, table.num_rows)
-    columns = [
-        _in_form(table.column(at), field.type, field.name) for at, field in zip(described.order, form, strict=True)
-    ]
+    look = look_at_schema(table.schema, table.num_rows)
+    order, form = look.description.order, look.form
+    columns = [_in_form(table.column(at), field.type, field.name) for at, field in zip(order, form, strict=True)]
     if not columns:
         return pa.Table.from_batches([rows_alone(table.num_rows, form.metadata)])
     return pa.Table.from_arrays(columns, schema=form)
 
 
-def table_of_frame(frame: pd.DataFrame) -> pa.Table:
+def table_of_frame(look: FrameLook) -> pa.Table:
     """Convert a frame to the one form."""
-    table = table_of(frame)
+    table = table_of(look)
     is_whole = table.num_rows <= STRETCH_ROWS and all(column.num_chunks == 1 for column in table.columns)
     if is_whole and not any(map(pa.types.is_dictionary, table.schema.types)):
         return table  # as most are; all else of the form is the doing of a frame's schema
@@ -65,13 +56,13 @@ def dataset_of_table(table: pa.Table) -> ds.Dataset:
     return ds.dataset(table_in_form(pa.Table.from_arrays(columns, schema=schema)))
 
 
-def dataset_of_source(source: ParquetSource) -> ds.Dataset:
+def dataset_of_source(reader: ParquetReader) -> ds.Dataset:
     """Open a source as a dataset of the same schema as a table's; it streams, and keeps only the values of categories."""
-    own = schema_of_source(source)
-    if any("list_view" in str(kind) for kind in own.types):  # which a dataset does not convert faithfully
-        return dataset_of_table(table_in_form(read_table(source)))
-    schema = form_of(_of_values(own), row_count(source))
-    return ds.dataset([str(path) for path in files_of(source)], format="parquet", schema=schema)
+    own = reader.schema()
+    if any(map(holds_list_views, own.types)):  # which a dataset does not convert faithfully
+        return dataset_of_table(table_in_form(reader.table()))
+    schema = look_at_schema(_of_values(own), reader.row_count()).form
+    return ds.dataset([str(path) for path in reader.files()], format="parquet", schema=schema)
 
 
 def _of_values(schema: pa.Schema) -> pa.Schema:

@@ -3,18 +3,19 @@
 The footer's length stands in the last eight bytes and is judged before anything is
 parsed; how long its lists and texts may be is judged by the parser; rows, columns,
 row groups and the size of the decoded data are judged from the parsed footer. The
-limits hold for a whole process, like those of its memory and time.
+limits are a store's own, and come with whatever it reads.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fstore.errors import InvalidRequest, SourceChanged
+from fstore.settings.schema import Settings
 
 GIB = 1 << 30
 _TAIL = 8
@@ -22,8 +23,7 @@ _MAGIC = b"PAR1"
 _BYTES = {"BOOLEAN": 0.125, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8, "BYTE_ARRAY": 4}
 
 
-@dataclass(frozen=True, slots=True)
-class ParquetLimits:
+class ParquetLimits(NamedTuple):
     """The bounds of one file; ``expansion`` is decoded bytes for each byte of the file, and counts from 1 GiB on."""
 
     rows: int = 10_000_000_000
@@ -33,24 +33,28 @@ class ParquetLimits:
     expansion: int = 1_000
 
 
-_in_force = ParquetLimits()
+USUAL = ParquetLimits()
 
 
-def set_limits(limits: ParquetLimits) -> None:
-    """Make ``limits`` hold for every raw Parquet file that this process opens from now on."""
-    global _in_force  # noqa: PLW0603 limits of a process, see above
-    _in_force = limits
+def limits_of(settings: Settings) -> ParquetLimits:
+    """Return the limits that a store's settings name."""
+    return ParquetLimits(
+        settings.raw_max_rows,
+        settings.raw_max_columns,
+        settings.raw_max_row_groups,
+        settings.raw_max_footer_bytes,
+        settings.raw_max_expansion,
+    )
 
 
-def open_bounded(path: Path) -> pq.ParquetFile:
+def open_bounded(path: Path, limits: ParquetLimits) -> pq.ParquetFile:
     """Open a file for streaming with bounded memory, page checksums verified.
 
     Raises ``InvalidRequest`` for a file beyond the limits, ``SourceChanged`` for what
     is no readable Parquet file.
     """
-    limits = _in_force
     try:
-        size = check_tail(path)
+        size = check_tail(path, limits)
         opened = pq.ParquetFile(
             str(path),
             pre_buffer=False,
@@ -78,9 +82,9 @@ def out_of_memory(path: Path) -> InvalidRequest:
     )
 
 
-def check_tail(path: Path) -> int:
+def check_tail(path: Path, limits: ParquetLimits) -> int:
     """Judge a file by its last eight bytes and return its size; raises what ``open_bounded`` raises, and ``OSError``."""
-    most = _in_force.footer_bytes
+    most = limits.footer_bytes
     with path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(max(size - _TAIL, 0))

@@ -1,4 +1,4 @@
-"""Parquet sources as one stream of record batches, and the stamp by which an unchanged source is known again.
+"""Parquet sources as one stream of record batches.
 
 Whoever reads raw data from a ``ParquetSource`` reads it through here, so that what is
 hashed and what a feature sees are the same bytes, converted the same way.
@@ -7,9 +7,7 @@ hashed and what a feature sees are the same bytes, converted the same way.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,42 +17,114 @@ from blake3 import blake3
 from fstore.errors import InvalidRequest, SourceChanged
 from fstore.fingerprint.canonical import BLOCK_ROWS
 from fstore.fingerprint.columns import union_of_categories
-from fstore.fingerprint.parquet_limits import check_tail, open_bounded, out_of_memory
+from fstore.fingerprint.parquet_limits import USUAL, ParquetLimits, check_tail, open_bounded, out_of_memory
 from fstore.fingerprint.parquet_types import INTENT_KEY, Intention
 from fstore.fingerprint.seal import find_footer, read_seal
+from fstore.fingerprint.stamps import SourceStamp
 from fstore.frames.arrow_types import without_list_views
 from fstore.frames.description import FRAME_METADATA, describe
 from fstore.model import ParquetSource
 
-SETTLED_NS = 2_000_000_000
+
+class ParquetReader:
+    """Reads one source, within limits; nothing is kept from one call to the next, for files may change."""
+
+    def __init__(self, source: ParquetSource, limits: ParquetLimits = USUAL) -> None:
+        self.source = source
+        self.limits = limits
+
+    def files(self) -> list[Path]:
+        """List the source's files in the order of their relative paths; hidden files and folders are skipped.
+
+        Raises ``InvalidRequest`` for folders called ``key=value``.
+        """
+        return _files_in(self.source.path)
+
+    def stamp(self) -> SourceStamp:
+        """Take the stamp of the source: reads every file's Parquet footer and nothing else."""
+        files, path = self.files(), self.source.path
+        stamps = [_file_stamp(file, self.limits) for file in files]
+        if files == [path]:
+            return stamps[0]
+        combined = blake3()
+        for file, one in zip(files, stamps, strict=True):
+            relative = file.relative_to(path).as_posix()
+            combined.update(
+                repr((relative, one.size_bytes, one.mtime_ns, one.ctime_ns, one.inode, one.footer_digest)).encode()
+            )
+        return SourceStamp(
+            str(path),
+            sum(one.size_bytes for one in stamps),
+            max(one.mtime_ns for one in stamps),
+            max(one.ctime_ns for one in stamps),
+            path.stat().st_ino,
+            combined.hexdigest(),
+        )
+
+    def schema(self) -> pa.Schema:
+        """Read the schema of the table the source stands for, which is that of its first file."""
+        first = self.files()[0]
+        return _plain(_intention(first, self._open(first)).schema)
+
+    def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Stream the rows in order, at most a block at a time, verifying page checksums where there are any."""
+        files = self.files()
+        schema = self.schema()
+        for file in files:
+            opened = self._open(file)
+            self._check_agreement(schema, file, opened)
+            yield from _file_batches(file, opened, schema, range(opened.num_row_groups), columns)
+
+    def table(self) -> pa.Table:
+        """Read the whole source into memory: the concatenation of its files."""
+        return pa.Table.from_batches(self.batches(), schema=self.schema())
+
+    def categories(self) -> dict[str, pa.Array]:
+        """Read the categories of all dictionary columns, by name: of a foreign file that takes reading these columns."""
+        names = [field.name for field in self.schema() if pa.types.is_dictionary(field.type)]
+        known: dict[str, pa.Array] = {}
+        for batch in self.batches(names) if names else ():
+            for name in names:
+                found = batch.column(name).dictionary
+                known[name] = union_of_categories([known[name], found] if name in known else [found])
+        return known
+
+    def rows(self, file: Path, schema: pa.Schema, *, first: int = 0, last: int = 0) -> pa.Table:
+        """Read the first or the last rows of a file, and no row group that holds none of them."""
+        opened = self._open(file)
+        groups = list(range(opened.num_row_groups))
+        chosen: list[int] = []
+        rows = 0
+        for group in groups if first else reversed(groups):
+            if rows < (first or last):
+                chosen.append(group)
+                rows += opened.metadata.row_group(group).num_rows
+        table = pa.Table.from_batches(_file_batches(file, opened, schema, sorted(chosen), None), schema=schema)
+        return table.slice(0, first) if first else table.slice(max(table.num_rows - last, 0))
+
+    def row_count(self) -> int:
+        """Add up the rows that the footers state."""
+        return sum(int(self._open(file).metadata.num_rows) for file in self.files())
+
+    def stated_bytes(self) -> int:
+        """Add up what the footers say about the uncompressed size of the data."""
+        total = 0
+        for file in self.files():
+            metadata = self._open(file).metadata
+            total += sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+        return total
+
+    def _open(self, file: Path) -> pq.ParquetFile:
+        return open_bounded(file, self.limits)
+
+    def _check_agreement(self, schema: pa.Schema, file: Path, opened: pq.ParquetFile) -> None:
+        if describe(_plain(_intention(file, opened).schema)).text != describe(schema).text:
+            raise SourceChanged(
+                str(self.source.path), f"{file.name} has other columns or types than the first file of the folder"
+            )
 
 
-@dataclass(frozen=True, slots=True)
-class SourceStamp:
-    """What stays the same while a source is untouched; for a folder, totals and latest times over its files.
-
-    ``footer_digest`` covers the raw Parquet footer, for a folder also every file's
-    relative path and own stamp.
-    """
-
-    path: str
-    size_bytes: int
-    mtime_ns: int
-    ctime_ns: int
-    inode: int
-    footer_digest: str
-
-    def is_settled(self, now_ns: int) -> bool:
-        """Was the last change more than 2 s ago, so that a later one must show in the times (the racy-clean rule)."""
-        return max(self.mtime_ns, self.ctime_ns) + SETTLED_NS < now_ns
-
-
-def files_of(source: ParquetSource) -> list[Path]:
-    """List the source's files in the order of their relative paths; hidden files and folders are skipped.
-
-    Raises ``InvalidRequest`` for folders called ``key=value``.
-    """
-    path = source.path
+def _files_in(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     found = [
@@ -73,93 +143,6 @@ def files_of(source: ParquetSource) -> list[Path]:
             "pyarrow.dataset.dataset(path, partitioning='hive').to_table()",
         )
     return sorted(found, key=lambda file: file.relative_to(path).as_posix())
-
-
-def stamp(source: ParquetSource) -> SourceStamp:
-    """Take the stamp of a source: reads every file's Parquet footer and nothing else."""
-    files = files_of(source)
-    stamps = [_file_stamp(file) for file in files]
-    if files == [source.path]:
-        return stamps[0]
-    combined = blake3()
-    for file, one in zip(files, stamps, strict=True):
-        relative = file.relative_to(source.path).as_posix()
-        combined.update(
-            repr((relative, one.size_bytes, one.mtime_ns, one.ctime_ns, one.inode, one.footer_digest)).encode()
-        )
-    return SourceStamp(
-        str(source.path),
-        sum(one.size_bytes for one in stamps),
-        max(one.mtime_ns for one in stamps),
-        max(one.ctime_ns for one in stamps),
-        source.path.stat().st_ino,
-        combined.hexdigest(),
-    )
-
-
-def now_ns() -> int:
-    """Read the clock that file times are compared with."""
-    return time.time_ns()
-
-
-def schema_of_source(source: ParquetSource) -> pa.Schema:
-    """Read the schema of the table the source stands for, which is that of its first file."""
-    first = files_of(source)[0]
-    return _plain(_intention(first, open_bounded(first)).schema)
-
-
-def batches(source: ParquetSource, *, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """Stream the source's rows in order, at most a block at a time, verifying page checksums where there are any."""
-    files = files_of(source)
-    schema = schema_of_source(source)
-    for file in files:
-        opened = open_bounded(file)
-        _check_agreement(source, schema, file, opened)
-        yield from _file_batches(file, opened, schema, range(opened.num_row_groups), columns)
-
-
-def read_table(source: ParquetSource) -> pa.Table:
-    """Read the whole source into memory: the concatenation of its files."""
-    return pa.Table.from_batches(batches(source), schema=schema_of_source(source))
-
-
-def categories_of(source: ParquetSource) -> dict[str, pa.Array]:
-    """Read the categories of all dictionary columns, by name: of a foreign file that takes reading these columns."""
-    names = [field.name for field in schema_of_source(source) if pa.types.is_dictionary(field.type)]
-    known: dict[str, pa.Array] = {}
-    for batch in batches(source, columns=names) if names else ():
-        for name in names:
-            found = batch.column(name).dictionary
-            known[name] = union_of_categories([known[name], found] if name in known else [found])
-    return known
-
-
-def read_rows(file: Path, schema: pa.Schema, *, first: int = 0, last: int = 0) -> pa.Table:
-    """Read the first or the last rows of a file, and no row group that holds none of them."""
-    opened = open_bounded(file)
-    groups = list(range(opened.num_row_groups))
-    chosen: list[int] = []
-    rows = 0
-    for group in groups if first else reversed(groups):
-        if rows < (first or last):
-            chosen.append(group)
-            rows += opened.metadata.row_group(group).num_rows
-    table = pa.Table.from_batches(_file_batches(file, opened, schema, sorted(chosen), None), schema=schema)
-    return table.slice(0, first) if first else table.slice(max(table.num_rows - last, 0))
-
-
-def row_count(source: ParquetSource) -> int:
-    """Add up the rows that the footers state."""
-    return sum(int(open_bounded(file).metadata.num_rows) for file in files_of(source))
-
-
-def estimated_bytes(source: ParquetSource) -> int:
-    """Add up what the footers say about the uncompressed size of the data."""
-    total = 0
-    for file in files_of(source):
-        metadata = open_bounded(file).metadata
-        total += sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
-    return total
 
 
 def _file_batches(
@@ -202,16 +185,9 @@ def _plain(schema: pa.Schema) -> pa.Schema:
     return pa.schema([pa.field(field.name, field.type) for field in schema], metadata=metadata)
 
 
-def _check_agreement(source: ParquetSource, schema: pa.Schema, file: Path, opened: pq.ParquetFile) -> None:
-    if describe(_plain(_intention(file, opened).schema)).text != describe(schema).text:
-        raise SourceChanged(
-            str(source.path), f"{file.name} has other columns or types than the first file of the folder"
-        )
-
-
-def _file_stamp(path: Path) -> SourceStamp:
+def _file_stamp(path: Path, limits: ParquetLimits) -> SourceStamp:
     try:
-        size = check_tail(path)
+        size = check_tail(path, limits)
         with path.open("rb") as file:
             _, parquet_footer = find_footer(file, most=size)
             found = os.fstat(file.fileno())

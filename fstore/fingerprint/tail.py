@@ -14,14 +14,12 @@ import pandas as pd
 import pyarrow as pa
 from blake3 import blake3
 
-from fstore.fingerprint.columns import ArrowColumn, Column
+from fstore.fingerprint.columns import ArrowColumn, Column, columns_of
 from fstore.fingerprint.footer import categories_digest
-from fstore.fingerprint.frame_columns import columns_of
-from fstore.fingerprint.parquet_limits import open_bounded
-from fstore.fingerprint.parquet_source import categories_of, files_of, read_rows, schema_of_source
+from fstore.fingerprint.parquet_source import ParquetReader
 from fstore.frames.description import canonical_json, describe, label, range_index
-from fstore.frames.schema import schema_of
-from fstore.model import Fingerprint, ParquetSource
+from fstore.frames.look import look_at
+from fstore.model import Fingerprint
 
 TAIL_ROWS = 1000
 
@@ -30,15 +28,21 @@ def frame_tail(frame: pd.DataFrame) -> str:
     """Digest the tail of a frame."""
     rows = len(frame)
     last = frame.iloc[max(rows - TAIL_ROWS, 0) :]
-    schema = schema_of(last)
-    index = frame.index
+    look = look_at(last)
+    schema, index = look.schema, frame.index
     span = None
     if isinstance(index, pd.RangeIndex):
         span = {"start": index.start, "step": index.step, "name": label(index.name, "index name")}
-    tail = columns_of(last, schema)[1]
+    tail = columns_of(look)
     categories = [column.extra() for column in tail]
     return _digest(
-        schema, rows, span, columns_of(frame.iloc[:1], schema)[1], tail, tail_rows=len(last), categories=categories
+        schema,
+        rows,
+        span,
+        columns_of(look_at(frame.iloc[:1], schema)),
+        tail,
+        tail_rows=len(last),
+        categories=categories,
     )
 
 
@@ -53,19 +57,21 @@ def table_tail(table: pa.Table) -> str:
     )
 
 
-def source_tail(source: ParquetSource) -> str:
+def source_tail(reader: ParquetReader) -> str:
     """Digest the tail of a Parquet source; reads its footers and the row groups that hold the first and the last rows."""
-    schema = schema_of_source(source)
-    files = files_of(source)
-    rows = sum(open_bounded(file).metadata.num_rows for file in files)
+    schema = reader.schema()
+    files = reader.files()
+    rows = reader.row_count()
     last: list[pa.Table] = []
     for file in reversed(files):
         wanted = TAIL_ROWS - sum(part.num_rows for part in last)
         if wanted > 0:
-            last.insert(0, read_rows(file, schema, last=wanted))
-    first = next((part for file in files if (part := read_rows(file, schema, first=1)).num_rows), schema.empty_table())
+            last.insert(0, reader.rows(file, schema, last=wanted))
+    first = next(
+        (part for file in files if (part := reader.rows(file, schema, first=1)).num_rows), schema.empty_table()
+    )
     tail = pa.concat_tables(last)
-    known = categories_of(source)
+    known = reader.categories()
     categories = [known.get(field.name) for field in schema]
     span = range_index(schema, rows)
     return _digest(schema, rows, span, _columns(first), _columns(tail), tail_rows=tail.num_rows, categories=categories)

@@ -62,10 +62,27 @@ def plain_storage(array: pa.Array) -> pa.Array:
     return array
 
 
+def holds_list_views(kind: pa.DataType) -> bool:
+    """Tell whether a type is a list view, or has one at any depth."""
+    if pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind):
+        return True
+    if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
+        return holds_list_views(kind.value_type)
+    return any(holds_list_views(kind.field(at).type) for at in range(kind.num_fields))
+
+
+def check_list_views(kind: pa.DataType, column: str) -> None:
+    """Refuse list views where nobody can make the lists of them that functions are given: before all data are hashed."""
+    if (pa.types.is_map(kind) or pa.types.is_fixed_size_list(kind)) and holds_list_views(kind):
+        raise UnhashableInput(column, f"Arrow converts no list views within {kind}; cast them to lists first")
+    for at in range(kind.num_fields):
+        check_list_views(kind.field(at).type, column)
+
+
 def without_list_views(array: pa.Array) -> pa.Array:
     """Make lists of list views at any depth; Arrow's own cast takes the offsets under nulls for offsets of a list."""
     kind = array.type
-    if "list_view" not in str(kind):
+    if not holds_list_views(kind):
         return array
     if pa.types.is_struct(kind):
         children = [without_list_views(child) for child in array.flatten()]

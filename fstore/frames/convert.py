@@ -1,4 +1,4 @@
-"""pandas frames as Arrow: block by block, or whole as a table."""
+"""pandas frames as Arrow, block by block or whole as a table, and tables as the frames they stand for."""
 
 from __future__ import annotations
 
@@ -9,45 +9,64 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from fstore.frames.parts import PIECE_ROWS, Level, Part, parts_of
+from fstore.errors import UnhashableInput
+from fstore.frames.dtypes import restore
+from fstore.frames.look import FrameLook
+from fstore.frames.parts import PIECE_ROWS, Level, Part
 from fstore.frames.refused_dtypes import no_unicode
-from fstore.frames.schema import schema_of
 from fstore.frames.texts import object_strings
-from fstore.frames.zones import is_plain, with_plain_zones
 
 NUMPY_KINDS = "biuf"
+_FAULTS = (pa.ArrowException, NotImplementedError, TypeError, ValueError, OverflowError)
 
 
-def batches_of(frame: pd.DataFrame, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Convert a frame of this schema block by block."""
-    frame, parts = settled(frame)
+def batches_of(look: FrameLook) -> Iterator[pa.RecordBatch]:
+    """Convert a frame block by block."""
+    schema, parts = look.schema, look.parts
     known = [categories_of(part, kind) for part, kind in zip(parts, schema.types, strict=True)]
-    for start in range(0, len(frame) or 1, PIECE_ROWS):
-        stop = min(start + PIECE_ROWS, len(frame))
+    for start in range(0, look.rows or 1, PIECE_ROWS):
+        stop = min(start + PIECE_ROWS, look.rows)
         arrays = [convert_rows(p, f.type, c, start, stop) for p, f, c in zip(parts, schema, known, strict=True)]
         yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def table_of(frame: pd.DataFrame) -> pa.Table:
-    """Copy a frame into a table that ``restore`` turns into an equal frame; numpy values are shared where possible.
+def table_of(look: FrameLook) -> pa.Table:
+    """Copy a frame into a table that ``to_frame`` turns into an equal frame; numpy values are shared where possible.
 
     Unlike ``pa.Table.from_pandas`` this keeps NaN apart from null and keeps NaN bits.
     """
-    frame, parts = settled(frame)
-    schema = schema_of(frame, parts)
-    arrays = [_arrow(part, field.type, len(frame)) for part, field in zip(parts, schema, strict=True)]
+    arrays = [_arrow(part, field.type, look.rows) for part, field in zip(look.parts, look.schema, strict=True)]
     if not arrays:
-        return pa.Table.from_batches([rows_alone(len(frame), schema.metadata)])
-    return pa.Table.from_arrays(arrays, schema=schema)
+        return pa.Table.from_batches([rows_alone(look.rows, look.schema.metadata)])
+    return pa.Table.from_arrays(arrays, schema=look.schema)
 
 
-def settled(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Part | Level]]:
-    """Return the parts of a frame, and itself, with zones that Arrow keeps."""
-    parts = parts_of(frame)
-    if all(is_plain(part.dtype) for part in parts):
-        return frame, parts
-    frame = with_plain_zones(frame)
-    return frame, parts_of(frame)
+def to_frame(table: pa.Table) -> pd.DataFrame:
+    """Convert a table to the frame it stands for, with the dtypes ``table.to_pandas()`` alone would lose.
+
+    Raises ``UnhashableInput`` for values that Arrow has and pandas has not.
+    """
+    try:
+        return restore(table)
+    except MemoryError:  # Arrow's own kind is one of its exceptions as well
+        raise
+    except (*_FAULTS, LookupError, AttributeError) as exc:
+        raise _no_frame(table) from exc
+
+
+def _no_frame(table: pa.Table) -> UnhashableInput:
+    for at, field in enumerate(table.schema):
+        try:
+            table.select([at]).replace_schema_metadata(None).to_pandas()
+        except _FAULTS:
+            return UnhashableInput(
+                repr(field.name),
+                f"pandas has no values like some of its {field.type}, such as nanoseconds of a day, or categories "
+                "that are null or repeated; cast it",
+            )
+    return UnhashableInput(
+        "pandas metadata", "they cannot be applied; drop them with table.replace_schema_metadata(None)"
+    )
 
 
 def convert_rows(part: Part | Level, kind: pa.DataType, categories: pa.Array | None, start: int, stop: int) -> pa.Array:

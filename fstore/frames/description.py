@@ -19,7 +19,7 @@ import pandas as pd
 import pyarrow as pa
 
 from fstore.errors import UnhashableInput
-from fstore.frames.arrow_types import form_of_type, readable, type_name
+from fstore.frames.arrow_types import check_list_views, form_of_type, readable, type_name
 from fstore.frames.dtypes import (
     NOTES_KEY,
     dtype_name,
@@ -29,7 +29,7 @@ from fstore.frames.dtypes import (
     notes_of,
     restore,
 )
-from fstore.frames.pandas_metadata import metadata_of
+from fstore.frames.notes import metadata_of
 from fstore.frames.parts import level_at
 from fstore.frames.plain_frames import label_levels
 from fstore.frames.refused_dtypes import no_unicode
@@ -97,6 +97,8 @@ def _described(schema: pa.Schema) -> Description:
     metadata = {key: value for key, value in (schema.metadata or {}).items() if key in FRAME_METADATA}
     if any(_is_packed(field) for field in schema):
         schema = pa.ipc.read_schema(pa.py_buffer(schema.serialize().to_pybytes()))
+    for field in schema:
+        check_list_views(field.type, field.name)
     plain = pa.schema([pa.field(f.name, readable(f.type)) for f in schema], metadata=_without_range(metadata))
     return _describe(plain.serialize().to_pybytes())
 

@@ -1,6 +1,6 @@
-"""Notes in a schema's metadata that mend what plain ``to_pandas`` would lose of a frame's dtypes.
+"""A schema's metadata: pandas' own, written in one way, and notes that mend what they would lose of a frame's dtypes.
 
-Under ``NOTES_KEY`` lies JSON: by ``"columns"``, ``"index"`` and ``"labels"``, position to
+The notes lie under ``NOTES_KEY`` as JSON: by ``"columns"``, ``"index"`` and ``"labels"``, position to
 note. A note says how to get a dtype back: ``object:<what stands for null>``,
 ``category:<dtype of text categories>``, ``arrow``, ``string[...]`` or ``dtype:<name>``.
 ``"levels": "1"`` marks a MultiIndex of one level.
@@ -9,12 +9,15 @@ note. A note says how to get a dtype back: ``object:<what stands for null>``,
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+
+from fstore.frames.parts import level_at
 
 NOTES_KEY = b"fstore.dtypes"
 STR: Any = pd.StringDtype(
@@ -92,3 +95,24 @@ def _like(values: Any, converted: Any, dtype: Any) -> Any:
     if isinstance(values, pd.Index):
         return pd.Index(converted, dtype=dtype, name=values.name)
     return pd.Series(converted, dtype=dtype, index=values.index, name=values.name)
+
+
+def metadata_of(empty: pd.DataFrame, fields: list[str], levels: int) -> bytes:
+    """Write pandas' own metadata anew, in one way, of a frame without rows whose columns and index levels are these fields.
+
+    Other writers put there what varies, and functions see it. A range is left out, and so are the
+    names of the libraries that wrote them.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        said = json.loads(pa.Table.from_pandas(empty).schema.metadata[b"pandas"])
+    dtypes = [*empty.dtypes, *(level_at(empty.index, i).dtype for i in range(levels))]
+    for entry, field, dtype in zip(said["columns"], fields, dtypes, strict=True):
+        entry["field_name"] = field
+        if isinstance(dtype, pd.ArrowDtype):
+            # pandas cannot parse the names of nested types; the note "arrow" brings these dtypes back instead.
+            entry["numpy_type"] = "object"
+    said["index_columns"] = fields[len(fields) - levels :] if levels else []
+    said.pop("creator", None)
+    said.pop("pandas_version", None)
+    return json.dumps(said).encode()

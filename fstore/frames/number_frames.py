@@ -35,7 +35,7 @@ _WIDEST = 2_000  # fields; beyond, remembering costs more memory than asking aga
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Template:
     """A frame without its values: columns of numbers, then a time index or a range of start, stop, step and name."""
 
     labels: pd.Index
@@ -45,14 +45,14 @@ class Look:
 
 def number_frame(table: pa.Table) -> pd.DataFrame | None:
     """Return a frame with memory of its own, equal to ``table.to_pandas()``, or None for a table that is not this simple."""
-    look = _look_of(table)
-    if look is None or len(set(look.dtypes)) > 1:
+    template = _template_of(table)
+    if template is None or len(set(template.dtypes)) > 1:
         return None
-    values = _values(table, look)
-    index = None if values is None else _index(look, table.column(table.num_columns - 1), table.num_rows, own=True)
+    values = _values(table, template)
+    index = None if values is None else _index(template, table.column(table.num_columns - 1), table.num_rows, own=True)
     if index is None:
         return None
-    return pd.DataFrame(values, index=index, columns=own_index(look.labels), copy=False)
+    return pd.DataFrame(values, index=index, columns=own_index(template.labels), copy=False)
 
 
 def number_frame_over(table: pa.Table) -> pd.DataFrame | None:
@@ -60,17 +60,17 @@ def number_frame_over(table: pa.Table) -> pd.DataFrame | None:
 
     Frames made of it by ``copy(deep=False)`` copy what is written to, as long as this one lives.
     """
-    look = _look_of(table)
-    if look is None or any(column.num_chunks != 1 or column.null_count for column in table.columns):
+    template = _template_of(table)
+    if template is None or any(column.num_chunks != 1 or column.null_count for column in table.columns):
         return None
-    index = _index(look, table.column(table.num_columns - 1), table.num_rows, own=False)
+    index = _index(template, table.column(table.num_columns - 1), table.num_rows, own=False)
     if index is None:
         return None
-    numbers = table.select(range(len(look.dtypes)))
+    numbers = table.select(range(len(template.dtypes)))
     frame: pd.DataFrame = numbers.to_pandas(ignore_metadata=True, split_blocks=True, use_threads=False)
     if any(np.asarray(frame[name].array).flags.writeable for name in frame):
         return None
-    frame.index, frame.columns = index, own_index(look.labels)
+    frame.index, frame.columns = index, own_index(template.labels)
     return frame
 
 
@@ -88,15 +88,15 @@ def own_index(index: pd.Index) -> pd.Index:
     return index.copy(deep=True)
 
 
-def _look_of(table: pa.Table) -> Look | None:
+def _template_of(table: pa.Table) -> Template | None:
     metadata = table.schema.metadata or {}
     if b"pandas" not in metadata or table.num_columns > _WIDEST:
         return None
-    return _look(metadata[b"pandas"], tuple(table.schema.names), tuple(table.schema.types))
+    return _template(metadata[b"pandas"], tuple(table.schema.names), tuple(table.schema.types))
 
 
-def _index(look: Look, last: pa.ChunkedArray, rows: int, *, own: bool) -> pd.Index | None:
-    like = look.index
+def _index(template: Template, last: pa.ChunkedArray, rows: int, *, own: bool) -> pd.Index | None:
+    like = template.index
     if isinstance(like, tuple):
         start, stop, step, name = like
         index = pd.RangeIndex(start, stop, step, name=name)
@@ -110,9 +110,9 @@ def _index(look: Look, last: pa.ChunkedArray, rows: int, *, own: bool) -> pd.Ind
     return times if times.dtype == like.dtype else None
 
 
-def _values(table: pa.Table, look: Look) -> np.ndarray[Any, Any] | None:
+def _values(table: pa.Table, template: Template) -> np.ndarray[Any, Any] | None:
     """Copy columns into the one block that pandas would make of them; None if there are nulls, with which integers become floats."""
-    width = len(look.dtypes)
+    width = len(template.dtypes)
     batches = table.to_batches()
     if len(batches) == 1:
         try:
@@ -122,7 +122,7 @@ def _values(table: pa.Table, look: Look) -> np.ndarray[Any, Any] | None:
     columns = table.columns[:width]
     if any(column.null_count for column in columns):
         return None
-    block = np.empty((width, table.num_rows), look.dtypes[0])
+    block = np.empty((width, table.num_rows), template.dtypes[0])
     for row, column in zip(block, columns, strict=True):
         start = 0
         for chunk in column.chunks:
@@ -132,7 +132,7 @@ def _values(table: pa.Table, look: Look) -> np.ndarray[Any, Any] | None:
 
 
 @lru_cache(maxsize=512)
-def _look(described: bytes, names: tuple[str, ...], kinds: tuple[pa.DataType, ...]) -> Look | None:
+def _template(described: bytes, names: tuple[str, ...], kinds: tuple[pa.DataType, ...]) -> Template | None:
     """Ask Arrow how a simple frame looks: numbers, then a time index or none."""
     try:
         said = json.loads(described)
@@ -147,7 +147,7 @@ def _look(described: bytes, names: tuple[str, ...], kinds: tuple[pa.DataType, ..
     dtypes = tuple(np.dtype(kind.to_pandas_dtype()) for kind in kinds[: len(kinds) - timed])
     if not shown.columns.is_unique or tuple(shown.dtypes.array) != dtypes:
         return None
-    return Look(shown.columns, dtypes, index) if isinstance(index, pd.DatetimeIndex | tuple) else None
+    return Template(shown.columns, dtypes, index) if isinstance(index, pd.DatetimeIndex | tuple) else None
 
 
 def _has_time_index(said: dict[str, Any], names: tuple[str, ...], kinds: tuple[pa.DataType, ...]) -> bool | None:

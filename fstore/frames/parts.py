@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,7 @@ PIECE_ROWS = 131_072  # converted at a time, which bounds the memory that this t
 _SMALL_CELLS = 50_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen ones take twice as long to make, and every fingerprint makes one a column
 class Part:
     """A column or an index level; ``values`` can be sliced into arrays without copying."""
 
@@ -50,9 +49,21 @@ def level_at(index: pd.Index, position: int) -> pd.Index:
     return index.set_names([None] * index.nlevels).get_level_values(position).rename(index.names[position])
 
 
-def parts_of(frame: pd.DataFrame) -> list[Part | Level]:
-    """List the columns, then the index levels; a RangeIndex is no part, being three numbers."""
-    parts: list[Part | Level] = [*_columns(frame)]
+def dtypes_of(frame: pd.DataFrame) -> list[Any]:
+    """List the dtypes of the columns: those of ``frame.dtypes``, without the series that pandas makes of them."""
+    # pandas' own word, and what ``DataFrame.dtypes`` asks; a fingerprint spends a fifth of its time on that series.
+    ask = getattr(getattr(frame, "_mgr", None), "get_dtypes", None)
+    found: list[Any] = (frame.dtypes if ask is None else ask()).tolist()
+    return found
+
+
+def parts_of(frame: pd.DataFrame) -> tuple[list[Part | Level], bool]:
+    """List the columns, then the index levels; a RangeIndex is no part, being three numbers.
+
+    Tells as well whether the parts hold a copy of the frame's values, as those of small frames may.
+    """
+    columns, is_copy = _columns(frame)
+    parts: list[Part | Level] = [*columns]
     index = frame.index
     if isinstance(index, pd.MultiIndex):
         for i, name in enumerate(index.names):
@@ -64,31 +75,29 @@ def parts_of(frame: pd.DataFrame) -> list[Part | Level]:
             parts.append(Level(f"index level {name!r}", index.levels[i].dtype, index, i))
     elif not isinstance(index, pd.RangeIndex):
         parts.append(Part(f"index {index.name!r}", index.dtype, index))
-    return parts
+    return parts, is_copy
 
 
-def _columns(frame: pd.DataFrame) -> Iterator[Part]:
+def _columns(frame: pd.DataFrame) -> tuple[list[Part], bool]:
     names = frame.columns.tolist()
-    dtypes = frame.dtypes.tolist()
-    values = _block_of(frame, dtypes)
+    dtypes = dtypes_of(frame)
+    values, is_copy = _block_of(frame, dtypes)
     if values is not None:  # at once, and no series for each column: that takes longer than many a frame's values
-        for position, name in enumerate(names):
-            yield Part(repr(name), dtypes[0], values[:, position])
-        return
+        return [Part(repr(name), dtypes[0], values[:, position]) for position, name in enumerate(names)], is_copy
     # Under plain numbers as labels: pandas looks each label of an index of strings up at a high price.
     numbered = frame.set_axis(range(len(names)), axis=1)
-    for name, (_, column) in zip(names, numbered.items(), strict=True):
-        yield Part(repr(name), column.dtype, column.array)
+    columns = (column for _, column in numbered.items())
+    return [Part(repr(name), column.dtype, column.array) for name, column in zip(names, columns, strict=True)], False
 
 
-def _block_of(frame: pd.DataFrame, dtypes: list[Any]) -> Any:
-    """Return the values of numbers of one dtype as one array, which is copied of small frames alone, or None."""
+def _block_of(frame: pd.DataFrame, dtypes: list[Any]) -> tuple[Any, bool]:
+    """Return the values of numbers of one dtype as one array and whether it is a copy, as of small frames it may be; or None."""
     if not frame.size or not _is_plain_number(dtypes[0]) or dtypes.count(dtypes[0]) < len(dtypes):
-        return None
+        return None, False
     # pandas' own word, and no more than a hint: without it columns are taken one by one. Asking in public
     # (``np.asarray(frame, copy=False)``) takes longer than all the rest.
     is_one = getattr(getattr(frame, "_mgr", None), "is_single_block", False)
-    return frame.to_numpy() if is_one or frame.size <= _SMALL_CELLS else None
+    return (frame.to_numpy(), not is_one) if is_one or frame.size <= _SMALL_CELLS else (None, False)
 
 
 def _is_plain_number(dtype: Any) -> bool:

@@ -15,40 +15,36 @@ from fstore.errors import UnhashableInput
 from fstore.frames.arrow_types import type_name
 from fstore.frames.description import SchemaMemo, canonical_json, describe, describe_frame, label, with_range
 from fstore.frames.dtypes import NOTES_KEY, dtype_name, missing_notes, restore
-from fstore.frames.parts import Level, Part, parts_of
+from fstore.frames.parts import Level, Part
 from fstore.frames.plain_frames import label_levels
 from fstore.frames.refused_dtypes import refused_part
 from fstore.frames.texts import missing_marker
-from fstore.frames.zones import with_plain_zones
 
-Look = tuple[Hashable, ...]
+Outline = tuple[Hashable, ...]
 
 MEMO_ENTRIES = 512
 _PLAIN_KINDS = "biufmM"
-_looks: dict[Look, pa.Schema] = {}
+_outlined: dict[Outline, pa.Schema] = {}
 _memo: dict[str, pa.Schema] = {}
 _ranged: SchemaMemo[pa.Schema] = SchemaMemo()
 
 
-def schema_of(frame: pd.DataFrame, parts: list[Part | Level] | None = None) -> pa.Schema:
-    """Find the schema of the table that restores this frame, notes included; ``parts`` spares a caller that has them a second look.
+def schema_of(frame: pd.DataFrame, parts: list[Part | Level]) -> pa.Schema:
+    """Find the schema of the table that restores a frame of plain zones and these parts, notes included.
 
     Raises ``UnhashableInput`` when there is none, so that nothing is ever computed
     from data that differ from what the caller holds.
     """
-    if parts is None:
-        frame = with_plain_zones(frame)
     if not frame.columns.is_unique:
         twice = frame.columns[frame.columns.duplicated()][0]
         raise UnhashableInput(repr(twice), "two columns carry this label; rename one of them")
-    parts = parts_of(frame) if parts is None else parts
-    look = _look_of(frame, parts)
-    schema = _looks.get(look) if look else None
+    outline = _outline_of(frame, parts)
+    schema = _outlined.get(outline) if outline else None
     is_kept = schema is not None
     if schema is None:
         schema, is_kept = _described(frame, parts)
-        if look and len(_looks) < MEMO_ENTRIES:
-            _looks[look] = schema
+        if outline and len(_outlined) < MEMO_ENTRIES:
+            _outlined[outline] = schema
     index = frame.index
     if not isinstance(index, pd.RangeIndex):
         return schema
@@ -63,10 +59,10 @@ def _ranged_as(schema: pa.Schema, index: pd.RangeIndex) -> pa.Schema:
     return with_range(schema, span, len(index))
 
 
-def _look_of(frame: pd.DataFrame, parts: list[Part | Level]) -> Look | None:
+def _outline_of(frame: pd.DataFrame, parts: list[Part | Level]) -> Outline | None:
     """Say in little time what an everyday frame shows besides its values; None for one that must be looked at closely.
 
-    Equal looks have equal descriptions: a text is none but a text, and a dtype's mark at
+    Equal outlines have equal descriptions: a text is none but a text, and a dtype's mark at
     least as exact as its name.
     """
     labels, index = frame.columns, frame.index

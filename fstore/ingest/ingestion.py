@@ -12,14 +12,16 @@ from typing import TypedDict, Unpack
 
 import pyarrow as pa
 
-from fstore.errors import InvalidRequest, StorageUnavailable
+from fstore.errors import InvalidRequest
 from fstore.fingerprint.footer import Progress
+from fstore.fingerprint.parquet_limits import USUAL, ParquetLimits
 from fstore.ingest.csv_layout import CsvLayout
 from fstore.ingest.inputs import Input, data_files, expected_bytes, open_input
 from fstore.ingest.symbols import split_by_symbol
 from fstore.ingest.times import TimeColumn, TimeIndex
 from fstore.ingest.writer import SealedWriter
 from fstore.model import ParquetSource
+from fstore.storage.durable import translated
 
 __all__ = ["IngestOptions", "expected_bytes", "ingest"]
 
@@ -56,6 +58,7 @@ def ingest(
     time_format: str | None = None,
     date_column: str | None = None,
     progress: Progress | None = None,
+    limits: ParquetLimits = USUAL,
     **csv: Unpack[CsvOptions],
 ) -> ParquetSource:
     """Write raw data to ``dest`` and return the source to hand to trainers.
@@ -68,7 +71,7 @@ def ingest(
     a space. With ``symbol_column`` ``dest`` is a folder that gets one
     ``<symbol>.parquet`` for each symbol, which is text as it is written, or a whole
     number; each file is published by itself. ``progress`` is told the number of further
-    bytes done, out of ``expected_bytes(raw)``.
+    bytes done, out of ``expected_bytes(raw)``. ``limits`` bound raw Parquet files.
 
     CSV is read as UTF-8 with a first row of names, cut at commas (tabs for .tsv; for .txt say which), unless
     ``header``, ``names``, ``delimiter``, ``decimal``, ``encoding`` or ``skip_rows`` say
@@ -86,7 +89,7 @@ def ingest(
         time = TimeColumn(time_column, time_unit, time_format, date_column)
     elif time_unit is not None or time_format is not None or date_column is not None:
         raise InvalidRequest("time_column", "name the column whose unit, format or date is given")
-    given = open_input(raw, layout, _as_written(symbol_column, time))
+    given = open_input(raw, layout, _as_written(symbol_column, time), limits)
     for option, name in (
         ("symbol_column", symbol_column),
         ("time_column", time_column),
@@ -109,10 +112,8 @@ def ingest(
 
 
 def _is_folder(target: Path) -> bool:
-    try:
+    with translated(target):
         return target.is_dir()
-    except OSError as exc:
-        raise StorageUnavailable(str(target), exc.strerror or str(exc)) from exc
 
 
 def _as_written(symbol_column: str | None, time: TimeColumn | None) -> list[str]:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-import pandas as pd
 import pyarrow as pa
 
-from fstore.errors import InvalidRequest, UnhashableInput
+from fstore.errors import InvalidRequest
 from fstore.fingerprint.canonical import BLOCK_ROWS
-from fstore.fingerprint.parquet_source import batches, estimated_bytes, schema_of_source
-from fstore.frames.convert import batches_of
-from fstore.frames.schema import schema_of
+from fstore.fingerprint.parquet_limits import USUAL, ParquetLimits
+from fstore.fingerprint.sources import ParquetInput, open_raw
 from fstore.ingest.csv_files import open_csv
 from fstore.ingest.csv_layout import COMPRESSIONS, CSV_DELIMITERS, TEXT, CsvLayout
 from fstore.model import ParquetSource
@@ -22,39 +21,42 @@ _PARQUET = (".parquet", ".pq")
 _IPC = (".arrow", ".feather", ".ipc", ".arrows")
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
+class Input(Protocol):
     """Raw data to be read once."""
 
+    @property
+    def schema(self) -> pa.Schema:
+        """What all batches have."""
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Stream the rows in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Streamed:
     schema: pa.Schema
     batches: Callable[[], Iterator[pa.RecordBatch]]
 
 
-def open_input(raw: object, layout: CsvLayout | None = None, as_text: Sequence[str] = ()) -> Input:
+def open_input(
+    raw: object,
+    layout: CsvLayout | None = None,
+    as_text: Sequence[str] = (),
+    limits: ParquetLimits = USUAL,
+) -> Input:
     """Find out what the raw data are, without reading more than their schema (CSV is read once to learn its types).
 
     ``layout`` is what the caller says of CSV files, and refused for anything else;
     the columns ``as_text`` are not typed if they come from CSV.
     """
     if isinstance(raw, (str, Path)):
-        return _open_path(_absolute(raw), layout, as_text)
+        return _open_path(_absolute(raw), layout, as_text, limits)
     if layout is not None:
         raise _no_csv()
-    if isinstance(raw, ParquetSource):
-        source = raw
-        return Input(schema_of_source(source), lambda: batches(source))
-    if isinstance(raw, pd.DataFrame):
-        frame, schema = raw, schema_of(raw)
-        return Input(schema, lambda: batches_of(frame, schema))
-    if isinstance(raw, pa.RecordBatch):
-        raw = pa.Table.from_batches([raw])
-    if isinstance(raw, pa.Table):
-        table = raw
-        return Input(table.schema, lambda: iter(table.to_batches(max_chunksize=BLOCK_ROWS)))
-    if not hasattr(raw, "__arrow_c_stream__"):
-        raise UnhashableInput("raw_data", f"{type(raw).__name__} is neither data nor a path to them")
-    reader = pa.RecordBatchReader.from_stream(raw)
-    return Input(reader.schema, lambda: _cut(reader))
+    if isinstance(raw, pa.RecordBatchReader):
+        reader = raw
+        return _Streamed(reader.schema, lambda: _cut(reader))
+    return open_raw(raw, limits)
 
 
 def expected_bytes(raw: object) -> int:
@@ -62,13 +64,9 @@ def expected_bytes(raw: object) -> int:
     if isinstance(raw, (str, Path)):
         files = data_files(raw)
         if _family(files) == "parquet":
-            return sum(estimated_bytes(ParquetSource(file)) for file in files)
+            return sum(ParquetInput(ParquetSource(file)).nbytes for file in files)
         return sum(file.stat().st_size for file in files)
-    if isinstance(raw, ParquetSource):
-        return estimated_bytes(raw)
-    if isinstance(raw, pd.DataFrame):
-        return int(raw.memory_usage().sum())
-    return int(getattr(raw, "nbytes", 0))
+    return int(getattr(raw, "nbytes", 0)) if isinstance(raw, pa.RecordBatchReader) else open_raw(raw).nbytes
 
 
 def data_files(raw: str | Path) -> list[Path]:
@@ -87,7 +85,7 @@ def _absolute(raw: str | Path) -> Path:
         raise InvalidRequest("raw_data", f"{raw} does not exist ({exc})") from exc
 
 
-def _open_path(path: Path, layout: CsvLayout | None, as_text: Sequence[str]) -> Input:
+def _open_path(path: Path, layout: CsvLayout | None, as_text: Sequence[str], limits: ParquetLimits) -> Input:
     files = data_files(path)
     family = _family(files)
     if family != "parquet" and (keyed := [file for file in files if "=" in file.relative_to(path).parent.as_posix()]):
@@ -97,18 +95,17 @@ def _open_path(path: Path, layout: CsvLayout | None, as_text: Sequence[str]) -> 
             "ingest such folders one by one, or add the column",
         )
     if family == "csv":
-        found = open_csv(files, layout or CsvLayout(), as_text)
-        return Input(found.schema, found.batches)
+        return open_csv(files, layout or CsvLayout(), as_text)
     if layout is not None:
         raise _no_csv()
     if family == "parquet":
         source = ParquetSource(path) if path.is_file() or all(f.suffix == ".parquet" for f in files) else None
         if source is None:
             raise InvalidRequest("raw_data", f"rename the files in {path} to end in .parquet")
-        return Input(schema_of_source(source), lambda: batches(source))
+        return ParquetInput(source, limits)
     with _open_ipc(files[0]) as first:
         schema = first.schema
-    return Input(schema, lambda: _ipc_batches(files, schema))
+    return _Streamed(schema, lambda: _ipc_batches(files, schema))
 
 
 def _no_csv() -> InvalidRequest:

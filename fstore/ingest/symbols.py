@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from fstore.errors import InvalidRequest, StorageUnavailable
+from fstore.errors import InvalidRequest
 from fstore.ingest.time_texts import is_text
+from fstore.storage.durable import translated
 
 SPILL_BYTES = 64 << 20
 MOST_BYTES = 200  # of a name that gets a suffix, in most file systems
@@ -27,11 +28,10 @@ def split_by_symbol(
     """Read all batches, then give each symbol's rows, in their order, symbol after symbol in alphabetical order."""
     spill = folder / f".{secrets.token_hex(8)}.tmp"
     try:
-        spill.mkdir(parents=True)
-        files = _spill_all(batches, schema, column, spill)
-        yield ((symbol, _read_back(files[symbol])) for symbol in sorted(files))
-    except OSError as exc:
-        raise StorageUnavailable(str(folder), exc.strerror or str(exc)) from exc
+        with translated(folder):
+            spill.mkdir(parents=True)
+            files = _spill_all(batches, schema, column, spill)
+            yield ((symbol, _read_back(files[symbol])) for symbol in sorted(files))
     finally:
         shutil.rmtree(spill, ignore_errors=True)
 

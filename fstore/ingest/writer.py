@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import secrets
 from pathlib import Path
 from types import TracebackType
@@ -11,16 +9,14 @@ from types import TracebackType
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fstore.errors import StorageFull, StorageUnavailable
-from fstore.fingerprint.footer import Footer
+from fstore.fingerprint.footer import ContentHasher, Footer
 from fstore.fingerprint.parquet_types import plan_storage
 from fstore.fingerprint.seal import SEAL_BYTES, apply_seal, notes_of
-from fstore.fingerprint.streaming import ContentHasher
 from fstore.frames.arrow_types import is_text
+from fstore.storage.durable import sync_file, sync_folder, translated
 
 ROW_GROUP_ROWS = 1 << 20
 ROW_GROUP_BYTES = 64 << 20
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class SealedWriter:
@@ -39,12 +35,10 @@ class SealedWriter:
         self._pending_bytes = 0
         self._temp = dest.with_name(f".{dest.name}.{secrets.token_hex(8)}.tmp")
         self._published = False
-        try:
+        with translated(dest):
             dest.parent.mkdir(parents=True, exist_ok=True)
             self._sink = pa.OSFile(str(self._temp), "wb")
             self._writer = pq.ParquetWriter(self._sink, self._plan.stored, **_options(self._plan.stored))
-        except OSError as exc:
-            raise _storage_error(self.dest, exc) from exc
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Append rows."""
@@ -60,18 +54,16 @@ class SealedWriter:
         """Write footer and seal, then fsync, rename and fsync the folder: after this the file survives a power cut."""
         self._write_group()
         footer = self._hasher.footer()
-        try:
+        with translated(self.dest):
             self._sink.write(bytes(SEAL_BYTES))
             self._writer.add_key_value_metadata({**notes_of(footer), **self._plan.metadata(self._hasher.categories())})
             self._writer.close()
             self._sink.close()
             apply_seal(self._temp, footer.root, self._hasher.data_bytes)
-            _sync(self._temp)
+            sync_file(self._temp)
             self._temp.replace(self.dest)
             self._published = True
-            _sync(self.dest.parent)
-        except OSError as exc:
-            raise _storage_error(self.dest, exc) from exc
+            sync_folder(self.dest.parent)
         return footer
 
     def __enter__(self) -> SealedWriter:
@@ -95,10 +87,8 @@ class SealedWriter:
             return
         table = pa.Table.from_batches(self._pending, schema=self._plan.stored)
         self._pending, self._pending_rows, self._pending_bytes = [], 0, 0
-        try:
+        with translated(self.dest):
             self._writer.write_table(table, row_group_size=max(table.num_rows, 1))
-        except OSError as exc:
-            raise _storage_error(self.dest, exc) from exc
 
 
 def _options(schema: pa.Schema) -> dict[str, object]:
@@ -113,16 +103,3 @@ def _options(schema: pa.Schema) -> dict[str, object]:
         "write_page_checksum": True,
         "store_schema": True,
     }
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _storage_error(path: Path, exc: OSError) -> StorageUnavailable:
-    kind = StorageFull if exc.errno in _FULL else StorageUnavailable
-    return kind(str(path), exc.strerror or str(exc))

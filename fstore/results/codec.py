@@ -18,14 +18,22 @@ from fstore.results.likeness import frame_difference, table_difference
 from fstore.results.stored_frames import frame_to_table
 from fstore.results.stored_tables import UnstorableResult
 
-__all__ = ["UnstorableResult", "check_faithful", "decode", "decode_over", "encode", "hand_out", "time_bounds"]
+__all__ = [
+    "UnstorableResult",
+    "check_faithful",
+    "decode_result",
+    "encode_result",
+    "hand_out_frame",
+    "map_result",
+    "time_bounds",
+]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
-def encode(result: object) -> pa.Table:
-    """Turn what a feature function returned into a table that ``decode`` turns back into an equal frame.
+def encode_result(result: object) -> pa.Table:
+    """Turn what a feature function returned into a table that ``decode_result`` turns back into an equal frame.
 
     Takes a pandas DataFrame, a pyarrow Table, or anything with ``__arrow_c_stream__``,
     which is read. Raises ``UnstorableResult``, naming the column,
@@ -41,19 +49,19 @@ def encode(result: object) -> pa.Table:
     return frame_to_table(result)
 
 
-def decode(table: pa.Table) -> pd.DataFrame:
+def decode_result(table: pa.Table) -> pd.DataFrame:
     """Return the frame a table was made of: values, dtypes, labels, index with its names, freq and time zone, attrs."""
     return table_to_frame(table)
 
 
-def decode_over(table: pa.Table) -> pd.DataFrame | None:
+def map_result(table: pa.Table) -> pd.DataFrame | None:
     """Return the same frame over the table's own memory, read-only, or None where not all of it can lie there."""
     simple = NOTES_KEY not in (table.schema.metadata or {}) and has_simple_notes(table)
     frame = number_frame_over(table) if simple else None
     return None if frame is None else with_simple_notes(frame, table)
 
 
-def hand_out(base: pd.DataFrame, *, deep: bool = False) -> pd.DataFrame:
+def hand_out_frame(base: pd.DataFrame, *, deep: bool = False) -> pd.DataFrame:
     """Return a frame that copies what is written to, for as long as ``base`` lives, or one with values of its own.
 
     Its index and labels are its own in any case.
@@ -67,11 +75,11 @@ def check_faithful(result: object, restored: pa.Table) -> None:
     """Raise ``UnstorableResult`` unless ``restored``, read back from disk, stands for the very frame or table that was returned."""
     try:
         if isinstance(result, pd.DataFrame):
-            what, fault = "frame", frame_difference(result, decode(restored))
+            what, fault = "frame", frame_difference(result, decode_result(restored))
         else:
-            what, fault = "table", table_difference(encode(result), restored)
+            what, fault = "table", table_difference(encode_result(result), restored)
             if not fault:
-                decode(restored)  # whoever wants pandas must get a frame of it
+                decode_result(restored)  # whoever wants pandas must get a frame of it
     except (UnstorableResult, MemoryError):
         raise
     except UnhashableInput as refusal:

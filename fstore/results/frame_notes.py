@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from fstore.fingerprint import identification as fingerprint
+from fstore.frames.convert import to_frame
 from fstore.frames.parts import level_at
 from fstore.results.frequencies import frequency_from_json, with_frequency
 from fstore.results.object_cells import cells_of_arrow
@@ -36,7 +36,7 @@ def table_to_frame(table: pa.Table) -> pd.DataFrame:
     notes = _notes_in(metadata)
     if "fields" in notes and notes["fields"] != table.schema.names:
         notes = {}  # somebody took columns of a table that stood for another frame
-    return _noted(fingerprint.to_frame(_without_cells(table, notes)), table, metadata, notes)
+    return _noted(to_frame(_without_cells(table, notes)), table, metadata, notes)
 
 
 def with_simple_notes(frame: pd.DataFrame, table: pa.Table) -> pd.DataFrame:

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from fstore.fingerprint.canonical import BLOCK_ROWS
 from fstore.fingerprint.columns import ArrowColumn
-from fstore.frames.parts import level_at
+from fstore.frames.parts import dtypes_of, level_at
 from fstore.results.python_values import same, same_zone
 
 # Types of which Arrow's own ``equals`` tells all; it takes no NaN for another, and 0.0 for -0.0.
@@ -95,7 +95,7 @@ def _column_difference(mine: pa.Field, again: pa.Field, column: pa.ChunkedArray,
 
 
 def _differing_column(one: pd.DataFrame, other: pd.DataFrame) -> str | None:
-    dtypes, again = one.dtypes.tolist(), other.dtypes.tolist()
+    dtypes, again = dtypes_of(one), dtypes_of(other)
     if _are_numbers(dtypes) and dtypes == again and _same_bits(one.to_numpy(), other.to_numpy()):
         return None
     # Under plain numbers as labels: pandas looks labels up at a high price.

@@ -9,7 +9,7 @@ written down cell by cell as JSON that tells types.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -24,6 +24,8 @@ from fstore.results.python_values import from_json, same, to_json, zone_from_jso
 
 _MARKERS = {"None": None, "nan": float("nan"), "NA": pd.NA, "NaT": pd.NaT}
 _WIDEST = pa.decimal256(76, 0)
+_CONTAINERS = (list, tuple, dict, set, frozenset, np.ndarray)
+DEEPEST = 100  # levels, as many as Parquet's reader takes
 
 _MAKERS: dict[str, Callable[[Any], Any]] = {
     "integers": int,
@@ -61,16 +63,37 @@ def cells_to_arrow(values: np.ndarray[Any, Any]) -> tuple[pa.ChunkedArray, Note]
                 return column, note | told
         except _NOT_TYPED:
             pass  # what it has no type for, or takes for something else, is written down
-    written = [json.dumps(to_json(value)) for value in values]
+    try:
+        written = [json.dumps(to_json(value)) for value in values]
+    except RecursionError:
+        raise ValueError("a cell holds itself, or nests too deep to be written down") from None
     return pa.chunked_array([pa.array(written, pa.large_string())]), {"missing": "None", "cells": "json"}
 
 
 def _typed(values: np.ndarray[Any, Any], missing: np.ndarray[Any, Any]) -> tuple[pa.ChunkedArray, Note]:
+    _check_depth(values)
     plain, kind, told = _plain_cells(values[~missing])
     cells = np.full(len(values), None, dtype=object)
     cells[~missing] = plain
     found = pa.array(cells, type=kind, mask=missing, from_pandas=False)
     return found if isinstance(found, pa.ChunkedArray) else pa.chunked_array([found]), told
+
+
+def _check_depth(values: np.ndarray[Any, Any]) -> None:
+    """Raise ``ValueError`` for cells that hold themselves or nest very deep: looking for their type, Arrow overruns the stack."""
+    level = [cell for cell in values if isinstance(cell, _CONTAINERS)]
+    for _ in range(DEEPEST):
+        inner = (item for cell in level for item in _items_of(cell) if isinstance(item, _CONTAINERS))
+        level = list({id(item): item for item in inner}.values())
+        if not level:
+            return
+    raise ValueError(f"its cells hold themselves, or nest deeper than {DEEPEST} levels")
+
+
+def _items_of(cell: Any) -> Iterable[Any]:
+    if isinstance(cell, np.ndarray):
+        return cell.ravel() if cell.dtype.hasobject else ()
+    return cell.values() if isinstance(cell, dict) else cell
 
 
 def _is_kept(kind: pa.DataType) -> bool:

@@ -17,8 +17,8 @@ import pandas as pd
 import pyarrow as pa
 
 from fstore.errors import UnhashableInput
-from fstore.fingerprint import identification as fingerprint
-from fstore.frames.parts import level_at
+from fstore.fingerprint.identification import to_table
+from fstore.frames.parts import dtypes_of, level_at
 from fstore.results.frame_notes import FRAME_KEY, FREQUENCY_KEY, Notes, unpacked_index
 from fstore.results.frequencies import frequency_to_json, is_told_by_its_name
 from fstore.results.likeness import index_difference, label_at
@@ -118,7 +118,7 @@ def _is_plain_json(value: Any) -> bool:
 
 
 def _plain_columns(frame: pd.DataFrame, plain: pd.DataFrame, notes: Notes, cells: dict[int, pa.ChunkedArray]) -> None:
-    for at, dtype in enumerate(frame.dtypes.tolist()):
+    for at, dtype in enumerate(dtypes_of(frame)):
         if not _may_be_odd(dtype):
             continue
         where = f"column {label_at(frame, at)!r}"
@@ -251,7 +251,7 @@ def _json_of(where: str, value: Any) -> Any:
 
 def _converted(plain: pd.DataFrame) -> pa.Table:
     try:
-        return fingerprint.to_table(plain)
+        return to_table(plain)
     except UnhashableInput as refusal:
         try:
             return pa.Table.from_pandas(plain)  # the comparison with what was returned has the last word
@@ -270,7 +270,7 @@ def _converted(plain: pd.DataFrame) -> pa.Table:
 def _culprit(plain: pd.DataFrame) -> str:
     for at in range(plain.shape[1]):
         try:
-            fingerprint.to_table(plain.iloc[:, [at]].reset_index(drop=True))
+            to_table(plain.iloc[:, [at]].reset_index(drop=True))
         except (*_ARROW_FAULTS, UnhashableInput):
             return f"column {label_at(plain, at)!r} of dtype {plain.dtypes.iloc[at]}"
     return f"the index of dtype {plain.index.dtype}"

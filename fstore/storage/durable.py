@@ -81,6 +81,15 @@ def make_folder(folder: Path) -> None:
         raise
 
 
+def sync_file(path: Path) -> None:
+    """Make durable what a complete file holds."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -22,12 +22,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 
 from fstore.model import Locator
-from fstore.results import codec as results
+from fstore.results.forms import FORMS, Form
 from fstore.runtime import deadline
 from fstore.runtime.fork_safety import forget_in_children
 from fstore.storage.durable import read_whole
@@ -62,16 +63,23 @@ class MappedEntry:
     touched_at: float
     file: UnnamedFile | None = None
     kept: bool = False
-    tried: bool = False
-    bases: list[pd.DataFrame] = field(default_factory=list)
+    bases: dict[Form, list[Any]] = field(default_factory=dict)
+
+    def in_form(self, form: Form) -> Any:
+        """Return the entry in a form, over the mapped pages where all of it can lie there; changing it changes no other."""
+        if not self.kept or self.table.nbytes <= SMALL:
+            return form.of_table(self.table)
+        if form not in self.bases:
+            base = form.base_over(self.table)
+            # Two threads at once: both bases are kept, for frames over each may be in use.
+            self.bases.setdefault(form, []).extend([] if base is None else [base])
+        bases = self.bases[form]
+        return form.hand_out(bases[0]) if bases else form.of_table(self.table)
 
     def frame(self) -> pd.DataFrame:
-        """Return a frame over the mapped pages where all of it can lie there, else a copy; changing it changes no other."""
-        if self.kept and not self.tried and self.table.nbytes > SMALL:
-            base = results.decode_over(self.table)
-            self.bases += [] if base is None else [base]  # two threads at once: both are kept
-            self.tried = True
-        return results.hand_out(self.bases[0]) if self.bases else results.decode(self.table)
+        """Return the entry as a pandas frame."""
+        frame: pd.DataFrame = self.in_form(FORMS["pandas"])
+        return frame
 
 
 class LocalCache:

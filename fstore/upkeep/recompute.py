@@ -10,10 +10,12 @@ from typing import Any
 
 from fstore.broker.client import Broker
 from fstore.broker.messages import ComputeRequest, RawReference, parse_compute
-from fstore.compute import raw_data as rawdata
+from fstore.compute.raw_data import allowed_path
 from fstore.errors import BrokerUnavailable, FeatureStoreError
 from fstore.features.local_identity import LOCAL_PREFIX
-from fstore.fingerprint import identification as fingerprint
+from fstore.fingerprint.identification import content_digest, identify
+from fstore.fingerprint.parquet_limits import ParquetLimits, limits_of
+from fstore.fingerprint.sources import open_raw
 from fstore.model import Entry, EntryState, HashMethod, ParquetSource
 from fstore.postgres.jobs import Jobs
 from fstore.postgres.source_memo import PostgresSourceMemo
@@ -74,11 +76,11 @@ class Recomputer:
             return self._staging.exists(reference.path)  # named by its content, checked when it is read
         if reference.kind != "parquet":
             return False
-        source = ParquetSource(rawdata.allowed_path(reference.path, self._staging, self._settings))
+        source = ParquetSource(allowed_path(reference.path, self._staging, self._settings))
         if not source.path.exists():
             return False
-        found = fingerprint.identify(
-            source,
+        found = identify(
+            open_raw(source, limits_of(self._settings)),
             threshold_bytes=self._settings.threshold_bytes,
             policy="tail" if entry.hash_method is HashMethod.TAIL else "full",
             memo=self._memo,
@@ -86,7 +88,7 @@ class Recomputer:
         return str(found.fingerprint) == entry.parts.fingerprint
 
 
-def check_sources(queries: UpkeepQueries, *, progress: Progress = silent) -> list[SourceIssue]:
+def check_sources(queries: UpkeepQueries, limits: ParquetLimits, *, progress: Progress = silent) -> list[SourceIssue]:
     """Read every Parquet source of users to the end, and return those that are gone or changed since they were used."""
     issues = []
     known: dict[str, str] = {}
@@ -97,15 +99,15 @@ def check_sources(queries: UpkeepQueries, *, progress: Progress = silent) -> lis
             issues.append(SourceIssue(path, "gone", entries))
         elif HashMethod(method) is not HashMethod.TAIL:
             if path not in known:
-                known[path] = _content_of(path)
+                known[path] = _content_of(path, limits)
             if not expected.endswith(f":{known[path]}"):
                 issues.append(SourceIssue(path, known[path] if " " in known[path] else "changed", entries))
     return issues
 
 
-def _content_of(path: str) -> str:
+def _content_of(path: str, limits: ParquetLimits) -> str:
     try:
-        return fingerprint.content_digest(ParquetSource(path))
+        return content_digest(open_raw(ParquetSource(path), limits))
     except FeatureStoreError as error:
         return f"unreadable: {error}"
 

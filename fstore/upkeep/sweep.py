@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from fstore.entries import quarantine_entry
+from fstore.fingerprint.parquet_limits import limits_of
 from fstore.model import EntryState, Locator
 from fstore.postgres.manifest import Manifest
 from fstore.postgres.upkeep_queries import UpkeepQueries
@@ -101,7 +102,7 @@ def run_sweep(
         for page in sweeper.pages(byte_budget, progress):
             sweeper.check(page)
         if sources:
-            report.source_issues = check_sources(queries, progress=progress)
+            report.source_issues = check_sources(queries, limits_of(resources.settings), progress=progress)
         report.seconds = time.monotonic() - began
         return report
 

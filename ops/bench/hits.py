@@ -29,7 +29,7 @@ from parts import crew, part_number, serve, together
 from stand import Stand, open_in_part, stand
 
 from fstore import FeatureStore
-from fstore.fingerprint import identification as fingerprint
+from fstore.fingerprint.identification import content_digest
 
 SIZES = ((390, 50), (100_000, 20), (2_000_000, 50))
 LARGE_ROWS, LARGE_COLUMNS = SIZES[-1]
@@ -78,7 +78,7 @@ def one_size(
             "fstore": lambda: plain.get_or_compute("BENCH", raw, config, wide),
             "fstore, local tier": lambda: tiered.get_or_compute("BENCH", raw, config, wide),
             "fstore, local tier, arrow": lambda: tiered.get_or_compute("BENCH", raw, config, wide, returns="arrow"),
-            "fingerprint alone": lambda: fingerprint.content_digest(raw),
+            "fingerprint alone": lambda: content_digest(raw),
             "read_table": lambda: pq.read_table(file),
             "pandas.read_parquet": lambda: pd.read_parquet(file),
             "joblib.Memory": lambda: memory(raw, config),

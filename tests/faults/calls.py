@@ -66,7 +66,7 @@ class Calls:
         self, store: FeatureStore, symbol: str, raw: Any, config: dict[str, Any], function: Any, *, timeout: float
     ) -> pd.DataFrame:
         """Call ``get_or_compute`` and record it."""
-        key = store._ask(symbol, raw, config, function).key
+        key = store._prepare(symbol, raw, config, function).key
         with self.recorded(f"{symbol} {config}", timeout, key) as call:
             call.value = store.get_or_compute(symbol, raw, config, function, timeout=timeout)
         return call.value

@@ -107,7 +107,7 @@ class Site(House):
 
     def key(self, config: dict[str, Any], function: Any = sample_features.slow) -> str:
         """Return the key of what ``ask`` asks for."""
-        return self.store._ask("ROW", RAW, config, function).key
+        return self.store._prepare("ROW", RAW, config, function).key
 
     def logs(self) -> str:
         """Return what all workers logged so far."""

@@ -85,7 +85,7 @@ def test_row_39_near_identical_inputs(site):
     keys = set()
     for number, (name, frame) in enumerate(frames.items()):
         config = {"seconds": 0, "rows": ROWS + 5}
-        keys.add(site.store._ask("NEAR", frame, config, slow).key)
+        keys.add(site.store._prepare("NEAR", frame, config, slow).key)
         found = site.calls.ask(site.store, "NEAR", frame, config, slow, timeout=30)
         pd.testing.assert_frame_equal(found, frame, check_freq=False, obj=name)
         assert len(keys) == number + 1, f"{name} has the key of another"
@@ -98,7 +98,7 @@ def test_row_39_near_identical_inputs(site):
         for path in (foreign[name], ingested[name]):
             config = {"seconds": 0, "rows": ROWS + 5}
             # The content is the frame's, so the key is, however the bytes lie in the file.
-            assert site.store._ask("NEAR", ParquetSource(path), config, slow).key in keys
+            assert site.store._prepare("NEAR", ParquetSource(path), config, slow).key in keys
             found = site.calls.ask(site.store, "NEAR", ParquetSource(path), config, slow, timeout=30)
             pd.testing.assert_frame_equal(found, frames[name], check_freq=False, obj=f"{name} in {path.name}")
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 import fstore
 from fstore.fingerprint.identification import to_dataset, to_table
-from fstore.results.codec import decode
+from fstore.results.codec import decode_result
 from tests.fuzzing import frames, functions
 from tests.fuzzing.comparison import difference
 from tests.fuzzing.other_process import OtherProcess
@@ -71,7 +71,7 @@ def _submitted(store: fstore.FeatureStore, frame: pd.DataFrame, step: str, folde
 
 def _as_table(store: fstore.FeatureStore, frame: pd.DataFrame, step: str, folder: Path) -> Any:
     table = store.get_or_compute("fuzz", frame, {"step": step}, functions.worker_probe, returns="arrow")
-    return decode(table)
+    return decode_result(table)
 
 
 def _of_table(store: fstore.FeatureStore, frame: pd.DataFrame, step: str, folder: Path) -> Any:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import fstore
-import fstore.client.request
 import fstore.compute.raw_data
 from fstore import (
     ComputeFailed,
@@ -22,8 +22,9 @@ from fstore import (
     StorageUnavailable,
     UnhashableInput,
 )
-from fstore.client.singleflight import Flight
+from fstore.client.misses import answer_misses
 from fstore.features.declarations import Feature
+from fstore.features.keys import key_of
 from tests import sample_features
 from tests.conftest import House
 from tests.waiting import eventually
@@ -137,7 +138,7 @@ def test_an_odd_symbol_is_only_a_name(staffed, symbol):
     entry = staffed.store.peek(symbol, RAW, {}, sample_features.scaled)
     pd.testing.assert_frame_equal(found, RAW * 2)
     assert entry.parts.symbol == symbol
-    assert (staffed.root / entry.path).resolve().is_relative_to(staffed.root.resolve())
+    assert (staffed.root / entry.path).resolve_feature().is_relative_to(staffed.root.resolve_feature())
     assert "manifest" in {table for (table,) in staffed.store.resources.database.query("SELECT relname FROM pg_class")}
 
 
@@ -180,15 +181,19 @@ def test_an_error_that_is_hard_to_write_down_still_reaches_the_caller(staffed, t
     assert_pickles(caught.value)
 
 
+def for_feature(staffed, feature):
+    """Return a request for a feature as this process would make it if it had that one."""
+    known = staffed.store._prepare("BAD", RAW, {}, sample_features.scaled)
+    parts = replace(known.parts, feature=feature.name, feature_version=feature.version)
+    return replace(known, key=key_of(parts), parts=parts, feature=feature)
+
+
 def test_a_function_the_workers_do_not_know_is_an_error_not_a_wait(staffed):
     """A trainer with a newer or another set of features than the workers is told so at once."""
     known_here = Feature("tests.elsewhere:unknown", never_registered, "1", "digest", True, "pandas")
-    asked = staffed.store._ask("BAD", RAW, {}, sample_features.scaled)
-    asked = fstore.client.request.question(
-        "BAD", RAW, asked.parts.config, known_here, fstore.client.request.identify(staffed.store.resources, RAW)
-    )
+    asked = for_feature(staffed, known_here)
 
-    (answer,) = Flight(staffed.store.resources, [asked], seconds=20).answers()
+    (answer,) = answer_misses(staffed.store.resources, [asked], seconds=20)
 
     assert isinstance(answer.error, FeatureNotRegistered), answer.error
 
@@ -196,11 +201,9 @@ def test_a_function_the_workers_do_not_know_is_an_error_not_a_wait(staffed):
 def test_another_version_on_the_workers_is_an_error_not_a_wait(staffed):
     """The error names both versions."""
     newer = Feature("tests.sample_features:scaled", never_registered, "2", "digest", True, "pandas")
-    asked = fstore.client.request.question(
-        "BAD", RAW, "{}", newer, fstore.client.request.identify(staffed.store.resources, RAW)
-    )
+    asked = for_feature(staffed, newer)
 
-    (answer,) = Flight(staffed.store.resources, [asked], seconds=20).answers()
+    (answer,) = answer_misses(staffed.store.resources, [asked], seconds=20)
 
     assert isinstance(answer.error, fstore.VersionMismatch), answer.error
     assert (answer.error.asked, answer.error.found) == ("2", "1")
@@ -210,10 +213,10 @@ def test_a_source_that_changes_while_it_waits_is_never_computed_under_its_old_ke
     """The worker takes the digest of what it read; a changed file is ``SourceChanged``, and its new content a new key."""
     path = staffed.root.parent / "changing.parquet"
     (RAW + 9).to_parquet(path)
-    asked = staffed.store._ask("BAD", ParquetSource(path), {}, sample_features.scaled)
+    asked = staffed.store._prepare("BAD", ParquetSource(path), {}, sample_features.scaled)
     (RAW + 10).to_parquet(path)
 
-    (answer,) = Flight(staffed.store.resources, [asked], seconds=20).answers()
+    (answer,) = answer_misses(staffed.store.resources, [asked], seconds=20)
 
     assert isinstance(answer.error, SourceChanged)
     pd.testing.assert_frame_equal(ask(staffed, raw_data=ParquetSource(path)), (RAW + 10) * 2)
@@ -236,8 +239,10 @@ def test_anothers_forbidden_path_is_not_held_against_the_same_data_elsewhere(sta
 def test_staged_raw_data_that_rot_are_staged_anew(staffed):
     """A damaged copy on its way to the worker costs time only: the trainer still has the data."""
     raw = pd.DataFrame({"price": np.arange(1000.0)})
-    asked = staffed.store._ask("BAD", raw, {"seconds": 0, "rows": 1000}, sample_features.slow)
-    staged = staffed.root / fstore.compute.raw_data.stage(staffed.store.resources.staging, raw, asked.taken).path
+    asked = staffed.store._prepare("BAD", raw, {"seconds": 0, "rows": 1000}, sample_features.slow)
+    staged = (
+        staffed.root / fstore.compute.raw_data.stage_raw(staffed.store.resources.staging, raw, asked.fingerprint).path
+    )
     staged.chmod(0o640)
     damaged = bytearray(staged.read_bytes())
     damaged[len(damaged) // 2] ^= 0x10

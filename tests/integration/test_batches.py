@@ -13,10 +13,10 @@ import fstore
 from fstore.broker.chunks import MOST, in_chunks
 from fstore.broker.configuration import COMPUTE_QUEUE
 from fstore.broker.messages import ComputeRequest, RawReference
-from fstore.client import request as asking
+from fstore.client.request import prepare
 from fstore.compute import batch_executor
-from fstore.compute import raw_data as rawdata
 from fstore.compute.batch_executor import execute_batch
+from fstore.compute.raw_data import stage_raw
 from fstore.errors import ComputeDead, ComputeFailed, ComputeTimeout
 from fstore.model import Claim
 from fstore.postgres.migrations.versions.m0004_pending import SPACE, TURN
@@ -102,9 +102,9 @@ def test_the_task_answers_a_plain_celery_client_in_order(house):
     """One dict a request: what was live is a hit, what is computed elsewhere is coalesced, what cannot be is failed."""
     resources = house.store.resources
     live, elsewhere, failing, fresh = (
-        asked.request(rawdata.stage(resources.staging, asked.raw, asked.taken))
+        asked.message(stage_raw(resources.staging, asked.raw_data, asked.fingerprint))
         for asked in (
-            asking.ask(resources, "AAPL", RAW, {"n": n}, function)
+            prepare(resources, "AAPL", RAW, {"n": n}, function)
             for n, function in enumerate(
                 [sample_features.scaled, sample_features.scaled, sample_features.failing, sample_features.scaled]
             )
@@ -129,8 +129,8 @@ def test_what_is_given_back_is_sent_even_if_the_answer_was_lost(house, monkeypat
     resources = house.store.resources
     requests = []
     for n in range(3):
-        asked = asking.ask(resources, "BACK", RAW, {"seconds": 0.3, "n": n}, sample_features.slow)
-        requests.append(asked.request(rawdata.stage(resources.staging, asked.raw, asked.taken)))
+        asked = prepare(resources, "BACK", RAW, {"seconds": 0.3, "n": n}, sample_features.slow)
+        requests.append(asked.message(stage_raw(resources.staging, asked.raw_data, asked.fingerprint)))
     resources.jobs.enqueue({request.key: request.wire() for request in requests})
     before = resources.redis_server.queue_length(COMPUTE_QUEUE)
     give_back, sent = type(resources.jobs).return_unstarted, []
@@ -154,8 +154,8 @@ def test_what_ended_a_worker_before_has_a_task_of_its_own(house, monkeypatch):
     resources = house.store.resources
     requests = []
     for n in range(3):
-        asked = asking.ask(resources, "AAPL", RAW, {"seconds": 0.3, "n": n}, sample_features.slow)
-        requests.append(asked.request(rawdata.stage(resources.staging, asked.raw, asked.taken)))
+        asked = prepare(resources, "AAPL", RAW, {"seconds": 0.3, "n": n}, sample_features.slow)
+        requests.append(asked.message(stage_raw(resources.staging, asked.raw_data, asked.fingerprint)))
     resources.jobs.enqueue({request.key: request.wire() for request in requests})
     resources.database.query("UPDATE jobs SET state = 'running', starts = 1, lease_until = now() - interval '1 second'")
 
@@ -171,8 +171,8 @@ def test_a_job_of_another_version_holds_up_nobody_else(staffed):
     """What cannot be sent again from here is left to those who can; the other requests of the call are answered."""
     resources = staffed.store.resources
     asked = requests_for(sample_features.scaled, [{"factor": n, "batch": "versions"} for n in range(2)])
-    foreign = asking.ask(resources, "AAPL", RAW, asked[0].config, sample_features.scaled)
-    request = foreign.request(rawdata.stage(resources.staging, foreign.raw, foreign.taken)).wire()
+    foreign = prepare(resources, "AAPL", RAW, asked[0].config, sample_features.scaled)
+    request = foreign.message(stage_raw(resources.staging, foreign.raw_data, foreign.fingerprint)).wire()
     resources.jobs.enqueue({foreign.key: {**request, "format": 2}})
     resources.database.query(
         "UPDATE jobs SET requested_ts = now() - interval '1 minute' WHERE key = %(key)s", {"key": foreign.key}
@@ -293,9 +293,9 @@ def test_a_long_computation_holds_up_no_neighbour_in_its_chunk(house, monkeypatc
     resources, sent = house.store.resources, []
     monkeypatch.setattr(resources.broker, "send_compute", lambda request: sent.append(request.key))
     chunk = [
-        asked.request(rawdata.stage(resources.staging, asked.raw, asked.taken))
+        asked.message(stage_raw(resources.staging, asked.raw_data, asked.fingerprint))
         for asked in (
-            asking.ask(resources, "AAPL", RAW, {"seconds": seconds, "n": n}, sample_features.slow)
+            prepare(resources, "AAPL", RAW, {"seconds": seconds, "n": n}, sample_features.slow)
             for n, seconds in enumerate([0.0, 6.0, 0.0])
         )
     ]

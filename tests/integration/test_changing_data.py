@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import fstore
-from fstore.compute import raw_data as rawdata
+from fstore.compute.raw_data import Taker
 from fstore.errors import FeatureStoreError, SourceChanged
-from fstore.fingerprint import identification as fingerprint
-from fstore.fingerprint import parquet_source
+from fstore.fingerprint.identification import identify
+from fstore.fingerprint.parquet_source import ParquetReader
+from fstore.fingerprint.stamps import SourceStamp
 from tests import sample_features
 
 _case = count()
@@ -154,7 +155,7 @@ def test_peeking_with_a_generator_looks_at_each_content(staffed, refill):
 def test_a_list_that_shares_a_frame_is_fingerprinted_once(staffed, monkeypatch):
     """A thousand requests over one frame cost one scan."""
     seen = []
-    monkeypatch.setattr("fstore.client.batch.identify", _counting(seen, "fstore.client.batch"))
+    monkeypatch.setattr("fstore.client.request.identify", _counting(seen))
     raw = pd.DataFrame({"x": [1.0]})
     asked = [fstore.Request("ONE", raw, {"n": n}, sample_features.scaled) for n in range(50)]
 
@@ -164,12 +165,12 @@ def test_a_list_that_shares_a_frame_is_fingerprinted_once(staffed, monkeypatch):
     assert len(seen) == 2
 
 
-def _counting(seen, where):
+def _counting(seen):
     from fstore.client.request import identify
 
-    def counted(resources, raw):
+    def counted(raw, **options):
         seen.append(raw)
-        return identify(resources, raw)
+        return identify(raw, **options)
 
     return counted
 
@@ -262,7 +263,7 @@ def settled(monkeypatch):
     """Let files count as settled at once, or never."""
 
     def be(is_settled):
-        monkeypatch.setattr(parquet_source.SourceStamp, "is_settled", lambda stamp, now_ns: is_settled)
+        monkeypatch.setattr(SourceStamp, "is_settled", lambda stamp, now_ns: is_settled)
 
     return be
 
@@ -357,9 +358,9 @@ def test_a_source_too_fresh_to_tell_by_its_times_is_digested_again(tmp_path, mon
     path = tmp_path / "fresh.parquet"
     write(path, [1, 2, 3])
     source = fstore.ParquetSource(path)
-    stamp = parquet_source.stamp(source)
-    monkeypatch.setattr(parquet_source, "stamp", lambda _: stamp)
-    raw = rawdata.Taker().take(source, identify(source), wanted="dataset")
+    stamp = ParquetReader(source).stamp()
+    monkeypatch.setattr(ParquetReader, "stamp", lambda _: stamp)
+    raw = Taker().take(source, fingerprint_of(source), wanted="dataset")
 
     write(path, [7, 8, 9])
 
@@ -367,9 +368,9 @@ def test_a_source_too_fresh_to_tell_by_its_times_is_digested_again(tmp_path, mon
         raw.settle(pd.DataFrame())
 
 
-def identify(raw):
+def fingerprint_of(raw):
     """Take the fingerprint of raw data."""
-    return fingerprint.identify(raw, threshold_bytes=1 << 30).fingerprint
+    return identify(raw, threshold_bytes=1 << 30).fingerprint
 
 
 def test_an_untouched_source_makes_a_result(staffed, tmp_path):
@@ -393,7 +394,7 @@ def test_a_source_replaced_after_it_was_submitted_makes_no_result(staffed, tmp_p
     write(path, [1, 2, 3])
 
     with staffed.open(data_roots=str(tmp_path)) as store:
-        asked = store._ask("SUB", fstore.ParquetSource(path), {}, doubled_here())
+        asked = store._prepare("SUB", fstore.ParquetSource(path), {}, doubled_here())
         replaced(path)
         with pytest.raises(FeatureStoreError):
-            rawdata.Taker().take(asked.raw, asked.taken, wanted="pandas")
+            Taker().take(asked.raw_data, asked.fingerprint, wanted="pandas")

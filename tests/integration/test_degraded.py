@@ -29,8 +29,8 @@ from fstore import (
     StorageUnavailable,
     local,
 )
-from fstore.compute import raw_data as rawdata
 from fstore.compute.executor import execute
+from fstore.compute.raw_data import stage_raw
 from fstore.stack import EmbeddedServers, temporary_servers
 from tests import sample_features
 from tests.conftest import House, Servers, build_house
@@ -61,9 +61,9 @@ def home(machine: EmbeddedServers, tmp_path: Path) -> Iterator[House]:
 
 def publish_here(house: House) -> None:
     """Compute the entry of ``HIT`` as a worker would, without one."""
-    asked = house.store._ask("DOWN", RAW, HIT, sample_features.scaled)
-    reference = rawdata.stage(house.store.resources.staging, RAW, asked.taken)
-    execute(house.store.resources, asked.request(reference), phase=lambda _: None)
+    asked = house.store._prepare("DOWN", RAW, HIT, sample_features.scaled)
+    reference = stage_raw(house.store.resources.staging, RAW, asked.fingerprint)
+    execute(house.store.resources, asked.message(reference), phase=lambda _: None)
 
 
 def ask(

@@ -12,15 +12,15 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from fstore import entries as reading
-from fstore.client.answer import in_form
+from fstore.entries import in_form
 from fstore.model import Locator
-from fstore.results import codec as results
+from fstore.results.codec import encode_result
 from fstore.storage import local_cache as local_tier
 from fstore.storage.local_cache import LocalCache
 from tests import sample_features, sample_frames
 
 RAW = pd.DataFrame({"price": np.arange(200_000.0)})
-TABLE = results.encode(RAW)
+TABLE = encode_result(RAW)
 
 
 def locator(n: int) -> Locator:

@@ -11,11 +11,12 @@ import pytest
 
 import fstore
 from fstore import ComputeFailed, ManifestUnavailable, Request, StorageFull
-from fstore.client import answer as answering
-from fstore.client.enqueue import QUICK_TO_STAGE_CELLS, Registrar
-from fstore.client.request import ask
+from fstore.client import read_through
+from fstore.client.enqueue import QUICK_TO_STAGE_CELLS, Enqueued
+from fstore.client.misses import enqueuer_of
+from fstore.client.request import prepare
 from fstore.coordination.notifications import Notifier, Subscription, hint_channel
-from fstore.fingerprint import identification as fingerprint
+from fstore.fingerprint.identification import content_digest
 from fstore.postgres.jobs import Jobs
 from fstore.postgres.manifest import Manifest
 from fstore.storage.folder.staging import FolderStaging
@@ -58,7 +59,7 @@ def test_who_knows_that_there_is_no_entry_registers_at_once(staffed, asked):
 def test_of_many_askers_in_one_process_one_registers_and_others_look(staffed, asked):
     """A crowd of threads does not ask Redis for the lead two hundred times."""
     config = case()
-    key = ask(staffed.store.resources, "MISS", RAW, config, sample_features.scaled).key
+    key = prepare(staffed.store.resources, "MISS", RAW, config, sample_features.scaled).key
     with staffed.store.resources.notifier.subscribe([key]):
         staffed.store.get_or_compute("MISS", RAW, config, sample_features.scaled, timeout=30)
     assert asked[:3] == ["find_live", "look", "enqueue"]
@@ -85,7 +86,7 @@ def test_a_miss_of_large_data_looks_before_it_stages(staffed, asked, tmp_path):
 
     assert asked[:2] == ["find_live", "look"]
     assert "enqueue" not in asked
-    assert staffed.store.resources.staging.reserve(fingerprint.content_digest(LARGE)) is None
+    assert staffed.store.resources.staging.reserve(content_digest(LARGE)) is None
     assert len(list((tmp_path / "marks").iterdir())) == 1
     assert answers[0].equals(answers[1])
 
@@ -154,26 +155,25 @@ def test_only_jobs_of_ones_own_are_reported_as_made(staffed, tmp_path):
     """What another caller registered may have been settled before anybody here listened."""
     resources, config = staffed.store.resources, case(seconds=1.0, marks=str(tmp_path / "marks"))
     staffed.store.submit("MISS", RAW, config, sample_features.slow)
-    theirs = ask(resources, "MISS", RAW, config, sample_features.slow)
-    mine = ask(resources, "MISS", RAW, case(), sample_features.scaled)
+    theirs = prepare(resources, "MISS", RAW, config, sample_features.slow)
+    mine = prepare(resources, "MISS", RAW, case(), sample_features.scaled)
     made = []
 
-    assert Registrar(resources).register([theirs, mine], on_made=made.append) == ({mine.key}, {})
+    assert enqueuer_of(resources).enqueue([theirs, mine], on_made=made.append) == Enqueued(frozenset({mine.key}))
     assert made == [{mine.key}]
     assert staffed.store.get_or_compute("MISS", RAW, config, sample_features.slow, timeout=30).equals(RAW.head(3))
 
 
 def test_an_entry_found_wrong_is_looked_for_before_it_is_registered_again(staffed, monkeypatch):
     """Somebody else may have computed it anew by then."""
-    read, told = answering._read, []
+    read, answer_misses, told = read_through._ReadThrough._read, read_through.answer_misses, []
 
-    class Told(answering.Flight):
-        def __init__(self, *args, known_missing, **options):
-            told.append(known_missing)
-            super().__init__(*args, known_missing=known_missing, **options)
+    def noted(*args, known_missing, **options):
+        told.append(known_missing)
+        return answer_misses(*args, known_missing=known_missing, **options)
 
-    monkeypatch.setattr(answering, "Flight", Told)
-    monkeypatch.setattr(answering, "_read", lambda *args: read(*args) if len(told) > 1 else None)
+    monkeypatch.setattr(read_through, "answer_misses", noted)
+    monkeypatch.setattr(read_through._ReadThrough, "_read", lambda *args: read(*args) if len(told) > 1 else None)
 
     assert staffed.store.get_or_compute("MISS", RAW, case(), sample_features.scaled, timeout=30).equals(RAW * 2)
     assert told == [True, False]

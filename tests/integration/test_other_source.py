@@ -21,8 +21,8 @@ import pytest
 import fstore
 import fstore.client.ticket
 from fstore import Request, VersionMismatch
-from fstore.client import request as asking
-from fstore.compute import raw_data as rawdata
+from fstore.client.request import _warned, prepare
+from fstore.compute.raw_data import stage_raw
 from fstore.features import registry as features
 from fstore.features.declarations import Feature
 from fstore.features.registry import resolve_feature
@@ -102,7 +102,7 @@ def house(
 @pytest.fixture(autouse=True)
 def unwarned() -> None:
     """Let each test be the first that is warned."""
-    asking._warned.clear()
+    _warned.clear()
 
 
 def case() -> dict[str, int]:
@@ -115,7 +115,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def forget_warnings(caplog: pytest.LogCaptureFixture) -> None:
-    asking._warned.clear()
+    _warned.clear()
     caplog.clear()
 
 
@@ -226,7 +226,7 @@ def test_a_submit_and_a_plain_client_are_not_told_of_it_either(house, new, old):
             house.store.get_or_compute("FREE", source, config, new["scaled"], timeout=30)
 
     resources = house.store.resources
-    before = fstore.client.ticket.Ticket(resources, asking.ask(resources, "FREE", source, first, old["scaled"]))
+    before = fstore.client.ticket.Ticket(resources, prepare(resources, "FREE", source, first, old["scaled"]))
     assert (before.status(), before.done(), before.exception()) == ("unknown", False, None)
     ticket = house.store.submit("FREE", source, first, old["scaled"])
     eventually(lambda: ticket.status() == "live", seconds=20, what="the ticket's result")
@@ -241,8 +241,8 @@ def test_a_submit_and_a_plain_client_are_not_told_of_it_either(house, new, old):
 def test_who_waits_for_a_computation_that_is_refused_asks_for_himself(house, new, old):
     """The one who led had other source; his refusal is not the answer of those who waited along."""
     config, found = case(), []
-    asked = asking.ask(house.store.resources, "WAIT", RAW, config, new["scaled"])
-    request = asked.request(rawdata.stage(house.store.resources.staging, RAW, asked.taken))
+    asked = prepare(house.store.resources, "WAIT", RAW, config, new["scaled"])
+    request = asked.message(stage_raw(house.store.resources.staging, RAW, asked.fingerprint))
     house.store.resources.jobs.enqueue({asked.key: request.wire()})
     waiting = threading.Thread(
         target=lambda: found.append(house.store.get_or_compute("WAIT", RAW, config, old["scaled"], timeout=30))

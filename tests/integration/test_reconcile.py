@@ -245,8 +245,8 @@ def test_records_of_frequent_runs_do_not_pile_up(shelf):
 @pytest.mark.parametrize("who", ["waiters", "workers", "upkeep"])
 def test_whoever_buries_jobs_counts_each_once(house, shelf, who):
     """Three computations that killed their workers: three deaths in the counters and in ``fstore_dead``, however many look later."""
-    asked = [house.store._ask("DEAD", frame(), {"n": n}, sample_features.scaled) for n in range(3)]
-    requests = [one.request(RawReference(kind="staged", path="staging/raw/none")) for one in asked]
+    asked = [house.store._prepare("DEAD", frame(), {"n": n}, sample_features.scaled) for n in range(3)]
+    requests = [one.message(RawReference(kind="staged", path="staging/raw/none")) for one in asked]
     for request in requests:
         assert shelf.resources.jobs.claim(request.known_key, request.wire())
     shelf.sql("UPDATE jobs SET lease_until = now() - interval '1 second', starts = 3")
@@ -292,8 +292,8 @@ def test_a_burial_without_redis_is_counted_too(shelf, monkeypatch):
 
 def test_orderly_stops_of_workers_are_not_held_against_a_computation(house, shelf):
     """Deploys may stop it as often as they like; a worker that was killed counts once, and ``explain`` tells of the stops."""
-    asked = house.store._ask("LONG", frame(), {}, sample_features.scaled)
-    request = asked.request(RawReference(kind="staged", path="staging/raw/none"))
+    asked = house.store._prepare("LONG", frame(), {}, sample_features.scaled)
+    request = asked.message(RawReference(kind="staged", path="staging/raw/none"))
     jobs = shelf.resources.jobs
 
     def start() -> Claim:

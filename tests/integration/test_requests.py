@@ -11,7 +11,7 @@ import pytest
 
 import fstore
 from fstore import ComputeFailed, ComputeTimeout, EntryCorrupt, InvalidRequest, Request, UnhashableInput
-from fstore.fingerprint import identification as fingerprint
+from fstore.client import request
 from tests import sample_features
 from tests.waiting import eventually
 
@@ -61,8 +61,8 @@ def test_equal_requests_are_computed_once_and_answered_each(staffed, tmp_path):
 def test_shared_raw_data_are_fingerprinted_once(staffed, monkeypatch):
     """Hashing the same frame for every config would cost more than the features."""
     taken = []
-    identify = fingerprint.identify
-    monkeypatch.setattr(fingerprint, "identify", lambda raw, **options: taken.append(raw) or identify(raw, **options))
+    identify = request.identify
+    monkeypatch.setattr(request, "identify", lambda raw, **options: taken.append(raw) or identify(raw, **options))
 
     many(staffed, [scaled(case(factor=n)) for n in range(5)])
 
@@ -251,9 +251,9 @@ def test_changed_source_under_the_same_version_is_warned_of_once(staffed, caplog
         "UPDATE manifest SET source_digest = 'another' WHERE key = %(key)s",
         {"key": staffed.store.peek("SOURCE", RAW, config, sample_features.scaled).key},
     )
-    from fstore.client import request as asking
+    from fstore.client.request import _warned
 
-    asking._warned.clear()
+    _warned.clear()
     with caplog.at_level(logging.WARNING, "fstore.asking"):
         for _ in range(2):
             staffed.store.get_or_compute("SOURCE", RAW, case(), sample_features.scaled, timeout=30)

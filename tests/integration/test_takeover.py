@@ -82,7 +82,7 @@ def worker_at_work(workers: list[subprocess.Popen[bytes]], folder: Path) -> subp
 def assert_settled(house: House, config: dict[str, Any]) -> None:
     """One live row, its file and no other for the key, no job, no lock."""
     resources = house.store.resources
-    key = house.store._ask("DEAD", RAW, config, sample_features.slow).key
+    key = house.store._prepare("DEAD", RAW, config, sample_features.slow).key
     live = resources.manifest.find_live(key)
     assert live is not None
     eventually(lambda: len(list(house.root.glob(f"entries/*/{key}.*"))) == 1, seconds=SOON_S, what="one file to remain")
@@ -220,7 +220,7 @@ def test_a_worker_told_to_stop_gives_its_job_back(hasty, workers, tmp_path):
         stopped.send_signal(signal.SIGQUIT)  # finish what runs, for half a minute
         time.sleep(1.0)
         stopped.send_signal(signal.SIGQUIT)  # now
-        key = asking.store._ask("DEAD", RAW, config, sample_features.slow).key
+        key = asking.store._prepare("DEAD", RAW, config, sample_features.slow).key
         eventually(
             lambda: (job := resources.jobs.find(key)) and job.state is JobState.QUEUED, seconds=15, what="the job back"
         )

@@ -13,9 +13,9 @@ import pytest
 
 import fstore
 from fstore.broker.messages import claim_in
-from fstore.client import local_compute
+from fstore.client import local_compute, local_publish
+from fstore.compute import executor as compute
 from fstore.compute.executor import Outcome
-from fstore.compute.publishing import Publisher
 from fstore.compute.raw_data import Taker
 from fstore.compute.staged_results import publish_staged
 from fstore.errors import (
@@ -109,8 +109,8 @@ FAULTS = [
 def test_whatever_fails_in_the_publishing_task_is_told_at_once(house, publisher, monkeypatch, place, error, told):
     """The one who computed and everybody who waits have the task's error in a moment, and nothing is left behind."""
     feature = here()
-    asked = house.store._ask("F", RAW, {}, feature)
-    publisher.before.append(lambda _: monkeypatch.setattr(place, failing(error) if place == INSERT else raising(error)))
+    asked = house.store._prepare("F", RAW, {}, feature)
+    publisher.before.append(lambda _: monkeypatch.setattr(place, raising(error)))
     with house.open() as other:
         waiting: list[BaseException] = []
 
@@ -206,7 +206,7 @@ def test_publishing_twice_is_harmless(house, publisher):
 
 def test_without_anybody_to_publish_the_trainer_does_it(house, monkeypatch):
     """A queue that no worker serves costs a bounded wait."""
-    monkeypatch.setattr(local_compute, "PUBLISHED_WITHIN_S", 0.3)
+    monkeypatch.setattr(local_publish, "PUBLISHED_WITHIN_S", 0.3)
     feature = here()
 
     assert house.store.get_or_compute("F", RAW, {}, feature, timeout=20).equals(RAW * 2)
@@ -218,8 +218,8 @@ def test_without_anybody_to_publish_the_trainer_does_it(house, monkeypatch):
 @pytest.mark.parametrize("error", [NotPermitted("publish", "read only"), StorageFull("entries", "read-only")])
 def test_who_may_not_publish_either_gets_the_result_unstored(house, monkeypatch, error):
     """A trainer that may only read computed it all the same."""
-    monkeypatch.setattr(local_compute, "PUBLISHED_WITHIN_S", 0.3)
-    monkeypatch.setattr(Publisher, "publish", raising(error))
+    monkeypatch.setattr(local_publish, "PUBLISHED_WITHIN_S", 0.3)
+    monkeypatch.setattr(local_publish, "publish_result", raising(error))
 
     assert house.store.get_or_compute("F", RAW, {}, here(), timeout=20).equals(RAW * 2)
 
@@ -227,8 +227,8 @@ def test_who_may_not_publish_either_gets_the_result_unstored(house, monkeypatch,
 @pytest.mark.parametrize("error", [ManifestUnavailable("publish", "away"), BrokerUnavailable("announce", "away")])
 def test_servers_that_are_away_are_left_to_the_tasks_retries(house, publisher, monkeypatch, error):
     """No note is left, and the staged file stays for the next try."""
-    monkeypatch.setattr(local_compute, "PUBLISHED_WITHIN_S", 0.5)
-    publisher.before.append(lambda request: monkeypatch.setattr(INSERT, failing(error)))
+    monkeypatch.setattr(local_publish, "PUBLISHED_WITHIN_S", 0.5)
+    publisher.before.append(lambda request: monkeypatch.setattr(compute, "insert", raising(error)))
 
     assert house.store.get_or_compute("F", RAW, {}, here(), timeout=20).equals(RAW * 2)
     assert publisher.ends == [error]
@@ -304,7 +304,9 @@ def test_a_local_result_comes_back_as_it_was_or_is_refused(house, publisher, mon
 
 def test_what_cannot_be_stored_is_no_result_of_a_store_that_is_away_either(house, publisher):
     """A feature does not begin to fail when servers are back."""
-    asked = house.store._ask("F", RAW, {}, here(lambda raw, config: pd.DataFrame({"x": pd.Categorical([0.5, 0.25])})))
+    asked = house.store._prepare(
+        "F", RAW, {}, here(lambda raw, config: pd.DataFrame({"x": pd.Categorical([0.5, 0.25])}))
+    )
     try:
         found = local_compute.compute_only(asked, Taker(), seconds=20)
     except ComputeFailed as error:
@@ -317,7 +319,7 @@ def test_what_cannot_be_stored_is_no_result_of_a_store_that_is_away_either(house
 
 def test_nobody_waits_for_a_missing_publisher_for_longer_than_for_the_dead():
     """Forty-five seconds, all in all."""
-    assert local_compute.PUBLISHED_WITHIN_S <= 45
+    assert local_publish.PUBLISHED_WITHIN_S <= 45
 
 
 @pytest.mark.parametrize("kind", ["frame", "table"])

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from fstore.fingerprint.identification import content_digest, to_frame, to_table
+from fstore.fingerprint.identification import content_digest, to_table
+from fstore.frames.convert import to_frame
 from fstore.storage.folder.staging import FolderStaging
 
 

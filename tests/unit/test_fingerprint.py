@@ -17,7 +17,9 @@ import pyarrow as pa
 import pytest
 
 from fstore.errors import UnhashableInput
-from fstore.fingerprint.identification import ContentHasher, Origin, content_digest, identify, to_frame, to_table
+from fstore.fingerprint.footer import ContentHasher
+from fstore.fingerprint.identification import Origin, content_digest, identify, to_table
+from fstore.frames.convert import to_frame
 from fstore.ingest.ingestion import ingest
 from fstore.model import HashMethod
 from tests.unit.fingerprint_ticks import foreign, of, ticks

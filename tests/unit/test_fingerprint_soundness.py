@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fstore.fingerprint.canonical import BLOCK_ROWS
-from fstore.fingerprint.identification import content_digest, identify, to_frame, to_table
+from fstore.fingerprint.identification import content_digest, identify, to_table
+from fstore.frames.convert import to_frame
 from fstore.ingest.ingestion import ingest
 from fstore.model import ParquetSource
 from tests.unit import fingerprint_cases as tables

@@ -12,15 +12,10 @@ import pytest
 
 from fstore.errors import SourceChanged
 from fstore.fingerprint import seal
-from fstore.fingerprint.identification import (
-    Origin,
-    SourceStamp,
-    content_digest,
-    identify,
-    read_table,
-    to_frame,
-    to_table,
-)
+from fstore.fingerprint.identification import Origin, content_digest, identify, to_table
+from fstore.fingerprint.parquet_source import ParquetReader
+from fstore.fingerprint.stamps import SourceStamp
+from fstore.frames.convert import to_frame
 from fstore.ingest.ingestion import ingest
 from fstore.model import HashMethod, ParquetSource
 from tests.unit.fingerprint_ticks import HOUR_AGO, foreign, of, ticks
@@ -43,7 +38,7 @@ def test_a_foreign_file_is_read_once_and_then_remembered(tmp_path: Path, monkeyp
     """The first trainer pays for the scan, the next one reads the memo; a touched file is read again."""
     source, memo = foreign(ticks(), tmp_path / "ticks.parquet"), Memo()
     later_ns = source.path.stat().st_ctime_ns + 10_000_000_000
-    monkeypatch.setattr("fstore.fingerprint.parquet_source.time.time_ns", lambda: later_ns)
+    monkeypatch.setattr("fstore.fingerprint.stamps.time.time_ns", lambda: later_ns)
 
     first, second = of(source, memo=memo), of(source, memo=memo)
     os.utime(source.path, (HOUR_AGO + 1, HOUR_AGO + 1))
@@ -59,7 +54,7 @@ def test_a_file_written_just_now_is_not_remembered(tmp_path: Path, monkeypatch: 
     changed_ns = source.path.stat().st_ctime_ns
     memo = Memo()
     for age_ns, kept in ((1_999_999_999, 0), (2_000_000_001, 1)):
-        monkeypatch.setattr("fstore.fingerprint.parquet_source.time.time_ns", lambda age_ns=age_ns: changed_ns + age_ns)
+        monkeypatch.setattr("fstore.fingerprint.stamps.time.time_ns", lambda age_ns=age_ns: changed_ns + age_ns)
         of(source, memo=memo)
 
         assert len(memo.known) == kept
@@ -130,7 +125,7 @@ def test_a_folder_is_its_files_in_the_order_of_their_paths(tmp_path: Path) -> No
     folder = ParquetSource(tmp_path)
 
     assert of(folder).fingerprint == of(frame).fingerprint
-    pd.testing.assert_frame_equal(to_frame(read_table(folder)), frame, check_freq=False)
+    pd.testing.assert_frame_equal(to_frame(ParquetReader(folder).table()), frame, check_freq=False)
 
 
 def test_a_folder_of_unlike_files_is_refused(tmp_path: Path) -> None:
@@ -164,7 +159,7 @@ def test_real_market_data_keep_their_identity(path: Path, tmp_path: Path) -> Non
     ingested = ingest(source, tmp_path / "copy.parquet")
 
     assert content_digest(frame) == content_digest(source) == of(ingested).fingerprint.digest
-    pd.testing.assert_frame_equal(to_frame(read_table(ingested)), frame, check_freq=False)
+    pd.testing.assert_frame_equal(to_frame(ParquetReader(ingested).table()), frame, check_freq=False)
 
 
 def test_a_seal_of_an_earlier_format_is_not_believed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from fstore.errors import InvalidRequest, SourceChanged, StorageFull, UnhashableInput
-from fstore.fingerprint.identification import Origin, content_digest, identify, read_table, to_frame
+from fstore.fingerprint.identification import Origin, content_digest, identify
+from fstore.fingerprint.parquet_source import ParquetReader
+from fstore.frames.convert import to_frame
 from fstore.ingest.ingestion import ingest
 from fstore.model import ParquetSource
 
@@ -28,7 +32,7 @@ def write(path: Path, text: str = CSV) -> Path:
 
 
 def back(source: ParquetSource) -> pd.DataFrame:
-    return to_frame(read_table(source))
+    return to_frame(ParquetReader(source).table())
 
 
 @pytest.mark.parametrize(
@@ -180,11 +184,30 @@ def test_a_full_disk_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("fstore.ingest.writer.os.fsync", full)
+    monkeypatch.setattr("fstore.storage.durable.os.fsync", full)
     with pytest.raises(StorageFull, match="No space left"):
         ingest(pa.table({"x": [1]}), tmp_path / "x.parquet")
 
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("by_symbol", [False, True], ids=["one file", "by symbol"])
+def test_a_limit_on_the_size_of_files_is_a_full_disk(tmp_path: Path, *, by_symbol: bool) -> None:
+    """Past ``ulimit -f`` the command says that no space is left, and what was written so far is removed."""
+    rows = 200_000
+    numbers = np.random.default_rng(3).random(rows)
+    pq.write_table(pa.table({"symbol": ["A"] * rows, "x": numbers}), tmp_path / "raw.parquet")
+    options = ["--symbol-column", "symbol"] if by_symbol else []
+    target = tmp_path / ("out" if by_symbol else "out.parquet")
+
+    command = [sys.executable, "-m", "fstore.cli", "ingest", str(tmp_path / "raw.parquet"), str(target), *options]
+    limited = ["sh", "-c", 'ulimit -f 512; exec "$@"', "sh", *command]
+    done = subprocess.run(limited, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 4, done.stderr
+    assert "cannot write" in done.stderr
+    assert "free space" in done.stderr
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == [tmp_path / "raw.parquet"]
 
 
 def test_every_page_carries_a_checksum(tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from fstore.errors import InvalidRequest, SourceChanged
-from fstore.fingerprint.identification import content_digest, identify, read_table, to_frame
+from fstore.fingerprint.identification import content_digest, identify
+from fstore.fingerprint.parquet_source import ParquetReader
+from fstore.frames.convert import to_frame
 from fstore.ingest.ingestion import expected_bytes, ingest
 from fstore.model import ParquetSource
 
@@ -26,7 +28,7 @@ def write(path: Path, text: str = CSV) -> Path:
 
 
 def back(source: ParquetSource) -> pd.DataFrame:
-    return to_frame(read_table(source))
+    return to_frame(ParquetReader(source).table())
 
 
 def test_csv_types_fit_every_row(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 
 from fstore.errors import InvalidRequest
-from fstore.fingerprint.identification import read_table, to_frame
+from fstore.fingerprint.parquet_source import ParquetReader
+from fstore.frames.convert import to_frame
 from fstore.ingest.ingestion import ingest
 from fstore.ingest.time_texts import UNITS
 
@@ -18,7 +19,7 @@ def index_of(tmp_path: Path, raw: object, **options: object) -> pd.DatetimeIndex
     if isinstance(raw, str):
         (tmp_path / "x.csv").write_text(raw)
         raw = tmp_path / "x.csv"
-    index = to_frame(read_table(ingest(raw, tmp_path / "x.parquet", **options))).index  # type: ignore[arg-type]
+    index = to_frame(ParquetReader(ingest(raw, tmp_path / "x.parquet", **options)).table()).index  # type: ignore[arg-type]
     assert isinstance(index, pd.DatetimeIndex)
     return index
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from fstore.model import Locator
-from fstore.results import codec as results
+from fstore.results.codec import encode_result
 from fstore.storage.local_cache import LocalCache
 
 
@@ -20,7 +20,7 @@ def an_entry(rows: int = 1000, *, token: str = "0" * 16, seed: int = 0) -> tuple
     rng = np.random.default_rng(seed)
     frame = pd.DataFrame({"price": rng.normal(size=rows), "size": rng.integers(0, 9, rows)})
     key = f"{seed:064x}"
-    table = results.encode(frame)
+    table = encode_result(frame)
     return Locator(key, f"entries/{key[:2]}/{key}.{token}.parquet", rows, 1, f"{seed + 1:064x}"), frame, table
 
 

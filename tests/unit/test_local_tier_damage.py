@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from fstore.model import Locator
-from fstore.results import codec as results
+from fstore.results.codec import encode_result
 from fstore.storage import local_cache as local_tier
 from fstore.storage import unnamed_files
 from fstore.storage.local_cache import LocalCache
@@ -92,7 +92,7 @@ def test_what_was_changed_in_place_is_dropped_and_never_served(
     locator, frame = an_entry(rows)
     tier, other = LocalCache(tmp_path, max_bytes=10**9), LocalCache(tmp_path, max_bytes=10**9)
     for each in (tier, other):
-        each.promote(locator, results.encode(frame))
+        each.promote(locator, encode_result(frame))
     mapped = tier.find(locator)
     assert mapped is not None
     mine = mapped.frame()
@@ -109,7 +109,7 @@ def test_what_was_changed_in_place_is_dropped_and_never_served(
     assert LocalCache(tmp_path, max_bytes=10**9).find(locator) is None
     pd.testing.assert_frame_equal(mine, frame)
     pd.testing.assert_frame_equal(mapped.frame(), frame)
-    again = tier.promote(locator, results.encode(frame))
+    again = tier.promote(locator, encode_result(frame))
     assert again is not None
     pd.testing.assert_frame_equal(again.frame(), frame)
 
@@ -118,7 +118,7 @@ def test_a_copy_of_what_a_file_was_is_not_taken_for_what_it_is(tmp_path: Path) -
     """A process that begins after a change looks at the file as it is, whatever others have mapped before."""
     locator, frame = an_entry(LARGE)
     first = LocalCache(tmp_path, max_bytes=10**9)
-    assert first.promote(locator, results.encode(frame)) is not None
+    assert first.promote(locator, encode_result(frame)) is not None
     the_file(tmp_path).chmod(0o640)
     flipped(the_file(tmp_path))
 
@@ -139,15 +139,15 @@ def test_cutting_files_short_ends_no_process(tmp_path: Path, cut: str, rows: int
         folder = pathlib.Path({str(tmp_path)!r})
         locator, frame = an_entry({rows})
         tier = LocalCache(folder, max_bytes=10**9)
-        mapped = tier.promote(locator, results.encode(frame))
+        mapped = tier.promote(locator, encode_result(frame))
         mine, table = mapped.frame(), mapped.table
         for path in folder.rglob("*"):
             if path.is_file():
                 path.chmod(0o600)
                 {cut}
-        assert mine.equals(frame) and results.decode(table).equals(frame)
+        assert mine.equals(frame) and decode_result(table).equals(frame)
         assert tier.find(locator) is None
-        assert tier.promote(locator, results.encode(frame)).frame().equals(frame)
+        assert tier.promote(locator, encode_result(frame)).frame().equals(frame)
         """
     )
 
@@ -160,7 +160,7 @@ def test_a_small_file_is_checked_at_every_hit(tmp_path: Path) -> None:
     """Even a change that no time and no size tells of."""
     locator, frame = an_entry(SMALL)
     tier = LocalCache(tmp_path, max_bytes=10**9)
-    tier.promote(locator, results.encode(frame))
+    tier.promote(locator, encode_result(frame))
     identity = identity_of(the_file(tmp_path))
 
     the_file(tmp_path).chmod(0o640)
@@ -186,7 +186,7 @@ def test_processes_of_a_host_map_one_copy(tmp_path: Path) -> None:
         from tests.unit.test_local_tier_damage import an_entry
         locator, frame = an_entry({LARGE})
         tier = LocalCache(pathlib.Path({str(tmp_path)!r}), max_bytes=10**9)
-        mapped = tier.find(locator) or tier.promote(locator, results.encode(frame))
+        mapped = tier.find(locator) or tier.promote(locator, encode_result(frame))
         print(os.fstat(mapped.file.descriptor).st_ino, flush=True)
         sys.stdin.read()
         """
@@ -218,7 +218,7 @@ def test_whoever_holds_a_copy_tells_of_it_when_nobody_else_does(
     monkeypatch.setattr(local_tier, "TOUCH_EVERY_S", -1.0)
     locator, frame = an_entry(LARGE)
     tier = LocalCache(tmp_path, max_bytes=10**9)
-    mapped = tier.promote(locator, results.encode(frame))
+    mapped = tier.promote(locator, encode_result(frame))
     assert mapped is not None
     mine, note = noted(tmp_path), the_file(tmp_path).with_suffix(".held")
     note.write_text(mine.replace(str(os.getpid()), "999999999", 1))
@@ -234,7 +234,7 @@ def test_whoever_holds_a_copy_tells_of_it_when_nobody_else_does(
 def test_a_note_that_tells_nothing_costs_a_copy(tmp_path: Path, text: str) -> None:
     """Whatever the note says, only a file without a name that is the noted one is opened."""
     locator, frame = an_entry(LARGE)
-    LocalCache(tmp_path, max_bytes=10**9).add(locator, results.encode(frame))
+    LocalCache(tmp_path, max_bytes=10**9).add(locator, encode_result(frame))
     path = the_file(tmp_path)
     identity = " ".join(map(str, identity_of(path)))
     path.with_suffix(".held").write_text(text.format(pid=os.getpid(), identity=identity))
@@ -249,7 +249,7 @@ def test_a_copy_that_is_damaged_is_made_again(tmp_path: Path) -> None:
     """A process that begins checks the copy of another one, and does without it if it is wrong."""
     locator, frame = an_entry(LARGE)
     first, second = LocalCache(tmp_path, max_bytes=10**9), LocalCache(tmp_path, max_bytes=10**9)
-    mapped = first.promote(locator, results.encode(frame))
+    mapped = first.promote(locator, encode_result(frame))
     assert mapped is not None
     assert mapped.file is not None
     os.pwrite(mapped.file.descriptor, b"xx", LARGE)
@@ -271,7 +271,7 @@ def test_without_room_for_a_copy_the_file_is_read(
         raise error
 
     monkeypatch.setattr(local_tier, "open_unnamed", full)
-    found = LocalCache(tmp_path, max_bytes=10**9).promote(locator, results.encode(frame))
+    found = LocalCache(tmp_path, max_bytes=10**9).promote(locator, encode_result(frame))
 
     assert found is not None
     pd.testing.assert_frame_equal(found.frame(), frame)
@@ -291,7 +291,7 @@ def test_descriptors_are_bounded_and_given_back(tmp_path: Path, monkeypatch: pyt
     kept = []
     for seed in range(8):
         locator, frame = an_entry(LARGE, seed=seed)
-        mapped = tier.promote(locator, results.encode(frame))
+        mapped = tier.promote(locator, encode_result(frame))
         assert mapped is not None
         kept.append((mapped.frame(), frame))
 
@@ -322,7 +322,7 @@ def test_a_process_that_keeps_the_note_for_long_is_not_waited_for(
     monkeypatch.setattr(local_tier, "PATIENCE_S", 0.05)
     locator, frame = an_entry(LARGE)
     tier = LocalCache(tmp_path, max_bytes=10**9)
-    tier.add(locator, results.encode(frame))
+    tier.add(locator, encode_result(frame))
     with unnamed_files._alone_with(the_file(tmp_path).with_suffix(".held"), patience_s=0.0):
         found = tier.find(locator)
 
@@ -346,7 +346,7 @@ def test_another_users_note_costs_a_copy(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(os, "open", refused)
     locator, frame = an_entry(LARGE)
 
-    found = LocalCache(tmp_path, max_bytes=10**9).promote(locator, results.encode(frame))
+    found = LocalCache(tmp_path, max_bytes=10**9).promote(locator, encode_result(frame))
 
     assert found is not None
     assert found.file is not None
@@ -358,7 +358,7 @@ def test_notes_go_with_their_files(tmp_path: Path) -> None:
     tier = LocalCache(tmp_path, max_bytes=5_000_000)
     for seed in range(8):
         locator, frame = an_entry(LARGE, seed=seed)
-        tier.promote(locator, results.encode(frame))
+        tier.promote(locator, encode_result(frame))
         stamp = 1_000_000 + seed
         for path in tmp_path.rglob(f"{locator.key}*"):
             os.utime(path, (stamp, stamp))
@@ -375,7 +375,7 @@ def test_use_keeps_a_mapped_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     locators = []
     for seed in range(3):
         locator, frame = an_entry(LARGE, seed=seed)
-        tier.promote(locator, results.encode(frame))
+        tier.promote(locator, encode_result(frame))
         locators.append(locator)
         for path in tmp_path.rglob(f"{locator.key}*"):
             os.utime(path, (1_000_000 + seed, 1_000_000 + seed))

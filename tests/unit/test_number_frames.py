@@ -11,7 +11,14 @@ import pyarrow as pa
 import pytest
 
 from fstore.frames.number_frames import number_frame
-from fstore.results import codec as results
+from fstore.results.codec import (
+    UnstorableResult,
+    check_faithful,
+    decode_result,
+    encode_result,
+    hand_out_frame,
+    map_result,
+)
 from tests.sample_frames import KINDS
 
 KIND_NAMES = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64")
@@ -89,9 +96,9 @@ def test_random_frames_of_numbers_come_out_as_arrow_builds_them() -> None:
 def test_a_frame_has_values_and_labels_of_its_own() -> None:
     """Writing into a frame, or naming its axes, reaches neither the table nor the next frame."""
     frame = pd.DataFrame({"a": [1.0, 2.0]}, index=pd.date_range("2024-01-01", periods=2, tz="UTC", name="t"))
-    table = results.encode(frame)
+    table = encode_result(frame)
 
-    mine = results.decode(table)
+    mine = decode_result(table)
     mine.iloc[:] = -1.0
     mine.iloc[0, 0] = 7.0
     mine.columns.name = "changed"
@@ -99,7 +106,7 @@ def test_a_frame_has_values_and_labels_of_its_own() -> None:
     over = mine.reset_index()
     over.loc[0, "changed"] = pd.Timestamp("1999-01-01", tz="UTC")
 
-    pd.testing.assert_frame_equal(results.decode(table), frame)
+    pd.testing.assert_frame_equal(decode_result(table), frame)
 
 
 def vandalise(frame: pd.DataFrame) -> None:
@@ -122,10 +129,10 @@ def test_no_two_frames_share_what_can_be_changed(
 ) -> None:
     """Whatever is done to a frame, its index, labels and arrays, the next one of the same table is as it was."""
     frame = pd.DataFrame(np.arange(rows * 3.0).reshape(rows, 3), columns=labels(3), index=index(rows))
-    table = results.encode(frame)
-    base = results.decode_over(table)
+    table = encode_result(frame)
+    base = map_result(table)
 
-    for take in (lambda: results.decode(table), lambda: None if base is None else results.hand_out(base)):
+    for take in (lambda: decode_result(table), lambda: None if base is None else hand_out_frame(base)):
         first = take()
         if first is not None:
             vandalise(first)
@@ -136,9 +143,9 @@ def test_large_frames_of_numbers_lie_over_the_table() -> None:
     """Values and times are the table's own memory, read-only."""
     times = pd.date_range("2024-03-09", periods=1000, freq="s", tz="America/New_York", name="t")
     frame = pd.DataFrame({"price": np.arange(1000.0), "size": np.arange(1000)}, index=times)
-    table = results.encode(frame)
+    table = encode_result(frame)
 
-    base = results.decode_over(table)
+    base = map_result(table)
 
     assert base is not None
     pd.testing.assert_frame_equal(base, frame)
@@ -152,7 +159,7 @@ def test_a_decoded_frame_can_be_written_to(kind: str) -> None:
     """No column meets read-only memory."""
     frame = KINDS[kind]()
     try:
-        mine = results.decode(results.encode(frame))
+        mine = decode_result(encode_result(frame))
     except (TypeError, ValueError):
         pytest.skip("it is no result")
     if len(mine) > 1 and mine.index.is_unique and kind != "lists":
@@ -186,9 +193,9 @@ def test_a_result_whose_labels_would_change_is_refused() -> None:
     frame = pd.DataFrame([[1.0, 2.0]], columns=pd.Index(["a", "b"], dtype=object))
     other = frame.set_axis(pd.Index(["a", "b"], dtype="str"), axis=1)
 
-    results.check_faithful(frame, results.encode(frame))
-    with pytest.raises(results.UnstorableResult, match="labels"):
-        results.check_faithful(frame, results.encode(other))
+    check_faithful(frame, encode_result(frame))
+    with pytest.raises(UnstorableResult, match="labels"):
+        check_faithful(frame, encode_result(other))
 
 
 @pytest.mark.parametrize("zone", ["UTC", "America/New_York", "+05:30", None])
@@ -198,7 +205,7 @@ def test_a_frequency_comes_back(freq: str, zone: str | None) -> None:
     frame = pd.DataFrame({"a": np.arange(60.0)})
     frame.index = pd.date_range("2024-03-09 12:00", periods=60, freq=freq, tz=zone)
 
-    found = results.decode(results.encode(frame))
+    found = decode_result(encode_result(frame))
 
     pd.testing.assert_frame_equal(found, frame)
     assert found.index.freq == frame.index.freq  # type: ignore[attr-defined]

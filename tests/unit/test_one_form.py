@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from fstore.errors import InvalidRequest, UnhashableInput
 from fstore.fingerprint import one_form
-from fstore.fingerprint.identification import content_digest, identify, to_dataset, to_frame, to_table
+from fstore.fingerprint.identification import content_digest, identify, to_dataset, to_table
+from fstore.frames.convert import to_frame
 from fstore.ingest.ingestion import ingest
 from fstore.model import ParquetSource
 from tests.unit import fingerprint_cases, fingerprint_frames, fingerprint_layouts

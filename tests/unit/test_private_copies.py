@@ -10,10 +10,11 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from fstore.compute import raw_data as rawdata
 from fstore.compute.private_copy import private_copy
+from fstore.compute.raw_data import Taker, hold_raw, own_raw
 from fstore.errors import SourceChanged, UnhashableInput
-from fstore.fingerprint import identification as fingerprint
+from fstore.fingerprint.identification import identify, to_table
+from fstore.fingerprint.sources import FrameInput
 from fstore.model import Fingerprint
 
 ROWS = 300
@@ -22,7 +23,7 @@ NUMBERS = np.arange(ROWS, dtype="float64")
 
 def taken_of(raw: object) -> Fingerprint:
     """Take the fingerprint of raw data."""
-    return fingerprint.identify(raw, threshold_bytes=1 << 30).fingerprint
+    return identify(raw, threshold_bytes=1 << 30).fingerprint
 
 
 def shown(value: Any) -> str:
@@ -105,13 +106,13 @@ WANTED = ["pandas", "arrow", "dataset"]
 def test_numbers_written_under_raw_data_are_refused(make: Callable[[np.ndarray], Any], wanted: str) -> None:
     """Whoever writes past pandas to memory that raw data lie in gets no result of the new numbers under the old key."""
     numbers = NUMBERS.copy()
-    held = rawdata.hold(make(numbers))
+    held = hold_raw(make(numbers))
     taken = taken_of(held)
 
     numbers[20] = 1e9
 
     with pytest.raises(SourceChanged):
-        rawdata.Taker().take(held, taken, wanted=wanted)
+        Taker().take(held, taken, wanted=wanted)
 
 
 @pytest.mark.parametrize("wanted", WANTED)
@@ -119,9 +120,9 @@ def test_numbers_written_under_raw_data_are_refused(make: Callable[[np.ndarray],
 def test_what_was_taken_is_out_of_reach(make: Callable[[np.ndarray], Any], wanted: str) -> None:
     """Writing to the memory of raw data after they were copied changes nothing that a feature sees."""
     numbers = NUMBERS.copy()
-    held = rawdata.hold(make(numbers))
+    held = hold_raw(make(numbers))
     taken = taken_of(held)
-    value = rawdata.Taker().take(held, taken, wanted=wanted).value
+    value = Taker().take(held, taken, wanted=wanted).value
     before = shown(value)
 
     numbers[:] = -1.0
@@ -133,9 +134,9 @@ def test_what_was_taken_is_out_of_reach(make: Callable[[np.ndarray], Any], wante
 def test_an_owned_copy_is_out_of_reach(make: Callable[[np.ndarray], Any]) -> None:
     """What a submitted local feature or an iterator's request keeps stays what it was."""
     numbers = NUMBERS.copy()
-    held = rawdata.hold(make(numbers))
+    held = hold_raw(make(numbers))
     taken = taken_of(held)
-    mine = rawdata.own(held)
+    mine = own_raw(held)
 
     numbers[:] = -1.0
 
@@ -185,32 +186,32 @@ def test_held_frames_stay_what_they_were(change: Callable[[pd.DataFrame], None])
     """What a trainer does with its frame after it asked concerns the frame, not the question."""
     frame = pd.DataFrame({"x": NUMBERS, "y": NUMBERS * 2})
     frame.attrs["unit"] = ["USD"]
-    held = rawdata.hold(frame)
+    held = hold_raw(frame)
     taken = taken_of(held)
     before = frame.copy(deep=True)
 
     change(frame)
 
-    pd.testing.assert_frame_equal(rawdata.Taker().take(held, taken, wanted="pandas").value, before)
+    pd.testing.assert_frame_equal(Taker().take(held, taken, wanted="pandas").value, before)
 
 
 def test_holding_a_frame_copies_nothing() -> None:
     """A hit pays for no copy of its raw data."""
     frame = pd.DataFrame({"x": NUMBERS})
 
-    held = rawdata.hold(frame)
+    held = hold_raw(frame)
 
-    assert isinstance(held, pd.DataFrame)
-    assert np.shares_memory(held["x"].to_numpy(), frame["x"].to_numpy())
+    assert isinstance(held, FrameInput)
+    assert np.shares_memory(held.frame["x"].to_numpy(), frame["x"].to_numpy())
 
 
 def test_a_stream_is_read_once() -> None:
     """What is computed from is what the first reading gave, for a query that is run again may answer otherwise."""
     first, second = pa.table({"x": [1.0]}), pa.table({"x": [1.0, 2.0]})
 
-    held = rawdata.hold(Stream(first, second))
+    held = hold_raw(Stream(first, second))
 
-    assert rawdata.Taker().take(held, taken_of(held), wanted="arrow").value.equals(first)
+    assert Taker().take(held, taken_of(held), wanted="arrow").value.equals(first)
 
 
 def test_a_stream_that_ends_in_an_error_is_refused() -> None:
@@ -225,13 +226,13 @@ def test_a_stream_that_ends_in_an_error_is_refused() -> None:
             return pa.RecordBatchReader.from_batches(pa.schema({"x": pa.float64()}), batches()).__arrow_c_stream__()
 
     with pytest.raises((UnhashableInput, OSError)):
-        rawdata.hold(Broken())
+        hold_raw(Broken())
 
 
 def test_a_feature_that_changes_its_input_leaves_it_to_the_others_as_it_was() -> None:
     """Several features of one call share the copy that is made for them, and none sees what another did to its own."""
     frame = pd.DataFrame({"x": NUMBERS, "side": ["b", "s", None] * 100})
-    held, taker = rawdata.hold(frame), rawdata.Taker()
+    held, taker = hold_raw(frame), Taker()
     taken = taken_of(held)
 
     first = taker.take(held, taken, wanted="pandas").value
@@ -243,9 +244,7 @@ def test_a_feature_that_changes_its_input_leaves_it_to_the_others_as_it_was() ->
     pd.testing.assert_frame_equal(frame["x"].to_frame(), pd.DataFrame({"x": NUMBERS}))
 
 
-@pytest.mark.parametrize(
-    "table",
-    [
+LAID_OUT = [
         pa.table({"x": pa.chunked_array([pa.array(["a", "b"]).dictionary_encode(), pa.array(["c"]).dictionary_encode()])}),
         pa.table({"x": pa.array([], pa.dictionary(pa.int8(), pa.string()))}),
         pa.table({"x": pa.array([None, "a"], pa.string_view())}),
@@ -254,8 +253,40 @@ def test_a_feature_that_changes_its_input_leaves_it_to_the_others_as_it_was() ->
         pa.table({"x": pa.nulls(4)}),
         pa.table({"x": pa.array(range(9))}, metadata={b"k": b"v"}).slice(3, 2),
         pa.table({"x": pa.chunked_array([pa.array([1.5]), pa.array([], pa.float64()), pa.array([2.5])])}),
-    ],
-)  # fmt: skip
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("table", LAID_OUT)
+def test_a_copy_of_a_table_in_the_one_form_is_in_it_too(table: pa.Table) -> None:
+    """So the form is taken once: what was copied is given to functions as it is."""
+    formed = private_copy(to_table(table))
+
+    again = to_table(formed)
+
+    assert again.schema.equals(formed.schema, check_metadata=True)
+    assert list(map(str, again.schema.types)) == list(map(str, formed.schema.types))
+    for mine, others in zip(formed.columns, again.columns, strict=True):
+        assert list(map(len, mine.chunks)) == list(map(len, others.chunks))
+        assert mine.equals(others)
+
+
+TABLES_AS_GIVEN = [
+    pa.table({"x": pa.array(["a", None]), "y": pa.array([1, 2], pa.int8())}),
+    to_table(pd.DataFrame({"x": pd.period_range("2024", periods=3, freq="D"), "y": pd.Categorical(["a", "b", "a"])})),
+    to_table(pd.DataFrame(index=pd.RangeIndex(4))),
+    to_table(
+        pd.DataFrame({"x": [pd.Timestamp("2024", tz="UTC")] * 2}, index=pd.MultiIndex.from_tuples([(1, "a"), (2, "b")]))
+    ),
+]
+
+
+@pytest.mark.parametrize("table", TABLES_AS_GIVEN)
+def test_a_copy_of_other_tables_is_in_the_one_form_too(table: pa.Table) -> None:
+    """Extension types, categories, rows alone and levels."""
+    test_a_copy_of_a_table_in_the_one_form_is_in_it_too(table)
+
+
+@pytest.mark.parametrize("table", LAID_OUT)
 def test_a_copy_equals_its_table(table: pa.Table) -> None:
     """Whatever a table holds and however it is laid out, its copy is equal, with its metadata."""
     copy = private_copy(table)

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fstore.fingerprint.identification import content_digest, to_table
-from fstore.results import codec as results
+from fstore.results.codec import encode_result
 
 STR = pd.StringDtype("pyarrow", na_value=np.nan)
 PYTHON = pd.StringDtype("python", na_value=np.nan)
@@ -37,8 +37,9 @@ import warnings; warnings.simplefilter("ignore")
 if when == "before" and setting != "-": pd.set_option(setting, eval(value))
 import fstore
 if when == "after" and setting != "-": pd.set_option(setting, eval(value))
-from fstore.results import codec as results
-from fstore.fingerprint.identification import content_digest, to_frame, to_table
+from fstore.results.codec import decode_result, encode_result
+from fstore.fingerprint.identification import content_digest, to_table
+from fstore.frames.convert import to_frame
 from fstore.model import ParquetSource
 import pyarrow as pa, pyarrow.parquet as pq
 
@@ -58,7 +59,7 @@ frames = Path(folder) / "frames.pickle"
 for name in sorted(Path(folder).glob("*.parquet")):
     source = ParquetSource(name)
     said["file " + name.stem] = [content_digest(source), look(to_frame(to_table(source)))]
-    said["result " + name.stem] = look(results.decode(pq.read_table(name)))
+    said["result " + name.stem] = look(decode_result(pq.read_table(name)))
 for name in sorted(Path(folder).glob("*.arrow")):
     table = pa.ipc.open_file(pa.OSFile(str(name))).read_all()
     said["staged " + name.stem] = [content_digest(table), look(to_frame(table)), look(to_frame(table.slice(0, 0)))]
@@ -147,7 +148,7 @@ def test_a_fresh_process_knows_the_types_of_pandas(kind: str, place: str, tmp_pa
     frame = pd.DataFrame({"x": values if place == "column" else [1.0, 2.0]}, index=index)
     with pa.OSFile(str(tmp_path / "raw.arrow"), "wb") as sink, pa.ipc.new_file(sink, to_table(frame).schema) as writer:
         writer.write_table(to_table(frame))
-    pq.write_table(results.encode(frame), tmp_path / "result.parquet")
+    pq.write_table(encode_result(frame), tmp_path / "result.parquet")
 
     said = looked_at(tmp_path)
 
@@ -164,7 +165,8 @@ def test_a_table_read_before_fstore_was_imported_is_known_as_well(tmp_path: Path
     frame.to_parquet(tmp_path / "x.parquet")
     script = (
         "import sys, pyarrow.parquet as pq; table = pq.read_table(sys.argv[1]); import fstore.fingerprint.identification as f;"
-        "print(table.schema.field(0).type, f.content_digest(table), f.to_frame(f.to_table(table)).dtypes.iloc[0])"
+        "from fstore.frames.convert import to_frame;"
+        "print(table.schema.field(0).type, f.content_digest(table), to_frame(f.to_table(table)).dtypes.iloc[0])"
     )
 
     done = subprocess.run(

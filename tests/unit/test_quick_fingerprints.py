@@ -13,11 +13,11 @@ import pyarrow as pa
 import pytest
 
 from fstore.errors import UnhashableInput
-from fstore.fingerprint.columns import ArrowColumn, NumpyColumn, arrow_column
+from fstore.fingerprint.columns import ArrowColumn, NumpyColumn, arrow_column, columns_of
 from fstore.fingerprint.footer import footer_of, table_footer
-from fstore.fingerprint.frame_columns import columns_of
 from fstore.fingerprint.identification import content_digest, to_table
 from fstore.frames.description import canonical_json
+from fstore.frames.look import look_at
 from tests.sample_frames import KINDS
 
 TIMES = np.array([0, 1, 2], dtype="datetime64[us]")
@@ -186,8 +186,8 @@ def test_a_footer_is_canonical_json() -> None:
     checked = 0
     for frame in (*DIFFERENT.values(), *(make() for make in KINDS.values())):
         with suppress(UnhashableInput):
-            schema, columns = columns_of(frame)
-            for footer in (footer_of(schema, columns, len(frame)), table_footer(to_table(frame))):
+            look = look_at(frame)
+            for footer in (footer_of(look, columns_of(look)), table_footer(to_table(frame))):
                 assert footer.text == canonical_json(json.loads(footer.text))
                 assert json.loads(footer.text)["rows"] == len(frame)
                 checked += 1

@@ -19,10 +19,12 @@ from hypothesis import strategies as st
 
 from fstore.compute.planning import Computation
 from fstore.compute.publishing import Publisher
+from fstore.errors import UnhashableInput
 from fstore.features.declarations import Feature
-from fstore.fingerprint import identification as fingerprint
+from fstore.fingerprint.identification import to_table
+from fstore.frames.convert import to_frame
 from fstore.model import Claim, Fingerprint, HashMethod, KeyParts, Locator
-from fstore.results import codec as results
+from fstore.results.codec import UnstorableResult, check_faithful, decode_result, encode_result, time_bounds
 from fstore.storage import local_cache as local_tier
 from fstore.storage.folder.entries import FolderEntries
 from fstore.storage.folder.staging import FolderStaging
@@ -75,7 +77,7 @@ def test_a_frame_comes_back_as_it_was_returned(files: Storage, kind: str) -> Non
 
     _, table = published(files, frame)
 
-    assert portraits.of_frame(results.decode(table)) == portraits.of_frame(ALL[kind]())
+    assert portraits.of_frame(decode_result(table)) == portraits.of_frame(ALL[kind]())
     assert portraits.of_frame(frame) == portraits.of_frame(ALL[kind]())
 
 
@@ -93,7 +95,7 @@ def test_the_local_tier_gives_the_same_frame(
 
     assert mapped is not None
     assert portraits.of_frame(mapped.frame()) == portraits.of_frame(frame)
-    assert portraits.of_frame(results.decode(mapped.table)) == portraits.of_frame(frame)
+    assert portraits.of_frame(decode_result(mapped.table)) == portraits.of_frame(frame)
     assert mapped.table.schema.equals(table.schema, check_metadata=True)
     assert portraits.of_table(mapped.table) == portraits.of_table(table)
 
@@ -103,11 +105,11 @@ def test_a_staged_frame_is_compared_with_what_lies_on_disk(files: Storage, kind:
     """What a trainer leaves for a worker to publish is the same table, and publishing it changes nothing."""
     frame = ALL[kind]()
 
-    staged = files.staging.read_result(files.staging.write_result("ab" * 32, results.encode(frame))).table
+    staged = files.staging.read_result(files.staging.write_result("ab" * 32, encode_result(frame))).table
     _, table = published(files, staged)
 
-    results.check_faithful(frame, staged)
-    assert portraits.of_frame(results.decode(table)) == portraits.of_frame(frame)
+    check_faithful(frame, staged)
+    assert portraits.of_frame(decode_result(table)) == portraits.of_frame(frame)
 
 
 @pytest.mark.parametrize("kind", TABLES)
@@ -121,7 +123,7 @@ def test_a_table_comes_back_as_it_was_returned(files: Storage, tmp_path: Path, k
     assert portraits.of_table(found) == portraits.of_table(table)
     assert mapped is not None
     assert portraits.of_table(mapped.table) == portraits.of_table(table)
-    assert len(results.decode(found)) == table.num_rows
+    assert len(decode_result(found)) == table.num_rows
 
 
 @pytest.mark.parametrize("kind", [*list(ALL)[::3], *TABLES])
@@ -142,7 +144,7 @@ def test_what_cannot_survive_is_refused_by_name(files: Storage, kind: str) -> No
     make, names = REFUSED[kind]
     before = everything_in(root_of(files))
 
-    with pytest.raises(results.UnstorableResult, match=names):
+    with pytest.raises(UnstorableResult, match=names):
         published(files, make())
 
     assert everything_in(root_of(files)) == before
@@ -153,9 +155,9 @@ def test_what_cannot_survive_is_refused_when_staged_too(files: Storage, kind: st
     """A result that this process computed passes the same gate."""
     result = REFUSED[kind][0]()
 
-    with pytest.raises(results.UnstorableResult):
-        results.check_faithful(
-            result, files.staging.read_result(files.staging.write_result("ab" * 32, results.encode(result))).table
+    with pytest.raises(UnstorableResult):
+        check_faithful(
+            result, files.staging.read_result(files.staging.write_result("ab" * 32, encode_result(result))).table
         )
 
 
@@ -164,12 +166,12 @@ def test_a_file_decodes_alike_in_a_process_that_did_nothing_else(files: Storage)
     wanted = {}
     for kind in ("periods", "period level", "interval column", "cut", "periods as labels", "categories, intervals"):
         locator, table = published(files, ALL[kind]())
-        wanted[str(root_of(files) / locator.path)] = repr(portraits.of_frame(results.decode(table)))
+        wanted[str(root_of(files) / locator.path)] = repr(portraits.of_frame(decode_result(table)))
     program = (
         "import sys, pyarrow.parquet as pq\n"
-        "from fstore.results import codec as results\n"
+        "from fstore.results.codec import decode_result\n"
         "from fstore.results.stored_tables import meant_form\n"
-        "found = results.decode(meant_form(pq.ParquetFile(sys.argv[1]).read()))\n"
+        "found = decode_result(meant_form(pq.ParquetFile(sys.argv[1]).read()))\n"
         "from tests import portraits\n"
         "print(repr(portraits.of_frame(found)), end='')\n"
     )
@@ -184,19 +186,19 @@ def test_entries_without_notes_read_as_ever(files: Storage, kind: str) -> None:
     """A file from before there were notes gives the frame that Arrow and the raw data's notes make of it."""
     frame = KINDS[kind]()
     try:
-        table = fingerprint.to_table(frame)
-    except fingerprint.UnhashableInput:
+        table = to_table(frame)
+    except UnhashableInput:
         table = pa.Table.from_pandas(frame)
     path = root_of(files) / f"{uuid.uuid4().hex}.parquet"
     write_parquet(table, path)
     read = pa.parquet.ParquetFile(path).read()
     path.unlink()
 
-    found = results.decode(read)
+    found = decode_result(read)
 
-    assert portraits.of_frame(found) == portraits.of_frame(fingerprint.to_frame(read))
+    assert portraits.of_frame(found) == portraits.of_frame(to_frame(read))
     again = (
-        results.decode(read.replace_schema_metadata({**read.schema.metadata, b"fstore.index_freq": b"min"}))
+        decode_result(read.replace_schema_metadata({**read.schema.metadata, b"fstore.index_freq": b"min"}))
         if (kind == "index with a frequency")
         else found
     )
@@ -216,21 +218,21 @@ def test_times_that_no_datetime_holds_are_no_bounds(last: str, bound: datetime |
     """A sentinel far away leaves its bound out instead of failing the publication."""
     frame = pd.DataFrame({"expiry": np.array(["2024-01-01", last], f"M8[{unit}]")})
 
-    assert results.time_bounds(results.encode(frame)) == (datetime(2024, 1, 1, tzinfo=UTC), bound)
+    assert time_bounds(encode_result(frame)) == (datetime(2024, 1, 1, tzinfo=UTC), bound)
 
 
 def test_bounds_are_exact_in_every_unit_and_zone() -> None:
     """A zoned index is told in UTC; nanoseconds are cut, before 1970 too."""
     index = pd.DatetimeIndex(["1969-12-31 19:00:00.000000001", "2024-07-01"], tz="America/New_York")
-    table = results.encode(pd.DataFrame({"a": [1, 2]}, index=index))
+    table = encode_result(pd.DataFrame({"a": [1, 2]}, index=index))
 
-    assert results.time_bounds(table) == (
+    assert time_bounds(table) == (
         datetime(1970, 1, 1, tzinfo=UTC),
         datetime(2024, 7, 1, 4, tzinfo=UTC),
     )
-    assert results.time_bounds(table.slice(0, 0)) == (None, None)
-    assert results.time_bounds(pa.table({"a": pa.nulls(2, pa.timestamp("s"))})) == (None, None)
-    assert results.time_bounds(pa.table({"a": [1]}).replace_schema_metadata({b"pandas": b"no JSON"})) == (None, None)
+    assert time_bounds(table.slice(0, 0)) == (None, None)
+    assert time_bounds(pa.table({"a": pa.nulls(2, pa.timestamp("s"))})) == (None, None)
+    assert time_bounds(pa.table({"a": [1]}).replace_schema_metadata({b"pandas": b"no JSON"})) == (None, None)
 
 
 _CELLS: tuple[Any, ...] = (
@@ -300,17 +302,17 @@ def test_any_frame_is_stored_as_it_is_or_refused(files: Storage, made: st.DataOb
 
     try:
         _, table = published(files, frame)
-    except results.UnstorableResult:
+    except UnstorableResult:
         return
 
-    assert portraits.of_frame(results.decode(table)) == portraits.of_frame(frame)
+    assert portraits.of_frame(decode_result(table)) == portraits.of_frame(frame)
 
 
 def test_columns_taken_of_a_frames_table_are_no_part_of_that_frame() -> None:
     """Notes go by position: a table with other columns is what Arrow says it is, and none of them is mistaken for another."""
-    table = results.encode(
+    table = encode_result(
         pd.DataFrame({"a": pd.cut([0.5, 1.5], [0, 1, 2]), "b": pd.Categorical([3, 1]), "c": [1.5, 2.5]})
     )
 
-    assert results.decode(table.select(["b", "c"]))["c"].tolist() == [1.5, 2.5]
-    assert results.decode(table.select(["c", "b", "a"]))["b"].tolist() == [3, 1]
+    assert decode_result(table.select(["b", "c"]))["c"].tolist() == [1.5, 2.5]
+    assert decode_result(table.select(["c", "b", "a"]))["b"].tolist() == [3, 1]

@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fstore.compute import raw_data as rawdata
+from fstore.compute.raw_data import stage_raw
 from fstore.errors import StorageFull
-from fstore.fingerprint import identification as fingerprint
+from fstore.fingerprint.identification import content_digest, identify
+from fstore.fingerprint.sources import FrameInput
 from fstore.model import Locator
 from fstore.storage import durable
 from fstore.storage.durable import read_whole
@@ -72,19 +73,19 @@ def test_raw_data_that_are_staged_are_not_converted_again(tmp_path: Path, monkey
     """The next config of the same frame finds the file, marks it as used, and makes no table."""
     staging = FolderStaging(tmp_path)
     frame = pd.DataFrame({"price": np.arange(50.0)})
-    taken = fingerprint.identify(frame, threshold_bytes=1 << 20).fingerprint
+    taken = identify(frame, threshold_bytes=1 << 20).fingerprint
     made = []
-    to_table = fingerprint.to_table
-    monkeypatch.setattr(fingerprint, "to_table", lambda raw: made.append(raw) or to_table(raw))
+    table_of = FrameInput.table
+    monkeypatch.setattr(FrameInput, "table", lambda raw: made.append(raw) or table_of(raw))
 
-    first = rawdata.stage(staging, frame, taken)
+    first = stage_raw(staging, frame, taken)
     os.utime(tmp_path / first.path, (0, 0))
-    second = rawdata.stage(staging, frame, taken)
+    second = stage_raw(staging, frame, taken)
 
     assert first == second
     assert len(made) == 1
     assert (tmp_path / first.path).stat().st_mtime > 0
-    assert fingerprint.content_digest(staging.read(first.path)) == taken.digest
+    assert content_digest(staging.read(first.path)) == taken.digest
 
 
 @pytest.mark.parametrize("size", [0, 1, 4096, (3 << 20) + 7])

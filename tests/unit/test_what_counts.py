@@ -15,7 +15,8 @@ import pyarrow as pa
 import pytest
 
 from fstore.errors import UnhashableInput
-from fstore.fingerprint.identification import content_digest, identify, to_frame, to_table
+from fstore.fingerprint.identification import content_digest, identify, to_table
+from fstore.frames.convert import to_frame
 from fstore.ingest.ingestion import ingest
 from tests.unit.fingerprint_staging import seen
 

@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 from fstore.cli import errors, output
 from fstore.cli.context import Call, common, pass_call
 from fstore.errors import InvalidRequest
-from fstore.fingerprint import identification as fingerprint
-from fstore.ingest import ingestion as ingesting
+from fstore.fingerprint.identification import identify
+from fstore.ingest.ingestion import IngestOptions, expected_bytes
+from fstore.ingest.ingestion import ingest as ingest_raw
 from fstore.ingest.time_texts import UNITS
 from fstore.model import ParquetSource
 
@@ -45,11 +46,11 @@ def ingest(call: Call, /, src: Path, dest: Path, names: str | None, **options: A
     beyond 64 bits stay text. Empty cells, NA, NaN, null and their like are missing where a
     column is not text.
     """
-    given: ingesting.IngestOptions = {}
+    given: IngestOptions = {}
     given.update({key: value for key, value in options.items() if value not in (None, ())})  # type: ignore[typeddict-item]
     if names is not None:
         given["names"] = names.split(",")
-    total, done = ingesting.expected_bytes(src) or 0, 0
+    total, done = expected_bytes(src) or 0, 0
     with output.progress(quiet=call.as_json) as tell:
 
         def more(size_bytes: int) -> None:
@@ -57,14 +58,14 @@ def ingest(call: Call, /, src: Path, dest: Path, names: str | None, **options: A
             done += size_bytes
             tell("bytes ingested", done, total)
 
-        source = ingesting.ingest(src, dest, progress=more, **given)
+        source = ingest_raw(src, dest, progress=more, **given)
     written = sorted(source.path.glob("*.parquet")) if source.path.is_dir() else [source.path]
     files = [
         {
             "path": str(path),
             "rows": pq.read_metadata(path).num_rows,
             "file_size_bytes": path.stat().st_size,
-            "fingerprint": str(fingerprint.identify(ParquetSource(path), threshold_bytes=0).fingerprint),
+            "fingerprint": str(identify(ParquetSource(path), threshold_bytes=0).fingerprint),
         }
         for path in written
     ]

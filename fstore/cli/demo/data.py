@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from fstore.errors import InvalidRequest
-from fstore.ingest import ingestion as ingesting
+from fstore.ingest.ingestion import ingest
 
 LARGEST_FRAME_BYTES = 64_000_000  # larger files stay on disk: twenty trainers would each hold a copy
 MIDNIGHT = pd.Timestamp("2026-03-02", tz="UTC")
@@ -55,7 +55,7 @@ def synthetic(folder: Path, *, seed: int) -> tuple[DataSet, ...]:
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     trades, bars, quotes = (folder / f"{name}.parquet" for name in ("trades", "bars", "quotes"))
-    ingesting.ingest(_trades(rng, 40_000), trades)
+    ingest(_trades(rng, 40_000), trades)
     _bars(rng, 20_000).to_parquet(bars)
     _quotes(rng, 20_000).to_parquet(quotes)
     return DataSet("DEMO-FUT", trades), DataSet("DEMO-COIN", bars), DataSet("DEMO-FX", quotes)

@@ -20,7 +20,7 @@ from fstore.cli.demo import stage as demo_stage
 from fstore.cli.demo.data import DataSet
 from fstore.cli.demo.plan import Case, Step
 from fstore.cli.demo.stage import Say, Wish
-from fstore.client import request as asking
+from fstore.client.request import prepare
 from fstore.errors import ConfigurationError
 from fstore.features.registry import resolve_feature
 from fstore.model import JobState, ParquetSource
@@ -196,5 +196,5 @@ def _keys_asked_for(
         case = cases[number]
         data = datasets[case.data]
         raw = frames[case.data] if form == "frame" else ParquetSource(data.path)
-        keys.add(asking.ask(resources, data.symbol, raw, case.config, case.feature).key)
+        keys.add(prepare(resources, data.symbol, raw, case.config, case.feature).key)
     return keys

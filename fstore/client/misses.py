@@ -1,0 +1,209 @@
+"""Carries out what ``SingleFlight`` decides: the servers, the clock and the caller's own process, one action at a time."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+
+from fstore.broker.messages import RawReference
+from fstore.calling.own_settings import settings_set_here
+from fstore.client.enqueue import Enqueuer
+from fstore.client.local_compute import LocalComputing
+from fstore.client.miss_events import (
+    WITHOUT_POSTGRES,
+    Action,
+    Admitted,
+    Computed,
+    ComputeHere,
+    ComputeUnstored,
+    DeadlinePassed,
+    Done,
+    Due,
+    Event,
+    FolderAway,
+    Forget,
+    Give,
+    Look,
+    PostgresAway,
+    ProcessDiffers,
+    RedisAway,
+    Register,
+    Registered,
+    Resend,
+    Viewed,
+)
+from fstore.client.miss_rules import KeyProgress, MissRules, Step, next_step
+from fstore.client.request import Answer, KeyedRequest
+from fstore.client.singleflight import SingleFlight
+from fstore.compute.raw_data import stage_raw
+from fstore.compute.recovery import Recovery
+from fstore.coordination.notifications import Subscription
+from fstore.errors import BrokerUnavailable, ManifestUnavailable, StorageUnavailable
+from fstore.features.local_features import LocalFeature
+from fstore.resources import Resources
+from fstore.runtime import deadline
+
+FIRST_WAIT_S = 0.1  # a notification is quicker; polling more often only takes time from the one who leads
+LONGEST_WAIT_S = 1.0
+START_WITHIN_S = 5.0  # who does not wait for the result does not wait long for a server either
+CALLER_ONLY = RawReference(kind="caller", path="-")
+
+
+def answer_misses(
+    resources: Resources, requests: Iterable[KeyedRequest], *, seconds: float, known_missing: bool = False
+) -> Iterator[Answer]:
+    """Yield every request's answer as it comes, each key exactly once; an entry is still to be read.
+
+    ``known_missing`` says that none had an entry a moment ago.
+    """
+    rules = rules_of(resources)
+    now = time.monotonic()
+    flight = SingleFlight(requests, rules=rules, now=now, seconds=seconds, known_missing=known_missing)
+    return _Misses(resources, flight).answers()
+
+
+def start_miss(resources: Resources, request: KeyedRequest, *, seconds: float) -> None:
+    """Register a request unless somebody has, and return without waiting or computing.
+
+    What cannot be registered now is left to whoever waits for it; with
+    ``on_unavailable="raise"`` it is an error.
+    """
+    rules = rules_of(resources)
+    try:
+        with deadline.within(min(START_WITHIN_S, seconds)):
+            view = resources.jobs.look([request.key])[request.key]
+            step, _ = next_step(KeyProgress(request), view, rules)
+            if step is Step.LEAD_ANEW and view.job is not None:
+                with suppress(ManifestUnavailable):
+                    resources.jobs.reset_failure(request.key, view.job.owner)
+            if step in {Step.LEAD, Step.LEAD_ANEW}:
+                outcome = enqueuer_of(resources).enqueue([request])
+                if outcome.unsent is not None:
+                    raise outcome.unsent
+    except (BrokerUnavailable, ManifestUnavailable, StorageUnavailable):
+        if not rules.may_compute_here:
+            raise
+
+
+def rules_of(resources: Resources) -> MissRules:
+    """Return what the settings say of misses."""
+    settings = resources.settings
+    return MissRules(settings.on_unavailable == "compute", settings.on_source_change)
+
+
+def enqueuer_of(resources: Resources) -> Enqueuer:
+    """Return what registers computations with these servers."""
+    return Enqueuer(
+        locks=resources.locks,
+        staging=resources.staging,
+        jobs=resources.jobs,
+        broker=resources.broker,
+        manifest=resources.manifest,
+        recorder=resources.recorder,
+        on_source_change=resources.settings.on_source_change,
+    )
+
+
+class _Misses:
+    def __init__(self, resources: Resources, flight: SingleFlight) -> None:
+        self._resources = resources
+        self._jobs, self._staging, self._recovery = resources.jobs, resources.staging, Recovery.of(resources)
+        self._flight = flight
+        self._enqueuer = enqueuer_of(resources)
+        self._local = LocalComputing(resources)
+
+    def answers(self) -> Iterator[Answer]:
+        flight, wait_s, looked_at = self._flight, FIRST_WAIT_S, time.monotonic()
+        with self._resources.notifier.subscribe() as watch:
+            agenda = deque(self._admit(watch))
+            while agenda or flight.open_keys:
+                answered = []
+                while agenda:
+                    action = agenda.popleft()
+                    if isinstance(action, Give):
+                        answered.append(action.answer.request.key)
+                        yield action.answer
+                    elif (wanted := flight.narrowed(action)) is not None:
+                        event = self._perform(wanted, watch)
+                        if isinstance(event, PostgresAway):  # what needs it is not tried again before the next look
+                            agenda = deque(other for other in agenda if isinstance(other, WITHOUT_POSTGRES))
+                        agenda.extendleft(reversed(flight.observe(event, now=time.monotonic())))
+                watch.drop(answered)
+                agenda.extend(self._admit(watch))
+                left = flight.left(time.monotonic())
+                if left <= 0:
+                    agenda = deque(flight.observe(DeadlinePassed(), now=time.monotonic()))
+                elif not agenda and flight.open_keys:
+                    wait_s = FIRST_WAIT_S if answered else min(wait_s * 2, LONGEST_WAIT_S)
+                    heard = watch.wait(min(left, wait_s * random.uniform(0.5, 1.5)))  # noqa: S311 jitter
+                    now = time.monotonic()
+                    if not heard or now - looked_at > LONGEST_WAIT_S:  # what is heard of others hides no lost one
+                        heard, looked_at = set(flight.open_keys), now
+                    agenda.extend(flight.observe(Due(tuple(heard)), now=now))
+
+    def _admit(self, watch: Subscription) -> list[Action]:
+        keys = self._flight.admit()
+        if not keys:
+            return []
+        return self._flight.observe(Admitted(keys, frozenset(watch.add(keys))), now=time.monotonic())
+
+    def _perform(self, action: Action, watch: Subscription) -> Event:
+        """Carry out one action, and return what came of it."""
+        event: Event = Done()
+        try:
+            match action:
+                case Look(keys=keys):
+                    event = Viewed(self._jobs.look(keys))
+                case Register(keys=keys):
+                    requests = [self._flight.request(key) for key in keys]
+                    event = Registered(action, self._enqueuer.enqueue(requests, on_made=watch.acknowledge))
+                case Forget():
+                    self._forget(action)
+                case Resend():
+                    event = self._resend(action)
+                case ComputeHere(keys=(key,)):
+                    event = self._compute_here(self._flight.request(key), action)
+                case ComputeUnstored(keys=(key,), mode=mode, why=why):
+                    request = self._flight.request(key)
+                    event = Computed(key, self._local.unstored(request, mode, why, seconds=self._left()))
+        except ManifestUnavailable as error:
+            event = PostgresAway(action, error)
+        return event
+
+    def _forget(self, action: Forget) -> None:
+        for key in action.keys:
+            if action.owner is None:
+                self._jobs.reset(key)
+            else:
+                self._jobs.reset_failure(key, action.owner)
+
+    def _resend(self, action: Resend) -> Event:
+        self._recovery.bury(action.keys)
+        unsent = self._recovery.resend(action.keys).unsent
+        return RedisAway(action, next(iter(unsent.values())), tuple(unsent)) if unsent else Done()
+
+    def _compute_here(self, request: KeyedRequest, action: ComputeHere) -> Event:
+        """Compute what only this process can, or what no worker can be asked for.
+
+        What any worker could compute is kept only if this process would find the same:
+        the key says nothing of what a caller set for his own work.
+        """
+        is_local, reference = isinstance(request.feature, LocalFeature), CALLER_ONLY
+        try:
+            if action.cause is not None:
+                self._resources.recorder.degraded("redis", str(action.cause))
+                if not is_local and (changed := settings_set_here()):
+                    return ProcessDiffers(request.key, changed)
+                reference = stage_raw(self._staging, request.raw_data, request.fingerprint)
+            by_worker, seconds = action.cause is None, self._left()
+            return Computed(request.key, self._local.stored(request, reference, by_worker=by_worker, seconds=seconds))
+        except BrokerUnavailable as error:
+            return RedisAway(action, error, (request.key,))
+        except StorageUnavailable as error:
+            return FolderAway((request.key,), error)
+
+    def _left(self) -> float:
+        return self._flight.left(time.monotonic())

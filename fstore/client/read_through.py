@@ -1,0 +1,200 @@
+"""Keyed requests in, verified results out: the hit path, and what follows a miss."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import pandas as pd
+import pyarrow as pa
+
+from fstore.client.local_compute import LocalComputing
+from fstore.client.miss_events import Give
+from fstore.client.miss_rules import without_store
+from fstore.client.misses import answer_misses, rules_of, start_miss
+from fstore.client.request import Answer, KeyedRequest, concerning, warn_of_other_source
+from fstore.compute.raw_data import own_raw
+from fstore.entries import read_entry
+from fstore.errors import EntryCorrupt, ManifestUnavailable, StorageUnavailable, VersionMismatch
+from fstore.features.local_features import LocalFeature
+from fstore.features.registry import registered_features
+from fstore.model import Locator, Status
+from fstore.resources import Resources
+from fstore.results.codec import hand_out_frame
+from fstore.runtime import deadline, tracing
+from fstore.storage.local_cache import MappedEntry
+
+MOST_WRONG = 3  # an entry that is found wrong is computed again, but not for ever
+
+
+def answer_request(resources: Resources, request: KeyedRequest, *, seconds: float) -> Answer:
+    """Answer one request within ``seconds``."""
+    with deadline.within(seconds):
+        return next(answer_requests(resources, [request], seconds=seconds))
+
+
+def answer_requests(resources: Resources, requests: Sequence[KeyedRequest], *, seconds: float) -> Iterator[Answer]:
+    """Answer requests as their results come, hits first; equal ones are computed once and answered each.
+
+    An entry that turns out wrong when it is read is hidden and asked for again.
+    """
+    reading = _ReadThrough(resources, requests, seconds)
+    yield from reading.hits()
+    yield from reading.misses()
+
+
+def start_request(resources: Resources, request: KeyedRequest, *, seconds: float) -> KeyedRequest:
+    """Have a request computed without waiting: by a worker, or a local feature by a thread of this process."""
+    if not isinstance(request.feature, LocalFeature):
+        start_miss(resources, request, seconds=seconds)
+        return request
+    own_request = replace(request, raw_data=own_raw(request.raw_data))  # the caller goes on, and may write to them
+
+    def act() -> None:
+        answer_request(resources, own_request, seconds=seconds)
+
+    threading.Thread(target=tracing.carried(act), daemon=True).start()
+    return own_request
+
+
+def load_answered(resources: Resources, key: str, path: str) -> pa.Table | MappedEntry:
+    """Read the entry that a task answered with, verified like every read; raises ``EntryCorrupt``."""
+    entry = resources.manifest.find_live_entries([key]).get(key)
+    if entry is None:
+        raise EntryCorrupt(key, path, "is no longer in the manifest; ask for it again")
+    result = read_entry(resources, entry.locator)
+    if result is None:
+        raise EntryCorrupt(key, entry.path, "was found wrong and is hidden now; ask for it again")
+    feature = registered_features().get(entry.parts.feature)
+    if feature is not None and feature.version == entry.parts.feature_version:
+        warn_of_other_source(resources.manifest, feature, entry)
+    return result
+
+
+class _ReadThrough:
+    """The requests of one call by their keys; those of one key share its answer."""
+
+    def __init__(self, resources: Resources, requests: Sequence[KeyedRequest], seconds: float) -> None:
+        self._resources = resources
+        self._began = time.monotonic()
+        self._ends_at = self._began + seconds
+        self._sharing: dict[str, list[KeyedRequest]] = {}
+        for request in requests:
+            self._sharing.setdefault(request.key, []).append(request)
+        self._open = {key: same[0] for key, same in self._sharing.items()}
+        self._known_missing = False  # whether the manifest said that what is open has no entry
+
+    def hits(self) -> Iterator[Answer]:
+        """Answer what has an entry."""
+        recorder = self._resources.recorder
+        try:
+            found = self._find_live()
+            looked_s = (time.monotonic() - self._began) / max(1, len(found))
+            for key, entry in found.items():
+                began = time.monotonic()
+                result = read_entry(self._resources, entry)
+                if result is None:
+                    continue
+                recorder.took("hit_seconds", looked_s + time.monotonic() - began)
+                sharing = self._sharing[key]
+                recorder.count("cache_hits", len(sharing))
+                del self._open[key]
+                for request in sharing:
+                    if request.feature.source_digest != entry.source_digest:
+                        warn_of_other_source(self._resources.manifest, request.feature, entry)
+                    yield Answer(request, Status.HIT, entry, result)
+            self._known_missing = True
+        except ManifestUnavailable:
+            return  # what follows a miss decides what to do without Postgres
+        except StorageUnavailable as error:
+            for key, request in list(self._open.items()):
+                del self._open[key]
+                yield from self._to_each(self._computed_here(request, error))
+
+    def misses(self) -> Iterator[Answer]:
+        """Answer the rest: computed now, by whoever leads."""
+        recorder, wrong = self._resources.recorder, Counter[str]()
+        if self._open:
+            recorder.count("cache_misses", sum(len(self._sharing[key]) for key in self._open))
+        while self._open:
+            left_s = self._ends_at - time.monotonic()
+            known_missing, self._known_missing = self._known_missing, False
+            for found in answer_misses(
+                self._resources, self._open.values(), seconds=left_s, known_missing=known_missing
+            ):
+                key, answer = found.request.key, self._read(found)
+                if answer is None:
+                    wrong[key] += 1
+                    if wrong[key] < MOST_WRONG:
+                        continue
+                    fault = f"was found wrong {MOST_WRONG} times in a row; check the store's disk"
+                    answer = Answer(found.request, found.status, error=EntryCorrupt(key, "its file", fault))
+                del self._open[key]
+                unconcerned = self._set_apart(answer)
+                recorder.took("miss_seconds", time.monotonic() - self._began)
+                if found.entry is not None and answer.error is None:
+                    self._compare_sources(key, found.entry)
+                yield from self._to_each(answer)
+                if unconcerned:
+                    self._sharing[key], self._open[key] = unconcerned, unconcerned[0]
+
+    def _find_live(self) -> dict[str, Locator]:
+        manifest = self._resources.manifest
+        if len(self._open) > 1:
+            return manifest.find_live_many(list(self._open))
+        return {key: entry for key in self._open if (entry := manifest.find_live(key)) is not None}
+
+    def _read(self, found: Answer) -> Answer | None:
+        """Read the entry of an answer that has one; None when it turns out wrong."""
+        if found.entry is None:
+            return found
+        try:
+            is_own = found.status is Status.COMPUTED
+            result: pa.Table | MappedEntry | None = read_entry(self._resources, found.entry, is_own=is_own)
+        except (ManifestUnavailable, StorageUnavailable) as error:
+            return self._computed_here(found.request, error)
+        if result is None:
+            return None
+        if found.status is Status.COALESCED:
+            self._resources.recorder.count("coalesced")
+        return Answer(found.request, found.status, found.entry, result)
+
+    def _computed_here(self, request: KeyedRequest, cause: ManifestUnavailable | StorageUnavailable) -> Answer:
+        """The folder cannot be read: compute here and keep nothing, as long as the settings allow it."""
+        action = without_store(request, "store folder", cause, rules_of(self._resources))
+        if isinstance(action, Give):
+            return action.answer
+        seconds = deadline.remaining(self._resources.settings.request_timeout_s)
+        return LocalComputing(self._resources).unstored(request, action.mode, action.why, seconds=seconds)
+
+    def _compare_sources(self, key: str, found: Locator) -> None:
+        """Of several who ask for one key each has a function of its own, whose source may differ."""
+        for request in self._sharing[key]:
+            warn_of_other_source(self._resources.manifest, request.feature, found)
+
+    def _set_apart(self, answer: Answer) -> list[KeyedRequest]:
+        """Take out, when a worker refused the source of the one who was asked for, those who share the key but not that source."""
+        if not isinstance(answer.error, VersionMismatch):
+            return []
+        key, refused = answer.request.key, answer.request.feature
+        alike, others = list[KeyedRequest](), list[KeyedRequest]()
+        for request in self._sharing[key]:
+            is_alike = (request.feature.source_digest, request.feature.input) == (refused.source_digest, refused.input)
+            (alike if is_alike else others).append(request)
+        self._sharing[key] = alike
+        return others
+
+    def _to_each(self, answer: Answer) -> Iterator[Answer]:
+        *others, last = self._sharing[answer.request.key]
+        error = answer.error
+        if error is not None:
+            error = concerning(error, last.parts.symbol, last.parts.feature)
+        for request in others:
+            result = answer.result
+            if isinstance(result, pd.DataFrame):  # computed here: whoever gets his first may change it before the next
+                result = hand_out_frame(result, deep=True)
+            yield Answer(request, answer.status, answer.entry, result, error)
+        yield Answer(last, answer.status, answer.entry, answer.result, error)

@@ -1,0 +1,116 @@
+"""What every kind of raw data can be asked, whatever a user handed in."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, NamedTuple
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from fstore.errors import UnhashableInput
+from fstore.fingerprint.footer import Progress
+from fstore.fingerprint.one_form import dataset_of_table
+from fstore.fingerprint.parquet_limits import USUAL, ParquetLimits
+from fstore.fingerprint.stamps import SourceMemo
+
+_FAULTS = (pa.ArrowException, NotImplementedError, TypeError, ValueError)
+
+
+class Origin(StrEnum):
+    """How a fingerprint was obtained."""
+
+    SCAN = "scan"
+    FOOTER = "footer"
+    MEMO = "memo"
+    TAIL = "tail"
+
+
+class Digested(NamedTuple):
+    """A digest, in hex, how it was come by, and the size of the data in memory (for a foreign file: as its footer states it)."""
+
+    digest: str
+    origin: Origin
+    data_bytes: int
+
+
+class RawInput(ABC):
+    """Raw data of one request; ``path`` says where on shared storage they lie, None for what is in memory."""
+
+    accepts: ClassVar[tuple[type, ...]] = ()
+    path: Path | None = None
+
+    @abstractmethod
+    def __init__(self, raw: Any, limits: ParquetLimits = USUAL) -> None:
+        """Take what a user handed in; looks at nothing yet."""
+
+    @property
+    @abstractmethod
+    def schema(self) -> pa.Schema:
+        """Their schema as Arrow sees it, not yet in the one form."""
+
+    @property
+    @abstractmethod
+    def nbytes(self) -> int:
+        """Their size in memory, for a progress bar; 0 where nobody knows."""
+
+    @property
+    def cells(self) -> int | None:
+        """How many values would have to be written to hand them on; None where nobody knows."""
+        return None
+
+    @abstractmethod
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Stream the rows in order, at most a block at a time."""
+
+    @abstractmethod
+    def scan(self, progress: Progress | None = None) -> Digested:
+        """Digest all of what is really there; never believes a stored footer or a memo."""
+
+    def digest(self, memo: SourceMemo | None, progress: Progress | None) -> Digested:
+        """Digest in the cheapest way that is sound."""
+        del memo
+        return self.scan(progress)
+
+    @abstractmethod
+    def tail(self) -> Digested:
+        """Digest the tail alone."""
+
+    @abstractmethod
+    def table(self) -> pa.Table:
+        """Convert to the one table that stands for all data of their digest; a source is read whole."""
+
+    def dataset(self) -> ds.Dataset:
+        """Give them as a dataset; a source is read when the dataset is, and not before."""
+        with typed_refusals:
+            return dataset_of_table(self.table())
+
+    def held(self) -> RawInput:
+        """Return them as they are now, whatever their owner does next with pandas or Arrow; copies nothing yet."""
+        return self
+
+
+class TypedRefusals:
+    """Raises ``UnhashableInput`` for what Arrow cannot read inside; a class, for a generator takes a microsecond."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, _FAULTS) and not isinstance(
+            error, MemoryError
+        ):  # Arrow's own kind is one of its exceptions
+            raise UnhashableInput(
+                "raw_data", f"Arrow cannot read all of it ({error}); convert it to plain columns"
+            ) from error
+
+
+typed_refusals = TypedRefusals()
