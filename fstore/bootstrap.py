@@ -22,7 +22,7 @@ from fstore.resources import Resources
 from fstore.runtime.counters import Recorder
 from fstore.settings import schema as settings
 from fstore.settings.schema import Settings
-from fstore.stack_state.running import running_stack
+from fstore.stack_state import running_stack
 from fstore.storage.folder import Files
 from fstore.storage.local_cache import LocalTier
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from fstore.stack.commands import DownReport, down, up
     from fstore.stack.servers.embedded import EmbeddedServers, temporary_servers
     from fstore.stack.status_report import ChildStatus, StackStatus, status
-    from fstore.stack_state.statefile import ChildState, StackState, read_state
+    from fstore.stack_state import ChildState, StackState, read_state
 
 _HOMES = {
     "up": "fstore.stack.commands",
@@ -20,9 +20,9 @@ _HOMES = {
     "status": "fstore.stack.status_report",
     "StackStatus": "fstore.stack.status_report",
     "ChildStatus": "fstore.stack.status_report",
-    "read_state": "fstore.stack_state.statefile",
-    "StackState": "fstore.stack_state.statefile",
-    "ChildState": "fstore.stack_state.statefile",
+    "read_state": "fstore.stack_state",
+    "StackState": "fstore.stack_state",
+    "ChildState": "fstore.stack_state",
     "EmbeddedServers": "fstore.stack.servers.embedded",
     "temporary_servers": "fstore.stack.servers.embedded",
 }

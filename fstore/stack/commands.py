@@ -21,8 +21,7 @@ from fstore.stack.plan import Plan
 from fstore.stack.processes.identity import wait_gone
 from fstore.stack.servers.embedded import FolderTaken
 from fstore.stack.supervisor import Supervisor
-from fstore.stack_state import statefile
-from fstore.stack_state.statefile import StackState, is_alive, read_any_state
+from fstore.stack_state import READY, StackState, is_alive, read_any_state, remove_state
 
 OTHER_START_WITHIN_SECONDS = 240.0
 STOP_WITHIN_SECONDS = 15.0
@@ -156,7 +155,7 @@ def _sweep(root: Path) -> tuple[str, ...]:
     try:
         with lock:
             strays = leftovers.sweep(layout)
-            statefile.remove_state(root)
+            remove_state(root)
             return strays
     except (filelock.Timeout, OSError):
         return ()
@@ -174,7 +173,7 @@ def _wait_for_other(root: Path, say: Say) -> StackState | None:
         state = read_any_state(root)
         if state is None or not is_alive(state):
             return None
-        if state.phase == statefile.READY:
+        if state.phase == READY:
             return state
         if not told:
             say(f"another start or stop is under way on {root} (process {state.pid}); waiting for it")

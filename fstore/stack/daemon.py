@@ -22,7 +22,7 @@ from fstore.stack.plan import Plan
 from fstore.stack.processes import logs
 from fstore.stack.servers.embedded import FolderTaken
 from fstore.stack.supervisor import Supervisor
-from fstore.stack_state.statefile import StackState, read_state
+from fstore.stack_state import StackState, read_state
 
 READY_WITHIN_SECONDS = 240.0
 _DETACH = Path(__file__).with_name("processes") / "detach.py"

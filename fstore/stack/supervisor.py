@@ -17,17 +17,14 @@ from fstore.errors import ConfigurationError
 from fstore.settings import schema as settings
 from fstore.settings.schema import Settings
 from fstore.stack import environment, leftovers
-from fstore.stack import plan as roster
 from fstore.stack.choices import save_choices
 from fstore.stack.modules import check_modules
-from fstore.stack.plan import Flower, Plan
+from fstore.stack.plan import Flower, Plan, celery_children, new_token, place_flower
 from fstore.stack.processes import logs
 from fstore.stack.processes.children import Cancelled, Child, ChildSpec
-from fstore.stack.processes.watch import Watch
+from fstore.stack.processes.watchdog import Watchdog
 from fstore.stack.servers.embedded import EmbeddedServers
-from fstore.stack_state import statefile
-from fstore.stack_state.birth import birth_of
-from fstore.stack_state.statefile import READY, STARTING, STOPPING, StackState
+from fstore.stack_state import READY, STARTING, STOPPING, StackState, birth_of, remove_state, write_state
 
 TICK_SECONDS = 0.1
 LOGS_EVERY_SECONDS = 10.0
@@ -57,7 +54,7 @@ class Supervisor:
         self._extra = extra
         self._on_ready = on_ready or (lambda _: None)
         self._say = say or (lambda _: None)
-        self._watch = Watch(self._say)
+        self._watchdog = Watchdog(self._say)
         self._servers: EmbeddedServers | None = None
         self._flower: Flower | None = None
         self._state: StackState | None = None
@@ -101,19 +98,19 @@ class Supervisor:
             host=socket.gethostname(),
             pid=os.getpid(),
             birth=birth_of(os.getpid()) or "",
-            token=roster.new_token(),
+            token=new_token(),
             phase=STARTING,
             started_ts=datetime.now(UTC).isoformat(timespec="seconds"),
             workers=self.plan.workers,
             features=chosen.feature_modules,
         )
-        statefile.write_state(self._state)
+        write_state(self._state)
         self._say("starting Postgres and Redis")
         servers.prepare()
         self._flower = self._place_flower(chosen, servers)
         servers.start()
-        self._watch.add(servers.postgres)
-        self._watch.add(servers.redis)
+        self._watchdog.add(servers.postgres)
+        self._watchdog.add(servers.redis)
         self._write()
 
     def _start_children(self) -> None:
@@ -138,16 +135,16 @@ class Supervisor:
             check_modules(chosen.feature_modules, given, cwd=servers.layout.run)
         self._prepare(chosen)
         if self._extra is None:
-            specs: Sequence[ChildSpec] = roster.celery_children(self.plan, servers.layout, given, flower, state.token)
+            specs: Sequence[ChildSpec] = celery_children(self.plan, servers.layout, given, flower, state.token)
         else:
             specs = self._extra(state)
         self._say(f"starting {', '.join(spec.name for spec in specs)}")
         for spec in specs:
             child = Child(spec)
-            self._watch.add(child)
+            self._watchdog.add(child)
             child.start()
         self._write()
-        while not self._watch.all_ready():
+        while not self._watchdog.all_ready():
             self._check_not_stopped()
             self._look(starting=True)
             time.sleep(TICK_SECONDS / 2)
@@ -157,7 +154,7 @@ class Supervisor:
         self._on_ready(self._now())
 
     def _look(self, *, starting: bool) -> None:
-        if self._watch.look(starting=starting):
+        if self._watchdog.look(starting=starting):
             self._write()
         if self._servers is not None and time.monotonic() - self._logs_looked_at > LOGS_EVERY_SECONDS:
             self._logs_looked_at = time.monotonic()
@@ -172,7 +169,7 @@ class Supervisor:
             self._state = replace(self._state, phase=STOPPING)
             self._write()
             self._say("stopping")
-        workers = [child for child in self._watch.children if child not in self._servers.children.values()]
+        workers = [child for child in self._watchdog.children if child not in self._servers.children.values()]
         for child in workers:
             child.ask_to_stop()
         deadline = time.monotonic() + max((child.spec.stop_grace for child in workers), default=0)
@@ -183,7 +180,7 @@ class Supervisor:
                 self._say(f"{child.spec.name} did not stop in time and was killed")
         # The lock goes with the servers, so the state file has to go before them.
         if self._state is not None:
-            statefile.remove_state(self.plan.root)
+            remove_state(self.plan.root)
         self._servers.close(within=0.0 if self._stops_asked > 1 else SERVERS_GRACE_SECONDS)
         if self._state is not None:
             self._say("stopped")
@@ -197,18 +194,18 @@ class Supervisor:
     def _place_flower(self, chosen: Settings, servers: EmbeddedServers) -> Flower | None:
         if not self.plan.flower:
             return None
-        flower = roster.place_flower(chosen, servers.choices, servers.layout)
+        flower = place_flower(chosen, servers.choices, servers.layout)
         save_choices(servers.layout.choices, replace(servers.choices, flower_port=flower.port))
         return flower
 
     def _now(self) -> StackState:
         if self._state is None:
             raise ConfigurationError([f"the stack on {self.plan.root} was stopped before it began"])
-        return self._state.with_children(tuple(child.state() for child in self._watch.children))
+        return self._state.with_children(tuple(child.state() for child in self._watchdog.children))
 
     def _write(self) -> None:
         try:
-            statefile.write_state(self._now())
+            write_state(self._now())
         except OSError as exc:
             # A full disk must not end the processes that may free it again.
             self._say(f"the state file could not be written: {exc}")

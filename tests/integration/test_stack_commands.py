@@ -23,7 +23,7 @@ import pytest
 
 from fstore.errors import ConfigurationError
 from fstore.stack import EmbeddedServers, StackState, down, read_state, status, up
-from fstore.stack_state.birth import birth_of
+from fstore.stack_state import birth_of
 from tests.waiting import eventually
 
 HOME = str(Path(__file__).parent.parent.parent)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from fstore.stack_state.birth import birth_of, is_same
+from fstore.stack_state import birth_of, is_same
 
 TOKEN_VARIABLE = "FSTORE_STACK_TOKEN"  # noqa: S105 - the name of a variable, not a secret
 

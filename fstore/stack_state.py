@@ -1,20 +1,22 @@
-"""``<root>/.stack.json``: what runs here, how to reach it, and the proof that it still does."""
+"""What a local stack says about itself in ``<root>/.stack.json``: what runs, how to reach it, the proof that it still does."""
 
 from __future__ import annotations
 
 import json
 import os
 import socket
+import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fstore.stack_state.birth import is_same
-
 FILE_NAME = ".stack.json"
 STARTING, READY, STOPPING = "starting", "ready", "stopping"
+_PREFIX = "FEATURE_STORE_"
+_OF_ONE_PROCESS = {"path", "heartbeat_file"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,3 +119,60 @@ def write_private(path: Path, text: str) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def running_stack(root: Path) -> Mapping[str, Any] | None:
+    """Return the settings of the stack that runs on ``root``, or None when none does.
+
+    Trainers on the stack's host keep decoded entries beside it unless they are told
+    otherwise.
+    """
+    state = read_state(root)
+    if state is None:
+        return None
+    given = {
+        name.removeprefix(_PREFIX).lower(): value for name, value in state.settings.items() if name.startswith(_PREFIX)
+    }
+    found: dict[str, Any] = {
+        "local_cache": str(root / "local_cache"),
+        **{name: value for name, value in given.items() if name not in _OF_ONE_PROCESS},
+        "postgres_url": state.postgres_url,
+        "redis_url": state.redis_url,
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def birth_of(pid: int) -> str | None:
+    """Return a mark that no other process with this number ever shares, or None when none runs.
+
+    On Linux it is the boot's id with the start in clock ticks since that boot,
+    because times of day move when the clock is set. A zombie does not run.
+    """
+    if pid <= 0:
+        return None
+    if sys.platform == "linux":
+        try:
+            text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+            boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        except OSError:
+            return None
+        state, *rest = text.rpartition(")")[2].split()
+        return None if state in "ZX" else f"{boot}:{rest[18]}"
+    return _birth_by_ps(pid)
+
+
+def is_same(pid: int, birth: str) -> bool:
+    """Tell whether the very process noted as ``pid`` and ``birth`` still runs."""
+    return bool(birth) and birth_of(pid) == birth
+
+
+def _birth_by_ps(pid: int) -> str | None:
+    done = subprocess.run(  # noqa: S603 - asks the system about a process
+        ["/bin/ps", "-o", "stat=,lstart=", "-p", str(pid)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "LC_ALL": "C", "TZ": "UTC"},
+        check=False,
+    )
+    state, _, started = done.stdout.strip().partition(" ")
+    return None if not started or state.startswith("Z") else started.strip()

@@ -7,18 +7,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fstore.stack.processes.children import Child
-from fstore.stack.processes.restarts import Record
+from fstore.stack.processes.restarts import RestartRecord
 
 
 @dataclass(slots=True)
 class _Watched:
     child: Child
-    record: Record = field(default_factory=Record)
+    record: RestartRecord = field(default_factory=RestartRecord)
     restart_at: float = 0.0
     ready_at: float | None = None
 
 
-class Watch:
+class Watchdog:
     """The children of one stack and how each of them fared."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
@@ -31,9 +31,11 @@ class Watch:
         return tuple(watched.child for watched in self._watched)
 
     def add(self, child: Child) -> None:
-        """Watch a child from now on, running or only started."""
+        """Watchdog a child from now on, running or only started."""
         ready = child.phase == "running"
-        self._watched.append(_Watched(child, Record(was_ready=ready), ready_at=time.monotonic() if ready else None))
+        self._watched.append(
+            _Watched(child, RestartRecord(was_ready=ready), ready_at=time.monotonic() if ready else None)
+        )
 
     def all_ready(self) -> bool:
         """Tell whether every child is ready at this moment."""
