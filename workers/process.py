@@ -16,7 +16,7 @@ from fstore.resources import Resources
 from fstore.runtime import tracing
 from fstore.settings.schema import Settings
 from workers import descendants
-from workers import memory_limit as memory
+from workers.memory_limit import bound_memory
 from workers.stopping import is_stopping
 
 _opened: tuple[int, Resources] | None = None
@@ -37,7 +37,7 @@ def open_in_child() -> None:
     module_imports.watch()
     pa.set_cpu_count(1)
     pa.set_io_thread_count(2)
-    memory.bound(resources().settings)
+    bound_memory(resources().settings)
     exporter = resources().settings.trace_exporter
     if exporter is not None:
         tracing.export(exporter)

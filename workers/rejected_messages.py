@@ -12,7 +12,7 @@ from fstore.runtime.counters import Recorder
 COUNTER = "messages_rejected"
 
 
-def note() -> None:
+def note_rejected() -> None:
     """Count one message; it is handed to Redis by a thread, so the loop that asks does not wait."""
     _recorder().count(COUNTER)
 

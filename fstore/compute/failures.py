@@ -50,6 +50,8 @@ def verdict(view: View, *, waited: bool = False) -> FeatureStoreError | None:
     job = view.job
     if job is None or view.entry is not None:
         return None
+    if job.state is JobState.DEAD and job.failure is not None:  # somebody stopped it, and says so
+        return error_of(job.key, job.failure)
     if job.state is JobState.DEAD:
         return errors.ComputeDead(job.key, job.starts, job.owner)
     if job.state is JobState.FAILED and (job.remembered or waited) and job.failure is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fstore.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from fstore.stack.commands import DownReport, down, up
+    from fstore.stack.commands import DownReport, down, log_files, restart, up
     from fstore.stack.servers.embedded import EmbeddedServers, temporary_servers
     from fstore.stack.status_report import ChildStatus, StackStatus, status
     from fstore.stack_state import ChildState, StackState, read_state
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "up": "fstore.stack.commands",
     "down": "fstore.stack.commands",
+    "restart": "fstore.stack.commands",
+    "log_files": "fstore.stack.commands",
     "DownReport": "fstore.stack.commands",
     "status": "fstore.stack.status_report",
     "StackStatus": "fstore.stack.status_report",
@@ -30,6 +32,8 @@ _HOMES = {
 __all__ = [
     "up",
     "down",
+    "restart",
+    "log_files",
     "status",
     "read_state",
     "EmbeddedServers",

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fstore import bootstrap
+from fstore.bootstrap import prepare
 from fstore.errors import ConfigurationError, FeatureStoreError
-from fstore.settings import schema as settings
+from fstore.settings.schema import load as load_layers
 from fstore.stack.environment import daemon_environment
 from fstore.stack.layout import Layout
 from fstore.stack.plan import Plan
@@ -38,7 +38,7 @@ def launch(plan: Plan, *, say: Callable[[str], None]) -> StackState:
     layout = Layout(plan.root)
     layout.create()
     log = layout.log("supervisor")
-    chosen = settings.load({"path": plan.root})
+    chosen = load_layers({"path": plan.root})
     program = [sys.executable, "-P", "-m", "fstore.stack", json.dumps(plan.as_dict())]
     with logs.open_append(log) as errors:
         # The process that is started here forks once more and ends: it leaves no child to reap.
@@ -108,7 +108,7 @@ def serve(plan: Plan) -> int:
     """Supervise in this process, report on stdout until the stack is ready."""
     report = _Report(Layout(plan.root).log("supervisor"))
     os.chdir("/")
-    supervisor = Supervisor(plan, prepare=bootstrap.prepare, on_ready=lambda _: report.ready(), say=report.say)
+    supervisor = Supervisor(plan, prepare=prepare, on_ready=lambda _: report.ready(), say=report.say)
     try:
         supervisor.run()
     except FeatureStoreError as exc:

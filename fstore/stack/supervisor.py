@@ -7,19 +7,24 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from fstore.errors import ConfigurationError
-from fstore.settings import schema as settings
 from fstore.settings.schema import Settings
-from fstore.stack import environment, leftovers
+from fstore.settings.schema import load as load_layers
+from fstore.stack import leftovers
+from fstore.stack.changes import ChangeMaker
 from fstore.stack.choices import save_choices
+from fstore.stack.environment import celery_environment, stack_settings
+from fstore.stack.layout import Layout
 from fstore.stack.modules import check_modules
-from fstore.stack.plan import Flower, Plan, celery_children, new_token, place_flower
+from fstore.stack.orders import Change
+from fstore.stack.plan import QUEUES, Flower, Plan, celery_children, new_token, place_flower
 from fstore.stack.processes import logs
 from fstore.stack.processes.children import Cancelled, Child, ChildSpec
 from fstore.stack.processes.watchdog import Watchdog
@@ -59,6 +64,15 @@ class Supervisor:
         self._flower: Flower | None = None
         self._state: StackState | None = None
         self._logs_looked_at = time.monotonic()
+        self._changes = ChangeMaker(
+            Layout(plan.root),
+            self._watchdog,
+            trial_of=self._trial_of,
+            change=self._change,
+            say=self._say,
+            reload=plan.reload,
+        )
+        self._folders: list[str] = []  # where features that were added later are found
         # A plain number: locks of an Event must not be taken inside a signal handler.
         self._stops_asked = 0
 
@@ -77,6 +91,8 @@ class Supervisor:
             self._start_children()
             while not self._stops_asked:
                 self._look(starting=False)
+                if self._changes.look():
+                    self._write()
                 time.sleep(TICK_SECONDS)
         except Cancelled:
             self._say("stopped before everything was ready")
@@ -86,7 +102,7 @@ class Supervisor:
         return self._now()
 
     def _start_servers(self) -> None:
-        chosen = settings.load(self._arguments())
+        chosen = load_layers(_arguments(self.plan))
         servers = self._servers = EmbeddedServers(
             self.plan.root, settings=chosen, say=self._say, cancelled=lambda: self._stops_asked > 0
         )
@@ -117,27 +133,14 @@ class Supervisor:
         if self._servers is None or self._state is None:
             return
         servers, state = self._servers, self._state
-        urls = {"postgres_url": servers.postgres_url, "redis_url": servers.redis_url}
-        own_key = {"signing_key": servers.choices.signing_key}
-        chosen = settings.load({**self._arguments(), **urls}, stack=own_key)
-        given = environment.celery_environment(chosen, token=state.token, cwd=self.plan.cwd)
-        flower = self._flower
-        self._state = state = replace(
-            state,
-            postgres_url=servers.postgres_url,
-            redis_url=servers.redis_url,
-            flower_url=flower.url if flower else "",
-            features=chosen.feature_modules,
-            settings=environment.stack_settings(given),
-        )
+        chosen, given = self._celery_settings(self.plan)
+        self._state = state = self._with_settings(state, chosen, given)
         self._check_not_stopped()
-        if self._extra is None and chosen.origins["feature_modules"] != "default":
-            check_modules(chosen.feature_modules, given, cwd=servers.layout.run)
+        if self._extra is None and (self.plan.reload or chosen.origins["feature_modules"] != "default"):
+            files = check_modules(chosen.feature_modules, given, cwd=servers.layout.run)
+            self._changes.follow(files)
         self._prepare(chosen)
-        if self._extra is None:
-            specs: Sequence[ChildSpec] = celery_children(self.plan, servers.layout, given, flower, state.token)
-        else:
-            specs = self._extra(state)
+        specs = self._specs(state, given)
         self._say(f"starting {', '.join(spec.name for spec in specs)}")
         for spec in specs:
             child = Child(spec)
@@ -152,6 +155,50 @@ class Supervisor:
         self._write()
         self._say("ready")
         self._on_ready(self._now())
+
+    def _specs(self, state: StackState, given: Mapping[str, str]) -> Sequence[ChildSpec]:
+        if self._extra is not None:
+            return self._extra(state)
+        layout = Layout(self.plan.root)
+        return celery_children(self.plan, layout, given, self._flower, state.token)
+
+    def _celery_settings(self, plan: Plan) -> tuple[Settings, dict[str, str]]:
+        """Return the settings of the Celery processes of a plan, and their environment."""
+        if self._servers is None or self._state is None:
+            raise Cancelled
+        urls = {"postgres_url": self._servers.postgres_url, "redis_url": self._servers.redis_url}
+        own_key = {"signing_key": self._servers.choices.signing_key}
+        chosen = load_layers({**_arguments(plan), **urls}, stack=own_key)
+        given = celery_environment(chosen, token=self._state.token, cwd=plan.cwd)
+        return chosen, given | {"PYTHONPATH": os.pathsep.join([given["PYTHONPATH"], *self._folders])}
+
+    def _with_settings(self, state: StackState, chosen: Settings, given: Mapping[str, str]) -> StackState:
+        if self._servers is None:
+            raise Cancelled
+        return replace(
+            state,
+            postgres_url=self._servers.postgres_url,
+            redis_url=self._servers.redis_url,
+            flower_url=self._flower.url if self._flower else "",
+            features=chosen.feature_modules,
+            settings=stack_settings(given),
+        )
+
+    def _trial_of(self, change: Change) -> Callable[[], tuple[Path, ...]]:
+        """Return what has to succeed before a change is made: the imports of workers that are to be restarted."""
+        if change.cwd and change.cwd not in (str(self.plan.cwd), *self._folders):
+            self._folders.append(change.cwd)
+        if self._extra is not None or not set(change.restart) & set(QUEUES):
+            return tuple
+        chosen, given = self._celery_settings(_changed(self.plan, change))
+        return lambda: check_modules(chosen.feature_modules, given, cwd=Layout(self.plan.root).run)
+
+    def _change(self, change: Change) -> Sequence[ChildSpec]:
+        """Make a change and return the children as they are to be from now on."""
+        self.plan = _changed(self.plan, change)
+        chosen, given = self._celery_settings(self.plan)
+        self._state = self._with_settings(self._now(), chosen, given)
+        return self._specs(self._state, given)
 
     def _look(self, *, starting: bool) -> None:
         if self._watchdog.look(starting=starting):
@@ -184,12 +231,6 @@ class Supervisor:
         self._servers.close(within=0.0 if self._stops_asked > 1 else SERVERS_GRACE_SECONDS)
         if self._state is not None:
             self._say("stopped")
-
-    def _arguments(self) -> dict[str, Any]:
-        given: dict[str, Any] = {"path": self.plan.root}
-        if self.plan.features:
-            given["feature_modules"] = (*settings.load(given).feature_modules, *self.plan.features)
-        return given
 
     def _place_flower(self, chosen: Settings, servers: EmbeddedServers) -> Flower | None:
         if not self.plan.flower:
@@ -228,3 +269,15 @@ class Supervisor:
                 signal.signal(number, handler)
 
         return restore
+
+
+def _arguments(plan: Plan) -> dict[str, Any]:
+    given: dict[str, Any] = {"path": plan.root}
+    if plan.features:
+        given["feature_modules"] = tuple(dict.fromkeys((*load_layers(given).feature_modules, *plan.features)))
+    return given
+
+
+def _changed(plan: Plan, change: Change) -> Plan:
+    features = tuple(dict.fromkeys((*plan.features, *change.features)))
+    return replace(plan, features=features, reload=plan.reload if change.reload is None else change.reload)

@@ -6,19 +6,18 @@ from collections.abc import Iterator
 from typing import Any
 
 from fstore.cli.doctor.local_checks import Finding, ok, warning
-from fstore.features import registry as features
 from fstore.features.coverage import NEVER_COVERED, Coverage
-from fstore.features.registry import Feature
+from fstore.features.registry import Feature, registered
 
 
 def describe_features() -> list[dict[str, Any]]:
     """Return the JSON form of what each feature's version covers."""
-    return [_described(feature, feature.coverage) for feature in features.registered().values()]
+    return [_described(feature, feature.coverage) for feature in registered().values()]
 
 
 def check_coverage() -> Iterator[Finding]:
     """List what changes each feature's version, and what nobody but its author can tell."""
-    for feature in features.registered().values():
+    for feature in registered().values():
         found = feature.coverage
         if found.fault:
             advice = "raise version= by hand with every edit; an edit of the source cannot be noticed"

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from fstore.calling import module_imports
+from fstore.calling.module_imports import noted, watched
 from fstore.errors import ConfigurationError, StorageUnavailable
-from fstore.features import registry as features
+from fstore.features.registry import load_modules
 from fstore.runtime import tracing
-from fstore.settings import schema as settings_
-from fstore.settings.schema import Settings
+from fstore.settings.schema import Settings, celery_overrides
 from fstore.storage.listing import Inventory
 
 PACKAGES = ("fstore", "workers", "beat")
@@ -23,7 +22,7 @@ LITTLE_SPACE_BYTES, NO_SPACE_BYTES = 2_000_000_000, 100_000_000
 LITTLE_SPACE_SHARE = 0.05
 
 
-class Level(StrEnum):
+class Severity(StrEnum):
     """How bad a finding is; only a fault makes ``fstore doctor`` fail."""
 
     OK = "ok"
@@ -36,31 +35,31 @@ class Finding:
     """One line of the doctor's report; ``advice`` says what to do when it is not ok."""
 
     check: str
-    level: Level
+    level: Severity
     detail: str
     advice: str = ""
 
 
 def ok(check: str, detail: str) -> Finding:
     """Make a finding that all is well."""
-    return Finding(check, Level.OK, detail)
+    return Finding(check, Severity.OK, detail)
 
 
 def warning(check: str, detail: str, advice: str) -> Finding:
     """Make a finding that may hurt."""
-    return Finding(check, Level.WARNING, detail, advice)
+    return Finding(check, Severity.WARNING, detail, advice)
 
 
 def fault(check: str, detail: str, advice: str) -> Finding:
     """Make a finding that has to be mended."""
-    return Finding(check, Level.FAULT, detail, advice)
+    return Finding(check, Severity.FAULT, detail, advice)
 
 
 def check_settings(chosen: Settings) -> Iterator[Finding]:
     """Tell which settings are in force, and whether Celery would replace some."""
     given = sum(origin != "default" for origin in chosen.origins.values())
     yield ok("settings", f"no contradictions; {given} are not defaults ('fstore config --changed' shows them)")
-    strangers = settings_.celery_overrides()
+    strangers = celery_overrides()
     for name, value in strangers.items():
         yield fault("celery variables", f"{name}={value} replaces fstore's broker without a word", f"unset {name}")
     if not strangers:
@@ -114,8 +113,8 @@ def check_packages() -> Iterator[Finding]:
 def check_features(chosen: Settings) -> Iterator[Finding]:
     """Import every feature module as a worker does."""
     try:
-        with module_imports.watched():
-            known = features.load_modules(chosen.feature_modules)
+        with watched():
+            known = load_modules(chosen.feature_modules)
     except ConfigurationError as error:
         for text in error.faults:
             yield fault("feature modules", text, "mend the import: a worker refuses to start without it")
@@ -126,7 +125,7 @@ def check_features(chosen: Settings) -> Iterator[Finding]:
 
 def _check_settings_at_import(chosen: Settings) -> Iterator[Finding]:
     """Name what sets something for the whole process when it is imported; libraries that only filter warnings are many."""
-    for module, names in module_imports.noted().items():
+    for module, names in noted().items():
         own = any(f"{feature}.".startswith(f"{module}.") for feature in chosen.feature_modules)
         if own or set(names) != {"warnings"}:
             holds = "in workers it holds for its own features alone" if own else "in workers it does not hold"

@@ -11,9 +11,9 @@ from fstore.broker.client import QUEUES
 from fstore.cli.doctor.local_checks import Finding, fault, ok, warning
 from fstore.errors import BrokerUnavailable, FeatureStoreError, ManifestUnavailable, StoreMismatch
 from fstore.model import JobState
-from fstore.postgres import schema
 from fstore.postgres.maintenance import Ledger
 from fstore.postgres.queries import statements
+from fstore.postgres.schema import wanted_revision
 from fstore.resources import Resources
 
 OLDEST_POSTGRES = 140000
@@ -108,7 +108,7 @@ def check_workers(resources: Resources) -> Iterator[Finding]:
 
 
 def _check_tables(resources: Resources) -> Iterator[Finding]:
-    sql, wanted = statements("doctor"), schema.wanted_revision()
+    sql, wanted = statements("doctor"), wanted_revision()
     has_tables = resources.database.query(sql["has_revision"])[0][0]
     found = [row[0] for row in resources.database.query(sql["revision"])] if has_tables else []
     if found != [wanted]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fstore.stack.processes.children import Child
+from fstore.stack.processes.children import Child, ChildSpec
 from fstore.stack.processes.restarts import RestartRecord
 
 
@@ -16,6 +16,8 @@ class _Watched:
     record: RestartRecord = field(default_factory=RestartRecord)
     restart_at: float = 0.0
     ready_at: float | None = None
+    replaced_by: ChildSpec | None = None
+    kill_at: float = 0.0
 
 
 class Watchdog:
@@ -37,6 +39,21 @@ class Watchdog:
             _Watched(child, RestartRecord(was_ready=ready), ready_at=time.monotonic() if ready else None)
         )
 
+    def replace(self, spec: ChildSpec) -> None:
+        """Stop the child of this name in order and start it again as ``spec`` says; ``look`` sees to it."""
+        for watched in self._watched:
+            if watched.child.spec.name == spec.name:
+                watched.replaced_by, watched.kill_at = spec, time.monotonic() + watched.child.spec.stop_grace
+                watched.child.ask_to_stop()
+
+    def replacing(self) -> tuple[str, ...]:
+        """Name the children that are to be replaced, or are not ready after it."""
+        return tuple(
+            watched.child.spec.name
+            for watched in self._watched
+            if watched.replaced_by is not None or watched.child.phase in ("starting", "waiting")
+        )
+
     def all_ready(self) -> bool:
         """Tell whether every child is ready at this moment."""
         return all(child.phase == "running" for child in self.children)
@@ -54,7 +71,9 @@ class Watchdog:
 
     def _look_at(self, watched: _Watched, *, starting: bool) -> None:
         child = watched.child
-        if child.phase == "waiting":
+        if watched.replaced_by is not None:
+            self._replace(watched, watched.replaced_by)
+        elif child.phase == "waiting":
             if time.monotonic() >= watched.restart_at:
                 child.restarts += 1
                 child.start()
@@ -68,6 +87,16 @@ class Watchdog:
             elif time.monotonic() - child.started_at > child.spec.ready_within:
                 child.finish(within=0)
                 self._ended(watched, f"was not ready within {child.spec.ready_within:.0f} s", starting=starting)
+
+    def _replace(self, watched: _Watched, spec: ChildSpec) -> None:
+        child = watched.child
+        if not child.has_ended() and time.monotonic() < watched.kill_at:
+            return
+        child.finish(within=0)
+        child.spec, watched.replaced_by = spec, None
+        watched.record, watched.ready_at = RestartRecord(was_ready=True), None  # asked for: no fault of the child
+        child.start()
+        self._say(f"{spec.name} was restarted")
 
     def _ended(self, watched: _Watched, what: str, *, starting: bool) -> None:
         child = watched.child

@@ -1,4 +1,4 @@
-"""``fstore invalidate`` and ``migrate``: what changes a store on purpose."""
+"""``fstore invalidate``: hide entries on purpose."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import sys
 
 import click
 
-from fstore import bootstrap
 from fstore.cli import errors, output
 from fstore.cli.context import Call, common, pass_call
 from fstore.cli.entries import SHOWN_DIGITS, full_key
 from fstore.model import EntryState, JobState
-from fstore.storage.folder import Files
 
 MOST_LISTED = 100_000
 
 
-@click.command(epilog=errors.codes(errors.UNAVAILABLE, errors.REFUSED))
+@click.command("invalidate", epilog=errors.codes(errors.UNAVAILABLE, errors.REFUSED))
 @click.option(
     "--key", metavar="K", help="The entry with this key, or its first digits; a failed or dead job may start anew."
 )
@@ -26,7 +24,7 @@ MOST_LISTED = 100_000
 @click.option("--yes", is_flag=True, help="Do not ask before more than one entry is condemned.")
 @common()
 @pass_call
-def invalidate(call: Call, key: str | None, symbol: str | None, feature: str | None, dry_run: bool, yes: bool) -> int:
+def command(call: Call, key: str | None, symbol: str | None, feature: str | None, dry_run: bool, yes: bool) -> int:
     """Condemn entries: hidden now, deleted after the grace period, computed again when asked for.
 
     Conditions given together must all hold.
@@ -38,53 +36,33 @@ def invalidate(call: Call, key: str | None, symbol: str | None, feature: str | N
         whole = full_key(resources, key) if key is not None else None
         if whole is not None:
             entry = resources.manifest.find_entry(whole)
-            found = [entry] if entry is not None and entry.state is EntryState.LIVE else []
-            found = [e for e in found if symbol in (None, e.parts.symbol) and feature in (None, e.parts.feature)]
+            entries = [entry] if entry is not None and entry.state is EntryState.LIVE else []
+            entries = [e for e in entries if symbol in (None, e.parts.symbol) and feature in (None, e.parts.feature)]
         else:
-            found = resources.manifest.list_entries(
+            entries = resources.manifest.list_entries(
                 symbol=symbol, feature=feature, state=EntryState.LIVE, limit=MOST_LISTED
             )
         job = resources.jobs.find(whole) if whole is not None else None
         starts_anew = job is not None and job.state in (JobState.FAILED, JobState.DEAD)
         condemned = 0
         if not dry_run:
-            if len(found) > 1 and not yes:
-                _ask(call, len(found))
+            if len(entries) > 1 and not yes:
+                _ask(call, len(entries))
             condemned = store.invalidate(key=whole, symbol=symbol, feature=feature)
     document = {
         "dry_run": dry_run,
         "condemned": condemned,
         "job_may_start_anew": starts_anew and not dry_run,
-        "entries": [{"key": e.key, "symbol": e.parts.symbol, "feature": e.parts.feature} for e in found],
+        "entries": [{"key": e.key, "symbol": e.parts.symbol, "feature": e.parts.feature} for e in entries],
     }
-    made = output.table("key", "symbol", "feature")
-    for entry in found[:20]:
+    made = output.table("key", output.Column("symbol", least=8), output.Column("feature", least=16))
+    for entry in entries[:20]:
         made.add_row(entry.key[:SHOWN_DIGITS], entry.parts.symbol, entry.parts.feature)
-    count = output.number_of(len(found) if dry_run else condemned, "entry", "entries")
+    count = output.number_of(len(entries) if dry_run else condemned, "entry", "entries")
     what = f"would condemn {count}" if dry_run else f"condemned {count}"
-    more = f" ({len(found) - 20} more not shown)" if len(found) > 20 else ""
+    more = f" ({len(entries) - 20} more not shown)" if len(entries) > 20 else ""
     again = "; its job may start anew" if document["job_may_start_anew"] else ""
-    call.show(document, *([made] if found else []), f"{what}{more}{again}")
-    return errors.OK
-
-
-@click.command(epilog=errors.codes(errors.UNAVAILABLE))
-@common()
-@pass_call
-def migrate(call: Call) -> int:
-    """Bring database and folder to what this version needs; safe to repeat, and from several hosts at once."""
-    chosen = call.settings()
-    before, after = bootstrap.prepare(chosen)
-    store_id = Files(chosen.path).store_id()
-    document = {
-        "before": before,
-        "after": after,
-        "changed": before != after,
-        "path": str(chosen.path),
-        "store_id": store_id,
-    }
-    what = f"migrated from {before or 'nothing'} to {after}" if before != after else f"nothing to do, at {after}"
-    call.show(document, f"{what}; store {store_id} in {chosen.path}")
+    call.show(document, *([made] if entries else []), f"{what}{more}{again}")
     return errors.OK
 
 

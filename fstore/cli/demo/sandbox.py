@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from fstore import stack as embedded
 from fstore.errors import ConfigurationError, StorageUnavailable
-from fstore.settings import schema as settings
+from fstore.settings.schema import load as load_layers
+from fstore.stack import StackState, down, read_state
 
 INHERITED = ("pg_bindir", "redis_server", "worker_start_method", "log_level")
 
@@ -24,7 +24,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class DemoOptions:
     """What the user asked for; without ``root`` the demo makes a folder of its own."""
 
     trainers: int
@@ -53,17 +53,17 @@ def orderly_ends() -> Iterator[None]:
 
 
 @contextmanager
-def place(wish: Wish) -> Iterator[Path]:
+def demo_root(options: DemoOptions) -> Iterator[Path]:
     """Give the folder to work in; one of the user's is never removed."""
-    if wish.root is not None:
-        yield wish.root.expanduser().resolve()
+    if options.root is not None:
+        yield options.root.expanduser().resolve()
         return
     root = Path(tempfile.mkdtemp(prefix="fstore-demo-")).resolve()
     root.chmod(0o711)  # the account that root's servers run as has to pass
     try:
         yield root
     finally:
-        if not wish.keep:
+        if not options.keep:
             shutil.rmtree(root, ignore_errors=True)
 
 
@@ -89,10 +89,10 @@ def own_folder(root: Path, *, keep: bool) -> Iterator[Path]:
 
 def own_environment(root: Path, files: Sequence[Path]) -> dict[str, str]:
     """Build the environment of all processes: the user's, but with the demo's own settings, so that no other store is touched."""
-    mine = settings.load({"path": root})
+    mine = load_layers({"path": root})
     inherited = {name: getattr(mine, name) for name in INHERITED if mine.origins[name] != "default"}
     roots = tuple(dict.fromkeys(str(file.expanduser().resolve().parent) for file in files))
-    chosen = settings.load({"path": root, "data_roots": roots or None, **inherited}, environ={})
+    chosen = load_layers({"path": root, "data_roots": roots or None, **inherited}, environ={})
     from fstore.stack.environment import daemon_environment  # noqa: PLC0415 servers run the commands without the embedded extra
 
     return daemon_environment(chosen, cwd=Path.cwd())
@@ -101,9 +101,9 @@ def own_environment(root: Path, files: Sequence[Path]) -> dict[str, str]:
 @contextmanager
 def own_stack(
     root: Path, environment: Mapping[str, str], *, keep: bool, say: Say
-) -> Iterator[Callable[[], embedded.StackState]]:
+) -> Iterator[Callable[[], StackState]]:
     """Start a stack as ``fstore up --detach`` does, and give the function that waits until it is ready."""
-    if embedded.read_state(root) is not None:
+    if read_state(root) is not None:
         raise ConfigurationError(
             [f"a stack runs on {root} already and the demo starts its own; give another --root, or 'fstore down' first"]
         )
@@ -118,9 +118,9 @@ def own_stack(
         start_new_session=True,
     )
 
-    def ready() -> embedded.StackState:
+    def ready() -> StackState:
         _, words = starting.communicate()
-        state = embedded.read_state(root)
+        state = read_state(root)
         if starting.returncode != 0 or state is None:
             raise ConfigurationError([f"the stack did not start:\n{words.strip()}"])
         return state
@@ -146,7 +146,7 @@ def _stop(root: Path, starting: subprocess.Popen[str]) -> None:
             except subprocess.TimeoutExpired:
                 starting.kill()
                 starting.wait()
-        embedded.down(root)
+        down(root)
     finally:
         if starting.stderr is not None:
             starting.stderr.close()

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from prometheus_client import CollectorRegistry, generate_latest, make_wsgi_app
 
-from fstore import bootstrap
+from fstore.bootstrap import open_resources
 from fstore.cli import errors, output
 from fstore.cli.context import Call, common, pass_call
 from fstore.errors import ConfigurationError
@@ -30,18 +30,20 @@ class _Quiet(wsgiref.simple_server.WSGIRequestHandler):
         """Say nothing: a line a scrape helps nobody."""
 
 
-@click.command(epilog=errors.codes(errors.UNAVAILABLE))
+@click.command("metrics", epilog=errors.codes(errors.UNAVAILABLE))
 @click.option("--port", type=click.IntRange(0, 65535), default=PORT, show_default=True, help="0 takes a free one.")
 @click.option("--address", default="127.0.0.1", show_default=True, help="0.0.0.0 listens on all interfaces.")
 @click.option("--once", is_flag=True, help="Print the metrics once and end.")
 @common()
 @pass_call
-def metrics(call: Call, port: int, address: str, once: bool) -> int:
+def command(call: Call, port: int, address: str, once: bool) -> int:
     """Serve Prometheus metrics of the whole store at /metrics, and whether they can be read at /healthz."""
-    chosen = call.settings()
-    if not chosen.enable_metrics:
-        raise ConfigurationError([f"metrics are switched off ({chosen.origins['enable_metrics']}); set enable_metrics"])
-    resources = bootstrap.open_resources(chosen, role="metrics")
+    settings = call.settings()
+    if not settings.enable_metrics:
+        raise ConfigurationError(
+            [f"metrics are switched off ({settings.origins['enable_metrics']}); set enable_metrics"]
+        )
+    resources = open_resources(settings, role="metrics")
     registry = CollectorRegistry()
     collector = StoreCollector(resources)
     registry.register(collector)
@@ -50,7 +52,7 @@ def metrics(call: Call, port: int, address: str, once: bool) -> int:
             text = generate_latest(registry).decode()
             output.print_json({"metrics": text}) if call.as_json else click.echo(text, nl=False)
             return errors.OK if collector.is_healthy else errors.UNAVAILABLE
-        configure_logging(chosen)
+        configure_logging(settings)
         _serve(_application(registry, collector), address, port)
     finally:
         resources.close()
@@ -63,7 +65,7 @@ def _serve(application: Application, address: str, port: int) -> None:
     except OSError as error:
         raise ConfigurationError([f"cannot listen on {address}:{port}: {error}; choose another --port"]) from error
     with server:
-        output.stderr().print(f"metrics on http://{address}:{server.server_port}/metrics")
+        output.say(f"metrics on http://{address}:{server.server_port}/metrics")
         server.serve_forever()
 
 

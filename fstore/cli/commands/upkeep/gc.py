@@ -1,4 +1,4 @@
-"""``fstore gc`` and ``fstore verify``: upkeep by hand."""
+"""``fstore gc``: collect garbage by hand."""
 
 from __future__ import annotations
 
@@ -8,33 +8,34 @@ from pathlib import Path
 from typing import Any
 
 import click
+from pydantic import ByteSize, TypeAdapter, ValidationError
 from rich.console import RenderableType
 
 from fstore.cli import errors, output
-from fstore.cli.commands.look import show_overview
+from fstore.cli.commands.look.overview import show_overview
 from fstore.cli.context import Call, common, pass_call
 from fstore.errors import InvalidRequest
-from fstore.settings.values import parse_size
-from fstore.upkeep import api as upkeep
+from fstore.upkeep.api import collect_garbage
+from fstore.upkeep.api import history as list_runs
 from fstore.upkeep.gc_run import rules_of
+
+_SIZE = TypeAdapter(ByteSize)
 
 
 def _size(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
     if value is None:
         return None
     try:
-        found = parse_size(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
-    if not isinstance(found, int) or found < 0:
-        raise click.BadParameter("expected a size such as 50000000, 500MB or 2GiB")
-    return found
+        return int(_SIZE.validate_python(value))
+    except ValidationError as error:
+        raise click.BadParameter("expected a size such as 50000000, 500MB or 2GiB") from error
 
 
 @click.command(
+    "gc",
     epilog=errors.codes(
         errors.WRONG, errors.UNAVAILABLE, errors.UPKEEP_REFUSED, wrong="some files could not be removed"
-    )
+    ),
 )
 @click.option(
     "--cache-root", type=click.Path(path_type=Path), metavar="P", help="The store's folder; the same as --root."
@@ -64,7 +65,7 @@ def _size(_: click.Context, __: click.Parameter, value: str | None) -> int | Non
 @click.option("--force", is_flag=True, help="Run although the plan looks wrong or the grace is too short.")
 @common()
 @pass_call
-def gc(
+def command(
     call: Call,
     cache_root: Path | None,
     retention_weeks: float | None,
@@ -85,14 +86,14 @@ def gc(
         call.root = cache_root
     with call.resources() as resources:
         if history:
-            _show_history(call, upkeep.history(resources))
+            _show_history(call, list_runs(resources))
             return errors.OK
         if overview_only:
             show_overview(call, resources)
             return errors.OK
         rules = rules_of(resources.settings, retention_weeks=retention_weeks, max_bytes=max_bytes)
         with output.progress(quiet=call.as_json) as tell:
-            report = upkeep.collect_garbage(
+            report = collect_garbage(
                 resources, rules, dry_run=dry_run, force=force, detail=verbose or output_json is not None, progress=tell
             )
     if output_json is not None:
@@ -102,43 +103,14 @@ def gc(
     return errors.WRONG if report.get("faults") else errors.OK
 
 
-@click.command(
-    epilog=errors.codes(
-        errors.WRONG,
-        errors.UNAVAILABLE,
-        errors.UPKEEP_REFUSED,
-        wrong="an entry, or a source with --sources, is not what it was",
-    )
-)
-@click.option(
-    "--all", "everything", is_flag=True, help="Read every entry; without it as much as one scheduled run would."
-)
-@click.option("--repair", is_flag=True, help="Quarantine what is wrong and have it computed again.")
-@click.option("--sources", is_flag=True, help="Read the raw data of live entries too, where they lie in users' files.")
-@click.option("--force", is_flag=True, help="Repair although so much is missing that the folder looks wrong.")
-@common()
-@pass_call
-def verify(call: Call, everything: bool, repair: bool, sources: bool, force: bool) -> int:
-    """Read cached files to their last byte and compare them with the manifest, the longest unverified first."""
-    with call.resources() as resources, output.progress(quiet=call.as_json) as tell:
-        report = upkeep.validate(
-            resources, everything=everything, repair=repair, sources=sources, force=force, progress=tell
-        )
-    if "skipped" in report:
-        call.show(report, f"nothing was verified: {report['skipped']}")
-        return errors.UPKEEP_REFUSED
-    call.show(report, *_integrity(report))
-    return errors.OK if report["integrity_ok"] and not report["source_issues"] else errors.WRONG
-
-
 def _garbage(report: Mapping[str, Any], *, verbose: bool) -> tuple[RenderableType, ...]:
     if report.get("skipped"):
         return (f"nothing was done: {report['skipped']}",)
     plan, summary = report["plan"], report["summary"]
-    found = plan["found"]
+    store = plan["found"]
     rows: list[tuple[str, object]] = [
-        ("store", f"{found['live_entries']} live entries, {output.size(found['live_bytes'])}; {found['files']} files, {output.size(found['file_bytes'])}"),
-        ("left alone", f"{found['foreign']} files that are not fstore's"),
+        ("store", f"{store['live_entries']} live entries, {output.size(store['live_bytes'])}; {store['files']} files, {output.size(store['file_bytes'])}"),
+        ("left alone", f"{store['foreign']} files that are not fstore's"),
     ]  # fmt: skip
     if plan["postponed"]:
         rows.append(("postponed", plan["postponed"]))
@@ -149,7 +121,7 @@ def _garbage(report: Mapping[str, Any], *, verbose: bool) -> tuple[RenderableTyp
         made.add_row(title, "", str(planned["count"]), output.size(planned.get("bytes", 0)), done)
         for reason, share in planned.get("by_reason", {}).items():
             made.add_row("", reason, str(share["count"]), output.size(share["bytes"]), "")
-    parts: list[RenderableType] = [output.facts(rows), made]
+    parts: list[RenderableType] = [output.facts(rows), "", made]
     if verbose:
         parts.append(_details(report.get("details", {})))
     parts += [f"cannot remove: {fault}" for fault in report["faults"]]
@@ -164,7 +136,13 @@ def _garbage(report: Mapping[str, Any], *, verbose: bool) -> tuple[RenderableTyp
 
 
 def _details(details: Mapping[str, list[dict[str, Any]]]) -> RenderableType:
-    made = output.table("step", "what", "bytes", "reason", "last used", right=("bytes",))
+    made = output.table(
+        "step",
+        output.Column("what", least=24),
+        output.Column("bytes", right=True),
+        output.Column("reason", leave=1),
+        output.Column("last used", leave=2),
+    )
     for step, things in details.items():
         for thing in things:
             size = output.size(thing["bytes"]) if "bytes" in thing else ""
@@ -174,28 +152,15 @@ def _details(details: Mapping[str, list[dict[str, Any]]]) -> RenderableType:
     return made
 
 
-def _integrity(report: Mapping[str, Any]) -> tuple[RenderableType, ...]:
-    parts: list[RenderableType] = []
-    if report["issues"]:
-        made = output.table("key", "fault", "detail", "file")
-        for issue in report["issues"]:
-            made.add_row(issue["key"][:12], issue["kind"], issue["detail"], issue["path"])
-        parts.append(made)
-    if report["source_issues"]:
-        made = output.table("source", "entries", "what is wrong", right=("entries",))
-        for issue in report["source_issues"]:
-            made.add_row(issue["path"], str(issue["entries"]), issue["reason"])
-        parts.append(made)
-    verdict = "all right" if report["integrity_ok"] else f"{len(report['issues'])} wrong"
-    if report["repair"]:
-        verdict += f", {report['quarantined']} quarantined, {report['recomputing']} being computed again"
-    rest = "" if report["complete"] else "; not all entries were reached, use --all"
-    parts.append(f"{report['checked']} entries, {output.size(report['bytes_read'])} read: {verdict}{rest}")
-    return tuple(parts)
-
-
 def _show_history(call: Call, runs: list[dict[str, Any]]) -> None:
-    made = output.table("run", "started", "finished", "what", "deleted", "freed", right=("run", "deleted", "freed"))
+    made = output.table(
+        output.Column("run", right=True),
+        "started",
+        output.Column("finished", leave=1),
+        output.Column("what", least=12),
+        output.Column("deleted", right=True),
+        output.Column("freed", right=True),
+    )
     for run in runs:
         report = run["report"] or {}
         summary = report.get("summary") or {}

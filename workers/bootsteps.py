@@ -1,13 +1,16 @@
-"""Spares the worker's main process what costs it more than the tasks themselves when these are short.
+"""What Celery's worker does besides its own steps: replace children promptly, group events, end after an error.
 
 A main process hands out a few hundred tasks a second at most, and whatever else it
-does, no child works meanwhile.
+does, no child works meanwhile: it is spared what costs it more than the tasks
+themselves when these are short.
 """
 
 from __future__ import annotations
 
 import gc
 import logging
+import os
+import threading
 import time
 from collections.abc import Callable
 from functools import cache
@@ -24,6 +27,7 @@ log = logging.getLogger("fstore.worker")
 LOOK_EVERY_S = 0.1
 QUIET_S = 5.0  # after a look that failed; Celery's own timer is as long
 GROUP_S = 0.1
+END_WITHIN_S = 10.0
 
 
 @cache
@@ -110,3 +114,25 @@ class GroupedEvents(StartStopStep):
         """Celery calls this when the worker stops: what still waits is sent."""
         if consumer.event_dispatcher is not None:
             consumer.event_dispatcher.flush()
+
+
+class LastResort(StartStopStep):
+    """Gives a worker that failed ten seconds to stop in order; an ordinary stop takes as long as it needs.
+
+    On an error that it cannot go on from, Celery asks its pool to stop in order, and
+    that may wait for ever: a child that was killed while it handed over a result
+    leaves half a message in the pipe, the main process cannot read it, and the task it
+    belongs to never counts as done. Such a worker takes no work and does not end, so
+    nobody starts it again.
+    """
+
+    def close(self, worker: Any) -> None:
+        """Celery calls this when the worker begins to stop, for whatever reason."""
+        if worker.exitcode == EX_FAILURE:
+            threading.Thread(target=_end, args=(END_WITHIN_S,), name="fstore-last-resort", daemon=True).start()
+
+
+def _end(after_s: float) -> None:
+    threading.Event().wait(after_s)
+    log.critical("the worker could not stop within %g s of an error; it ends at once, its jobs are taken over", after_s)
+    os._exit(EX_FAILURE)

@@ -12,19 +12,20 @@ from rich.console import RenderableType
 
 from fstore.cli import errors, output
 from fstore.cli.context import Call, common, pass_call
-from fstore.cli.demo import run as demo_run
-from fstore.cli.demo import stage as demo_stage
+from fstore.cli.demo.run import run_demo
+from fstore.cli.demo.sandbox import DemoOptions
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command(
+    "demo",
     epilog=errors.codes(
         errors.WRONG,
         errors.UNAVAILABLE,
         errors.REFUSED,
         wrong="a request failed, a frame was wrong, or a key was computed twice",
-    )
+    ),
 )
 @click.option(
     "--trainers",
@@ -47,7 +48,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--keep", is_flag=True, help="Leave the stack running and the files in place, to look around.")
 @common()
 @pass_call
-def demo(call: Call, trainers: int, requests: int, files: tuple[Path, ...], keep: bool) -> int:
+def command(call: Call, trainers: int, requests: int, files: tuple[Path, ...], keep: bool) -> int:
     """Run the main job: trainers share one cache through real workers, Postgres and Redis.
 
     Starts a stack of its own in a temporary folder (or in the empty folder given
@@ -55,7 +56,7 @@ def demo(call: Call, trainers: int, requests: int, files: tuple[Path, ...], keep
     the feature, collects garbage, verifies every byte, and cleans up. Other stores
     are not touched, whatever the settings say.
     """
-    wish = demo_stage.Wish(trainers, requests, files, call.root, keep)
+    options = DemoOptions(trainers, requests, files, call.root, keep)
     messages = output.stderr()
     with output.progress(quiet=call.as_json, console=messages) as tell:
 
@@ -64,10 +65,10 @@ def demo(call: Call, trainers: int, requests: int, files: tuple[Path, ...], keep
                 messages.print(f"- {text}", style="dim", soft_wrap=True)
             tell("working", 0, 0)
 
-        outcome = demo_run.run(wish, say=say, watch=lambda done, total: tell("requests answered", done, total))
+        outcome = run_demo(options, say=say, on_answer=lambda done, total: tell("requests answered", done, total))
     call.show(dict(outcome.report), *_tables(outcome.report, keep=keep))
     for trouble in dict.fromkeys(outcome.troubles):
-        messages.print(f"WRONG: {trouble}", style="red", soft_wrap=True)
+        output.say(f"WRONG: {trouble}", style="red")
     if not call.as_json:
         output.stdout().print(_closing(outcome.root, keep=keep, well=not outcome.troubles), soft_wrap=True)
     return errors.WRONG if outcome.troubles else errors.OK

@@ -7,76 +7,89 @@ from dataclasses import asdict
 
 import click
 
-from fstore import bootstrap
-from fstore import stack as embedded
+from fstore.bootstrap import open_resources
 from fstore.cli import errors, output
 from fstore.cli.context import Call, common, pass_call
-from fstore.cli.doctor import features as doctor_features
-from fstore.cli.doctor import local_checks as doctor_checks
-from fstore.cli.doctor import server_checks as doctor_servers
-from fstore.cli.doctor.local_checks import Finding, Level, fault, ok, warning
+from fstore.cli.doctor.features import check_coverage, describe_features
+from fstore.cli.doctor.local_checks import (
+    Finding,
+    Severity,
+    check_features,
+    check_folder,
+    check_packages,
+    check_settings,
+    fault,
+    ok,
+    warning,
+)
+from fstore.cli.doctor.server_checks import check_postgres, check_redis, check_workers
 from fstore.errors import ConfigurationError
 from fstore.settings.schema import Settings
+from fstore.stack import status
 
-STYLES = {Level.OK: "green", Level.WARNING: "yellow", Level.FAULT: "red"}
+STYLES = {Severity.OK: "green", Severity.WARNING: "yellow", Severity.FAULT: "red"}
 
 
-@click.command(epilog=errors.codes(errors.WRONG, wrong="at least one fault was found; warnings alone exit with 0"))
+@click.command(
+    "doctor", epilog=errors.codes(errors.WRONG, wrong="at least one fault was found; warnings alone exit with 0")
+)
 @click.option("--before-start", is_flag=True, help="Leave out workers and Beat, which do not run yet.")
 @common()
 @pass_call
-def doctor(call: Call, before_start: bool) -> int:
+def command(call: Call, before_start: bool) -> int:
     """Check settings, packages, folders, Postgres, Redis, workers and clocks; say what to do about each fault."""
     findings = tuple(examine(call, before_start=before_start))
-    known = doctor_features.describe_features()
-    count = {level: sum(f.level is level for f in findings) for level in Level}
-    made = output.table("", "check", "found")
+    known = describe_features()
+    count = {level: sum(f.level is level for f in findings) for level in Severity}
+    made = output.table("", "check", output.Column("found", least=20, wraps=True))
     for found in findings:
         text = f"{found.detail}\n-> {found.advice}" if found.advice else found.detail
         made.add_row(
-            str(found.level), found.check, text, style=None if found.level is Level.OK else STYLES[found.level]
+            str(found.level), found.check, text, style=None if found.level is Severity.OK else STYLES[found.level]
         )
     document = {
-        "healthy": not count[Level.FAULT],
+        "healthy": not count[Severity.FAULT],
         "count": {str(k): n for k, n in count.items()},
         "findings": [asdict(f) for f in findings],
         "features": known,
     }
-    call.show(document, made, f"{count[Level.OK]} ok, {count[Level.WARNING]} warnings, {count[Level.FAULT]} faults")
-    return errors.WRONG if count[Level.FAULT] else errors.OK
+    call.show(
+        document, made, f"{count[Severity.OK]} ok, {count[Severity.WARNING]} warnings, {count[Severity.FAULT]} faults"
+    )
+    return errors.WRONG if count[Severity.FAULT] else errors.OK
 
 
 def examine(call: Call, *, before_start: bool = False) -> Iterator[Finding]:
     """Make every check that can be made; what is broken hides only what depends on it."""
-    yield from doctor_checks.check_packages()
+    yield from check_packages()
     try:
         chosen = call.settings()
     except ConfigurationError as error:
         for text in error.faults:
             yield fault("settings", text, "correct the setting; 'fstore config' shows where each is written")
         return
-    yield from doctor_checks.check_settings(chosen)
-    yield from doctor_checks.check_features(chosen)
-    yield from doctor_features.check_coverage()
-    yield from doctor_checks.check_folder(chosen)
+    yield from check_settings(chosen)
+    yield from check_features(chosen)
+    yield from check_coverage()
+    yield from check_folder(chosen)
     yield from _check_stack(chosen)
     try:
-        resources = bootstrap.open_resources(chosen, role="doctor")
+        resources = open_resources(chosen, role="doctor")
     except ConfigurationError as error:
         for text in error.faults:
             yield fault("servers", text, "'fstore up' starts a local stack")
         return
     try:
-        yield from doctor_servers.check_postgres(resources)
-        yield from doctor_servers.check_redis(resources)
+        yield from check_postgres(resources)
+        yield from check_redis(resources)
         if not before_start:
-            yield from doctor_servers.check_workers(resources)
+            yield from check_workers(resources)
     finally:
         resources.close()
 
 
 def _check_stack(chosen: Settings) -> Iterator[Finding]:
-    found = embedded.status(chosen.path)
+    found = status(chosen.path)
     if not found.running:
         if found.phase == "killed":
             yield warning(

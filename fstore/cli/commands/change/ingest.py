@@ -11,13 +11,14 @@ import pyarrow.parquet as pq
 from fstore.cli import errors, output
 from fstore.cli.context import Call, common, pass_call
 from fstore.errors import InvalidRequest
-from fstore.fingerprint import identification as fingerprint
-from fstore.ingest import ingestion as ingesting
+from fstore.fingerprint.identification import identify
+from fstore.ingest.ingestion import IngestOptions, expected_bytes
+from fstore.ingest.ingestion import ingest as ingest_files
 from fstore.ingest.time_texts import UNITS
 from fstore.model import ParquetSource
 
 
-@click.command(epilog=errors.codes(errors.UNAVAILABLE, errors.REFUSED))
+@click.command("ingest", epilog=errors.codes(errors.UNAVAILABLE, errors.REFUSED))
 @click.argument("src", type=click.Path(path_type=Path))
 @click.argument("dest", type=click.Path(path_type=Path))
 @click.option(
@@ -36,7 +37,7 @@ from fstore.model import ParquetSource
 @click.option("--text-column", "text_columns", metavar="C", multiple=True, help="CSV: keep as text; repeat for others.")
 @common()
 @pass_call
-def ingest(call: Call, /, src: Path, dest: Path, names: str | None, **options: Any) -> int:
+def command(call: Call, /, src: Path, dest: Path, names: str | None, **options: Any) -> int:
     """Write raw data from SRC (CSV, Parquet or Arrow; a file or a folder) to DEST as sealed Parquet.
 
     The footer of what is written carries the fingerprint, so that no trainer has to
@@ -45,11 +46,11 @@ def ingest(call: Call, /, src: Path, dest: Path, names: str | None, **options: A
     beyond 64 bits stay text. Empty cells, NA, NaN, null and their like are missing where a
     column is not text.
     """
-    given: ingesting.IngestOptions = {}
+    given: IngestOptions = {}
     given.update({key: value for key, value in options.items() if value not in (None, ())})  # type: ignore[typeddict-item]
     if names is not None:
         given["names"] = names.split(",")
-    total, done = ingesting.expected_bytes(src) or 0, 0
+    total, done = expected_bytes(src) or 0, 0
     with output.progress(quiet=call.as_json) as tell:
 
         def more(size_bytes: int) -> None:
@@ -57,21 +58,26 @@ def ingest(call: Call, /, src: Path, dest: Path, names: str | None, **options: A
             done += size_bytes
             tell("bytes ingested", done, total)
 
-        source = ingesting.ingest(src, dest, progress=more, **given)
+        source = ingest_files(src, dest, progress=more, **given)
     written = sorted(source.path.glob("*.parquet")) if source.path.is_dir() else [source.path]
     files = [
         {
             "path": str(path),
             "rows": pq.read_metadata(path).num_rows,
             "file_size_bytes": path.stat().st_size,
-            "fingerprint": str(fingerprint.identify(ParquetSource(path), threshold_bytes=0).fingerprint),
+            "fingerprint": str(identify(ParquetSource(path), threshold_bytes=0).fingerprint),
         }
         for path in written
     ]
     if not files:
         raise InvalidRequest("raw_data", f"{src} has no row, so there is no symbol to write a file for")
     columns = {field.name: str(field.type) for field in pq.read_schema(written[0])}
-    made = output.table("file", "rows", "size", "fingerprint", right=("rows", "size"))
+    made = output.table(
+        output.Column("file", least=24),
+        output.Column("rows", right=True),
+        output.Column("size", right=True),
+        output.Column("fingerprint", leave=1),
+    )
     for about in files:
         made.add_row(
             about["path"], str(about["rows"]), output.size(about["file_size_bytes"]), about["fingerprint"][:20]
