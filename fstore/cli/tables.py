@@ -54,7 +54,7 @@ class Table:
                 yield _line(line, [self.columns[at] for at in kept], widths, style)
         if len(kept) < len(self.columns):
             absent = ", ".join(c.name for at, c in enumerate(self.columns) if at not in kept)
-            yield Text(f"no room for: {absent}; --wide shows all", style="dim", no_wrap=True, overflow="ignore")
+            yield Text(f"no room for: {absent}; --wide shows all", style="dim")
 
     def _natural(self, at: int) -> int:
         lines = [line for cells, _ in self.rows for line in cells[at].splitlines()]
