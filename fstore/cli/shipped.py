@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sysconfig
 from importlib import metadata
 from pathlib import Path
 
@@ -29,19 +30,22 @@ def _of_checkout() -> dict[str, Path]:
     home = Path(__file__).resolve().parents[2]
     if not (home / "pyproject.toml").exists() or not (home / "ops").is_dir():
         return {}
-    paths = [home / name for name in TOP] + [p for p in (home / "ops").rglob("*") if "__pycache__" not in p.parts]
-    named = {path.relative_to(home).as_posix(): path for path in paths if path.is_file()}
+    paths = [home / name for name in TOP if (home / name).is_file()] + _files_below(home / "ops")
+    named = {path.relative_to(home).as_posix(): path for path in paths}
     return {name: path for name, path in named.items() if not name.startswith(LEFT_OUT)}
 
 
 def _of_wheel() -> dict[str, Path]:
-    try:
+    beside = Path(sysconfig.get_path("data")) / SHARE
+    if beside.is_dir():
+        return {path.relative_to(beside).as_posix(): path for path in _files_below(beside)}
+    try:  # installed for one user, or into a folder of its own
         files = metadata.files("intraday-fstore") or []
     except metadata.PackageNotFoundError:
         return {}
-    found = {}
-    for file in files:
-        _, share, name = file.as_posix().partition(SHARE)
-        if share:
-            found[name] = Path(str(file.locate()))
-    return found
+    named = {file.as_posix().partition(SHARE)[2]: Path(str(file.locate())) for file in files}
+    return {name: path for name, path in named.items() if name and "__pycache__" not in path.parts}
+
+
+def _files_below(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
