@@ -57,7 +57,10 @@ class ChangeMaker:
             return self._make(trial)
         change = take(self._layout) or self._edited()
         if change is not None:
-            self._trial = Trial(change, self._trial_of(change))
+            try:
+                self._trial = Trial(change, self._trial_of(change))
+            except ConfigurationError as exc:  # the settings around us changed, and the stack goes on without
+                self._refuse(change, exc.faults)
         return False
 
     def _edited(self) -> Change | None:
@@ -68,13 +71,17 @@ class ChangeMaker:
 
     def _make(self, trial: Trial) -> bool:
         if trial.faults:
-            self._say(f"nothing was restarted: {'; '.join(trial.faults)}")
-            answer(self._layout, trial.change, *trial.faults)
+            self._refuse(trial.change, trial.faults)
+            return False
+        try:
+            specs = self._change(trial.change)
+        except ConfigurationError as exc:
+            self._refuse(trial.change, exc.faults)
             return False
         self._reload = self._reload if trial.change.reload is None else trial.change.reload
         if set(trial.change.restart) & set(QUEUES):
             self.follow(trial.files)
-        for spec in self._change(trial.change):
+        for spec in specs:
             if spec.name in trial.change.restart:
                 self._watchdog.replace(spec)
         self._making = trial.change
@@ -85,8 +92,18 @@ class ChangeMaker:
             return False
         self._making = None
         lost = [c.spec.name for c in self._watchdog.children if c.spec.name in change.restart and c.phase != "running"]
-        answer(self._layout, change, *(f"{name} does not start any more; see 'fstore logs {name}'" for name in lost))
+        self._answer(change, tuple(f"{name} does not start any more; see 'fstore logs {name}'" for name in lost))
         return True
+
+    def _refuse(self, change: Change, faults: Sequence[str]) -> None:
+        self._say(f"nothing was restarted: {'; '.join(faults)}")
+        self._answer(change, tuple(faults))
+
+    def _answer(self, change: Change, faults: tuple[str, ...]) -> None:
+        try:
+            answer(self._layout, change, *faults)
+        except OSError as exc:  # a full disk must not end the stack; whoever asked waits in vain
+            self._say(f"the answer to a change could not be written: {exc}")
 
 
 class Trial:

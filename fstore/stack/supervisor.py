@@ -195,8 +195,9 @@ class Supervisor:
 
     def _change(self, change: Change) -> Sequence[ChildSpec]:
         """Make a change and return the children as they are to be from now on."""
-        self.plan = _changed(self.plan, change)
-        chosen, given = self._celery_settings(self.plan)
+        plan = _changed(self.plan, change)
+        chosen, given = self._celery_settings(plan)
+        self.plan = plan
         self._state = self._with_settings(self._now(), chosen, given)
         return self._specs(self._state, given)
 
