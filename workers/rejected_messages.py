@@ -19,6 +19,8 @@ def note_rejected() -> None:
 
 @cache
 def _recorder() -> Recorder:
-    chosen = load_settings()
-    url = chosen.redis_url.get_secret_value() if chosen.redis_url else ""
-    return Recorder(Coordination(RedisLink(url, timeout_s=chosen.connect_timeout_s), lock_s=chosen.lock_seconds).note)
+    settings = load_settings()
+    url = settings.redis_url.get_secret_value() if settings.redis_url else ""
+    return Recorder(
+        Coordination(RedisLink(url, timeout_s=settings.connect_timeout_s), lock_s=settings.lock_seconds).note
+    )

@@ -38,13 +38,13 @@ def launch(plan: Plan, *, say: Callable[[str], None]) -> StackState:
     layout = Layout(plan.root)
     layout.create()
     log = layout.log("supervisor")
-    chosen = load_layers({"path": plan.root})
+    settings = load_layers({"path": plan.root})
     program = [sys.executable, "-P", "-m", "fstore.stack", json.dumps(plan.as_dict())]
     with logs.open_append(log) as errors:
         # The process that is started here forks once more and ends: it leaves no child to reap.
         starter = subprocess.Popen(  # noqa: S603 - this very interpreter
             [sys.executable, "-I", "-S", str(_DETACH), *program],
-            env=daemon_environment(chosen, cwd=plan.cwd),
+            env=daemon_environment(settings, cwd=plan.cwd),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,

@@ -102,9 +102,9 @@ class Supervisor:
         return self._now()
 
     def _start_servers(self) -> None:
-        chosen = load_layers(_arguments(self.plan))
+        settings = load_layers(_arguments(self.plan))
         servers = self._servers = EmbeddedServers(
-            self.plan.root, settings=chosen, say=self._say, cancelled=lambda: self._stops_asked > 0
+            self.plan.root, settings=settings, say=self._say, cancelled=lambda: self._stops_asked > 0
         )
         servers.claim()
         for name in leftovers.sweep(servers.layout):
@@ -118,12 +118,12 @@ class Supervisor:
             phase=STARTING,
             started_ts=datetime.now(UTC).isoformat(timespec="seconds"),
             workers=self.plan.workers,
-            features=chosen.feature_modules,
+            features=settings.feature_modules,
         )
         write_state(self._state)
         self._say("starting Postgres and Redis")
         servers.prepare()
-        self._flower = self._place_flower(chosen, servers)
+        self._flower = self._place_flower(settings, servers)
         servers.start()
         self._watchdog.add(servers.postgres)
         self._watchdog.add(servers.redis)
@@ -133,13 +133,13 @@ class Supervisor:
         if self._servers is None or self._state is None:
             return
         servers, state = self._servers, self._state
-        chosen, given = self._celery_settings(self.plan)
-        self._state = state = self._with_settings(state, chosen, given)
+        settings, given = self._celery_settings(self.plan)
+        self._state = state = self._with_settings(state, settings, given)
         self._check_not_stopped()
-        if self._extra is None and (self.plan.reload or chosen.origins["feature_modules"] != "default"):
-            files = check_modules(chosen.feature_modules, given, cwd=servers.layout.run)
+        if self._extra is None and (self.plan.reload or settings.origins["feature_modules"] != "default"):
+            files = check_modules(settings.feature_modules, given, cwd=servers.layout.run)
             self._changes.follow(files)
-        self._prepare(chosen)
+        self._prepare(settings)
         specs = self._specs(state, given)
         self._say(f"starting {', '.join(spec.name for spec in specs)}")
         for spec in specs:
@@ -168,11 +168,11 @@ class Supervisor:
             raise Cancelled
         urls = {"postgres_url": self._servers.postgres_url, "redis_url": self._servers.redis_url}
         own_key = {"signing_key": self._servers.choices.signing_key}
-        chosen = load_layers({**_arguments(plan), **urls}, stack=own_key)
-        given = celery_environment(chosen, token=self._state.token, cwd=plan.cwd)
-        return chosen, given | {"PYTHONPATH": os.pathsep.join([given["PYTHONPATH"], *self._folders])}
+        settings = load_layers({**_arguments(plan), **urls}, stack=own_key)
+        given = celery_environment(settings, token=self._state.token, cwd=plan.cwd)
+        return settings, given | {"PYTHONPATH": os.pathsep.join([given["PYTHONPATH"], *self._folders])}
 
-    def _with_settings(self, state: StackState, chosen: Settings, given: Mapping[str, str]) -> StackState:
+    def _with_settings(self, state: StackState, settings: Settings, given: Mapping[str, str]) -> StackState:
         if self._servers is None:
             raise Cancelled
         return replace(
@@ -180,7 +180,7 @@ class Supervisor:
             postgres_url=self._servers.postgres_url,
             redis_url=self._servers.redis_url,
             flower_url=self._flower.url if self._flower else "",
-            features=chosen.feature_modules,
+            features=settings.feature_modules,
             settings=stack_settings(given),
         )
 
@@ -190,15 +190,15 @@ class Supervisor:
             self._folders.append(change.cwd)
         if self._extra is not None or not set(change.restart) & set(QUEUES):
             return tuple
-        chosen, given = self._celery_settings(_changed(self.plan, change))
-        return lambda: check_modules(chosen.feature_modules, given, cwd=Layout(self.plan.root).run)
+        settings, given = self._celery_settings(_changed(self.plan, change))
+        return lambda: check_modules(settings.feature_modules, given, cwd=Layout(self.plan.root).run)
 
     def _change(self, change: Change) -> Sequence[ChildSpec]:
         """Make a change and return the children as they are to be from now on."""
         plan = _changed(self.plan, change)
-        chosen, given = self._celery_settings(plan)
+        settings, given = self._celery_settings(plan)
         self.plan = plan
-        self._state = self._with_settings(self._now(), chosen, given)
+        self._state = self._with_settings(self._now(), settings, given)
         return self._specs(self._state, given)
 
     def _look(self, *, starting: bool) -> None:
@@ -233,10 +233,10 @@ class Supervisor:
         if self._state is not None:
             self._say("stopped")
 
-    def _place_flower(self, chosen: Settings, servers: EmbeddedServers) -> Flower | None:
+    def _place_flower(self, settings: Settings, servers: EmbeddedServers) -> Flower | None:
         if not self.plan.flower:
             return None
-        flower = place_flower(chosen, servers.choices, servers.layout)
+        flower = place_flower(settings, servers.choices, servers.layout)
         save_choices(servers.layout.choices, replace(servers.choices, flower_port=flower.port))
         return flower
 

@@ -201,12 +201,12 @@ def test_whatever_breaks_the_promise_is_told(change: dict[str, object], said: st
 
 def test_what_nobody_reported_counts_as_failed() -> None:
     """A trainer that died takes its open requests with it: they failed."""
-    tally = demo_race.Tally(requests=4)
-    tally.add({"how": "hit", "ms": 1.0, "wrong": None})
-    tally.add({"how": "miss", "ms": 9.0, "wrong": "the index differs"})
-    tally.add({"error": "ComputeFailed: no price"})
+    results = demo_race.RaceResults(requests=4)
+    results.add({"how": "hit", "ms": 1.0, "wrong": None})
+    results.add({"how": "miss", "ms": 9.0, "wrong": "the index differs"})
+    results.add({"error": "ComputeFailed: no price"})
 
-    assert (tally.succeeded, tally.wrong, tally.failed, tally.answered) == (1, 1, 2, 3)
-    assert tally.hits_ms == [1.0]
-    assert tally.misses_ms == [9.0]
-    assert len(tally.troubles) == 2
+    assert (results.succeeded, results.wrong, results.failed, results.answered) == (1, 1, 2, 3)
+    assert results.hits_ms == [1.0]
+    assert results.misses_ms == [9.0]
+    assert len(results.troubles) == 2

@@ -64,15 +64,15 @@ def run_demo(options: DemoOptions, *, say: Say, on_answer: OnAnswer) -> DemoOutc
         jobs = [_job(folder / "expected", datasets, cases, steps) for steps in schedule]
 
         state = ready()
-        chosen = load_layers(
+        settings = load_layers(
             {"path": root, "postgres_url": state.postgres_url, "redis_url": state.redis_url},
             environ={},
             stack={"signing_key": state.settings.get("FEATURE_STORE_SIGNING_KEY")},
         )
-        with FeatureStore.over(open_resources(chosen, role="demo")) as store:
+        with FeatureStore.over(open_resources(settings, role="demo")) as store:
             _refuse_unless_empty(store.resources)
             say(f"{options.trainers} trainers ask for features, {options.requests} times each")
-            tally = race.run(jobs, lambda t: on_answer(t.answered, t.requests))
+            results = race.run(jobs, lambda t: on_answer(t.answered, t.requests))
             say("collecting garbage and reading every cached byte")
             counted = _settled_counters(store)
             keys = _keys_asked_for(store.resources, datasets, frames, cases, schedule)
@@ -80,16 +80,16 @@ def run_demo(options: DemoOptions, *, say: Say, on_answer: OnAnswer) -> DemoOutc
             gc, integrity = _in_turn(store.run_garbage_collection), _in_turn(store.validate_cache_integrity)
         report = {
             "trainers": options.trainers,
-            "requests": tally.requests,
-            "succeeded": tally.succeeded,
-            "failed": tally.failed,
-            "wrong_results": tally.wrong,
+            "requests": results.requests,
+            "succeeded": results.succeeded,
+            "failed": results.failed,
+            "wrong_results": results.wrong,
             "unique_keys": len(keys),
             "computed": counted["computed"],
             "hits": counted["cache_hits"],
             "coalesced": counted["coalesced"],
-            "hit_ms": percentiles(tally.hits_ms),
-            "miss_ms": percentiles(tally.misses_ms),
+            "hit_ms": percentiles(results.hits_ms),
+            "miss_ms": percentiles(results.misses_ms),
             "manifest_rows": rows,
             "gc": {name: gc.get(name) for name in ("dry_run", "summary", "faults", "skipped")},
             "integrity": {name: integrity.get(name) for name in ("integrity_ok", "issues", "checked", "bytes_read")},
@@ -98,7 +98,7 @@ def run_demo(options: DemoOptions, *, say: Say, on_answer: OnAnswer) -> DemoOutc
         if not options.keep:
             say("stopping everything")
     report["seconds"] = round(time.monotonic() - began, 2)
-    return DemoOutcome(root, report, (*tally.troubles, *wrong_with(report)))
+    return DemoOutcome(root, report, (*results.troubles, *wrong_with(report)))
 
 
 def wrong_with(report: Mapping[str, Any]) -> list[str]:

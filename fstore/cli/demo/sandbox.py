@@ -92,10 +92,10 @@ def own_environment(root: Path, files: Sequence[Path]) -> dict[str, str]:
     mine = load_layers({"path": root})
     inherited = {name: getattr(mine, name) for name in INHERITED if mine.origins[name] != "default"}
     roots = tuple(dict.fromkeys(str(file.expanduser().resolve().parent) for file in files))
-    chosen = load_layers({"path": root, "data_roots": roots or None, **inherited}, environ={})
+    settings = load_layers({"path": root, "data_roots": roots or None, **inherited}, environ={})
     from fstore.stack.environment import daemon_environment  # noqa: PLC0415 servers run the commands without the embedded extra
 
-    return daemon_environment(chosen, cwd=Path.cwd())
+    return daemon_environment(settings, cwd=Path.cwd())
 
 
 @contextmanager

@@ -63,18 +63,18 @@ def examine(call: Call, *, before_start: bool = False) -> Iterator[Finding]:
     """Make every check that can be made; what is broken hides only what depends on it."""
     yield from check_packages()
     try:
-        chosen = call.settings()
+        settings = call.settings()
     except ConfigurationError as error:
         for text in error.faults:
             yield fault("settings", text, "correct the setting; 'fstore config' shows where each is written")
         return
-    yield from check_settings(chosen)
-    yield from check_features(chosen)
+    yield from check_settings(settings)
+    yield from check_features(settings)
     yield from check_coverage()
-    yield from check_folder(chosen)
-    yield from _check_stack(chosen)
+    yield from check_folder(settings)
+    yield from _check_stack(settings)
     try:
-        resources = open_resources(chosen, role="doctor")
+        resources = open_resources(settings, role="doctor")
     except ConfigurationError as error:
         for text in error.faults:
             yield fault("servers", text, "'fstore up' starts a local stack")
@@ -88,8 +88,8 @@ def examine(call: Call, *, before_start: bool = False) -> Iterator[Finding]:
         resources.close()
 
 
-def _check_stack(chosen: Settings) -> Iterator[Finding]:
-    found = status(chosen.path)
+def _check_stack(settings: Settings) -> Iterator[Finding]:
+    found = status(settings.path)
     if not found.running:
         if found.phase == "killed":
             yield warning(
