@@ -46,7 +46,7 @@ def open_resources(chosen: Settings, *, role: str) -> Resources:
         if role.startswith("worker"):
             raise  # a worker that lacks a feature would fail every request for it
         # A trainer only needs what it asks for; one that works on a local stack did not even name the modules.
-        unasked = chosen.origins["feature_modules"] == "running stack"
+        unasked = chosen.origins["feature_modules"].startswith("running stack")
         log.log(logging.DEBUG if unasked else logging.WARNING, "%s", error)
     set_limits(
         ParquetLimits(
