@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fstore.testing.celery_processes import stop_group
+    from fstore.testing.celery_processes import start_celery, stop_group
     from fstore.testing.running import RunningStore, Servers, running_store, with_database
 
 _HOMES = {
@@ -17,10 +17,11 @@ _HOMES = {
     "RunningStore": "fstore.testing.running",
     "Servers": "fstore.testing.running",
     "with_database": "fstore.testing.running",
+    "start_celery": "fstore.testing.celery_processes",
     "stop_group": "fstore.testing.celery_processes",
 }
 
-__all__ = ["running_store", "RunningStore", "Servers", "stop_group", "with_database"]
+__all__ = ["running_store", "RunningStore", "Servers", "start_celery", "stop_group", "with_database"]
 
 
 def __getattr__(name: str) -> Any:

@@ -26,7 +26,7 @@ _UNWANTED = ("CELERY_", "FLOWER_", "PG")
 
 
 def start_worker(
-    environment: Mapping[str, str], folder: Path, *, concurrency: int = 2, queues: str = QUEUES
+    environment: Mapping[str, str], folder: Path, *arguments: str, concurrency: int = 2, queues: str = QUEUES
 ) -> subprocess.Popen[bytes]:
     """Start a worker and wait until it takes messages.
 
@@ -36,9 +36,9 @@ def start_worker(
     """
     beating = folder / f"worker-{uuid4().hex[:8]}.heartbeat"
     log = beating.with_suffix(".log")
-    arguments = ("-A", "workers.app", "worker", "-Q", queues, "-c", str(concurrency), "-n", f"{beating.stem}@%h",
-                 "--loglevel", "INFO")  # fmt: skip
-    process = start_celery(arguments, {**environment, "FEATURE_STORE_HEARTBEAT_FILE": str(beating)}, log)
+    command = ("-A", "workers.app", "worker", "-Q", queues, "-c", str(concurrency), "-n", f"{beating.stem}@%h",
+               "--loglevel", "INFO", *arguments)  # fmt: skip
+    process = start_celery(command, {**environment, "FEATURE_STORE_HEARTBEAT_FILE": str(beating)}, log)
     ends_at = time.monotonic() + READY_WITHIN_S
     while not beating.exists():
         if process.poll() is not None or time.monotonic() > ends_at:

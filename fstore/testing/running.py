@@ -17,6 +17,7 @@ from fstore.features.registry import load_modules
 from fstore.postgres.pool import Database
 from fstore.settings.schema import Settings, load
 from fstore.stack import EmbeddedServers, temporary_servers
+from fstore.stack.environment import stack_settings
 from fstore.store import FeatureStore
 from fstore.testing.celery_processes import QUEUES, celery_environment, start_celery, start_worker, stop_group
 
@@ -36,7 +37,8 @@ class RunningStore:
     """What ``running_store`` lends: an open store, and what it takes to start more on it.
 
     ``environment`` holds the settings as ``FEATURE_STORE_*`` variables: with them in place
-    ``fstore.connect()`` and the commands find this store.
+    ``fstore.connect()`` and the commands find this store. ``servers`` can be killed and started again
+    when they are its own.
     """
 
     root: Path
@@ -44,6 +46,7 @@ class RunningStore:
     environment: dict[str, str]
     settings: Settings
     store: FeatureStore
+    servers: Servers | EmbeddedServers
     stack: ExitStack = field(repr=False)
 
     def open(self, **settings: Any) -> FeatureStore:
@@ -56,14 +59,15 @@ class RunningStore:
         return {**celery_environment(self.settings), **self.environment, **environment}
 
     def start_worker(
-        self, *, concurrency: int = 2, queues: str = QUEUES, **environment: str
+        self, *arguments: str, concurrency: int = 2, queues: str = QUEUES, **environment: str
     ) -> subprocess.Popen[bytes]:
         """Start another worker and wait until it takes messages; it is killed when the block ends.
 
-        ``environment`` are variables of this worker alone. Its log is ``<folder>/worker-*.log``.
+        ``arguments`` are more of ``celery worker``, ``environment`` variables of this worker alone. Its log is
+        ``<folder>/worker-*.log``.
         """
         given = self.child_environment(**environment)
-        process = start_worker(given, self.folder, concurrency=concurrency, queues=queues)
+        process = start_worker(given, self.folder, *arguments, concurrency=concurrency, queues=queues)
         self.stack.callback(stop_group, process)
         return process
 
@@ -102,30 +106,21 @@ def running_store(
             folder = Path(tempfile.mkdtemp(prefix="fstore-testing-"))
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
         if servers is None:
-            own = stack.enter_context(temporary_servers(postgres_settings=postgres_settings))
-            urls = Servers(own.postgres_url, own.redis_url)
+            servers = stack.enter_context(temporary_servers(postgres_settings=postgres_settings))
+            database = servers.postgres_url
         else:
-            urls = Servers(stack.enter_context(_new_database(servers.postgres_url)), servers.redis_url)
+            database = stack.enter_context(_new_database(servers.postgres_url))
         given = {"feature_modules": list(feature_modules), "data_roots": [folder], **DEADLINES, **settings}
-        running = stack.enter_context(open_store(urls, folder, given))
+        given |= {"path": folder / "store", "postgres_url": database, "redis_url": servers.redis_url}
+        chosen = load(given, environ={})
+        prepare(chosen)
+        store = stack.enter_context(FeatureStore.over(open_resources(chosen, role="trainer")))
+        running = RunningStore(
+            chosen.path, folder, stack_settings(celery_environment(chosen)), chosen, store, servers, stack
+        )
         if concurrency:
             running.start_worker(concurrency=concurrency)
         yield running
-
-
-@contextmanager
-def open_store(urls: Servers, folder: Path, settings: Mapping[str, Any]) -> Iterator[RunningStore]:
-    """Make a store on an empty database and an empty Redis, below ``folder``, and lend it; no worker is started."""
-    root = folder / "store"
-    given = {**settings, "path": root, "postgres_url": urls.postgres_url, "redis_url": urls.redis_url}
-    chosen = load(given, environ={})
-    prepare(chosen)
-    environment = {
-        name: value for name, value in celery_environment(chosen).items() if name.startswith("FEATURE_STORE_")
-    }
-    with ExitStack() as stack:
-        store = stack.enter_context(FeatureStore.over(open_resources(chosen, role="trainer")))
-        yield RunningStore(root, folder, environment, chosen, store, stack)
 
 
 @contextmanager

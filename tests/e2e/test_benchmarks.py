@@ -29,6 +29,8 @@ PROMISED = {
     "batch": ["misses in a batch / best bare throughput", "hits in a batch, keys/s"],
     "manifest": ["/ bare psycopg2", "rows / at 1,000", "publishes at the slowest of"],
     "scale": ["a hit at", "a miss at", "worker processes"],
+    "fingerprint": ["share of bare BLAKE3", "footer of an ingested file", "foreign file, second time"],
+    "upkeep": ["bare walk and SELECT", "longest publish during a collection"],
 }
 
 
@@ -49,7 +51,7 @@ def test_a_benchmark_runs_and_names_its_figures(name: str) -> None:
     outcome: dict[str, Any] = json.loads(done.stdout)
     names = [figure["name"] for figure in outcome["figures"]]
     assert [part for part in PROMISED[name] if not any(part in known for known in names)] == []
-    assert all(figure["value"] > 0 for figure in outcome["figures"] if not figure["name"].startswith("memory"))
+    assert all(figure["value"] > 0 for figure in outcome["figures"] if "memory" not in figure["name"])
     assert outcome["machine"]["cores"] == os.cpu_count()
 
 
@@ -74,3 +76,13 @@ def test_the_page_is_made_from_the_numbers_of_a_run(tmp_path: Path) -> None:
     for theme in ("light", "dark"):
         assert f"images/bench-misses-{theme}.svg" in text
         assert (tmp_path / "images" / f"bench-misses-{theme}.svg").read_text().startswith("<?xml")
+
+
+@pytest.mark.parametrize("name", [*PROMISED, "all", "chaos"])
+def test_every_command_that_pages_name_starts(name: str) -> None:
+    """The commands are thin; what they lead to can be imported, and says what it takes."""
+    for command in ([str(BENCH / f"{name}.py")], [str(BENCH), name]):
+        done = subprocess.run(
+            [sys.executable, *command, "--help"], capture_output=True, text=True, timeout=60, check=True
+        )
+        assert f"{name}.py" in done.stdout
