@@ -76,13 +76,3 @@ def test_the_page_is_made_from_the_numbers_of_a_run(tmp_path: Path) -> None:
     for theme in ("light", "dark"):
         assert f"images/bench-misses-{theme}.svg" in text
         assert (tmp_path / "images" / f"bench-misses-{theme}.svg").read_text().startswith("<?xml")
-
-
-@pytest.mark.parametrize("name", [*PROMISED, "all", "chaos"])
-def test_every_command_that_pages_name_starts(name: str) -> None:
-    """The commands are thin; what they lead to can be imported, and says what it takes."""
-    for command in ([str(BENCH / f"{name}.py")], [str(BENCH), name]):
-        done = subprocess.run(
-            [sys.executable, *command, "--help"], capture_output=True, text=True, timeout=60, check=True
-        )
-        assert f"{name}.py" in done.stdout
