@@ -7,7 +7,7 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from signal import SIGKILL
@@ -63,16 +63,18 @@ def celery_environment(settings: Settings) -> dict[str, str]:
     on its path besides the interpreter's own folders goes to theirs.
     """
     kept = {name: value for name, value in child_environment(settings).items() if not name.startswith(_UNWANTED)}
-    own = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     added = [
-        str(entry) for entry in map(Path.absolute, map(Path, sys.path)) if entry.is_dir() and not _lies_in(entry, own)
+        str(entry) for entry in map(Path.absolute, map(Path, sys.path)) if entry.is_dir() and not _is_pythons(entry)
     ]
     path = os.pathsep.join([*added, kept.get("PYTHONPATH", "")])
     return {**kept, "PYTHONPATH": python_path(Path.cwd(), path)}
 
 
-def _lies_in(entry: Path, folders: Sequence[Path]) -> bool:
-    return any(entry.resolve().is_relative_to(folder) for folder in folders)
+def _is_pythons(entry: Path) -> bool:
+    """Tell folders that every interpreter of this installation looks into by itself; ahead of its own they might hide modules."""
+    own = (Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))
+    named = entry.name in ("site-packages", "dist-packages")
+    return named or any(entry.resolve().is_relative_to(folder) for folder in own)
 
 
 def stop_group(process: subprocess.Popen[bytes]) -> None:

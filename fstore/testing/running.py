@@ -105,6 +105,8 @@ def running_store(
         if folder is None:
             folder = Path(tempfile.mkdtemp(prefix="fstore-testing-"))
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        folder = folder.absolute()  # workers run in it
+        folder.mkdir(parents=True, exist_ok=True)
         if servers is None:
             servers = stack.enter_context(temporary_servers(postgres_settings=postgres_settings))
             database = servers.postgres_url

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
+import redis
 
 import fstore
 from fstore.testing import running_store
@@ -61,6 +62,21 @@ def test_code_that_connects_by_itself_finds_the_store(servers, tmp_path, monkeyp
             assert store.settings.path == tmp_path / "store"
             assert store.settings.failure_memory_s == 5
             assert store.get_cache_stats()["computed"] == 0
+
+
+def test_workers_import_what_the_test_imports(tmp_path, servers, monkeypatch):
+    """A folder that somebody put on the path of this process, and a relative folder for the store's files."""
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "features_of_a_test.py").write_text(
+        "import fstore\n\n\n@fstore.feature(version='1')\ndef same(raw, config):\n    return raw\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path / "lib"))
+    monkeypatch.chdir(tmp_path)
+
+    with running_store(
+        ["features_of_a_test"], concurrency=1, servers=emptied(servers), folder=Path("store")
+    ) as running:
+        assert running.store.get_or_compute("AAPL", RAW, {}, "features_of_a_test:same", timeout=30).equals(RAW)
 
 
 def test_two_stores_on_the_same_servers_know_nothing_of_each_other(servers, tmp_path):
@@ -129,6 +145,12 @@ def test_what_is_absent_is_named_or_not_needed(absent):
 
     needed = "pip install 'intraday-fstore[embedded]'" in done.stdout and "ConfigurationError" in done.stdout
     assert needed == (absent == "psutil"), done.stdout
+
+
+def emptied(servers: Servers) -> Servers:
+    """Return the run's servers with nothing left in Redis of the tests before."""
+    redis.Redis.from_url(servers.redis_url).flushall()
+    return servers
 
 
 def descendants_in(folder: Path) -> list[psutil.Process]:
