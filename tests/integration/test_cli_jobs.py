@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from fstore import ComputeFailed
-from fstore.compute.failures import verdict
+from fstore.compute.failures import failure_for
 from fstore.model import Claim, FailureNote, JobState
 from tests.conftest import House
 from tests.integration.commands import fstore
@@ -74,7 +74,7 @@ def test_cancelling_tells_waiters_and_takes_the_claim(house: House, busy: Shelf)
     assert said.json["cancelled"] == sorted([key("RUNS"), key("WAITS")])
     for name in ("RUNS", "WAITS"):
         assert resources.jobs.claim(key(name), busy.request(name).wire()) is None
-        error = verdict(resources.jobs.look([key(name)])[key(name)])
+        error = failure_for(resources.jobs.look([key(name)])[key(name)])
         assert isinstance(error, ComputeFailed)
         assert error.error_type == "Cancelled"
         assert "fstore jobs retry" in str(error)

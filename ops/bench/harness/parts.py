@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -11,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from stand import HERE
+from harness.stand import BENCH
 
 LEAD_S = 0.2  # orders reach everybody before anybody begins
 
@@ -43,28 +42,37 @@ class Part:
 
 
 @contextmanager
-def crew(script: str, count: int, environment: Mapping[str, str]) -> Iterator[list[Part]]:
-    """Run a script's ``--part`` in several processes, ready for orders; none of them outlives the block."""
+def crew(suite: str, count: int, environment: Mapping[str, str]) -> Iterator[list[Part]]:
+    """Run a suite's ``be_part`` in several processes, ready for orders; none of them outlives the block."""
     parts: list[Part] = []
     try:
         for number in range(count):
-            parts.append(
-                Part(
-                    subprocess.Popen(
-                        [sys.executable, str(HERE / script), "--part", str(number)],
-                        env={**os.environ, **environment},
-                        stdin=subprocess.PIPE,
-                        stdout=subprocess.PIPE,
-                        text=True,
-                    )
-                )
+            command = [*command_of(suite), "--part", str(number)]
+            process = subprocess.Popen(
+                command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
             )
+            parts.append(Part(process))
         for part in parts:
             part.finding()
         yield parts
     finally:
         for part in parts:
             part.close()
+
+
+def run_alone(suite: str, what: str, *words: str, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Run a suite's ``alone(what, *words)`` in a process that does nothing else, and return what it found."""
+    command = [*command_of(suite), "--alone", what, *words]
+    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"{what} of {suite}.py failed:\n{done.stderr[-3000:]}")
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def command_of(suite: str) -> list[str]:
+    """Return how a suite is started."""
+    return [sys.executable, str(BENCH / f"{suite}.py")]
 
 
 def together(parts: Sequence[Part], **order: Any) -> list[Any]:
@@ -84,8 +92,3 @@ def serve(act: Callable[..., Any]) -> int:
         # CLOCK_MONOTONIC is one clock for all processes of a machine.
         print(json.dumps(act(wait=lambda at=at: time.sleep(max(0.0, at - time.monotonic())), **order)), flush=True)
     return 0
-
-
-def part_number() -> int | None:
-    """Return which part this process is asked to be, None when it is the benchmark itself."""
-    return int(sys.argv[sys.argv.index("--part") + 1]) if "--part" in sys.argv else None

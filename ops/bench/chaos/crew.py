@@ -5,20 +5,19 @@ from __future__ import annotations
 import multiprocessing
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from signal import SIGKILL, Signals
+from signal import Signals
 from typing import Any
 
 import psutil
 
 from fstore.stack.environment import python_path
-from fstore.stack.processes.spawn import Order, spawn
+from fstore.testing import start_celery
 
 QUEUES = "fstore.compute,fstore.write,fstore.upkeep"
 START_WITHIN_S = 60.0
@@ -94,24 +93,15 @@ class Forkery:
 
     def __init__(self) -> None:
         # The server starts from the environment: its preloading does not look into this process's sys.path.
-        os.environ["PYTHONPATH"] = python_path(Path(__file__).parent, os.environ.get("PYTHONPATH", ""))
+        os.environ["PYTHONPATH"] = python_path(Path(__file__).parent.parent, os.environ.get("PYTHONPATH", ""))
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["chaos_trainer", "chaos_collector"])
+        self._context.set_forkserver_preload(["chaos.trainer", "chaos.collector"])
 
     def start(self, target: Callable[..., None], *arguments: Any) -> BaseProcess:
         """Run ``target(*arguments)`` in a process of its own."""
         process = self._context.Process(target=target, args=arguments, daemon=True)
         process.start()
         return process
-
-
-def celery(
-    name: str, arguments: tuple[str, ...], environment: Mapping[str, str], folder: Path
-) -> subprocess.Popen[bytes]:
-    """Start a Celery process as people start it; it dies with this one."""
-    with (folder / f"{name}.log").open("ab") as log:
-        command = (sys.executable, "-m", "celery", *arguments)
-        return spawn(Order(command, environment, folder, log.fileno(), None, SIGKILL, -1))
 
 
 def worker(number: int, environment: Mapping[str, str], folder: Path) -> Member:
@@ -122,7 +112,7 @@ def worker(number: int, environment: Mapping[str, str], folder: Path) -> Member:
         beating.unlink(missing_ok=True)
         arguments = ("-A", "workers.app", "worker", "-Q", QUEUES, "-c", "2", "-n", f"chaos{number}-{life}@%h")
         mine = {"FEATURE_STORE_HEARTBEAT_FILE": str(beating), "REMAP_SIGTERM": "SIGQUIT"}
-        return celery(f"worker{number}", arguments, {**environment, **mine}, folder)
+        return start_celery(arguments, {**environment, **mine}, folder / f"worker{number}.log")
 
     return Member(f"worker{number}", begin, beating.exists, is_supervised=True)
 
@@ -131,5 +121,7 @@ def beat(number: int, environment: Mapping[str, str], folder: Path) -> Member:
     """Return one of several Beats, with a schedule file of its own."""
     arguments = ("-A", "beat.app", "beat", "-s", f"beat{number}.schedule", "--pidfile=")
     return Member(
-        f"beat{number}", lambda _: celery(f"beat{number}", arguments, environment, folder), is_supervised=True
+        f"beat{number}",
+        lambda _: start_celery(arguments, environment, folder / f"beat{number}.log"),
+        is_supervised=True,
     )

@@ -13,11 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import chaos_features
-from chaos_asks import Act, Ask, acts
-from chaos_history import Journal
-
 import fstore
+from chaos import features
+from chaos.asks import Act, Ask, acts
+from chaos.history import Journal
 from fstore import FeatureStore, Request
 
 DEADLINE_S = 20.0
@@ -54,7 +53,7 @@ def become(environment: Mapping[str, str], who: str) -> Journal:
     os.environ.update(environment)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    history = Path(environment[chaos_features.FOLDER])
+    history = Path(environment[features.FOLDER])
     logging.basicConfig(filename=history.with_name("logs") / "trainers.log", format=f"%(asctime)s {who} %(message)s")
     journal = Journal(history, who)
 
@@ -91,15 +90,14 @@ class Diary:
                 self._record("get", act.asks, DEADLINE_S, lambda: self._get(act.asks[0]))
 
     def _get(self, one: Ask) -> dict[str, Any]:
-        call = (one.symbol, chaos_features.ticks(one), chaos_features.config(one), chaos_features.name(one))
+        call = (one.symbol, features.ticks(one), features.config(one), features.name(one))
         return _frames([self._store.get_or_compute(*call, timeout=DEADLINE_S)])
 
     def _many(self, asks: Sequence[Ask]) -> dict[str, Any]:
         requests = {
             id(request): (i, request)
             for i, request in enumerate(
-                Request(a.symbol, chaos_features.ticks(a), chaos_features.config(a), chaos_features.name(a))
-                for a in asks
+                Request(a.symbol, features.ticks(a), features.config(a), features.name(a)) for a in asks
             )
         }
         found: list[Any] = [None] * len(asks)
@@ -109,17 +107,17 @@ class Diary:
         return _frames(found)
 
     def _submit(self, one: Ask, tickets: list[Any]) -> dict[str, Any]:
-        call = (one.symbol, chaos_features.ticks(one), chaos_features.config(one), chaos_features.name(one))
+        call = (one.symbol, features.ticks(one), features.config(one), features.name(one))
         tickets.append(self._store.submit(*call))
         return {"key": tickets[0].key}
 
     def _peek(self, one: Ask) -> dict[str, Any]:
-        call = (one.symbol, chaos_features.ticks(one), chaos_features.config(one), chaos_features.name(one))
+        call = (one.symbol, features.ticks(one), features.config(one), features.name(one))
         entry = self._store.peek(*call)
         return {"seen": (entry.key, entry.path) if entry else None}
 
     def _invalidate(self, one: Ask) -> dict[str, Any]:
-        return {"condemned": self._store.invalidate(symbol=one.symbol, feature=chaos_features.name(one))}
+        return {"condemned": self._store.invalidate(symbol=one.symbol, feature=features.name(one))}
 
     def _record(self, what: str, asks: Sequence[Ask], deadline_s: float, call: Callable[[], dict[str, Any]]) -> None:
         self._count += 1
@@ -137,7 +135,7 @@ class Diary:
 
 def _frames(results: Sequence[Any]) -> dict[str, Any]:
     errors = [_told(one) if isinstance(one, Exception) else None for one in results]
-    digests = [None if isinstance(one, Exception) or one is None else chaos_features.digest(one) for one in results]
+    digests = [None if isinstance(one, Exception) or one is None else features.digest(one) for one in results]
     return {"digests": digests, "errors": errors}
 
 

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
 
-import chaos_collector
-import chaos_trainer
 from blake3 import blake3
-from chaos_asks import hot_asks
-from chaos_checker import Change, EndedRow
-from chaos_crew import Member
-from chaos_world import GRACE_S, World
 
+from chaos.asks import hot_asks
+from chaos.checker import Change, EndedRow
+from chaos.collector import collect
+from chaos.crew import Member
+from chaos.trainer import ask_all
+from chaos.world import GRACE_S, World
 from fstore.stack.processes.identity import carrying
 
 TRAINERS_END_WITHIN_S = 60.0
@@ -33,7 +33,7 @@ def come_to_rest(world: World) -> list[str]:
         if not trainer.wait(ends_at - time.monotonic())
     ]
     left += _waited(world, "before the last questions")
-    last = Member(CLOSING, lambda _: world.forkery.start(chaos_trainer.ask_all, world.environment, hot_asks(), CLOSING))
+    last = Member(CLOSING, lambda _: world.forkery.start(ask_all, world.environment, hot_asks(), CLOSING))
     last.start()
     if not last.wait(120):
         last.signal(SIGKILL)
@@ -100,7 +100,7 @@ def _collected(world: World) -> list[str]:
     """Collect until only files of rows are left, and tell what is left beside them."""
 
     def settled() -> bool:
-        chaos_collector.collect(world.resources, world.journal)
+        collect(world.resources, world.journal)
         return not _strays(world)
 
     _until(settled, GRACE_S + REST_WITHIN_S, every_s=2)

@@ -15,13 +15,14 @@ from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
-import chaos_collector
 import psutil
 import psycopg2
 import redis
-from chaos_crew import Member, children_of
-from chaos_schedule import Fault
-from chaos_world import World
+
+from chaos import collector
+from chaos.crew import Member, children_of
+from chaos.schedule import Fault
+from chaos.world import World
 
 STOP_WITHIN_S = 45.0
 
@@ -206,7 +207,7 @@ def _delete_locks(world: World, fault: Fault) -> None:
 
 
 def _collect_again(world: World, fault: Fault) -> None:
-    threading.Thread(target=chaos_collector.collect, args=(world.resources, world.journal), daemon=True).start()
+    threading.Thread(target=collector.collect, args=(world.resources, world.journal), daemon=True).start()
 
 
 def _chosen(things: Sequence[T], fault: Fault) -> T:

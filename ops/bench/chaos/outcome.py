@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-import chaos_features
-from chaos_asks import Ask
-from chaos_checker import LATE, LEFT, LOST, OTHER, WRONG, Change, Damage, EndedRow, Evidence, Pause, Violation
-from chaos_history import Record, operations
-from chaos_world import GRACE_S
+from chaos import features
+from chaos.asks import Ask
+from chaos.checker import LATE, LEFT, LOST, OTHER, WRONG, Change, Damage, EndedRow, Evidence, Pause, Violation
+from chaos.history import Record, operations
+from chaos.world import GRACE_S
 
 
 def evidence_of(
@@ -25,7 +25,7 @@ def evidence_of(
     asks = {text for op in done for text in op.asks}
     return Evidence(
         operations=done,
-        direct={text: chaos_features.direct(_ask(text)) for text in asks},
+        direct={text: features.direct(_ask(text)) for text in asks},
         changes=changes,
         damages=[Damage(r["at"], r["path"]) for r in records if r["phase"] == "damage"],
         pauses=_pauses(records),

@@ -1,13 +1,10 @@
-"""Figures of a benchmark: ratios taken within one run, each with its limit, as table, JSON or exit code."""
+"""Figures of a benchmark: ratios taken within one run, each with its limit, as a table or JSON."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import platform
 import statistics
-import sys
 import tempfile
 import time
 from collections import deque
@@ -92,24 +89,6 @@ def installed(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "not installed"
-
-
-def main(bench: str, doc: str, measure: Callable[..., Outcome]) -> int:
-    """Run a benchmark as a command with ``--quick``, ``--json`` and ``--check``."""
-    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="smaller numbers: a look, not evidence")
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    parser.add_argument("--check", action="store_true", help="exit 1 and name each figure that is missed")
-    chosen = parser.parse_args()
-    began = time.monotonic()
-    outcome = measure(quick=chosen.quick)
-    outcome.measured["seconds"] = round(time.monotonic() - began, 1)
-    outcome.measured["load_1m"] = round(os.getloadavg()[0], 1)
-    print(json.dumps(outcome.as_dict(), indent=2) if chosen.json else table(outcome))
-    missed = [figure for figure in outcome.figures if figure.missed]
-    for figure in missed if chosen.check else ():
-        print(f"missed: {figure.name}: {figure.value:.3g}, wanted {figure.sense} {figure.limit:g}", file=sys.stderr)
-    return 1 if chosen.check and missed else 0
 
 
 def table(outcome: Outcome) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from stand import NOOP
-
+from harness.stand import NOOP
 from workers.app import app
 
 

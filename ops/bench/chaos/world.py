@@ -10,26 +10,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import chaos_collector
-import chaos_features
-import chaos_trainer
 import psycopg2
-from chaos_crew import START_WITHIN_S, Forkery, Member, beat, worker
-from chaos_history import Journal
-from chaos_schedule import BEATS, TRAINERS, WORKERS
 from redis import Redis
 
-from fstore import bootstrap
-from fstore.stack import EmbeddedServers, temporary_servers
+from chaos import collector, features, trainer
+from chaos.crew import START_WITHIN_S, Forkery, Member, beat, worker
+from chaos.history import Journal
+from chaos.schedule import BEATS, TRAINERS, WORKERS
+from fstore.stack import EmbeddedServers
 from fstore.stack.processes.identity import TOKEN_VARIABLE
+from fstore.testing import RunningStore, running_store
 
 GRACE_S, RETENTION_S, MOST_BYTES = 15.0, 60.0, 6_000_000
 SETTINGS = {
     # Leases, locks and memories of seconds, so that a short run sees many of them end.
-    "LEASE_SECONDS": 6, "LOCK_SECONDS": 6, "RENEW_SECONDS": 2, "FAILURE_MEMORY_S": 5, "COMPUTE_TIME_LIMIT_S": 20,
-    "RECONCILE_PERIOD_S": 5, "FLUSH_PERIOD_S": 3, "GC_SCHEDULE": "* * * * *", "INTEGRITY_SCHEDULE": "* * * * *",
-    "GC_GRACE_HOURS": GRACE_S / 3600, "GC_GRACE_UNSAFE": "true", "GC_RETENTION_WEEKS": RETENTION_S / 604_800,
-    "GC_MAX_BYTES": MOST_BYTES, "MAX_WORKERS": 4, "LOG_LEVEL": "INFO", "FEATURE_MODULES": "chaos_features",
+    "lease_seconds": 6, "lock_seconds": 6, "renew_seconds": 2, "failure_memory_s": 5, "compute_time_limit_s": 20,
+    "reconcile_period_s": 5, "flush_period_s": 3, "gc_schedule": "* * * * *", "integrity_schedule": "* * * * *",
+    "gc_grace_hours": GRACE_S / 3600, "gc_grace_unsafe": "true", "gc_retention_weeks": RETENTION_S / 604_800,
+    "gc_max_bytes": MOST_BYTES, "max_workers": 4, "log_level": "INFO",
 }  # fmt: skip
 
 WITNESS = """
@@ -56,23 +54,19 @@ CREATE TRIGGER chaos_witness AFTER INSERT OR UPDATE OR DELETE ON manifest FOR EA
 class World:
     """One run's processes and folders."""
 
-    def __init__(self, folder: Path, servers: EmbeddedServers, seed: int) -> None:
-        self.folder, self.servers, self.seed = folder, servers, seed
-        self.root, self.history, self.logs = folder / "store", folder / "history", folder / "logs"
+    def __init__(self, running: RunningStore, seed: int) -> None:
+        assert isinstance(running.servers, EmbeddedServers)
+        self.folder, self.servers, self.seed = running.folder, running.servers, seed
+        self.root, self.history, self.logs = running.root, running.folder / "history", running.folder / "logs"
         for made in (self.history, self.logs):
             made.mkdir()
         self.journal = Journal(self.history, "chaos")
         self.token = f"chaos-{os.getpid()}-{seed}"
-        self.environment = {
-            "FEATURE_STORE_PATH": str(self.root),
-            "FEATURE_STORE_POSTGRES_URL": servers.postgres_url,
-            "FEATURE_STORE_REDIS_URL": servers.redis_url,
-            **{f"FEATURE_STORE_{name}": str(value) for name, value in SETTINGS.items()},
-            chaos_features.FOLDER: str(self.history),
-            chaos_features.ROLE: "trainer",
-        }
+        self.environment = {**running.environment, features.FOLDER: str(self.history), features.ROLE: "trainer"}
+        own = {features.FOLDER: str(self.history), features.ROLE: "worker", TOKEN_VARIABLE: self.token}
+        self._celery_environment = running.child_environment(**own)
         os.environ.update(self.environment)
-        self.resources = bootstrap.open_resources(bootstrap.load_settings(), role="chaos")
+        self.resources = running.store.resources
         self.forkery = Forkery()
         self.ends_at = 0.0
         self.members: dict[str, Member] = {}
@@ -80,9 +74,8 @@ class World:
 
     def start(self, seconds: float) -> None:
         """Start everything; trainers begin at once and end ``seconds`` after the last worker is ready."""
-        bootstrap.prepare(self.resources.settings)
         self.sql(WITNESS)
-        celery = self._celery_environment()
+        celery = self._celery_environment
         crew = [worker(i, celery, self.logs) for i in range(WORKERS)] + [
             beat(i, celery, self.logs) for i in range(BEATS)
         ]
@@ -92,7 +85,7 @@ class World:
         self._wait_ready(crew)
         self.ends_at = time.monotonic() + seconds
         crew = [self._trainer(i) for i in range(TRAINERS)]
-        crew.append(Member("collector", lambda life: self.forkery.start(chaos_collector.run, self.environment, life)))
+        crew.append(Member("collector", lambda life: self.forkery.start(collector.run, self.environment, life)))
         for member in crew:
             self.members[member.name] = member
             member.start()
@@ -140,17 +133,12 @@ class World:
             if member.is_alive():
                 member.signal(signal.SIGKILL)
                 member.wait(10)
-        self.resources.close()
 
     def _trainer(self, number: int) -> Member:
         def begin(life: int) -> Any:
-            return self.forkery.start(chaos_trainer.run, self.environment, self.seed, number, life, self.ends_at)
+            return self.forkery.start(trainer.run, self.environment, self.seed, number, life, self.ends_at)
 
         return Member(f"trainer{number:02d}", begin)
-
-    def _celery_environment(self) -> dict[str, str]:
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("FEATURE_STORE_", "CELERY_"))}
-        return {**inherited, **self.environment, chaos_features.ROLE: "worker", TOKEN_VARIABLE: self.token}
 
     def _wait_ready(self, crew: list[Member]) -> None:
         ends_at = time.monotonic() + START_WITHIN_S
@@ -164,8 +152,8 @@ class World:
 @contextmanager
 def world(folder: Path, seed: int) -> Iterator[World]:
     """Lend a world with running servers and nothing else; everything in it ends with the block."""
-    with temporary_servers() as servers:
-        made = World(folder, servers, seed)
+    with running_store(["chaos.features"], concurrency=0, folder=folder, **SETTINGS) as running:
+        made = World(running, seed)
         try:
             yield made
         finally:

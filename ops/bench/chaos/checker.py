@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from chaos_history import Operation
+from chaos.history import Operation
 
 WRONG, LOST, LATE, LEFT, OTHER = "wrong result", "lost entry", "late call", "leftover", "unexpected"
 GRACE_OF_CALLS_S = 1.0

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from chaos_history import Journal
-from chaos_trainer import become
-
+from chaos.history import Journal
+from chaos.trainer import become
 from fstore import FeatureStoreError, bootstrap
 from fstore.resources import Resources
 from fstore.upkeep import api as upkeep

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from chaos_asks import Ask
-from chaos_history import Journal
 
+from chaos.asks import Ask
+from chaos.history import Journal
 from fstore import feature
 
 FOLDER, ROLE = "FSTORE_CHAOS_HISTORY", "FSTORE_CHAOS_ROLE"

@@ -1,14 +1,14 @@
-"""Writes the benchmark page: the text is ``benchmark_page.template``, the numbers are the run's."""
+"""Writes the benchmark page: the text is ``benchmarks.template``, the numbers are the run's."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from string import Template
 from typing import Any
 
-import capacity
-from benchmark_plots import number
-from stand import HERE
+from page import capacity
+from page.plots import number
 
 TITLES = {
     "hits": "Hits",
@@ -30,7 +30,7 @@ def render(found: Found) -> str:
     benches: Mapping[str, Found] = found["benches"]
     sections = {f"table_{name}": figures_table(benches[name]) if name in benches else ABSENT for name in TITLES}
     pictures = {f"picture_{name}": picture(name) if name in benches else "" for name in TITLES}
-    text = Template((HERE / "benchmark_page.template").read_text()).substitute(
+    text = Template(Path(__file__).with_name("benchmarks.template").read_text()).substitute(
         sections,
         **pictures,
         machine=machine_table(found),
