@@ -3,6 +3,9 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3.14
 VENV ?= .venv
 BIN := $(VENV)/bin
 TEST_WORKERS ?= 2
+# A file's tests run in one process, in the order of the folders: servers that a file shares start once, and what takes
+# longest (e2e) does not come last.
+SPREAD := -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo test slow check lint types contracts faults bench clean
 .DEFAULT_GOAL := help
@@ -14,7 +17,7 @@ demo: $(VENV)/.run ## twenty trainers share one cache on an embedded stack
 	$(BIN)/fstore demo
 
 test: $(VENV)/.dev ## run the test suite, real servers included; 'coverage report' then tells of each file
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --cov --cov-branch --cov-report= --cov-fail-under=85
+	$(BIN)/python -m pytest $(SPREAD) --cov --cov-branch --cov-report= --cov-fail-under=85
 
 slow: $(VENV)/.dev ## the tests that wait or install for minutes
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) -m slow

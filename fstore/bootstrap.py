@@ -26,10 +26,11 @@ from fstore.postgres.upkeep_queries import UpkeepQueries
 from fstore.postgres.usage import Usage
 from fstore.resources import Resources
 from fstore.runtime.counters import Recorder
-from fstore.settings.loading import gather_settings
+from fstore.settings.local_stack import load_settings
 from fstore.settings.schema import Settings
-from fstore.stack_state.running import running_stack
 from fstore.storage.open import open_local_cache, open_storage
+
+__all__ = ["load_settings", "open_resources", "prepare"]
 
 log = logging.getLogger("fstore.bootstrap")
 
@@ -51,13 +52,6 @@ class Opening:
         return cls(repr((sorted(plain.items(), key=lambda item: item[0]), file)), plain, file)
 
 
-def load_settings(overrides: Mapping[str, Any] | None = None, *, config_file: Path | None = None) -> Settings:
-    """Gather the settings; what neither argument, environment nor file says comes from a local stack that runs on the same root."""
-    plain = gather_settings(overrides, config_file=config_file)
-    stack = running_stack(plain.path)
-    return gather_settings(overrides, config_file=config_file, stack=stack) if stack else plain
-
-
 def open_resources(chosen: Settings, *, role: str) -> Resources:
     """Open adapters for one process; nothing is connected before it is used.
 
@@ -76,7 +70,9 @@ def open_resources(chosen: Settings, *, role: str) -> Resources:
     except ConfigurationError as error:
         if role.startswith("worker"):
             raise  # a worker that lacks a feature would fail every request for it
-        log.warning("%s", error)  # a trainer only needs what it asks for
+        # A trainer only needs what it asks for; one that works on a local stack did not even name the modules.
+        unasked = chosen.origins["feature_modules"].startswith("running stack")
+        log.log(logging.DEBUG if unasked else logging.WARNING, "%s", error)
     database = Database(
         chosen.postgres_url.get_secret_value(),
         application_name=f"fstore/{role}",

@@ -11,6 +11,8 @@ import os
 import sys
 from pathlib import Path
 
+from fstore.broker.dashboard import FLOWER_SETTINGS
+
 
 def _secret(name: str) -> str:
     """Return the secret that a variable or the file named by ``<name>_FILE`` gives; empty when neither does."""
@@ -30,18 +32,10 @@ if os.environ.get("FLOWER_UNAUTHENTICATED_API", "").lower() in ("1", "true", "ye
 
 basic_auth = [_auth]
 cookie_secret = _secret("FLOWER_COOKIE") or None  # without one, everybody is logged out by a restart
-read_only = True  # a dashboard shows; whoever must act uses the command line
 port = int(os.environ.get("FLOWER_PORT", "5555"))
 
-# The uuid comes last: it is the way to a task's own page, where the traceback stands.
-tasks_columns = "name,state,kwargs,result,received,runtime,worker,uuid"
-natural_time = False
-inspect_timeout = 3000.0  # ms: a worker of one process answers between two tasks
-
-# Memory: Flower keeps tasks and workers it saw. Scaled-away workers would stay for ever.
-max_tasks = 20_000
-max_workers = 500
-purge_offline_workers = 300
+# Columns, memory and the like: the same as in a stack of 'fstore up'. Flower reads plain names of this module.
+globals().update(FLOWER_SETTINGS)
 
 # Buckets that fit computations of seconds to minutes, for Flower's own /metrics.
 task_runtime_metric_buckets = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0]

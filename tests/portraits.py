@@ -41,7 +41,10 @@ def of_index(index: pd.Index) -> Any:
 
 
 def of_values(values: pd.Series) -> Any:
-    """Spell out a column: its dtype, then each cell."""
+    """Spell out a column: its dtype, then each cell; of plain numbers and times, which have nothing but bits, all bits."""
+    if isinstance(values.dtype, np.dtype) and not values.dtype.hasobject:
+        plain = values.to_numpy()
+        return [of_dtype(values.dtype), str(plain.dtype), plain.shape, plain.tobytes()]
     return [of_dtype(values.dtype), [of_cell(value) for value in _cells(values)]]
 
 
@@ -60,8 +63,6 @@ def of_dtype(dtype: Any) -> Any:
 def _cells(values: pd.Series) -> list[Any]:
     if isinstance(values.dtype, pd.CategoricalDtype):
         return [np.int64(code) for code in values.array.codes]
-    if isinstance(values.dtype, np.dtype) and values.dtype != object:
-        return list(values.to_numpy())
     if isinstance(values.dtype, pd.ArrowDtype):
         return pa.chunked_array(values.array.__arrow_array__()).to_pylist()
     return list(values.array)

@@ -20,24 +20,27 @@ from celery.signals import (
 from celery.states import FAILURE
 
 from fstore.bootstrap import load_settings
-from fstore.broker.configuration import celery_config
+from fstore.broker.configuration import FLUSH_USAGE, RECONCILE_JOBS, celery_config
 from fstore.calling.module_imports import noted_settings, watch_imports
 from fstore.errors import ConfigurationError
 from fstore.features.feature_modules import load_feature_modules
 from fstore.runtime import logs, tracing
 from fstore.runtime.logs import configure_logging
 from workers import process
-from workers import rejected_messages as refusals
-from workers.last_resort import LastResort
-from workers.main_process import GroupedEvents, PromptReplacement, freeze_once
+from workers.bootsteps import GroupedEvents, LastResort, PromptReplacement, freeze_once
 from workers.progress_events import board
+from workers.rejected_messages import note_rejected
 from workers.task_class import FstoreTask, request_of
 
 log = logging.getLogger("fstore.worker")
 
+# Three times a minute: in Flower nothing else could be seen between them. Their runs stand in the database.
+UNSHOWN = (RECONCILE_JOBS, FLUSH_USAGE)
+
 settings = load_settings()
 app = Celery("fstore", task_cls=FstoreTask, include=["workers.tasks"])
-app.conf.update(celery_config(settings, refused=refusals.note))
+app.conf.update(celery_config(settings, refused=note_rejected))
+app.conf.task_annotations = {name: {"send_events": False} for name in UNSHOWN}
 app.steps["worker"].update((LastResort, PromptReplacement))
 app.steps["consumer"].add(GroupedEvents)
 celery_app = app

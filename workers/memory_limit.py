@@ -18,7 +18,7 @@ log = logging.getLogger("fstore.memory")
 _CGROUP = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
-def bound(settings: Settings) -> None:
+def bound_memory(settings: Settings) -> None:
     """Limit the private memory of this process, so that too much of it is a ``MemoryError`` and no kill by the kernel.
 
     By default the limit is all the memory of the machine or of its container: a

@@ -17,7 +17,7 @@ from fstore.runtime import tracing
 from fstore.settings.lease_times import LeaseTimes
 from fstore.settings.schema import Settings
 from workers import descendants
-from workers import memory_limit as memory
+from workers.memory_limit import bound_memory
 from workers.stopping import is_stopping
 
 _opened: tuple[int, Resources] | None = None
@@ -38,7 +38,7 @@ def open_in_child() -> None:
     watch_imports()
     pa.set_cpu_count(1)
     pa.set_io_thread_count(2)
-    memory.bound(resources().settings)
+    bound_memory(resources().settings)
     exporter = resources().settings.trace_exporter
     if exporter is not None:
         tracing.export(exporter)

@@ -23,7 +23,7 @@ PATIENCE_S = 0.5  # how long the end of a task waits for an event of its own tha
 
 
 @dataclass(frozen=True, slots=True)
-class Phase:
+class TaskPhase:
     """What one task does now."""
 
     task: Any
@@ -35,7 +35,7 @@ class PhaseBoard:
     """The phase of the one task that this process runs."""
 
     def __init__(self) -> None:
-        self._now: Phase | None = None
+        self._now: TaskPhase | None = None
         self._changed = threading.Event()
         self._sending = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -43,7 +43,7 @@ class PhaseBoard:
 
     def show(self, task: Any, name: str) -> None:
         """Note what ``task`` does from now on; returns at once."""
-        self._now = Phase(task, task.request_stack.top, name)
+        self._now = TaskPhase(task, task.request_stack.top, name)
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="fstore-phases", daemon=True)
             self._thread.start()
@@ -66,7 +66,7 @@ class PhaseBoard:
                 if noted is not None and noted is self._now and time.monotonic() >= self._quiet_until:
                     self._send(noted)
 
-    def _send(self, phase: Phase) -> None:
+    def _send(self, phase: TaskPhase) -> None:
         phase.task.request_stack.push(
             phase.request
         )  # each thread has a stack of its own, and the event names its task by it

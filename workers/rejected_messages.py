@@ -12,13 +12,13 @@ from fstore.runtime.counters import Recorder
 COUNTER = "messages_rejected"
 
 
-def note() -> None:
+def note_rejected() -> None:
     """Count one message; it is handed to Redis by a thread, so the loop that asks does not wait."""
     _recorder().count(COUNTER)
 
 
 @cache
 def _recorder() -> Recorder:
-    chosen = load_settings()
-    url = chosen.redis_url.get_secret_value() if chosen.redis_url else ""
-    return Recorder(UsageBuffer(RedisLink(url, timeout_s=chosen.connect_timeout_s)).note)
+    settings = load_settings()
+    url = settings.redis_url.get_secret_value() if settings.redis_url else ""
+    return Recorder(UsageBuffer(RedisLink(url, timeout_s=settings.connect_timeout_s)).note)

@@ -1,73 +1,150 @@
-"""The ``fstore`` command: its families, and what becomes of errors."""
+"""The ``fstore`` command: its verbs by family, loaded when they are used, and what becomes of errors."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import os
 import sys
-from collections.abc import Sequence
-from importlib import metadata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
-from fstore.cli import errors, output
-from fstore.cli.commands import change, ingest, look, metrics, report, stack, upkeep
-from fstore.cli.commands import config as settings
+from fstore.cli import errors
 from fstore.cli.context import Call, common
-from fstore.cli.demo import command as demo
-from fstore.cli.doctor import command as doctor
 from fstore.errors import FeatureStoreError
 
-FAMILIES: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
-    ("Start here", (demo.demo, stack.up, stack.down, stack.status, doctor.doctor, settings.config)),
-    ("Look", (look.ls, look.show, look.explain, look.stats, look.overview, report.report, metrics.metrics)),
-    ("Change", (ingest.ingest, change.invalidate, change.migrate)),
-    ("Upkeep", (upkeep.gc, upkeep.verify)),
-)
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Verbs that belong together; each is the ``command`` of ``fstore/cli/commands/<folder>/<verb>.py``.
+
+    The sentence beside a verb is the first one of its help, so that listing all of
+    them loads none.
+    """
+
+    title: str
+    folder: str
+    verbs: Mapping[str, str]
 
 
-class Families(click.Group):
-    """A group that lists its commands by family, in the order a newcomer needs them."""
+FAMILIES = (
+    Family("Start here", "start", {
+        "demo": "Run the main job: trainers share one cache through real workers, Postgres and Redis.",
+        "up": "Start Postgres, Redis, workers, Beat and Flower on this machine, without root or Docker.",
+        "down": "Stop exactly what 'fstore up' started; the data stay.",
+        "restart": "Restart processes of the running stack; without names the workers, with your code as it is now.",
+        "status": "Show what runs on this machine for the store.",
+        "logs": "Show the end of the logs of the local stack, and what prints in features wrote.",
+        "doctor": "Check settings, packages, folders, Postgres, Redis, workers and clocks; say what to do about each fault.",
+        "config": "Show every setting with its value and origin; secrets are masked.",
+    }),
+    Family("Look", "look", {
+        "ls": "List entries, the newest first.",
+        "show": "Show everything known about one KEY, or its first digits (6 or more): entry, usage, job.",
+        "explain": "Tell whether a request hits and why not: every part of its key, the nearest earlier entry, who computes it.",
+        "features": "List the features that can be asked for, with their versions and what the store has of them.",
+        "jobs": "List computations that wait, run, failed or died; watch, retry, cancel or forget them.",
+        "stats": "Show the counters since the store was made: hits, misses, computations, degraded answers, garbage collected.",
+        "overview": "Show what the store holds: entries and sizes, what is old, what is orphaned, by symbol and feature.",
+        "report": "Show how the store did: hit ratio, sizes, slow features, upkeep, degraded periods, jobs now.",
+        "metrics": "Serve Prometheus metrics of the whole store at /metrics, and whether they can be read at /healthz.",
+    }),
+    Family("Change", "change", {
+        "ingest": "Write raw data from SRC (CSV, Parquet or Arrow; a file or a folder) to DEST as sealed Parquet.",
+        "get": "Ask for one feature of SYMBOL's data in RAW, compute it if need be, and show or write it.",
+        "warm": "Have everything computed that a file of requests names and the store lacks.",
+        "invalidate": "Condemn entries: hidden now, deleted after the grace period, computed again when asked for.",
+        "migrate": "Bring database and folder to what this version needs; safe to repeat, and from several hosts at once.",
+    }),
+    Family("Upkeep", "upkeep", {
+        "gc": "Give up what the policy no longer keeps: hide it now, delete it after the grace period, sweep up orphans.",
+        "verify": "Read cached files to their last byte and compare them with the manifest, the longest unverified first.",
+    }),
+    Family("Production", "production", {
+        "worker": "Run a Celery worker in the foreground; further arguments are Celery's.",
+        "beat": "Run Beat, which schedules upkeep, in the foreground; further arguments are Celery's.",
+        "flower": "Run Flower, the view on workers and tasks, with the shipped settings; further arguments are Celery's.",
+        "ops": "Write out what runs fstore for a team: compose file, systemd units, alerts, dashboard, server settings.",
+    }),
+)  # fmt: skip
+FOLDERS = {verb: family.folder for family in FAMILIES for verb in family.verbs}
+
+
+class Verbs(click.Group):
+    """A group that lists its commands by family, and loads one when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of the families."""
-        return [str(command.name) for _, commands in FAMILIES for command in commands]
+        return list(FOLDERS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load a command; None for a name that nobody knows."""
+        if cmd_name not in FOLDERS:
+            return None
+        home = importlib.import_module(f"fstore.cli.commands.{FOLDERS[cmd_name]}.{cmd_name}")
+        command: click.Command = home.command
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write one section for each family."""
-        for title, commands in FAMILIES:
-            with formatter.section(title):
-                formatter.write_dl([(str(c.name), c.get_short_help_str(limit=200)) for c in commands])
+        for family in FAMILIES:
+            with formatter.section(family.title):
+                formatter.write_dl(list(family.verbs.items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        """Complete names without loading what they stand for."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 only shells ask
+
+        told = [(verb, text) for family in FAMILIES for verb, text in family.verbs.items()]
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        return [*(CompletionItem(verb, help=text) for verb, text in told if verb.startswith(incomplete)), *options]
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; click would end the process with 1 when the reader of a pipe has seen enough."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # Python would complain once more when it flushes at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return errors.OK
 
 
 def version() -> str:
     """Return the installed version."""
+    from importlib import metadata  # noqa: PLC0415 only --version asks
+
     try:
         return metadata.version("intraday-fstore")
     except metadata.PackageNotFoundError:
         return "unknown (not installed)"
 
 
+def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        click.echo(f"fstore, version {version()}")
+        ctx.exit()
+
+
 @click.group(
-    cls=Families,
+    cls=Verbs,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog=errors.codes(*(code for code in errors.MEANINGS)),
 )
-@click.version_option(version(), prog_name="fstore")
+@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_show_version, help="Show the version.")  # fmt: skip
 @common()
 def app() -> None:
     """A shared, verified feature cache for people who train models on intraday market data."""
 
 
-for _, members in FAMILIES:
-    for member in members:
-        app.add_command(member)
-
-
 def run(arguments: Sequence[str]) -> int:
     """Run a command and return its exit code; every error becomes a message, in JSON if that was asked for."""
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:], "--help"]
     as_json = "--json" in arguments
     if str(Path.cwd()) not in sys.path:
         sys.path.append(
@@ -78,7 +155,8 @@ def run(arguments: Sequence[str]) -> int:
     code: object = errors.OK
     try:
         code = app.main(list(arguments), prog_name="fstore", standalone_mode=False, obj=Call())
-        sys.stdout.flush()
+        with contextlib.suppress(BrokenPipeError):
+            sys.stdout.flush()
     except FeatureStoreError as error:
         return _fail(errors.as_document(error), errors.exit_code(error), as_json=as_json)
     except click.ClickException as error:
@@ -88,9 +166,6 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(errors.document(type(error).__name__, error.format_message()), errors.USAGE, as_json=as_json)
     except (KeyboardInterrupt, click.Abort):
         return _fail(errors.document("Interrupted", "interrupted"), errors.INTERRUPTED, as_json=as_json)
-    except BrokenPipeError:
-        # The reader has seen enough; Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
         text = f"a bug in fstore, please report it: {type(error).__name__}: {error} ({_place(error)})"
         return _fail(errors.document(type(error).__name__, text), errors.INTERNAL, as_json=as_json)
@@ -98,11 +173,13 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _fail(document: dict[str, dict[str, str]], code: int, *, as_json: bool) -> int:
+    from fstore.cli import output  # noqa: PLC0415 help is shown without it
+
     with contextlib.suppress(BrokenPipeError):
         if as_json:
             output.print_json(document)
         else:
-            output.stderr().print(f"fstore: {document['error']['message']}", style="red", soft_wrap=True)
+            output.say(f"fstore: {document['error']['message']}", style="red")
     return code
 
 

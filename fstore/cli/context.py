@@ -6,37 +6,43 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from rich.console import RenderableType
 
-from fstore import bootstrap
-from fstore.cli import output
-from fstore.resources import Resources
-from fstore.settings.schema import Settings
-from fstore.store import FeatureStore
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from fstore.resources import Resources
+    from fstore.settings.schema import Settings
+    from fstore.store import FeatureStore
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass
 class Call:
-    """The options that all commands share."""
+    """The options that all commands share; what they lead to is loaded when it is asked for."""
 
     as_json: bool = False
+    wide: bool = False
     root: Path | None = None
     config_file: Path | None = None
 
     def settings(self) -> Settings:
         """Gather the settings; a stack that runs on the root fills in what nobody else says."""
+        from fstore.settings.local_stack import load_settings  # noqa: PLC0415
+
         given = {"path": self.root} if self.root is not None else {}
-        return bootstrap.load_settings(given, config_file=self.config_file)
+        return load_settings(given, config_file=self.config_file)
 
     @contextmanager
     def store(self) -> Iterator[FeatureStore]:
         """Open the store for one command."""
-        with FeatureStore.over(bootstrap.open_resources(self.settings(), role="cli")) as opened:
+        from fstore.bootstrap import open_resources  # noqa: PLC0415
+        from fstore.store import FeatureStore  # noqa: PLC0415
+
+        with FeatureStore.over(open_resources(self.settings(), role="cli")) as opened:
             yield opened
 
     @contextmanager
@@ -47,23 +53,24 @@ class Call:
 
     def show(self, document: dict[str, Any], *renderables: RenderableType) -> None:
         """Print a result: the document as JSON, or what people read."""
+        from fstore.cli import output  # noqa: PLC0415
+
         if self.as_json:
             output.print_json(document)
-            return
-        console = output.stdout()
-        for renderable in renderables:
-            console.print(renderable)
+        else:
+            output.show(*renderables, wide=self.wide)
 
 
 pass_call = click.make_pass_decorator(Call, ensure=True)
 
 
 def common(*, file_option: tuple[str, ...] = ("-c", "--config")) -> Callable[[F], F]:
-    """Add ``--json``, ``--root`` and the settings file to a command; they may also stand before its name."""
+    """Add ``--json``, ``--wide``, ``--root`` and the settings file to a command; they may also stand before its name."""
 
     def decorate(command: F) -> F:
         options = (
             click.option("--json", "json_", is_flag=True, expose_value=False, callback=_keep("as_json"), help="Print JSON and nothing else on stdout."),
+            click.option("--wide", "wide_", is_flag=True, expose_value=False, callback=_keep("wide"), help="Shorten no column and leave none out, however narrow the terminal."),
             click.option("--root", type=click.Path(path_type=Path), expose_value=False, callback=_keep("root"), metavar="PATH", help="The store's folder (FEATURE_STORE_PATH)."),
             click.option(*file_option, "config_file_", type=click.Path(path_type=Path), expose_value=False, callback=_keep("config_file"), metavar="FILE", help="A YAML file with settings (FEATURE_STORE_CONFIG)."),
         )  # fmt: skip

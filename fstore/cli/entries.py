@@ -22,14 +22,19 @@ def full_key(resources: Resources, text: str) -> str:
     prefix = text.strip().lower()
     if not _PREFIX.fullmatch(prefix):
         raise InvalidRequest("key", f"{text!r:.80} is no key: give {SHORTEST_PREFIX} to 64 hex digits, see 'fstore ls'")
-    found = {entry.key for entry in resources.manifest.find_by_prefix(prefix, limit=6)}
-    found |= set(resources.jobs.find_by_prefix(prefix, limit=6))
-    if not found:
-        raise InvalidRequest("key", f"no entry and no job starts with {prefix}; see 'fstore ls'")
-    if len(found) > 1:
-        some = ", ".join(key[: len(prefix) + 6] for key in sorted(found)[:5])
+    keys = {entry.key for entry in resources.manifest.find_by_prefix(prefix, limit=6)}
+    keys |= set(resources.jobs.find_by_prefix(prefix, limit=6))
+    if not keys:
+        raise InvalidRequest("key", f"no entry and no job starts with {prefix}; see 'fstore ls' and 'fstore jobs'")
+    if len(keys) > 1:
+        some = ", ".join(key[: len(prefix) + 6] for key in sorted(keys)[:5])
         raise InvalidRequest("key", f"{prefix} is not unique: {some}; give more digits")
-    return found.pop()
+    return keys.pop()
+
+
+def short(text: str, most: int = 60) -> str:
+    """Return the beginning of a text, with three dots where it was cut."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def entry_document(entry: Entry) -> dict[str, Any]:
@@ -38,10 +43,17 @@ def entry_document(entry: Entry) -> dict[str, Any]:
 
 
 def job_document(job: Job) -> dict[str, Any]:
-    """Return a job as JSON."""
+    """Return a job as JSON, with what was asked for."""
+    request = job.request or {}
+    config = request.get("canonical_config")
     return {
         "key": job.key,
         "state": str(job.state),
+        "symbol": request.get("symbol"),
+        "feature": request.get("feature"),
+        "feature_version": request.get("feature_version"),
+        "config": json.loads(config) if config is not None else request.get("config"),
+        "raw_data": request.get("raw_data"),
         "attempt": job.attempt,
         "starts": job.starts,
         "stops": job.stops,

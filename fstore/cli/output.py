@@ -7,22 +7,37 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich import box
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.filesize import decimal
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from rich.text import Text
 
-WIDTH_OF_A_PIPE = 160  # nobody folds lines for a file
+from fstore.cli.tables import Column, Table, facts
 
-Tell = Callable[[str, int, int], None]
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+__all__ = [
+    "Column",
+    "ShowProgress",
+    "facts",
+    "listed",
+    "moment",
+    "number_of",
+    "print_json",
+    "progress",
+    "say",
+    "show",
+    "size",
+    "stderr",
+    "stdout",
+    "table",
+]
+
+WIDTH_OF_A_PIPE = 10_000  # nobody folds lines for a file
+
+ShowProgress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is; 0 when nobody knows."""
-
-size = decimal
-"""Write a number of bytes for people: 999 bytes, 1.5 kB."""
 
 
 def stdout() -> Console:
@@ -35,33 +50,40 @@ def stderr() -> Console:
     return _console(stderr=True)
 
 
+def show(*renderables: RenderableType, wide: bool = False) -> None:
+    """Print what people read; a line that is longer than the terminal runs on instead of being cut or folded."""
+    console = stdout()
+    for renderable in renderables:
+        if isinstance(renderable, Table):
+            renderable.wide = wide
+        console.print(renderable, soft_wrap=isinstance(renderable, str), crop=False)
+
+
+def say(text: str, *, style: str | None = None) -> None:
+    """Print a message on stderr, in one line however long."""
+    stderr().print(text, style=style, soft_wrap=True)
+
+
 def print_json(document: Mapping[str, Any]) -> None:
     """Print one JSON document on stdout."""
     sys.stdout.write(json.dumps(document, indent=2, default=_plain) + "\n")
     sys.stdout.flush()
 
 
-def table(*columns: str, right: Iterable[str] = (), title: str | None = None) -> Table:
+def table(*columns: str | Column, right: Iterable[str] = (), title: str | None = None) -> Table:
     """Make an empty table; columns named in ``right`` hold numbers."""
-    made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
-    for name in columns:
-        made.add_column(name, justify="right" if name in set(right) else "left", overflow="fold")
-    return made
-
-
-def facts(rows: Iterable[tuple[str, object]], *, title: str | None = None) -> Table:
-    """Make a table of names and values."""
-    made = Table(box=None, show_header=False, title=title, title_justify="left", pad_edge=False)
-    made.add_column(style="bold", no_wrap=True)
-    made.add_column(overflow="fold")
-    for name, value in rows:
-        made.add_row(name, value if isinstance(value, Text) else "-" if value is None else str(value))
-    return made
+    numbers = set(right)
+    return Table([c if isinstance(c, Column) else Column(c, right=c in numbers) for c in columns], title)
 
 
 def number_of(n: int, one: str, many: str) -> str:
     """Write how many there are of something."""
     return f"{n} {one if n == 1 else many}"
+
+
+def size(size_bytes: float) -> str:
+    """Write a number of bytes for people: 999 bytes, 1.5 kB."""
+    return decimal(int(size_bytes))
 
 
 def moment(ts: datetime | None) -> str:
@@ -70,7 +92,7 @@ def moment(ts: datetime | None) -> str:
 
 
 @contextmanager
-def progress(*, quiet: bool = False, console: Console | None = None) -> Iterator[Tell]:
+def progress(*, quiet: bool = False, console: Console | None = None) -> Iterator[ShowProgress]:
     """Show a bar on stderr while the block runs, if that is a terminal; gives the function that moves it.
 
     Whoever prints meanwhile has to do so on the same ``console``.
@@ -79,6 +101,14 @@ def progress(*, quiet: bool = False, console: Console | None = None) -> Iterator
     if quiet or not console.is_terminal:
         yield lambda what, done, total: None
         return
+    from rich.progress import (  # noqa: PLC0415 most commands show no bar
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bars:
         shown: dict[str, TaskID] = {}
@@ -100,10 +130,16 @@ def listed(items: Sequence[str], *, most: int = 5) -> str:
     return f"{shown} and {len(items) - most} more" if len(items) > most else shown
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command what that means; rich would end the process with 1."""
+        raise BrokenPipeError
+
+
 def _console(*, stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else WIDTH_OF_A_PIPE
-    return Console(stderr=stderr, markup=False, highlight=False, emoji=False, width=width)
+    return _Console(stderr=stderr, markup=False, highlight=False, emoji=False, width=width)
 
 
 def _plain(value: object) -> object:

@@ -49,6 +49,8 @@ def failure_for(status: KeyStatus, *, waited: bool = False) -> FeatureStoreError
     job = status.job
     if job is None or status.entry is not None:
         return None
+    if job.state is JobState.DEAD and job.failure is not None:  # somebody stopped it, and says so
+        return error_of(job.key, job.failure)
     if job.state is JobState.DEAD:
         return errors.ComputeDead(job.key, job.starts, job.owner)
     if job.state is JobState.FAILED and (job.remembered or waited) and job.failure is not None:

@@ -1,4 +1,4 @@
-"""Postgres: computations being queued or run; claims, leases, the fence and failure notes."""
+"""Postgres: computations being queued or run; claims, leases, the fence, failure notes, and what an operator does."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from fstore.postgres.pool import Database
 from fstore.postgres.queries import JOB, JOB_STATUS, LOCATOR, Row, statements
 from fstore.settings.lease_times import LeaseTimes
 
+CANCELLED = "Cancelled"
 MAX_STOPS = 30  # orderly stops that are not held against a computation
 _WIDTH = len(LOCATOR.names)
 
@@ -32,7 +33,7 @@ class Jobs:
 
     def __init__(self, database: Database, *, times: LeaseTimes, max_starts: int) -> None:
         self._database = database
-        self._sql = dict(statements("jobs"))
+        self._sql = {**statements("jobs"), **statements("job_control")}
         self._sql |= {name: _UNFLUSHED + self._sql[name] for name in ("enqueue", "claim", "claim_many", "renew")}
         self._rules = {**asdict(times), "max_starts": max_starts, "max_stops": MAX_STOPS}
 
@@ -117,6 +118,39 @@ class Jobs:
         """Return the keys of jobs that start with ``prefix``, in their order."""
         bounds = {"low": prefix, "high": prefix + "g", "limit": limit}  # keys are hex: "g" follows every digit
         return tuple(key for (key,) in self._database.query(self._sql["find_jobs_by_prefix"], bounds))
+
+    def list_jobs(
+        self,
+        *,
+        state: JobState | None = None,
+        symbol: str | None = None,
+        feature: str | None = None,
+        limit: int = 50,
+    ) -> list[Job]:
+        """Return jobs with their requests: what runs, what waits the longest, then what failed or died last."""
+        wanted = {"state": state and str(state), "symbol": symbol, "feature": feature, "limit": limit}
+        return [JOB.read(row) for row in self._database.query(self._sql["list"], {**self._rules, **wanted})]
+
+    def cancel(self, keys: Sequence[str], *, by: str) -> set[str]:
+        """Stop queued and running jobs until somebody restarts or forgets them; return their keys.
+
+        Waiters are told. A worker that computes one is not interrupted, but what it
+        returns is not published any more.
+        """
+        note = FailureNote(CANCELLED, f"by {by}; 'fstore jobs retry' or 'fstore jobs forget' lets it start again")
+        wanted = {"keys": list(keys), "error": json.dumps(asdict(note))}
+        return {key for (key,) in self._database.transact(self._sql["cancel"], wanted)}
+
+    def restart(self, keys: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+        """Queue failed and dead jobs anew and return their requests by key: the caller sends them.
+
+        Those whose raw data only their caller had are left as they are.
+        """
+        return dict(self._database.transact(self._sql["restart"], {"keys": list(keys)}))
+
+    def forget(self, keys: Sequence[str]) -> set[str]:
+        """Drop failed and dead jobs, so that the next request computes; return their keys."""
+        return {key for (key,) in self._database.transact(self._sql["forget"], {"keys": list(keys)})}
 
     def reset(self, key: str) -> bool:
         """Let a failed or dead job start anew when it is asked for again."""

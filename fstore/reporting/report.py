@@ -126,8 +126,8 @@ def gather_report(resources: Resources, *, days: float = 14) -> StoreReport:
         span=span,
         spans=timeline(activity, since, made, span),
         entries={str(state): states.get(state, (0, 0)) for state in EntryState},
-        by_feature=_largest(resources.manifest.totals_by("feature")),
-        by_symbol=_largest(resources.manifest.totals_by("symbol")),
+        by_feature=_largest(resources.manifest.totals_by("feature"), states.get(EntryState.LIVE, (0, 0))),
+        by_symbol=_largest(resources.manifest.totals_by("symbol"), states.get(EntryState.LIVE, (0, 0))),
         slowest=tuple(SlowFeature(*row) for row in resources.figures.slowest_features(since, limit=MOST_ROWS)),
         runs=tuple(_run(*row) for row in resources.figures.runs_since(since)),
         jobs=tuple((state, n, age) for state, (n, age) in sorted(resources.figures.jobs_by_state().items())),
@@ -186,13 +186,11 @@ def _bound(found: Histogram, share: float) -> float | None:
     return bound if bound != float("inf") else None
 
 
-def _largest(totals: Mapping[str, tuple[int, int]]) -> tuple[tuple[str, int, int], ...]:
-    """Keep the largest and put the others together."""
-    rows = [(name, n, size) for name, (n, size) in totals.items()]
-    rest = rows[MOST_ROWS:]
-    if rest:
-        rows = [*rows[:MOST_ROWS], (f"{len(rest)} others", sum(n for _, n, _ in rest), sum(s for _, _, s in rest))]
-    return tuple(rows)
+def _largest(totals: Mapping[str, tuple[int, int]], live: tuple[int, int]) -> tuple[tuple[str, int, int], ...]:
+    """Keep the largest and put the others together; ``totals`` may lack the smallest, ``live`` lacks nothing."""
+    rows = [(name, n, size) for name, (n, size) in totals.items()][:MOST_ROWS]
+    entries, size_bytes = live[0] - sum(n for _, n, _ in rows), live[1] - sum(size for *_, size in rows)
+    return (*rows, ("all others", entries, max(0, size_bytes))) if entries > 0 else tuple(rows)
 
 
 def _run(kind: str, started: datetime, finished: datetime | None, report: Mapping[str, Any] | None) -> UpkeepRun:

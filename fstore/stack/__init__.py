@@ -8,21 +8,23 @@ from typing import TYPE_CHECKING, Any
 from fstore.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from fstore.stack.commands import DownReport, down, up
+    from fstore.stack.commands import DownReport, down, log_files, restart, up
     from fstore.stack.servers.embedded import EmbeddedServers, temporary_servers
     from fstore.stack.status_report import ChildStatus, StackStatus, status
-    from fstore.stack_state.statefile import ChildState, StackState, read_state
+    from fstore.stack_state import ChildState, StackState, read_state
 
 _HOMES = {
     "up": "fstore.stack.commands",
     "down": "fstore.stack.commands",
+    "restart": "fstore.stack.commands",
+    "log_files": "fstore.stack.commands",
     "DownReport": "fstore.stack.commands",
     "status": "fstore.stack.status_report",
     "StackStatus": "fstore.stack.status_report",
     "ChildStatus": "fstore.stack.status_report",
-    "read_state": "fstore.stack_state.statefile",
-    "StackState": "fstore.stack_state.statefile",
-    "ChildState": "fstore.stack_state.statefile",
+    "read_state": "fstore.stack_state",
+    "StackState": "fstore.stack_state",
+    "ChildState": "fstore.stack_state",
     "EmbeddedServers": "fstore.stack.servers.embedded",
     "temporary_servers": "fstore.stack.servers.embedded",
 }
@@ -30,6 +32,8 @@ _HOMES = {
 __all__ = [
     "up",
     "down",
+    "restart",
+    "log_files",
     "status",
     "read_state",
     "EmbeddedServers",

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from fstore.errors import ConfigurationError
-from fstore.stack_state.statefile import write_private
+from fstore.stack_state import write_private
 
 
 def _secret() -> str:

@@ -12,21 +12,22 @@ from pathlib import Path
 
 import filelock
 
-from fstore import bootstrap
+from fstore.bootstrap import prepare
 from fstore.errors import ConfigurationError
 from fstore.settings.loading import gather_settings
 from fstore.stack import daemon, leftovers
 from fstore.stack.layout import Layout
-from fstore.stack.plan import Plan
+from fstore.stack.orders import Change, send
+from fstore.stack.plan import QUEUES, Plan, new_token
 from fstore.stack.processes.identity import wait_gone
 from fstore.stack.servers.embedded import FolderTaken
 from fstore.stack.supervisor import Supervisor
-from fstore.stack_state import statefile
-from fstore.stack_state.statefile import StackState, is_alive, read_any_state
+from fstore.stack_state import READY, StackState, is_alive, read_any_state, read_state, remove_state
 
 OTHER_START_WITHIN_SECONDS = 240.0
 STOP_WITHIN_SECONDS = 15.0
 NOTED_WITHIN_SECONDS = 5.0
+SERVERS = ("postgres", "redis")
 
 Say = Callable[[str], None]
 _in_this_process: dict[str, tuple[Supervisor, threading.Thread]] = {}
@@ -51,19 +52,22 @@ def up(
     detach: bool = False,
     flower: bool = True,
     beat: bool = True,
+    reload: bool | None = None,
     on_ready: Callable[[StackState], None] | None = None,
     say: Say | None = None,
 ) -> StackState:
     """Start a stack on ``root``, and supervise it until it is stopped, or leave that to a process of its own (``detach``).
 
-    A stack that runs already is left as it is: its state is returned at once.
+    A stack that runs already goes on running and its state is returned; workers are
+    restarted if they are to serve further ``features``, and ``reload`` (restart them
+    whenever a feature's file is edited) is switched on or off.
     In the foreground SIGINT, SIGTERM and SIGHUP stop everything within 10 s, a
     second one at once; ``on_ready`` is called when all children are ready and has
     to return soon. Raises ``ConfigurationError``, with the end of the log of
     whatever does not start.
     """
     say = say or (lambda _: None)
-    plan = Plan(_place(root), Path.cwd(), workers, tuple(features), flower, beat)
+    plan = Plan(_place(root), Path.cwd(), workers, tuple(features), flower, beat, bool(reload))
     if workers < 1:
         raise ConfigurationError([f"a stack needs one compute worker at least, not {workers}"])
     _warn_of_unused_addresses(plan.root, say)
@@ -78,12 +82,37 @@ def up(
             running = _the_faster_one(plan.root, say)
             if running is None:
                 raise
-    say(f"a stack runs on {plan.root} already (process {running.pid}); nothing was changed")
-    for difference in _differences(plan, running):
-        say(f"{difference}; 'fstore down' first to change that")
+    running = _adjust(plan, running, reload=reload, say=say)
     if on_ready is not None:
         on_ready(running)
     return running
+
+
+def restart(root: Path, names: Sequence[str] = (), *, say: Say | None = None) -> tuple[str, ...]:
+    """Restart processes of the stack that runs on ``root`` (without ``names`` its workers), and return which.
+
+    Returns when they are ready again. Raises ``ConfigurationError`` when no stack
+    runs, when it has no such process, and when a feature module cannot be imported
+    any more: then nothing was restarted.
+    """
+    place = _place(root)
+    state = read_state(place)
+    if state is None:
+        raise ConfigurationError([f"no stack runs on {place}; 'fstore up' starts one"])
+    known = tuple(child.name for child in state.children if child.name not in SERVERS)
+    chosen = tuple(dict.fromkeys(names)) or tuple(name for name in QUEUES if name in known)
+    if unknown := [name for name in chosen if name not in known]:
+        raise ConfigurationError(
+            [f"the stack on {place} cannot restart {', '.join(unknown)}; it can: {', '.join(known)}"]
+        )
+    (say or (lambda _: None))(f"restarting {', '.join(chosen)}")
+    send(Layout(place), Change(new_token(), restart=chosen), state=state)
+    return chosen
+
+
+def log_files(root: Path) -> dict[str, Path]:
+    """Return the logs that the stack on ``root`` has, by process, whether it runs or not."""
+    return {path.stem: path for path in sorted(Layout(_place(root)).logs.glob("*.log"))}
 
 
 def down(root: Path) -> DownReport:
@@ -108,7 +137,7 @@ def down(root: Path) -> DownReport:
 def _start(plan: Plan, *, detach: bool, on_ready: Callable[[StackState], None] | None, say: Say) -> StackState:
     if detach:
         return daemon.launch(plan, say=say)
-    supervisor = Supervisor(plan, prepare=bootstrap.prepare, on_ready=on_ready, say=say)
+    supervisor = Supervisor(plan, prepare=prepare, on_ready=on_ready, say=say)
     _in_this_process[str(plan.root)] = supervisor, threading.current_thread()
     try:
         return supervisor.run()
@@ -156,7 +185,7 @@ def _sweep(root: Path) -> tuple[str, ...]:
     try:
         with lock:
             strays = leftovers.sweep(layout)
-            statefile.remove_state(root)
+            remove_state(root)
             return strays
     except (filelock.Timeout, OSError):
         return ()
@@ -174,7 +203,7 @@ def _wait_for_other(root: Path, say: Say) -> StackState | None:
         state = read_any_state(root)
         if state is None or not is_alive(state):
             return None
-        if state.phase == statefile.READY:
+        if state.phase == READY:
             return state
         if not told:
             say(f"another start or stop is under way on {root} (process {state.pid}); waiting for it")
@@ -197,14 +226,20 @@ def _the_faster_one(root: Path, say: Say) -> StackState | None:
     return None
 
 
-def _differences(plan: Plan, running: StackState) -> list[str]:
-    found = []
+def _adjust(plan: Plan, running: StackState, *, reload: bool | None, say: Say) -> StackState:
+    """Have a running stack serve what it does not serve yet, and say what of it stays."""
+    missing = tuple(name for name in plan.features if name not in running.features)
+    say(
+        f"a stack runs on {plan.root} already (process {running.pid}){'' if missing or reload is not None else '; nothing was changed'}"
+    )
     if plan.workers != running.workers:
-        found.append(f"it has {running.workers} compute workers, not {plan.workers}")
-    missing = [name for name in plan.features if name not in running.features]
-    if missing:
-        found.append(f"it does not serve the features of {', '.join(missing)}")
-    return found
+        say(f"it has {running.workers} compute workers, not {plan.workers}; 'fstore down' first to change that")
+    if missing or reload is not None:
+        wants = f" to serve {', '.join(missing)} too" if missing else ""
+        say(f"restarting its workers{wants}")
+        change = Change(new_token(), restart=QUEUES, features=missing, cwd=str(plan.cwd), reload=reload)
+        send(Layout(plan.root), change, state=running)
+    return read_state(plan.root) or running
 
 
 def _warn_of_unused_addresses(root: Path, say: Say) -> None:

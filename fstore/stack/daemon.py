@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fstore import bootstrap
+from fstore.bootstrap import prepare
 from fstore.errors import ConfigurationError, FeatureStoreError
 from fstore.settings.loading import gather_settings
 from fstore.stack.environment import daemon_environment
@@ -22,7 +22,7 @@ from fstore.stack.plan import Plan
 from fstore.stack.processes import logs
 from fstore.stack.servers.embedded import FolderTaken
 from fstore.stack.supervisor import Supervisor
-from fstore.stack_state.statefile import StackState, read_state
+from fstore.stack_state import StackState, read_state
 
 READY_WITHIN_SECONDS = 240.0
 _DETACH = Path(__file__).with_name("processes") / "detach.py"
@@ -38,13 +38,13 @@ def launch(plan: Plan, *, say: Callable[[str], None]) -> StackState:
     layout = Layout(plan.root)
     layout.create()
     log = layout.log("supervisor")
-    chosen = gather_settings({"path": plan.root})
+    settings = gather_settings({"path": plan.root})
     program = [sys.executable, "-P", "-m", "fstore.stack", json.dumps(plan.as_dict())]
     with logs.open_append(log) as errors:
         # The process that is started here forks once more and ends: it leaves no child to reap.
         starter = subprocess.Popen(  # noqa: S603 - this very interpreter
             [sys.executable, "-I", "-S", str(_DETACH), *program],
-            env=daemon_environment(chosen, cwd=plan.cwd),
+            env=daemon_environment(settings, cwd=plan.cwd),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -108,7 +108,7 @@ def serve(plan: Plan) -> int:
     """Supervise in this process, report on stdout until the stack is ready."""
     report = _Report(Layout(plan.root).log("supervisor"))
     os.chdir("/")
-    supervisor = Supervisor(plan, prepare=bootstrap.prepare, on_ready=lambda _: report.ready(), say=report.say)
+    supervisor = Supervisor(plan, prepare=prepare, on_ready=lambda _: report.ready(), say=report.say)
     try:
         supervisor.run()
     except FeatureStoreError as exc:

@@ -9,20 +9,20 @@ from pathlib import Path
 import fstore
 from fstore.settings.loading import child_environment
 from fstore.settings.schema import Settings
-from fstore.stack.processes.identity import TOKEN_VARIABLE
 
 # Any of these would lead a child past the stack's own servers, or Flower past its generated password.
 _UNWANTED = ("CELERY_", "FLOWER_", "PG")
+TOKEN_VARIABLE = "FSTORE_STACK_TOKEN"  # noqa: S105 - the name of a variable, not a secret
 PACKAGES = ("fstore", "workers", "beat")
 
 
-def celery_environment(chosen: Settings, *, token: str, cwd: Path) -> dict[str, str]:
+def celery_environment(settings: Settings, *, token: str, cwd: Path) -> dict[str, str]:
     """Build the environment of workers, Beat and Flower from the stack's settings.
 
     ``cwd`` is where the user called from: feature modules are found there, as
     they are in the user's own programs.
     """
-    inherited = child_environment(chosen)
+    inherited = child_environment(settings)
     kept = {name: value for name, value in inherited.items() if not name.startswith(_UNWANTED)}
     return kept | {
         "PYTHONPATH": python_path(cwd, kept.get("PYTHONPATH", "")),
@@ -32,9 +32,19 @@ def celery_environment(chosen: Settings, *, token: str, cwd: Path) -> dict[str, 
     }
 
 
-def daemon_environment(chosen: Settings, *, cwd: Path) -> dict[str, str]:
+def command_environment(settings: Settings, *, cwd: Path) -> dict[str, str]:
+    """Build the environment of one Celery process that somebody runs in the foreground.
+
+    Besides the settings it makes sure that ``workers`` and ``beat`` are ours, and that
+    feature modules in ``cwd`` are found.
+    """
+    kept = child_environment(settings)
+    return kept | {"PYTHONPATH": python_path(cwd, kept.get("PYTHONPATH", ""))}
+
+
+def daemon_environment(settings: Settings, *, cwd: Path) -> dict[str, str]:
     """Build the environment of a supervisor that runs on its own: the caller's, with settings made independent of its folder."""
-    kept = child_environment(chosen)
+    kept = child_environment(settings)
     return kept | {"PYTHONPATH": python_path(cwd, kept.get("PYTHONPATH", ""))}
 
 

@@ -53,6 +53,16 @@ class Layout:
         """Beat's memory of what ran when."""
         return self.stack / "celerybeat-schedule"
 
+    @property
+    def change(self) -> Path:
+        """What the running supervisor is told to change."""
+        return self.run / "change.json"
+
+    @property
+    def answer(self) -> Path:
+        """What became of the last change."""
+        return self.run / "change-answer.json"
+
     def heartbeat(self, queue: str) -> Path:
         """The file that a worker of ``queue`` touches when it is ready and then again and again."""
         return self.run / f"{queue}.heartbeat"

@@ -10,8 +10,7 @@ import psutil
 from fstore.stack.choices import load_choices
 from fstore.stack.layout import Layout, remove_runtime
 from fstore.stack.processes import identity
-from fstore.stack_state.birth import is_same
-from fstore.stack_state.statefile import StackState, read_any_state
+from fstore.stack_state import StackState, is_same, read_any_state
 
 
 def sweep(layout: Layout) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,13 +20,16 @@ try:
     load_feature_modules(sys.argv[1:])
 except ConfigurationError as exc:
     print("FAULTS " + json.dumps(exc.faults), flush=True)
+files = {getattr(module, "__file__", None) or "" for module in list(sys.modules.values())}
+print("FILES " + json.dumps(sorted(name for name in files if name.endswith(".py"))), flush=True)
 """
 
 
-def check_modules(modules: Sequence[str], environment: Mapping[str, str], *, cwd: Path) -> None:
+def check_modules(modules: Sequence[str], environment: Mapping[str, str], *, cwd: Path) -> tuple[Path, ...]:
     """Import feature modules in a process like a worker's; raises ``ConfigurationError`` that names those that fail.
 
-    A worker itself only logs such a fault and answers every request with it.
+    Returns the files of the user's own code that were loaded: what is installed is
+    left out. A worker itself only logs such a fault and answers every request with it.
     """
     try:
         done = subprocess.run(  # noqa: S603 - this very interpreter
@@ -54,3 +58,12 @@ def check_modules(modules: Sequence[str], environment: Mapping[str, str], *, cwd
         raise ConfigurationError(
             [f"importing {', '.join(modules)} ended the process (exit code {done.returncode}):\n{tail}"]
         )
+    listed = next((line for line in done.stdout.splitlines() if line.startswith("FILES ")), "FILES []")
+    return tuple(path for path in map(Path, json.loads(listed.removeprefix("FILES "))) if _is_own(path))
+
+
+def _is_own(path: Path) -> bool:
+    installed = {Path(place).resolve() for name, place in sysconfig.get_paths().items() if "lib" in name}
+    installed.add(Path(__file__).resolve().parents[1])  # fstore itself
+    resolved = path.resolve()
+    return not any(place in resolved.parents for place in installed)

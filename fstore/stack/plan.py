@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from fstore.broker.dashboard import flower_variables
 from fstore.errors import ConfigurationError
 from fstore.settings.schema import Settings
 from fstore.stack.choices import Choices
@@ -21,7 +22,6 @@ from fstore.stack.processes.children import Child, ChildSpec
 from fstore.stack.servers.ports import choose_port, is_free
 
 QUEUES = ("compute", "write", "upkeep")
-FLOWER_COLUMNS = "name,uuid,state,kwargs,result,received,runtime,worker"
 _READY_LINE = re.compile(r"\bready\.")
 _BEAT_LINE = re.compile(r"\bbeat: Starting")
 
@@ -36,6 +36,7 @@ class Plan:
     features: tuple[str, ...] = ()
     flower: bool = True
     beat: bool = True
+    reload: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return a form that JSON can carry to another process."""
@@ -129,9 +130,7 @@ def celery_children(
                 env={
                     "FLOWER_BASIC_AUTH": flower.auth,
                     "FLOWER_COOKIE_SECRET": flower.cookie,
-                    "FLOWER_READ_ONLY": "true",
-                    "FLOWER_TASKS_COLUMNS": FLOWER_COLUMNS,
-                    "FLOWER_MAX_TASKS": "20000",
+                    **flower_variables(),
                 },
                 stop_signal=signal.SIGTERM,
             )

@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fstore.stack_state.birth import is_same
-from fstore.stack_state.statefile import StackState, is_alive, read_any_state
+from fstore.stack_state import StackState, is_alive, is_same, read_any_state
 
 _PASSWORD = re.compile(r"(?<=:)[^:@/]+(?=@)")
 

@@ -7,9 +7,10 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -17,18 +18,19 @@ from fstore.broker.schedules import read_schedules
 from fstore.errors import ConfigurationError
 from fstore.settings.loading import gather_settings
 from fstore.settings.schema import Settings
-from fstore.stack import environment, leftovers
-from fstore.stack import plan as roster
+from fstore.stack import leftovers
+from fstore.stack.changes import ChangeMaker
 from fstore.stack.choices import save_choices
+from fstore.stack.environment import celery_environment, stack_settings
+from fstore.stack.layout import Layout
 from fstore.stack.modules import check_modules
-from fstore.stack.plan import Flower, Plan
+from fstore.stack.orders import Change
+from fstore.stack.plan import QUEUES, Flower, Plan, celery_children, new_token, place_flower
 from fstore.stack.processes import logs
 from fstore.stack.processes.children import Cancelled, Child, ChildSpec
-from fstore.stack.processes.watch import Watch
+from fstore.stack.processes.watchdog import Watchdog
 from fstore.stack.servers.embedded import EmbeddedServers
-from fstore.stack_state import statefile
-from fstore.stack_state.birth import birth_of
-from fstore.stack_state.statefile import READY, STARTING, STOPPING, StackState
+from fstore.stack_state import READY, STARTING, STOPPING, StackState, birth_of, remove_state, write_state
 
 TICK_SECONDS = 0.1
 LOGS_EVERY_SECONDS = 10.0
@@ -58,11 +60,20 @@ class Supervisor:
         self._extra = extra
         self._on_ready = on_ready or (lambda _: None)
         self._say = say or (lambda _: None)
-        self._watch = Watch(self._say)
+        self._watchdog = Watchdog(self._say)
         self._servers: EmbeddedServers | None = None
         self._flower: Flower | None = None
         self._state: StackState | None = None
         self._logs_looked_at = time.monotonic()
+        self._changes = ChangeMaker(
+            Layout(plan.root),
+            self._watchdog,
+            trial_of=self._trial_of,
+            change=self._change,
+            say=self._say,
+            reload=plan.reload,
+        )
+        self._folders: list[str] = []  # where features that were added later are found
         # A plain number: locks of an Event must not be taken inside a signal handler.
         self._stops_asked = 0
 
@@ -81,6 +92,8 @@ class Supervisor:
             self._start_children()
             while not self._stops_asked:
                 self._look(starting=False)
+                if self._changes.look():
+                    self._write()
                 time.sleep(TICK_SECONDS)
         except Cancelled:
             self._say("stopped before everything was ready")
@@ -90,10 +103,10 @@ class Supervisor:
         return self._now()
 
     def _start_servers(self) -> None:
-        chosen = gather_settings(self._arguments())
-        read_schedules(chosen)  # or Beat would refuse them once all else runs, again and again
+        settings = gather_settings(_arguments(self.plan))
+        read_schedules(settings)  # or Beat would refuse them once all else runs, again and again
         servers = self._servers = EmbeddedServers(
-            self.plan.root, settings=chosen, say=self._say, cancelled=lambda: self._stops_asked > 0
+            self.plan.root, settings=settings, say=self._say, cancelled=lambda: self._stops_asked > 0
         )
         servers.claim()
         for name in leftovers.sweep(servers.layout):
@@ -103,53 +116,40 @@ class Supervisor:
             host=socket.gethostname(),
             pid=os.getpid(),
             birth=birth_of(os.getpid()) or "",
-            token=roster.new_token(),
+            token=new_token(),
             phase=STARTING,
             started_ts=datetime.now(UTC).isoformat(timespec="seconds"),
             workers=self.plan.workers,
-            features=chosen.feature_modules,
+            features=settings.feature_modules,
         )
-        statefile.write_state(self._state)
+        write_state(self._state)
         self._say("starting Postgres and Redis")
         servers.prepare()
-        self._flower = self._place_flower(chosen, servers)
+        self._flower = self._place_flower(settings, servers)
         servers.start()
-        self._watch.add(servers.postgres)
-        self._watch.add(servers.redis)
+        self._watchdog.add(servers.postgres)
+        self._watchdog.add(servers.redis)
         self._write()
 
     def _start_children(self) -> None:
         if self._servers is None or self._state is None:
             return
         servers, state = self._servers, self._state
-        urls = {"postgres_url": servers.postgres_url, "redis_url": servers.redis_url}
-        own_key = {"signing_key": servers.choices.signing_key}
-        chosen = gather_settings({**self._arguments(), **urls}, stack=own_key)
-        given = environment.celery_environment(chosen, token=state.token, cwd=self.plan.cwd)
-        flower = self._flower
-        self._state = state = replace(
-            state,
-            postgres_url=servers.postgres_url,
-            redis_url=servers.redis_url,
-            flower_url=flower.url if flower else "",
-            features=chosen.feature_modules,
-            settings=environment.stack_settings(given),
-        )
+        settings, given = self._celery_settings(self.plan)
+        self._state = state = self._with_settings(state, settings, given)
         self._check_not_stopped()
-        if self._extra is None and chosen.origins["feature_modules"] != "default":
-            check_modules(chosen.feature_modules, given, cwd=servers.layout.run)
-        self._prepare(chosen)
-        if self._extra is None:
-            specs: Sequence[ChildSpec] = roster.celery_children(self.plan, servers.layout, given, flower, state.token)
-        else:
-            specs = self._extra(state)
+        if self._extra is None and (self.plan.reload or settings.origins["feature_modules"] != "default"):
+            files = check_modules(settings.feature_modules, given, cwd=servers.layout.run)
+            self._changes.follow(files)
+        self._prepare(settings)
+        specs = self._specs(state, given)
         self._say(f"starting {', '.join(spec.name for spec in specs)}")
         for spec in specs:
             child = Child(spec)
-            self._watch.add(child)
+            self._watchdog.add(child)
             child.start()
         self._write()
-        while not self._watch.all_ready():
+        while not self._watchdog.all_ready():
             self._check_not_stopped()
             self._look(starting=True)
             time.sleep(TICK_SECONDS / 2)
@@ -158,8 +158,53 @@ class Supervisor:
         self._say("ready")
         self._on_ready(self._now())
 
+    def _specs(self, state: StackState, given: Mapping[str, str]) -> Sequence[ChildSpec]:
+        if self._extra is not None:
+            return self._extra(state)
+        layout = Layout(self.plan.root)
+        return celery_children(self.plan, layout, given, self._flower, state.token)
+
+    def _celery_settings(self, plan: Plan) -> tuple[Settings, dict[str, str]]:
+        """Return the settings of the Celery processes of a plan, and their environment."""
+        if self._servers is None or self._state is None:
+            raise Cancelled
+        urls = {"postgres_url": self._servers.postgres_url, "redis_url": self._servers.redis_url}
+        own_key = {"signing_key": self._servers.choices.signing_key}
+        settings = gather_settings({**_arguments(plan), **urls}, stack=own_key)
+        given = celery_environment(settings, token=self._state.token, cwd=plan.cwd)
+        return settings, given | {"PYTHONPATH": os.pathsep.join([given["PYTHONPATH"], *self._folders])}
+
+    def _with_settings(self, state: StackState, settings: Settings, given: Mapping[str, str]) -> StackState:
+        if self._servers is None:
+            raise Cancelled
+        return replace(
+            state,
+            postgres_url=self._servers.postgres_url,
+            redis_url=self._servers.redis_url,
+            flower_url=self._flower.url if self._flower else "",
+            features=settings.feature_modules,
+            settings=stack_settings(given),
+        )
+
+    def _trial_of(self, change: Change) -> Callable[[], tuple[Path, ...]]:
+        """Return what has to succeed before a change is made: the imports of workers that are to be restarted."""
+        if change.cwd and change.cwd not in (str(self.plan.cwd), *self._folders):
+            self._folders.append(change.cwd)
+        if self._extra is not None or not set(change.restart) & set(QUEUES):
+            return tuple
+        settings, given = self._celery_settings(_changed(self.plan, change))
+        return lambda: check_modules(settings.feature_modules, given, cwd=Layout(self.plan.root).run)
+
+    def _change(self, change: Change) -> Sequence[ChildSpec]:
+        """Make a change and return the children as they are to be from now on."""
+        plan = _changed(self.plan, change)
+        settings, given = self._celery_settings(plan)
+        self.plan = plan
+        self._state = self._with_settings(self._now(), settings, given)
+        return self._specs(self._state, given)
+
     def _look(self, *, starting: bool) -> None:
-        if self._watch.look(starting=starting):
+        if self._watchdog.look(starting=starting):
             self._write()
         if self._servers is not None and time.monotonic() - self._logs_looked_at > LOGS_EVERY_SECONDS:
             self._logs_looked_at = time.monotonic()
@@ -174,7 +219,7 @@ class Supervisor:
             self._state = replace(self._state, phase=STOPPING)
             self._write()
             self._say("stopping")
-        workers = [child for child in self._watch.children if child not in self._servers.children.values()]
+        workers = [child for child in self._watchdog.children if child not in self._servers.children.values()]
         for child in workers:
             child.ask_to_stop()
         deadline = time.monotonic() + max((child.spec.stop_grace for child in workers), default=0)
@@ -185,32 +230,26 @@ class Supervisor:
                 self._say(f"{child.spec.name} did not stop in time and was killed")
         # The lock goes with the servers, so the state file has to go before them.
         if self._state is not None:
-            statefile.remove_state(self.plan.root)
+            remove_state(self.plan.root)
         self._servers.close(within=0.0 if self._stops_asked > 1 else SERVERS_GRACE_SECONDS)
         if self._state is not None:
             self._say("stopped")
 
-    def _arguments(self) -> dict[str, Any]:
-        given: dict[str, Any] = {"path": self.plan.root}
-        if self.plan.features:
-            given["feature_modules"] = (*gather_settings(given).feature_modules, *self.plan.features)
-        return given
-
-    def _place_flower(self, chosen: Settings, servers: EmbeddedServers) -> Flower | None:
+    def _place_flower(self, settings: Settings, servers: EmbeddedServers) -> Flower | None:
         if not self.plan.flower:
             return None
-        flower = roster.place_flower(chosen, servers.choices, servers.layout)
+        flower = place_flower(settings, servers.choices, servers.layout)
         save_choices(servers.layout.choices, replace(servers.choices, flower_port=flower.port))
         return flower
 
     def _now(self) -> StackState:
         if self._state is None:
             raise ConfigurationError([f"the stack on {self.plan.root} was stopped before it began"])
-        return self._state.with_children(tuple(child.state() for child in self._watch.children))
+        return self._state.with_children(tuple(child.state() for child in self._watchdog.children))
 
     def _write(self) -> None:
         try:
-            statefile.write_state(self._now())
+            write_state(self._now())
         except OSError as exc:
             # A full disk must not end the processes that may free it again.
             self._say(f"the state file could not be written: {exc}")
@@ -233,3 +272,15 @@ class Supervisor:
                 signal.signal(number, handler)
 
         return restore
+
+
+def _arguments(plan: Plan) -> dict[str, Any]:
+    given: dict[str, Any] = {"path": plan.root}
+    if plan.features:
+        given["feature_modules"] = tuple(dict.fromkeys((*gather_settings(given).feature_modules, *plan.features)))
+    return given
+
+
+def _changed(plan: Plan, change: Change) -> Plan:
+    features = tuple(dict.fromkeys((*plan.features, *change.features)))
+    return replace(plan, features=features, reload=plan.reload if change.reload is None else change.reload)

@@ -69,7 +69,7 @@ class Block:
 
 def pages() -> list[Path]:
     """Return the pages that people read, the shortest way in first."""
-    return [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+    return [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 
 
 def blocks_of(page: Path) -> list[Block]:

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import subprocess
-import sys
 import urllib.request
 from collections import Counter
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
 from fstore.broker.configuration import COLLECT_GARBAGE, FLUSH_USAGE, RECONCILE_JOBS, SWEEP_INTEGRITY, UPKEEP_QUEUE
 from fstore.stack.servers.ports import choose_port
 from fstore.upkeep import api as upkeep
-from tests.conftest import REPOSITORY, build_house, stop_group
+from tests.conftest import build_house
 from tests.waiting import eventually
 
 KINDS = {
@@ -27,19 +23,6 @@ KINDS = {
     "flush": FLUSH_USAGE,
 }
 EVERY_MINUTE = "* * * * *"
-
-
-def start_celery(stack: ExitStack, environment: dict[str, str], folder: Path, name: str, *arguments: str) -> None:
-    """Start a Celery process in a group of its own; it is killed when the test ends."""
-    inherited = {
-        key: value for key, value in os.environ.items() if not key.startswith(("FEATURE_STORE_", "CELERY_", "FLOWER_"))
-    }
-    with (folder / f"{name}.log").open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "celery", *arguments],
-            env={**inherited, **environment, "PYTHONPATH": str(REPOSITORY)}, cwd=folder, stdout=out, stderr=out, start_new_session=True,
-        )  # fmt: skip
-    stack.callback(stop_group, process)
 
 
 @pytest.mark.slow
@@ -52,25 +35,12 @@ def test_beat_runs_all_upkeep_once_and_flower_shows_it(servers, tmp_path):
             gc_schedule=EVERY_MINUTE, integrity_schedule=EVERY_MINUTE, reconcile_period_s="2", flush_period_s="2",
         )  # fmt: skip
         port, login = choose_port("beat test"), "fstore:a-password-of-some-length"
-        flower = {**house.environment, "FLOWER_BASIC_AUTH": login, "FLOWER_READ_ONLY": "true"}
-        start_celery(
-            stack, flower, tmp_path, "flower", "-A", "workers.app", "flower", "--address=127.0.0.1", f"--port={port}"
-        )
+        arguments = ("-A", "workers.app", "flower", "--address=127.0.0.1", f"--port={port}")
+        house.start_celery("flower", *arguments, FLOWER_BASIC_AUTH=login, FLOWER_READ_ONLY="true")
         house.start(concurrency=1, queues=UPKEEP_QUEUE)
         (tmp_path / "two.schedule").write_bytes(b"\x00garbage" * 100)
         for name in ("one", "two"):
-            start_celery(
-                stack,
-                house.environment,
-                tmp_path,
-                name,
-                "-A",
-                "beat.app",
-                "beat",
-                "-s",
-                f"{name}.schedule",
-                "--pidfile=",
-            )
+            house.start_celery(name, "-A", "beat.app", "beat", "-s", f"{name}.schedule", "--pidfile=")
 
         def runs(kind: str) -> list[dict[str, object]]:
             return [run for run in upkeep.list_runs(house.store.resources, kind, limit=100) if run["finished_ts"]]  # type: ignore[arg-type]

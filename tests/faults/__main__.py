@@ -1,4 +1,4 @@
-"""Runs the fault matrix and prints a table: ``python -m tests.faults [--rows 1,5-9] [--random-order SEED] [--json FILE|-]``."""
+"""Runs the fault matrix and prints a table: ``python -m tests.faults [--rows 1,5-9] [--random-order SEED] [--json FILE|-] [--document]``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.table import Table
 
 from tests.faults.conftest import ORDER, WANTED
 from tests.faults.outcomes import Outcomes, Row
-from tests.faults.rows import MATRIX
+from tests.faults.rows import PAGE, document, matrix
 
 HERE = Path(__file__).parent
 COLOURS = {"passed": "green", "skipped": "yellow"}
@@ -25,7 +25,10 @@ COLOURS = {"passed": "green", "skipped": "yellow"}
 def main(arguments: list[str] | None = None) -> int:
     """Run the chosen rows; 1 when one failed, or when a row of the matrix has no test."""
     options = _parser().parse_args(arguments)
-    wanted = numbers(options.rows) if options.rows else set(MATRIX)
+    if options.document:
+        PAGE.write_text(document(PAGE.read_text()))
+        return 0
+    wanted = numbers(options.rows) if options.rows else matrix()
     if options.rows:
         os.environ[WANTED] = ",".join(map(str, sorted(wanted)))
     if options.random_order:
@@ -59,6 +62,7 @@ def numbers(text: str) -> set[int]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description="Run the fault matrix.")
+    parser.add_argument("--document", action="store_true", help="run nothing: write the table of docs/faults.md anew")
     parser.add_argument("--rows", help="only these, e.g. 1,5-9")
     parser.add_argument("--json", metavar="FILE", help="write the outcome as JSON; - is stdout, instead of the table")
     parser.add_argument("--random-order", metavar="SEED", help="run the rows in the order this seed gives")

@@ -1,19 +1,27 @@
-"""The rows of the fault matrix: what each test says about itself, and which tools it needs."""
+"""The rows of the fault matrix: what each test says about itself, and which tools it needs.
+
+The matrix is what the tests say: a new row is a test marked ``@row`` with the next number, and its line
+in docs/faults.md, which ``python -m tests.faults --document`` writes.
+"""
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
-MATRIX = range(1, 45)
+HERE = Path(__file__).parent
+PAGE = HERE.parents[1] / "docs" / "faults.md"
+TABLE = ("<!-- rows: written by python -m tests.faults --document -->\n", "<!-- end of rows -->\n")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,6 +38,49 @@ def row(number: int, *, fault: str, promise: str, needs: tuple[str, ...] = (), s
         return pytest.mark.faults(about(function))
 
     return mark
+
+
+@dataclass(frozen=True)
+class Marked:
+    """What one test says about itself; several tests may share a number."""
+
+    number: int
+    fault: str
+    promise: str
+    file: str
+
+
+def marked() -> list[Marked]:
+    """Read the marks of all tests, by number; nothing is imported, so that the page can be made anywhere."""
+    found = []
+    for file in sorted(HERE.glob("test_*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "row":
+                said = {word.arg: word.value for word in node.keywords}
+                number, fault, promise = map(ast.literal_eval, (node.args[0], said["fault"], said["promise"]))
+                found.append(Marked(number, fault, promise, file.name))
+    return sorted(found, key=lambda one: one.number)
+
+
+def matrix() -> set[int]:
+    """Return the numbers of all rows."""
+    return {one.number for one in marked()}
+
+
+def document(page: str) -> str:
+    """Return the page with the table of rows as the tests have it."""
+    rows: dict[int, list[Marked]] = {}
+    for one in marked():
+        rows.setdefault(one.number, []).append(one)
+    lines = ["| row | fault | promised | test |", "|---|---|---|---|"]
+    for number, tests in rows.items():
+        cells = (
+            " / ".join(dict.fromkeys(getattr(one, part) for one in tests)) for part in ("fault", "promise", "file")
+        )
+        lines.append(f"| {number} | {' | '.join(cells)} |")
+    head, _, rest = page.partition(TABLE[0])
+    _, _, tail = rest.partition(TABLE[1])
+    return "".join([head, TABLE[0], "\n", "\n".join(lines), "\n\n", TABLE[1], tail])
 
 
 def demand(tools: Iterable[str]) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -22,7 +20,7 @@ from fstore import FeatureStore
 from fstore.postgres.migrations.versions.m0004_pending import SPACE, TURN
 from fstore.stack import EmbeddedServers, temporary_servers
 from tests import sample_features
-from tests.conftest import REPOSITORY, House, Servers, build_house, run_sql, stop_group, with_database
+from tests.conftest import House, Servers, build_house, run_sql, stop_group, with_database
 from tests.faults.calls import Asking, Calls
 from tests.faults.proxy import Proxy
 from tests.waiting import eventually
@@ -36,8 +34,6 @@ class Site(House):
     """A house whose every process a row may end; ``calls`` and ``marked`` feed the invariant check."""
 
     machine: EmbeddedServers
-    folder: Path
-    stack: ExitStack
     redis_proxy: Proxy | None = None
     postgres_proxy: Proxy | None = None
     calls: Calls = field(default_factory=Calls)
@@ -49,15 +45,8 @@ class Site(House):
 
     def beat(self, name: str = "beat", **environment: str) -> subprocess.Popen[bytes]:
         """Start Beat; its schedule file is ``<folder>/<name>.schedule``, its log ``<folder>/<name>.log``."""
-        arguments = ["-A", "beat.app", "beat", "-s", f"{name}.schedule", "--pidfile=", "--loglevel=INFO"]
-        with (self.folder / f"{name}.log").open("wb") as out:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "celery", *arguments],
-                env={**clean_environment(), **self.environment, **environment},
-                cwd=self.folder, stdout=out, stderr=out, start_new_session=True,
-            )  # fmt: skip
-        self.stack.callback(stop_group, process)
-        return process
+        arguments = ("-A", "beat.app", "beat", "-s", f"{name}.schedule", "--pidfile=", "--loglevel=INFO")
+        return self.start_celery(name, *arguments, **environment)
 
     def store_of_its_own(self, **settings: object) -> FeatureStore:
         """Open another trainer's store, closed when the row ends."""
@@ -181,15 +170,6 @@ class Site(House):
         self.machine.start_postgres()
 
 
-def clean_environment() -> dict[str, str]:
-    """Return this process's environment without settings, able to import the project's tests."""
-    inherited = {
-        name: value for name, value in os.environ.items() if not name.startswith(("FEATURE_STORE_", "CELERY_"))
-    }
-    path = os.pathsep.join([str(REPOSITORY), inherited.get("PYTHONPATH", "")]).rstrip(os.pathsep)
-    return {**inherited, "PYTHONPATH": path}
-
-
 def open_site(
     folder: Path,
     stack: ExitStack,
@@ -211,7 +191,7 @@ def open_site(
     stack.callback(machine.start_redis)  # whatever a row did to them: what ends with the row needs both
     stack.callback(machine.start_postgres)
     return Site(
-        **vars(house), machine=machine, folder=folder, stack=stack,
+        **vars(house), machine=machine,
         redis_proxy=proxies.get("redis"), postgres_proxy=proxies.get("postgres"),
     )  # fmt: skip
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.faults.invariants import check_invariants
 from tests.faults.rows import row
-from tests.faults.site import RAW, SHORT, Site, clean_environment
+from tests.faults.site import RAW, SHORT, Site
 from tests.integration.shelf import Shelf
 from tests.sample_features import scaled
 from tests.waiting import eventually
@@ -102,7 +102,7 @@ def test_row_37_collector_with_a_wrong_clock(make_site, offset):
 
 def collect_at(site: Site, offset: str) -> subprocess.CompletedProcess[str]:
     """Run ``fstore gc`` on a host with another clock."""
-    environment = {**clean_environment(), **site.environment, **clock(offset)}
+    environment = site.child_environment(**clock(offset))
     return subprocess.run(
         [sys.executable, "-m", "fstore.cli", "gc", "--json"],
         env=environment, cwd=site.folder, capture_output=True, text=True, timeout=60, check=False,

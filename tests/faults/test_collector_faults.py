@@ -15,7 +15,6 @@ from fstore.upkeep.gc_run import run_collection
 from tests.conftest import Servers, build_house
 from tests.faults.invariants import check_invariants
 from tests.faults.rows import row
-from tests.faults.site import clean_environment
 from tests.faults.strace import DONE, KILLED, traced
 from tests.faults.test_collect_killed import empty, fill, outcome
 from tests.integration.shelf import HOUR, RULES, WEEK, Shelf, key
@@ -133,7 +132,7 @@ def test_row_34_wrong_database_or_folder(site):
 
 def run(site, *command: str, **changed: str) -> subprocess.CompletedProcess[str]:
     """Run ``fstore`` as people run it."""
-    environment = {**clean_environment(), **site.environment, **changed}
+    environment = site.child_environment(**changed)
     done = subprocess.run(
         [sys.executable, "-m", "fstore.cli", *command, "--json"],
         env=environment, cwd=site.folder, capture_output=True, text=True, timeout=60, check=False,

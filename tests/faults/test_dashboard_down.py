@@ -5,13 +5,11 @@ from __future__ import annotations
 import signal
 import socket
 import subprocess
-import sys
 
 from fstore.stack.servers.ports import choose_port
-from tests.conftest import stop_group
 from tests.faults.invariants import check_invariants
 from tests.faults.rows import row
-from tests.faults.site import RAW, Site, clean_environment, frozen
+from tests.faults.site import RAW, Site, frozen
 from tests.sample_features import scaled
 from tests.waiting import eventually
 
@@ -51,13 +49,8 @@ def test_row_44_dashboard_down(site):
 def start_flower(site: Site) -> subprocess.Popen[bytes]:
     """Start Flower and wait until it answers."""
     port = choose_port("row 44")
-    environment = {**clean_environment(), **site.environment, "FLOWER_BASIC_AUTH": "fstore:a-long-password"}
-    with (site.folder / "flower.log").open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "celery", "-A", "workers.app", "flower", "--address=127.0.0.1", f"--port={port}"],
-            env=environment, cwd=site.folder, stdout=out, stderr=out, start_new_session=True,
-        )  # fmt: skip
-    site.stack.callback(stop_group, process)
+    arguments = ("-A", "workers.app", "flower", "--address=127.0.0.1", f"--port={port}")
+    process = site.start_celery("flower", *arguments, FLOWER_BASIC_AUTH="fstore:a-long-password")
 
     def answers() -> bool:
         with socket.socket() as there:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.__main__ import numbers
 from tests.faults.outcomes import Outcomes
-from tests.faults.rows import MATRIX, demand, missing_tool
+from tests.faults.rows import PAGE, demand, document, marked, matrix, missing_tool
 
 HERE = Path(__file__).parent
 
@@ -24,12 +24,19 @@ def report(
     )  # fmt: skip
 
 
-def test_every_row_of_the_matrix_has_a_test():
-    """Numbers 1 to 44, as the names of tests say."""
+def test_rows_are_numbered_without_a_gap():
+    """Whoever deletes or forgets a row leaves one; a test's name begins with its number."""
     named = {
         int(n) for file in HERE.glob("test_*.py") for n in re.findall(r"^def test_row_(\d\d)_", file.read_text(), re.M)
     }
-    assert named == set(MATRIX)
+    assert matrix() == named == set(range(1, max(named) + 1))
+    assert len(named) >= 44
+
+
+def test_the_page_lists_the_rows_as_the_tests_say():
+    """``python -m tests.faults --document`` writes them anew."""
+    assert document(PAGE.read_text()) == PAGE.read_text()
+    assert all(f"| {one.number} | " in PAGE.read_text() and one.fault in PAGE.read_text() for one in marked())
 
 
 def test_of_several_tests_of_a_row_the_worst_counts():

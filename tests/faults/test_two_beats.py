@@ -17,7 +17,7 @@ from fstore.broker.configuration import QUEUES
 from fstore.upkeep import api as upkeep
 from tests.faults.invariants import check_invariants
 from tests.faults.rows import row
-from tests.faults.site import Site, clean_environment
+from tests.faults.site import Site
 from tests.waiting import eventually
 
 EVERY_MINUTE = "* * * * *"
@@ -81,7 +81,7 @@ def collecting(site: Site) -> subprocess.Popen[str]:
     """Start a collection as people start it."""
     return subprocess.Popen(
         [sys.executable, "-m", "fstore.cli", "gc", "--json"],
-        env={**clean_environment(), **site.environment}, cwd=site.folder, stdout=subprocess.PIPE, text=True,
+        env=site.child_environment(), cwd=site.folder, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from fstore.stack.plan import Plan
 from fstore.stack.processes import identity, restarts
 from fstore.stack.processes.children import ChildSpec
 from fstore.stack.supervisor import Supervisor
-from fstore.stack_state.statefile import StackState
+from fstore.stack_state import StackState
 
 WAIT = "import time\nwhile True: time.sleep(1)\n"
 BEHAVIOURS = {

@@ -118,6 +118,12 @@ def no_exporter(house: House, _: Path) -> Mapping[str, str]:
     return {"FEATURE_STORE_TRACE_EXPORTER": "nowhere"}
 
 
+def other_key(house: House, _: Path) -> Mapping[str, str]:
+    """Workers run, and hold another signing key than this process."""
+    house.start(concurrency=1, FEATURE_STORE_SIGNING_KEY="the-workers-key-" + "w" * 32)
+    return {"FEATURE_STORE_SIGNING_KEY": "another-key-" + "o" * 32}
+
+
 CASES = [
     Case(postgres_is_down, "postgres", "refused", "FEATURE_STORE_POSTGRES_URL"),
     Case(postgres_password, "postgres", "password authentication failed", "FEATURE_STORE_POSTGRES_URL"),
@@ -127,6 +133,7 @@ CASES = [
     Case(redis_password, "redis", "password", "FEATURE_STORE_REDIS_URL"),
     Case(evicting_redis, "redis memory", "allkeys-lru", "noeviction"),
     Case(no_upkeep_worker, "workers", "nobody serves fstore.upkeep", "celery -A workers.app worker -Q fstore.upkeep"),
+    Case(other_key, "signing key", "not signed with their key", "FEATURE_STORE_SIGNING_KEY"),
     Case(no_folder, "store folder", "does not exist", "fstore migrate"),
     Case(read_only_folder, "store folder", "/proc", "right to write"),
     Case(other_store, "store id", "0" * 32, "fstore migrate"),
@@ -136,7 +143,7 @@ CASES = [
     Case(misspelt_setting, "settings", "did you mean FEATURE_STORE_GC_RETENTION_WEEKS", "fstore config"),
     Case(no_exporter, "trace exporter", "nowhere", "worker"),
 ]  # fmt: skip
-NEEDS_WORKERS = {no_upkeep_worker}
+NEEDS_WORKERS = {no_upkeep_worker, other_key}
 FOLLOW_UPS = {
     "postgres": {"beat"},
     "redis": {"workers"},

@@ -9,9 +9,9 @@ import sys
 HANGING = """
 import time
 from celery import Celery, bootsteps
-from workers import last_resort
+from workers import bootsteps as worker_steps
 
-last_resort.END_WITHIN_S = 1.0
+worker_steps.END_WITHIN_S = 1.0
 app = Celery("hanging", broker="memory://")
 app.conf.worker_pool = "solo"
 app.conf.worker_hijack_root_logger = False
@@ -23,7 +23,7 @@ class Stuck(bootsteps.StartStopStep):
     def stop(self, worker): time.sleep(60)
     terminate = stop
 
-app.steps["worker"].update({Stuck, last_resort.LastResort})
+app.steps["worker"].update({Stuck, worker_steps.LastResort})
 
 class Consumer:
     def __init__(self, *_, **__): pass

@@ -23,7 +23,7 @@ from tests.conftest import REPOSITORY
 from tests.integration.shelf import frame
 from tests.sample_features import frozen_objects, scaled
 from tests.waiting import eventually
-from workers.main_process import GROUP_S, LOOK_EVERY_S, GroupedEvents, PromptReplacement
+from workers.bootsteps import GROUP_S, LOOK_EVERY_S, GroupedEvents, PromptReplacement
 
 RAW = frame(20)
 TASKS = 40

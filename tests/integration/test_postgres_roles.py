@@ -18,7 +18,7 @@ from fstore.model import EntryState
 from fstore.postgres.schema import migrate, wanted_revision
 from fstore.stack import temporary_servers
 from fstore.upkeep import api as upkeep
-from tests.conftest import House, Servers, build_house, run_sql, start_worker, stop_group, with_database
+from tests.conftest import House, Servers, build_house, run_sql, stop_group, with_database
 
 SCALED = "tests.sample_features:scaled"
 PASSWORD = "for-this-test-only"  # noqa: S105 of servers that live for one test run
@@ -148,8 +148,9 @@ def test_hiding_functions_cannot_be_led_astray(granted: House) -> None:
 def test_every_role_can_do_its_work(granted: House, tmp_path: Path) -> None:
     """Under four roles a miss, a hit, a local result, a corrupt file, an invalidation and upkeep all go their ways."""
     raw = pd.DataFrame({"p": np.arange(100.0)}, index=pd.date_range("2026-01-02", periods=100, freq="s"))
-    environment = {**granted.environment, "FEATURE_STORE_POSTGRES_URL": as_role(granted, "worker")}
-    worker = start_worker(environment, tmp_path, concurrency=1, queues="fstore.compute,fstore.write")
+    worker = granted.start(
+        concurrency=1, queues="fstore.compute,fstore.write", FEATURE_STORE_POSTGRES_URL=as_role(granted, "worker")
+    )
     try:
         with granted.open(postgres_url=as_role(granted, "trainer")) as trainer:
             for _ in range(2):

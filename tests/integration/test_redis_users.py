@@ -18,7 +18,7 @@ import redis
 import fstore
 from fstore.cli import secrets as secret_files
 from fstore.stack.servers.binaries import find_redis
-from tests.conftest import REPOSITORY, House, Servers, build_house, start_worker, stop_group
+from tests.conftest import REPOSITORY, House, Servers, build_house
 from tests.waiting import eventually
 
 RULES = REPOSITORY / "ops" / "redis" / "users.acl"
@@ -189,8 +189,7 @@ def test_every_user_can_do_its_work(guarded: Guarded, servers: Servers, tmp_path
 
 
 def _start(house: House, guarded: Guarded, user: str, queues: str, stack: ExitStack, folder: Path) -> None:
-    environment = {**house.environment, "FEATURE_STORE_REDIS_URL": guarded.url(user)}
-    stack.callback(stop_group, start_worker(environment, folder, concurrency=1, queues=queues))
+    house.start(concurrency=1, queues=queues, FEATURE_STORE_REDIS_URL=guarded.url(user))
 
 
 def _plain_celery(house: House, guarded: Guarded, folder: Path) -> str:

@@ -254,7 +254,7 @@ def test_servers_die_with_a_killed_owner(folder):
 
 
 def is_running(pid: int) -> bool:
-    from fstore.stack_state.birth import birth_of
+    from fstore.stack_state import birth_of
 
     return birth_of(pid) is not None
 

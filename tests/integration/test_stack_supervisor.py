@@ -26,8 +26,7 @@ import fstore
 from fstore.stack import down
 from fstore.stack.processes.os_user import Account
 from fstore.stack.status_report import status
-from fstore.stack_state.birth import birth_of
-from fstore.stack_state.statefile import read_any_state, read_state
+from fstore.stack_state import birth_of, read_any_state, read_state
 from tests.waiting import eventually
 
 HOME = str(Path(fstore.__file__).parent.parent)

@@ -204,6 +204,7 @@ def test_a_program_without_opentelemetry_loses_nothing(house: House) -> None:
 def test_a_worker_refuses_an_exporter_that_is_not_there(house: House) -> None:
     """A worker that could not export what it was told to says which exporters are installed."""
     with pytest.raises(
-        AssertionError, match=r"(?s)'nowhere' is not installed, console.*pip install 'intraday-fstore\[otel\]'"
+        fstore.ConfigurationError,
+        match=r"(?s)'nowhere' is not installed, console.*pip install 'intraday-fstore\[otel\]'",
     ):
         house.start(concurrency=1, FEATURE_STORE_TRACE_EXPORTER="nowhere")

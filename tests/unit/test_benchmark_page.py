@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import benchmark_page
-import benchmark_plots
-from figures import Figure, interleaved
+from harness.figures import Figure, interleaved
+from page import plots
+from page.render import render
 
 DOCS = Path(__file__).parents[2] / "docs"
 TIMES = {
@@ -25,7 +25,7 @@ def page_of(*figures: Figure, quick: bool = False, **times: dict[str, float]) ->
     """Render a page for a run of one benchmark."""
     bench = {"figures": [figure.as_dict() for figure in figures], "measured": times, "taken": "2026-01-02"}
     machine: dict[str, Any] = {"cores": 2, "memory_gib": 8, "system": "Linux", "python": "3.11", "versions": {}}
-    return benchmark_page.render({"quick": quick, "machine": machine, "servers": {}, "benches": {"hits": bench}})
+    return render({"quick": quick, "machine": machine, "servers": {}, "benches": {"hits": bench}})
 
 
 def test_a_missed_figure_is_named_at_the_top_and_in_its_table() -> None:
@@ -72,8 +72,8 @@ def test_the_page_and_its_pictures_are_those_of_the_numbers_beside_it(tmp_path: 
     """Whatever a benchmark measures can be shown, and nobody wrote a number by hand."""
     found = json.loads((DOCS / "benchmarks.json").read_text())
 
-    benchmark_plots.draw_all(found["benches"], tmp_path)
+    plots.draw_all(found["benches"], tmp_path)
 
-    assert (DOCS / "benchmarks.md").read_text() == benchmark_page.render(found)
+    assert (DOCS / "benchmarks.md").read_text() == render(found)
     drawn = sorted(path.name for path in tmp_path.iterdir())
     assert drawn == sorted(path.name for path in (DOCS / "images").glob("bench-*"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from chaos_checker import LATE, LEFT, LOST, OTHER, WRONG, Change, Damage, EndedRow, Evidence, Pause, check
-from chaos_history import Operation, operations
+from chaos.checker import LATE, LEFT, LOST, OTHER, WRONG, Change, Damage, EndedRow, Evidence, Pause, check
+from chaos.history import Operation, operations
 
 ASK, FAILS = "S1:1:0:quick:20", "S2:2:0:failing:20"
 GRACE_S = 15.0

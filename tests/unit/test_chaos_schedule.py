@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from itertools import islice
 
-from chaos_asks import acts, hot_asks
-from chaos_schedule import KINDS, LAST_S, schedule
+from chaos.asks import acts, hot_asks
+from chaos.schedule import KINDS, LAST_S, schedule
 
 
 def test_the_same_seed_repeats_the_same_faults():

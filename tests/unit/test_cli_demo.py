@@ -88,8 +88,8 @@ def test_a_seed_makes_the_same_workload_again() -> None:
 
 def test_synthetic_data_suit_every_feature_and_repeat(tmp_path: Path) -> None:
     """Made-up trades, bars and quotes are the same for the same seed, and together every built-in feature can be asked for."""
-    first = demo_data.synthetic(tmp_path / "one", seed=7)
-    again = demo_data.synthetic(tmp_path / "two", seed=7)
+    first = demo_data.synthetic_data(tmp_path / "one", seed=7)
+    again = demo_data.synthetic_data(tmp_path / "two", seed=7)
     frames = [data.frame() for data in first]
     for one, other in zip(frames, again, strict=True):
         pd.testing.assert_frame_equal(one, other.frame(), check_exact=True)
@@ -110,7 +110,7 @@ def test_data_no_feature_can_read_are_refused(tmp_path: Path) -> None:
     """A file without prices is named, with its columns."""
     path = tmp_path / "weather.parquet"
     pd.DataFrame({"rain": [1.0, 2.0]}).to_parquet(path)
-    (data,) = demo_data.given([path])
+    (data,) = demo_data.given_data([path])
 
     with pytest.raises(InvalidRequest, match="rain"):
         demo_plan.make_cases([data], [data.frame()], 5)
@@ -122,7 +122,7 @@ def test_a_file_that_is_no_parquet_is_refused(tmp_path: Path) -> None:
     path.write_text("price,size\n1,2\n")
 
     with pytest.raises(InvalidRequest, match="as Parquet"):
-        demo_data.given([path])[0].frame()
+        demo_data.given_data([path])[0].frame()
 
 
 def test_symbols_are_named_after_files_and_stay_apart(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_symbols_are_named_after_files_and_stay_apart(tmp_path: Path) -> None:
     for path in paths:
         path.touch()
 
-    assert [data.symbol for data in demo_data.given(paths)] == ["ES", "ES_TUESDAY-1", "BTC"]
+    assert [data.symbol for data in demo_data.given_data(paths)] == ["ES", "ES_TUESDAY-1", "BTC"]
 
 
 INDEX = pd.date_range("2026-01-01", periods=3, freq="min", tz="UTC", name="ts")
@@ -201,12 +201,12 @@ def test_whatever_breaks_the_promise_is_told(change: dict[str, object], said: st
 
 def test_what_nobody_reported_counts_as_failed() -> None:
     """A trainer that died takes its open requests with it: they failed."""
-    tally = demo_race.Tally(requests=4)
-    tally.add({"how": "hit", "ms": 1.0, "wrong": None})
-    tally.add({"how": "miss", "ms": 9.0, "wrong": "the index differs"})
-    tally.add({"error": "ComputeFailed: no price"})
+    results = demo_race.RaceResults(requests=4)
+    results.add({"how": "hit", "ms": 1.0, "wrong": None})
+    results.add({"how": "miss", "ms": 9.0, "wrong": "the index differs"})
+    results.add({"error": "ComputeFailed: no price"})
 
-    assert (tally.succeeded, tally.wrong, tally.failed, tally.answered) == (1, 1, 2, 3)
-    assert tally.hits_ms == [1.0]
-    assert tally.misses_ms == [9.0]
-    assert len(tally.troubles) == 2
+    assert (results.succeeded, results.wrong, results.failed, results.answered) == (1, 1, 2, 3)
+    assert results.hits_ms == [1.0]
+    assert results.misses_ms == [9.0]
+    assert len(results.troubles) == 2

@@ -25,9 +25,8 @@ class Written:
     def __init__(self, *states: Mapping[str, int]) -> None:
         self._states = [*states]
 
-    def query(self, _: str) -> list[tuple[str, int]]:
-        state = self._states.pop(0) if len(self._states) > 1 else self._states[0]
-        return list(state.items())
+    def counters(self) -> Mapping[str, int]:
+        return self._states.pop(0) if len(self._states) > 1 else self._states[0]
 
 
 class Noted:
@@ -36,7 +35,7 @@ class Noted:
     def __init__(self, *states: tuple[Mapping[str, int], Mapping[str, int]] | None) -> None:
         self._states = [*states]
 
-    def noted_counters(self) -> tuple[Mapping[str, int], Mapping[str, int]]:
+    def counters(self) -> tuple[Mapping[str, int], Mapping[str, int]]:
         state = self._states.pop(0) if len(self._states) > 1 else self._states[0]
         if state is None:
             raise BrokerUnavailable("reading counters", "away")
@@ -101,33 +100,33 @@ def test_a_degraded_request_counts_in_all_and_by_its_mode() -> None:
 
 def test_counters_of_both_places_are_summed() -> None:
     """What Postgres has and what waits in Redis is one number."""
-    database: Any = Written({"computed": 5, "failed": 1})
-    coordination: Any = Noted(({"computed": 2}, {}))
+    usage: Any = Written({"computed": 5, "failed": 1})
+    buffer: Any = Noted(({"computed": 2}, {}))
 
-    assert read_counters(database, coordination) == {"computed": 7, "failed": 1}
+    assert read_counters(usage, buffer) == {"computed": 7, "failed": 1}
 
 
 def test_a_running_flush_is_not_counted_twice() -> None:
     """While a flush has counters in both places it is waited for; afterwards they are counted where they went."""
-    database: Any = Written({"computed": 5}, {"computed": 7})
-    coordination: Any = Noted(({}, {"computed": 2}), ({}, {}))
+    usage: Any = Written({"computed": 5}, {"computed": 7})
+    buffer: Any = Noted(({}, {"computed": 2}), ({}, {}))
 
-    assert read_counters(database, coordination) == {"computed": 7}
+    assert read_counters(usage, buffer) == {"computed": 7}
 
 
 def test_what_a_killed_flush_left_behind_counts() -> None:
     """Counters that stay on their way are added: the next flush moves them."""
-    database: Any = Written({"computed": 5})
-    coordination: Any = Noted(({}, {"computed": 2}))
+    usage: Any = Written({"computed": 5})
+    buffer: Any = Noted(({}, {"computed": 2}))
 
-    assert read_counters(database, coordination) == {"computed": 7}
+    assert read_counters(usage, buffer) == {"computed": 7}
 
 
 def test_without_redis_statistics_show_what_postgres_has() -> None:
     """Whoever needs all of them is told; whoever takes what there is gets that."""
-    database: Any = Written({"computed": 5})
-    coordination: Any = Noted(None)
+    usage: Any = Written({"computed": 5})
+    buffer: Any = Noted(None)
 
     with pytest.raises(BrokerUnavailable):
-        read_counters(database, coordination)
-    assert read_available_counters(database, coordination) == {"computed": 5}
+        read_counters(usage, buffer)
+    assert read_available_counters(usage, buffer) == {"computed": 5}

@@ -6,7 +6,7 @@ import pytest
 
 from beat.schedule import schedule
 from fstore.broker.schedules import read_schedules
-from fstore.cli.doctor.local_checks import Level, check_settings
+from fstore.cli.doctor.local_checks import Severity, check_settings
 from fstore.errors import ConfigurationError
 from fstore.settings.loading import gather_settings
 
@@ -85,7 +85,7 @@ def test_doctor_names_a_schedule_that_beat_will_refuse():
     """The doctor says so before Beat does."""
     good, bad = (gather_settings({"gc_schedule": text}, environ={}) for text in ("1 2 * * *", "61 2 * * *"))
 
-    assert [f.level for f in check_settings(good) if f.check == "schedules"] == [Level.OK]
+    assert [f.level for f in check_settings(good) if f.check == "schedules"] == [Severity.OK]
     (fault,) = [f for f in check_settings(bad) if f.check == "schedules"]
-    assert fault.level is Level.FAULT
+    assert fault.level is Severity.FAULT
     assert "gc_schedule" in fault.detail

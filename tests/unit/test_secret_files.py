@@ -66,11 +66,12 @@ def test_folder_is_private_and_files_are_complete(tmp_path: Path) -> None:
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o444}
 
 
-def test_command_needs_the_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """``fstore config --init-secrets`` writes ./secrets beside docker-compose.yml, and says where to run it elsewhere."""
+def test_secrets_are_made_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``fstore config --init-secrets`` writes ./secrets, by the rules in ./ops or else by those that were installed."""
     monkeypatch.chdir(tmp_path)
-    lost = CliRunner().invoke(app, ["config", "--init-secrets"])
-    assert "docker-compose.yml" in str(lost.exception)
+    elsewhere = CliRunner().invoke(app, ["config", "--init-secrets", "elsewhere"])
+    assert elsewhere.exit_code == 0, elsewhere.output
+    assert (tmp_path / "elsewhere" / ACL).read_text().count(" on #") == len(REDIS_USERS)
 
     (tmp_path / "ops" / "redis").mkdir(parents=True)
     (tmp_path / "ops" / "redis" / "users.acl").write_text(RULES)

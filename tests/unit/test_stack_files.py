@@ -18,12 +18,13 @@ from fstore.stack.plan import Plan
 from fstore.stack.processes import logs
 from fstore.stack.servers.ports import FIRST, LAST, choose_port
 from fstore.stack.status_report import mask, status
-from fstore.stack_state.birth import birth_of, is_same
-from fstore.stack_state.statefile import (
+from fstore.stack_state import (
     READY,
     STARTING,
     ChildState,
     StackState,
+    birth_of,
+    is_same,
     read_any_state,
     read_state,
     write_state,

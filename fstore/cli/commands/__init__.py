@@ -1,1 +1,1 @@
-"""One file a family of commands."""
+"""One file a verb, in folders by family; ``fstore.cli.app`` lists them."""

@@ -33,7 +33,7 @@ class DataSet:
             raise InvalidRequest("--data", f"cannot read {self.path} as Parquet: {error}") from error
 
 
-def given(files: Sequence[Path]) -> tuple[DataSet, ...]:
+def given_data(files: Sequence[Path]) -> tuple[DataSet, ...]:
     """Name the symbols of the user's files after the files; they are read where they lie."""
     found: dict[str, DataSet] = {}
     for file in files:
@@ -46,7 +46,7 @@ def given(files: Sequence[Path]) -> tuple[DataSet, ...]:
     return tuple(found.values())
 
 
-def synthetic(folder: Path, *, seed: int) -> tuple[DataSet, ...]:
+def synthetic_data(folder: Path, *, seed: int) -> tuple[DataSet, ...]:
     """Write a morning of trades, three weeks of bars and a day of quotes; the same ones for the same seed.
 
     The trades are ingested, so that their footer carries their fingerprint; the

@@ -18,7 +18,7 @@ STALLED_AFTER_S = 300.0
 
 
 @dataclass(slots=True)
-class Tally:
+class RaceResults:
     """What the trainers reported; requests nobody reported on count as failed."""
 
     requests: int
@@ -55,9 +55,9 @@ class Race:
         self._processes, self._log = processes, log
         self._events: queue.SimpleQueue[tuple[int, Mapping[str, Any] | None]] = queue.SimpleQueue()
 
-    def run(self, jobs: Sequence[Mapping[str, Any]], on_report: Callable[[Tally], None]) -> Tally:
+    def run(self, jobs: Sequence[Mapping[str, Any]], on_report: Callable[[RaceResults], None]) -> RaceResults:
         """Give every trainer its job and wait until all have ended; ``on_report`` is called after every request."""
-        tally = Tally(sum(len(job["steps"]) for job in jobs))
+        results = RaceResults(sum(len(job["steps"]) for job in jobs))
         coming: dict[str, set[int]] = defaultdict(set)
         for number, (process, job) in enumerate(zip(self._processes, jobs, strict=True)):
             for step in job["steps"]:
@@ -71,32 +71,32 @@ class Race:
             try:
                 number, report = self._events.get(timeout=STALLED_AFTER_S)
             except queue.Empty:
-                tally.troubles.append(f"no trainer reported anything for {STALLED_AFTER_S:.0f} s")
-                return tally
+                results.troubles.append(f"no trainer reported anything for {STALLED_AFTER_S:.0f} s")
+                return results
             if report is None:
                 running.discard(number)
-                self._note_end(number, tally)
+                self._note_end(number, results)
             elif "at" in report:
                 waiting[report["at"]].add(number)
             else:
-                tally.add(report)
-                on_report(tally)
+                results.add(report)
+                on_report(results)
             # A trainer that died must not keep the others waiting.
             for gate in [gate for gate, there in waiting.items() if coming[gate] & running <= there]:
                 for ready in waiting.pop(gate):
                     self._say(self._processes[ready], {"pass": gate})
-        return tally
+        return results
 
     def _listen(self, number: int, reports: IO[str] | None) -> None:
         for line in reports or ():
             self._events.put((number, json.loads(line)))
         self._events.put((number, None))
 
-    def _note_end(self, number: int, tally: Tally) -> None:
+    def _note_end(self, number: int, results: RaceResults) -> None:
         code = self._processes[number].wait()
         if code != 0:
             end = self._log.read_text(errors="replace")[-2000:].strip()
-            tally.troubles.append(f"trainer {number} ended with exit code {code}; the end of its log:\n{end}")
+            results.troubles.append(f"trainer {number} ended with exit code {code}; the end of its log:\n{end}")
 
     def _say(self, process: subprocess.Popen[str], message: Mapping[str, Any]) -> None:
         with suppress(BrokenPipeError):  # it died; its end is reported

@@ -12,14 +12,11 @@ from typing import Any
 
 import pandas as pd
 
-from fstore import bootstrap
-from fstore.cli.demo import data as demo_data
-from fstore.cli.demo import plan as demo_plan
-from fstore.cli.demo import race as demo_race
-from fstore.cli.demo import stage as demo_stage
-from fstore.cli.demo.data import DataSet
-from fstore.cli.demo.plan import Case, Step
-from fstore.cli.demo.stage import Say, Wish
+from fstore.bootstrap import open_resources
+from fstore.cli.demo.data import DataSet, given_data, synthetic_data
+from fstore.cli.demo.plan import Case, Step, make_cases, make_schedule, number_of_cases
+from fstore.cli.demo.race import trainers
+from fstore.cli.demo.sandbox import DemoOptions, Say, demo_root, orderly_ends, own_environment, own_folder, own_stack
 from fstore.client.request import prepare
 from fstore.errors import ConfigurationError
 from fstore.features.registry import resolve_feature
@@ -33,11 +30,11 @@ REQUEST_TIMEOUT_S = 240.0
 SETTLE_WITHIN_S = 10.0
 TURN_WITHIN_S = 60.0
 
-Watch = Callable[[int, int], None]
+OnAnswer = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class DemoOutcome:
     """``report`` has the fields that the documentation names; ``troubles`` say what was wrong, if anything."""
 
     root: Path
@@ -45,63 +42,63 @@ class Outcome:
     troubles: tuple[str, ...]
 
 
-def run(wish: Wish, *, say: Say, watch: Watch) -> Outcome:
+def run_demo(options: DemoOptions, *, say: Say, on_answer: OnAnswer) -> DemoOutcome:
     """Do the main job and return its account; whatever was started is stopped, whatever was written removed, unless kept.
 
-    ``say`` is told what happens, ``watch`` how many requests are answered.
+    ``say`` is told what happens, ``on_answer`` how many requests are answered.
     """
     began = time.monotonic()
     with ExitStack() as cleanup:
-        cleanup.enter_context(demo_stage.orderly_ends())
-        root = cleanup.enter_context(demo_stage.place(wish))
-        folder = cleanup.enter_context(demo_stage.own_folder(root, keep=wish.keep))
-        environment = demo_stage.own_environment(root, wish.files)
-        ready = cleanup.enter_context(demo_stage.own_stack(root, environment, keep=wish.keep, say=say))
-        race = cleanup.enter_context(demo_race.trainers(wish.trainers, environment, folder / "trainers.log"))
+        cleanup.enter_context(orderly_ends())
+        root = cleanup.enter_context(demo_root(options))
+        folder = cleanup.enter_context(own_folder(root, keep=options.keep))
+        environment = own_environment(root, options.files)
+        ready = cleanup.enter_context(own_stack(root, environment, keep=options.keep, say=say))
+        race = cleanup.enter_context(trainers(options.trainers, environment, folder / "trainers.log"))
 
-        datasets = demo_data.given(wish.files) if wish.files else demo_data.synthetic(folder / "raw", seed=SEED)
+        datasets = given_data(options.files) if options.files else synthetic_data(folder / "raw", seed=SEED)
         frames = [data.frame() for data in datasets]
-        cases = demo_plan.make_cases(datasets, frames, demo_plan.number_of_cases(wish.trainers * wish.requests))
+        cases = make_cases(datasets, frames, number_of_cases(options.trainers * options.requests))
         _write_direct_results(folder / "expected", datasets, frames, cases)
-        schedule = demo_plan.make_schedule(cases, datasets, trainers=wish.trainers, requests=wish.requests, seed=SEED)
+        schedule = make_schedule(cases, datasets, trainers=options.trainers, requests=options.requests, seed=SEED)
         jobs = [_job(folder / "expected", datasets, cases, steps) for steps in schedule]
 
         state = ready()
-        chosen = gather_settings(
+        settings = gather_settings(
             {"path": root, "postgres_url": state.postgres_url, "redis_url": state.redis_url},
             environ={},
             stack={"signing_key": state.settings.get("FEATURE_STORE_SIGNING_KEY")},
         )
-        with FeatureStore.over(bootstrap.open_resources(chosen, role="demo")) as store:
+        with FeatureStore.over(open_resources(settings, role="demo")) as store:
             _refuse_unless_empty(store.resources)
-            say(f"{wish.trainers} trainers ask for features, {wish.requests} times each")
-            tally = race.run(jobs, lambda t: watch(t.answered, t.requests))
+            say(f"{options.trainers} trainers ask for features, {options.requests} times each")
+            results = race.run(jobs, lambda t: on_answer(t.answered, t.requests))
             say("collecting garbage and reading every cached byte")
             counted = _settled_counters(store)
             keys = _keys_asked_for(store.resources, datasets, frames, cases, schedule)
             rows = sum(n for n, _ in store.resources.manifest.count_by_state().values())
             gc, integrity = _in_turn(store.run_garbage_collection), _in_turn(store.validate_cache_integrity)
         report = {
-            "trainers": wish.trainers,
-            "requests": tally.requests,
-            "succeeded": tally.succeeded,
-            "failed": tally.failed,
-            "wrong_results": tally.wrong,
+            "trainers": options.trainers,
+            "requests": results.requests,
+            "succeeded": results.succeeded,
+            "failed": results.failed,
+            "wrong_results": results.wrong,
             "unique_keys": len(keys),
             "computed": counted["computed"],
             "hits": counted["cache_hits"],
             "coalesced": counted["coalesced"],
-            "hit_ms": percentiles(tally.hits_ms),
-            "miss_ms": percentiles(tally.misses_ms),
+            "hit_ms": percentiles(results.hits_ms),
+            "miss_ms": percentiles(results.misses_ms),
             "manifest_rows": rows,
             "gc": {name: gc.get(name) for name in ("dry_run", "summary", "faults", "skipped")},
             "integrity": {name: integrity.get(name) for name in ("integrity_ok", "issues", "checked", "bytes_read")},
             "flower_url": state.flower_url,
         }
-        if not wish.keep:
+        if not options.keep:
             say("stopping everything")
     report["seconds"] = round(time.monotonic() - began, 2)
-    return Outcome(root, report, (*tally.troubles, *wrong_with(report)))
+    return DemoOutcome(root, report, (*results.troubles, *wrong_with(report)))
 
 
 def wrong_with(report: Mapping[str, Any]) -> list[str]:

@@ -26,7 +26,7 @@ from fstore.runtime.counters import Recorder
 Report = Callable[[Mapping[str, Any]], None]
 
 
-class Tally(Recorder):
+class CountingRecorder(Recorder):
     """Notes like any recorder and remembers what this process counted, which tells a hit from a miss."""
 
     totals: Counter[str]
@@ -43,9 +43,9 @@ class Trainer:
     def __init__(self, job: Mapping[str, Any], report: Report) -> None:
         self._job, self._report = job, report
         opened = fstore.connect().resources
-        self._tally = Tally(opened.usage_buffer.note)
-        self._tally.totals = Counter()
-        self._store = fstore.FeatureStore.over(replace(opened, recorder=self._tally))
+        self._recorder = CountingRecorder(opened.usage_buffer.note)
+        self._recorder.totals = Counter()
+        self._store = fstore.FeatureStore.over(replace(opened, recorder=self._recorder))
         self._frames: dict[int, pd.DataFrame] = {}
         self._expected: dict[int, pd.DataFrame] = {}
 
@@ -68,7 +68,7 @@ class Trainer:
     def _ask(self, step: Mapping[str, Any], raw: object) -> dict[str, Any]:
         case = self._job["cases"][step["case"]]
         symbol = self._job["datasets"][case["data"]]["symbol"]
-        before = self._tally.totals.copy()
+        before = self._recorder.totals.copy()
         began = time.perf_counter()
         try:
             frame = self._store.get_or_compute(
@@ -77,7 +77,7 @@ class Trainer:
         except fstore.FeatureStoreError as error:
             return {"error": f"{type(error).__name__}: {error}"}
         spent = time.perf_counter() - began
-        counted = self._tally.totals - before
+        counted = self._recorder.totals - before
         return {
             "how": "hit" if counted["cache_hits"] else "miss",
             "ms": 1000 * spent,

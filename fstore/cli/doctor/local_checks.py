@@ -24,7 +24,7 @@ LITTLE_SPACE_BYTES, NO_SPACE_BYTES = 2_000_000_000, 100_000_000
 LITTLE_SPACE_SHARE = 0.05
 
 
-class Level(StrEnum):
+class Severity(StrEnum):
     """How bad a finding is; only a fault makes ``fstore doctor`` fail."""
 
     OK = "ok"
@@ -37,36 +37,36 @@ class Finding:
     """One line of the doctor's report; ``advice`` says what to do when it is not ok."""
 
     check: str
-    level: Level
+    level: Severity
     detail: str
     advice: str = ""
 
 
 def ok(check: str, detail: str) -> Finding:
     """Make a finding that all is well."""
-    return Finding(check, Level.OK, detail)
+    return Finding(check, Severity.OK, detail)
 
 
 def warning(check: str, detail: str, advice: str) -> Finding:
     """Make a finding that may hurt."""
-    return Finding(check, Level.WARNING, detail, advice)
+    return Finding(check, Severity.WARNING, detail, advice)
 
 
 def fault(check: str, detail: str, advice: str) -> Finding:
     """Make a finding that has to be mended."""
-    return Finding(check, Level.FAULT, detail, advice)
+    return Finding(check, Severity.FAULT, detail, advice)
 
 
-def check_settings(chosen: Settings) -> Iterator[Finding]:
+def check_settings(settings: Settings) -> Iterator[Finding]:
     """Tell which settings are in force, and whether Celery would replace some."""
-    given = sum(origin != "default" for origin in chosen.origins.values())
+    given = sum(origin != "default" for origin in settings.origins.values())
     yield ok("settings", f"no contradictions; {given} are not defaults ('fstore config --changed' shows them)")
     strangers = find_celery_overrides()
     for name, value in strangers.items():
         yield fault("celery variables", f"{name}={value} replaces fstore's broker without a word", f"unset {name}")
     if not strangers:
         yield ok("celery variables", "none that would replace fstore's broker")
-    limit, visibility = chosen.compute_time_limit_s, chosen.visibility_timeout_s
+    limit, visibility = settings.compute_time_limit_s, settings.visibility_timeout_s
     if visibility < 2 * limit:
         yield fault(
             "visibility timeout",
@@ -75,10 +75,10 @@ def check_settings(chosen: Settings) -> Iterator[Finding]:
         )
     else:
         yield ok("visibility timeout", f"{visibility:g} s, twice the compute limit of {limit:g} s")
-    yield from _check_schedules(chosen)
-    if chosen.trace_exporter is not None:
-        yield from _check_exporter(chosen.trace_exporter)
-    if chosen.hash_policy == "tail":
+    yield from _check_schedules(settings)
+    if settings.trace_exporter is not None:
+        yield from _check_exporter(settings.trace_exporter)
+    if settings.hash_policy == "tail":
         yield warning(
             "hash policy",
             "'tail' does not see a correction inside the data",
@@ -86,14 +86,14 @@ def check_settings(chosen: Settings) -> Iterator[Finding]:
         )
 
 
-def _check_schedules(chosen: Settings) -> Iterator[Finding]:
+def _check_schedules(settings: Settings) -> Iterator[Finding]:
     try:
-        read_schedules(chosen)
+        read_schedules(settings)
     except ConfigurationError as error:
         for text in error.faults:
             yield fault("schedules", text, "correct it: Beat refuses to start")
     else:
-        yield ok("schedules", f"garbage at '{chosen.gc_schedule}', integrity at '{chosen.integrity_schedule}'")
+        yield ok("schedules", f"garbage at '{settings.gc_schedule}', integrity at '{settings.integrity_schedule}'")
 
 
 def _check_exporter(name: str) -> Iterator[Finding]:
@@ -123,23 +123,23 @@ def check_packages() -> Iterator[Finding]:
         yield fault("packages", "the three do not come from one installation", advice)
 
 
-def check_features(chosen: Settings) -> Iterator[Finding]:
+def check_features(settings: Settings) -> Iterator[Finding]:
     """Import every feature module as a worker does."""
     try:
         with watching_imports():
-            known = load_feature_modules(chosen.feature_modules)
+            known = load_feature_modules(settings.feature_modules)
     except ConfigurationError as error:
         for text in error.faults:
             yield fault("feature modules", text, "mend the import: a worker refuses to start without it")
         return
-    yield ok("feature modules", f"{', '.join(chosen.feature_modules) or 'none'}: {len(known)} features")
-    yield from _check_settings_at_import(chosen)
+    yield ok("feature modules", f"{', '.join(settings.feature_modules) or 'none'}: {len(known)} features")
+    yield from _check_settings_at_import(settings)
 
 
-def _check_settings_at_import(chosen: Settings) -> Iterator[Finding]:
+def _check_settings_at_import(settings: Settings) -> Iterator[Finding]:
     """Name what sets something for the whole process when it is imported; libraries that only filter warnings are many."""
     for module, names in noted_settings().items():
-        own = any(f"{feature}.".startswith(f"{module}.") for feature in chosen.feature_modules)
+        own = any(f"{feature}.".startswith(f"{module}.") for feature in settings.feature_modules)
         if own or set(names) != {"warnings"}:
             holds = "in workers it holds for its own features alone" if own else "in workers it does not hold"
             yield warning(
@@ -149,14 +149,14 @@ def _check_settings_at_import(chosen: Settings) -> Iterator[Finding]:
             )
 
 
-def check_folder(chosen: Settings) -> Iterator[Finding]:
+def check_folder(settings: Settings) -> Iterator[Finding]:
     """Look at rights and free space of the store folder, and whether the data folders are there."""
-    entries = open_storage(chosen).entries
+    entries = open_storage(settings).entries
     for found in entries.diagnose():
-        yield Finding("store folder", Level(found.severity), found.detail, found.advice)
+        yield Finding("store folder", Severity(found.severity), found.detail, found.advice)
     if (space := entries.space()) is not None:
         yield _check_space(space)
-    for folder in chosen.data_roots:
+    for folder in settings.data_roots:
         if folder.is_dir() and os.access(folder, os.R_OK | os.X_OK):
             yield ok("data roots", f"{folder} can be read")
         else:

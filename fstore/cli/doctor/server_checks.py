@@ -9,9 +9,11 @@ from typing import Any
 
 from fstore.broker.configuration import QUEUES
 from fstore.cli.doctor.local_checks import Finding, fault, ok, warning
+from fstore.cli.output import number_of
 from fstore.errors import BrokerUnavailable, FeatureStoreError, ManifestUnavailable, StoreMismatch
 from fstore.model import JobState
 from fstore.postgres.schema import wanted_revision
+from fstore.reporting.stats import cache_stats
 from fstore.resources import Resources
 
 OLDEST_POSTGRES = 140000
@@ -81,18 +83,30 @@ def check_redis(resources: Resources) -> Iterator[Finding]:
 def check_workers(resources: Resources) -> Iterator[Finding]:
     """Ask for the workers of each queue, the messages that wait, and whether Beat's tasks have run."""
     try:
+        dropped = _dropped(resources)
         workers = resources.broker.workers_by_queue()
+        dropped = 0 if any(workers.values()) else _dropped(resources) - dropped
         waiting = {queue: resources.redis_server.queue_length(queue) for queue in QUEUES}
     except BrokerUnavailable as error:
         yield fault("workers", str(error), "start Redis first")
         return
+    if dropped > 0:
+        yield fault(
+            "signing key",
+            "workers run but dropped the question unread: it was not signed with their key",
+            "give this process the workers' FEATURE_STORE_SIGNING_KEY (or ..._FILE)",
+        )
     for queue in QUEUES:
         n = len(workers[queue])
-        if not n:
+        if not n and dropped > 0:
+            yield warning(
+                "workers", f"nobody answers for {queue}, {waiting[queue]} messages wait", "mend the signing key first"
+            )
+        elif not n:
             yield fault(
                 "workers",
                 f"nobody serves {queue}, {waiting[queue]} messages wait",
-                f"start one: celery -A workers.app worker -Q {queue}",
+                f"start one: fstore worker -Q {queue} (or celery -A workers.app worker -Q {queue})",
             )
         elif waiting[queue] > MANY_MESSAGES:
             yield warning("workers", f"{n} serve {queue}, {waiting[queue]} messages wait", "start more workers")
@@ -102,6 +116,14 @@ def check_workers(resources: Resources) -> Iterator[Finding]:
         yield from _check_upkeep(resources)
     except (ManifestUnavailable, FeatureStoreError) as error:
         yield fault("beat", str(error), "mend Postgres first")
+
+
+def _dropped(resources: Resources) -> int:
+    """Return how many messages workers dropped unread so far."""
+    try:
+        return cache_stats(resources).get("messages_rejected", 0)
+    except FeatureStoreError:
+        return 0
 
 
 def _check_tables(resources: Resources) -> Iterator[Finding]:
@@ -125,8 +147,8 @@ def _check_tables(resources: Resources) -> Iterator[Finding]:
     if dead:
         yield warning(
             "jobs",
-            f"{dead} computations ended their workers again and again",
-            "see the workers' logs; 'fstore invalidate --key K' lets one start anew",
+            f"{number_of(dead, 'computation is', 'computations are')} dead: ended the worker again and again, or cancelled",
+            "'fstore jobs --state dead' names them, 'fstore jobs retry KEY' starts one anew; see the workers' logs",
         )
     else:
         yield ok("jobs", "none is dead")
@@ -138,10 +160,10 @@ def _check_upkeep(resources: Resources) -> Iterator[Finding]:
     period_s = resources.settings.reconcile_period_s
     age_s = (datetime.now(UTC) - runs[0].started_at).total_seconds() if runs else None
     if age_s is None or age_s > 3 * period_s + 10:
-        when = "never" if age_s is None else f"{age_s:.0f} s ago"
+        when = "were never reconciled" if age_s is None else f"were last reconciled {age_s:.0f} s ago"
         yield warning(
             "beat",
-            f"jobs were last reconciled {when}, it should be every {period_s:g} s",
+            f"jobs {when}, it should be every {period_s:g} s",
             "give a stack that was just started a minute; else start Beat (celery -A beat.app beat) and a worker for fstore.upkeep",
         )
     else:

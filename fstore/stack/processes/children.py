@@ -17,8 +17,7 @@ from fstore.errors import ConfigurationError
 from fstore.stack.processes import identity, logs
 from fstore.stack.processes.os_user import Account
 from fstore.stack.processes.spawn import Order, spawn
-from fstore.stack_state import birth
-from fstore.stack_state.statefile import ChildState
+from fstore.stack_state import ChildState, birth_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,7 @@ class Child:
             self.process = spawn(
                 Order(spec.argv, spec.env, spec.cwd, log.fileno(), spec.account, spec.orphan_signal, spec.umask)
             )
-        self.birth = birth.birth_of(self.process.pid) or ""
+        self.birth = birth_of(self.process.pid) or ""
         self.started_at = time.monotonic()
         self.enter("starting")
 

@@ -16,9 +16,8 @@ from pathlib import Path
 
 import psutil
 
-from fstore.stack_state.birth import birth_of, is_same
-
-TOKEN_VARIABLE = "FSTORE_STACK_TOKEN"  # noqa: S105 - the name of a variable, not a secret
+from fstore.stack.environment import TOKEN_VARIABLE as TOKEN_VARIABLE  # noqa: PLC0414 it is the proof
+from fstore.stack_state import birth_of, is_same
 
 
 def working_in(folder: Path, names: Iterable[str]) -> list[psutil.Process]:

@@ -11,17 +11,17 @@ _FIRST_DELAY, _LONGEST_DELAY = 0.1, 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class RestartRecord:
     """How a child fared: ends in a row without a settled run in between, and whether it ever was ready."""
 
     ends_in_a_row: int = 0
     was_ready: bool = False
 
-    def after_ready(self) -> Record:
+    def after_ready(self) -> RestartRecord:
         """Return the record of a child that became ready."""
         return replace(self, was_ready=True)
 
-    def after_end(self, *, ready_for_seconds: float) -> Record:
+    def after_end(self, *, ready_for_seconds: float) -> RestartRecord:
         """Return the record after one more end; one that ran well for a while starts afresh."""
         settled = ready_for_seconds >= SETTLED_AFTER_SECONDS
         return replace(self, ends_in_a_row=1 if settled else self.ends_in_a_row + 1)

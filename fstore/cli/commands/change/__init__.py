@@ -1,0 +1,1 @@
+"""Put something into the store, or out of it."""

@@ -1,0 +1,1 @@
+"""Look at the store, and change nothing."""

@@ -1,0 +1,60 @@
+"""``fstore show``: everything about one key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import click
+from rich.console import RenderableType
+
+from fstore.cli import errors, output
+from fstore.cli.context import Call, common, pass_call
+from fstore.cli.entries import entry_document, full_key, job_document
+from fstore.client.explanation import differences
+from fstore.features.registry import registered_features
+
+
+@click.command("show", epilog=errors.codes(errors.UNAVAILABLE, errors.REFUSED))
+@click.argument("key")
+@common()
+@pass_call
+def command(call: Call, key: str) -> int:
+    """Show everything known about one KEY, or its first digits (6 or more): entry, usage, job."""
+    with call.resources() as resources:
+        whole = full_key(resources, key)
+        entry, job = resources.manifest.find_entry(whole), resources.jobs.find(whole)
+        usage = resources.usage.of_entry(whole)
+        file = str(resources.settings.path / entry.path) if entry is not None else None
+    other = differences(entry, registered_features().get(entry.parts.feature)) if entry else {}
+    document: dict[str, Any] = {
+        "key": whole,
+        "entry": entry_document(entry) if entry else None,
+        "file": file,
+        "usage": {"hits": usage[0], "last_accessed_ts": usage[1].isoformat()} if usage else None,
+        "job": job_document(job) if job else None,
+        "differs_from_here": {name: asdict(both) for name, both in other.items()},
+    }
+    parts: list[RenderableType] = []
+    if entry is not None:
+        shown = {**entry_document(entry), "path": file, "file_size_bytes": output.size(entry.file_size_bytes)}
+        used = f"{usage[0]} hits, last {output.moment(usage[1])}" if usage else "not yet, or less than a minute ago"
+        here = [(f"{name} here", both.here or "none") for name, both in other.items()]
+        parts.append(output.facts([*_rows(shown), *here, ("used", used)], title="entry"))
+    if job is not None:
+        shown = job_document(job)
+        note = shown.pop("failure")
+        failure = f"{note['type']}: {note['message']}\n{note['traceback']}".strip() if note else None
+        parts.append(output.facts([*_rows(shown), *([("failure", failure)] if failure else [])], title="job"))
+    call.show(document, *parts)
+    return errors.OK
+
+
+def _rows(document: Mapping[str, Any]) -> list[tuple[str, object]]:
+    return [
+        (name, json.dumps(value) if isinstance(value, dict | list) else value)
+        for name, value in document.items()
+        if value not in (None, "")
+    ]

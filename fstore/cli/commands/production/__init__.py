@@ -1,0 +1,1 @@
+"""Run fstore for a team."""

@@ -1,0 +1,1 @@
+"""Begin: a local stack, what it says, and whether all is well."""

@@ -1,0 +1,110 @@
+"""``fstore demo``: the main job on real servers, checked frame by frame."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import RenderableType
+
+from fstore.cli import errors, output
+from fstore.cli.context import Call, common, pass_call
+from fstore.cli.demo.run import run_demo
+from fstore.cli.demo.sandbox import DemoOptions
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command(
+    "demo",
+    epilog=errors.codes(
+        errors.WRONG,
+        errors.UNAVAILABLE,
+        errors.REFUSED,
+        wrong="a request failed, a frame was wrong, or a key was computed twice",
+    ),
+)
+@click.option(
+    "--trainers",
+    type=click.IntRange(1, 200),
+    default=20,
+    show_default=True,
+    help="Processes that ask at the same time.",
+)
+@click.option(
+    "--requests", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Requests of each trainer."
+)
+@click.option(
+    "--data",
+    "files",
+    type=_FILE,
+    multiple=True,
+    metavar="FILE",
+    help="A Parquet file of ticks, quotes, bars or orders; repeatable. Without it data are made up.",
+)
+@click.option("--keep", is_flag=True, help="Leave the stack running and the files in place, to look around.")
+@common()
+@pass_call
+def command(call: Call, trainers: int, requests: int, files: tuple[Path, ...], keep: bool) -> int:
+    """Run the main job: trainers share one cache through real workers, Postgres and Redis.
+
+    Starts a stack of its own in a temporary folder (or in the empty folder given
+    with --root), lets the trainers ask, compares every frame with a direct call of
+    the feature, collects garbage, verifies every byte, and cleans up. Other stores
+    are not touched, whatever the settings say.
+    """
+    options = DemoOptions(trainers, requests, files, call.root, keep)
+    messages = output.stderr()
+    with output.progress(quiet=call.as_json, console=messages) as tell:
+
+        def say(text: str) -> None:
+            if not call.as_json:
+                messages.print(f"- {text}", style="dim", soft_wrap=True)
+            tell("working", 0, 0)
+
+        outcome = run_demo(options, say=say, on_answer=lambda done, total: tell("requests answered", done, total))
+    call.show(dict(outcome.report), *_tables(outcome.report, keep=keep))
+    for trouble in dict.fromkeys(outcome.troubles):
+        output.say(f"WRONG: {trouble}", style="red")
+    if not call.as_json:
+        output.stdout().print(_closing(outcome.root, keep=keep, well=not outcome.troubles), soft_wrap=True)
+    return errors.WRONG if outcome.troubles else errors.OK
+
+
+def _tables(report: Mapping[str, Any], *, keep: bool) -> tuple[RenderableType, ...]:
+    summary = report["gc"]["summary"] or {}
+    integrity = report["integrity"]
+    rows = (
+        ("requests", f"{report['requests']} by {report['trainers']} trainers: {report['succeeded']} succeeded, {report['failed']} failed"),
+        ("frames", f"every one compared with a direct call: {report['wrong_results']} wrong"),
+        ("keys", f"{report['unique_keys']} asked for, {report['computed']} computed, {report['manifest_rows']} manifest rows"),
+        ("answers", f"{report['hits']} hits, {report['computed']} computed, {report['coalesced']} waited for another's compute"),
+        ("hit", _latency(report["hit_ms"])),
+        ("miss", _latency(report["miss_ms"])),
+        ("garbage collection", f"{summary.get('total_files_deleted', 0)} files deleted, {output.size(summary.get('total_bytes_freed', 0))} freed"),
+        ("integrity", f"{integrity['checked']} entries, {output.size(integrity['bytes_read'])} read: {'all right' if integrity['integrity_ok'] else integrity['issues']}"),
+        ("time", f"{report['seconds']} s, servers included"),
+        *([("flower", report["flower_url"])] if keep else []),
+    )  # fmt: skip
+    return ("", output.facts(rows, title="The main job"), "")
+
+
+def _latency(found: Mapping[str, float | None]) -> str:
+    if found["p50"] is None:
+        return "none"
+    return f"{found['p50']:.1f} ms median, {found['p99']:.1f} ms at the 99th percentile"
+
+
+def _closing(root: Path, *, keep: bool, well: bool) -> str:
+    if keep:
+        place = shlex.quote(str(root))
+        return (
+            f"The stack still runs: 'fstore ls --root {place}', 'fstore stats --root {place}', "
+            f"fstore.connect({str(root)!r}) in Python; 'fstore down --root {place}' stops it."
+        )
+    if well:
+        return "Everything was stopped and removed. Next: 'fstore demo --keep' to look around, or 'fstore up' for a store of your own."
+    return "Everything was stopped and removed; run again with --keep to look at what is left."

@@ -1,1 +1,0 @@
-"""What a local stack says about itself, for its supervisor and for whoever connects."""

@@ -1,0 +1,14 @@
+"""``python ops/bench NAME ...`` does what ``python ops/bench/NAME.py ...`` does."""
+
+import runpy
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+NAMES = sorted(path.stem for path in HERE.glob("*.py") if path != Path(__file__))
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2 or sys.argv[1] not in NAMES:
+        sys.exit(f"usage: python ops/bench {{{','.join(NAMES)}}} [--help]")
+    sys.argv[:] = [str(HERE / f"{sys.argv[1]}.py"), *sys.argv[2:]]
+    runpy.run_path(sys.argv[0], run_name="__main__")

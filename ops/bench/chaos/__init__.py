@@ -1,0 +1,1 @@
+"""Random faults by a seed, and a checker that reads the history afterwards."""

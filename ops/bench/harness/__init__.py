@@ -1,0 +1,1 @@
+"""What the suites are made of: a running store, processes in step, figures and their limits."""

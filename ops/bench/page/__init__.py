@@ -1,0 +1,1 @@
+"""The page about a run: its text, its tables and its pictures."""
