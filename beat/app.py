@@ -9,7 +9,7 @@ from celery.signals import setup_logging
 
 from beat.schedule import schedule
 from fstore.bootstrap import load_settings
-from fstore.broker.configuration import celery_config
+from fstore.broker import celery_config
 from fstore.runtime.logs import configure_logging
 
 settings = load_settings()

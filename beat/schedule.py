@@ -7,9 +7,8 @@ from typing import Any
 
 from celery.schedules import crontab
 
-from fstore.broker.configuration import COLLECT_GARBAGE, FLUSH_USAGE, RECONCILE_JOBS, SWEEP_INTEGRITY, UPKEEP_QUEUE
-from fstore.broker.schedules import read_schedules
-from fstore.settings.schema import Settings
+from fstore.broker import COLLECT_GARBAGE, FLUSH_USAGE, RECONCILE_JOBS, SWEEP_INTEGRITY, UPKEEP_QUEUE, read_schedules
+from fstore.settings import Settings
 
 
 def schedule(settings: Settings) -> dict[str, dict[str, Any]]:

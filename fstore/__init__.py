@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from fstore import lazy
+
 if TYPE_CHECKING:
-    from fstore.client.explanation import Explanation
-    from fstore.client.ticket import Ticket
+    from fstore.client import Explanation, Ticket
     from fstore.errors import (
         BrokerUnavailable,
         ComputeDead,
@@ -31,10 +31,26 @@ if TYPE_CHECKING:
         UpkeepRefused,
         VersionMismatch,
     )
-    from fstore.features.local_features import local
-    from fstore.features.registry import feature
+    from fstore.features import feature, local
     from fstore.model import Entry, Fingerprint, ParquetSource, Request
     from fstore.store import FeatureStore, connect
+else:
+    # The command line shows its help without pandas, Celery or a driver.
+    __getattr__ = lazy.names(
+        __name__,
+        {
+            "client": "Explanation Ticket",
+            "errors": (
+                "BrokerUnavailable ComputeDead ComputeFailed ComputeTimeout ConfigurationError EntryCorrupt "
+                "FeatureNotRegistered FeatureStoreError InvalidRequest ManifestBusy ManifestUnavailable NotPermitted "
+                "SourceChanged SourceNotAllowed StorageFull StorageUnavailable StoreMismatch UnhashableInput "
+                "UpkeepRefused VersionMismatch"
+            ),
+            "features": "feature local",
+            "model": "Entry Fingerprint ParquetSource Request",
+            "store": "FeatureStore connect",
+        },
+    )
 
 __all__ = [
     "connect",
@@ -69,46 +85,6 @@ __all__ = [
     "StoreMismatch",
     "UpkeepRefused",
 ]
-
-_HOMES = {
-    "fstore.client.explanation": ("Explanation",),
-    "fstore.client.ticket": ("Ticket",),
-    "fstore.errors": (
-        "BrokerUnavailable",
-        "ComputeDead",
-        "ComputeFailed",
-        "ComputeTimeout",
-        "ConfigurationError",
-        "EntryCorrupt",
-        "FeatureNotRegistered",
-        "FeatureStoreError",
-        "InvalidRequest",
-        "ManifestBusy",
-        "ManifestUnavailable",
-        "NotPermitted",
-        "SourceChanged",
-        "SourceNotAllowed",
-        "StorageFull",
-        "StorageUnavailable",
-        "StoreMismatch",
-        "UnhashableInput",
-        "UpkeepRefused",
-        "VersionMismatch",
-    ),
-    "fstore.features.local_features": ("local",),
-    "fstore.features.registry": ("feature",),
-    "fstore.model": ("Entry", "Fingerprint", "ParquetSource", "Request"),
-    "fstore.store": ("FeatureStore", "connect"),
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    """Load a public name when it is asked for: the command line shows its help without pandas, Celery or SQLAlchemy."""
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(importlib.import_module(_HOME_OF[name]), name)
-    return value
 
 
 def load(answer: Mapping[str, Any], **settings: Any) -> Any:

@@ -8,27 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from fstore.broker.client import Broker
-from fstore.coordination.link import RedisLink
-from fstore.coordination.locks import DedupLocks
-from fstore.coordination.notifications import Notifier
-from fstore.coordination.server import RedisServer
-from fstore.coordination.usage_buffer import UsageBuffer
+from fstore.broker import Broker
+from fstore.coordination import DedupLocks, Notifier, RedisLink, RedisServer, UsageBuffer
 from fstore.errors import ConfigurationError
-from fstore.features.feature_modules import load_feature_modules
-from fstore.postgres.figures import Figures
-from fstore.postgres.jobs import Jobs
-from fstore.postgres.manifest import Manifest
-from fstore.postgres.pool import Database
-from fstore.postgres.runs import UpkeepRuns
-from fstore.postgres.source_memo import PostgresSourceMemo
-from fstore.postgres.upkeep_queries import UpkeepQueries
-from fstore.postgres.usage import Usage
+from fstore.features import load_feature_modules
+from fstore.postgres import Database, Figures, Jobs, Manifest, PostgresSourceMemo, UpkeepQueries, UpkeepRuns, Usage
 from fstore.resources import Resources
 from fstore.runtime.counters import Recorder
-from fstore.settings.local_stack import load_settings
-from fstore.settings.schema import Settings
-from fstore.storage.open import open_local_cache, open_storage
+from fstore.settings import Settings, load_settings
+from fstore.storage import open_local_cache, open_storage
 
 __all__ = ["load_settings", "open_resources", "prepare"]
 
@@ -114,7 +102,7 @@ def prepare(chosen: Settings) -> tuple[str | None, str | None]:
     if chosen.postgres_url is None:
         raise ConfigurationError(["FEATURE_STORE_POSTGRES_URL is not set; there is nothing to migrate"])
     url = chosen.postgres_url.get_secret_value()
-    from fstore.postgres.schema import migrate  # noqa: PLC0415 a third of a second that no trainer should pay
+    from fstore.postgres import migrate  # noqa: PLC0415 a third of a second that no trainer should pay
 
     before, after = migrate(url)
     database = Database(url, application_name="fstore/migrate", connect_timeout_s=chosen.connect_timeout_s, pool_size=1)

@@ -10,13 +10,11 @@ import pyarrow as pa
 
 from fstore.errors import EntryCorrupt, ManifestUnavailable
 from fstore.model import Locator
-from fstore.postgres.manifest import Manifest
+from fstore.postgres import Manifest
 from fstore.resources import Resources
-from fstore.results.forms import FORMS, Returns
+from fstore.results import FORMS, Returns
 from fstore.runtime.counters import Recorder
-from fstore.storage.interface import EntryStore
-from fstore.storage.local_cache import MappedEntry
-from fstore.storage.parquet import SMALL
+from fstore.storage import SMALL, EntryStore, MappedEntry
 
 log = logging.getLogger("fstore.reading")
 

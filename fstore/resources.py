@@ -4,23 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fstore.broker.client import Broker
-from fstore.coordination.locks import DedupLocks
-from fstore.coordination.notifications import Notifier
-from fstore.coordination.server import RedisServer
-from fstore.coordination.usage_buffer import UsageBuffer
-from fstore.postgres.figures import Figures
-from fstore.postgres.jobs import Jobs
-from fstore.postgres.manifest import Manifest
-from fstore.postgres.pool import Database
-from fstore.postgres.runs import UpkeepRuns
-from fstore.postgres.source_memo import PostgresSourceMemo
-from fstore.postgres.upkeep_queries import UpkeepQueries
-from fstore.postgres.usage import Usage
+from fstore.broker import Broker
+from fstore.coordination import DedupLocks, Notifier, RedisServer, UsageBuffer
+from fstore.postgres import Database, Figures, Jobs, Manifest, PostgresSourceMemo, UpkeepQueries, UpkeepRuns, Usage
 from fstore.runtime.counters import Recorder
-from fstore.settings.schema import Settings
-from fstore.storage.interface import EntryStore, StagingArea
-from fstore.storage.local_cache import LocalCache
+from fstore.settings import Settings
+from fstore.storage import EntryStore, LocalCache, StagingArea
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,29 +11,38 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from fstore import bootstrap
 from fstore.bootstrap import Opening
-from fstore.client.batch import Progress, get_or_compute_many, peek_many
-from fstore.client.explanation import Explanation, explain
-from fstore.client.read_through import answer_request, load_answered, start_request
-from fstore.client.request import KeyedRequest, prepare, warn_of_other_source
-from fstore.client.ticket import Ticket
-from fstore.client.warming import warm_up
+from fstore.client import (
+    Explanation,
+    KeyedRequest,
+    Progress,
+    Ticket,
+    answer_request,
+    explain,
+    get_or_compute_many,
+    load_answered,
+    peek_many,
+    prepare,
+    start_request,
+    warm_up,
+    warn_of_other_source,
+)
 from fstore.entries import in_form
 from fstore.errors import FeatureStoreError, InvalidRequest
-from fstore.features.registry import resolve_feature
-from fstore.fingerprint.parquet_limits import limits_of
+from fstore.features import resolve_feature
+from fstore.fingerprint import limits_of
 from fstore.model import Entry, EntryState, ParquetSource, Request
-from fstore.reporting.stats import cache_overview, cache_stats
+from fstore.reporting import cache_overview, cache_stats
 from fstore.resources import Resources
-from fstore.results.forms import Returns, check_returns
+from fstore.results import Returns, check_returns
 from fstore.runtime import deadline, tracing
-from fstore.settings.schema import Settings
-from fstore.upkeep.api import collect_garbage, count_orphans, verify_entries
+from fstore.settings import Settings
+from fstore.upkeep import collect_garbage, count_orphans, verify_entries
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from fstore.ingest.ingestion import IngestOptions
+    from fstore.ingest import IngestOptions
 
 
 class FeatureStore:
@@ -233,7 +242,7 @@ class FeatureStore:
         A path to a file or folder of CSV, Parquet or Arrow is taken as well; the options are
         those of ``fstore.ingest.ingestion.ingest``.
         """
-        from fstore.ingest.ingestion import ingest  # noqa: PLC0415 a writer's code is no business of the hit path
+        from fstore.ingest import ingest  # noqa: PLC0415 a writer's code is no business of the hit path
 
         return ingest(frame_or_table, Path(path), limits=limits_of(self.settings), **options)
 

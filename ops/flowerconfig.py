@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from fstore.broker.dashboard import FLOWER_SETTINGS
+from fstore.broker import FLOWER_SETTINGS
 
 
 def _secret(name: str) -> str:

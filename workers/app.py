@@ -20,10 +20,10 @@ from celery.signals import (
 from celery.states import FAILURE
 
 from fstore.bootstrap import load_settings
-from fstore.broker.configuration import FLUSH_USAGE, RECONCILE_JOBS, celery_config
-from fstore.calling.module_imports import noted_settings, watch_imports
+from fstore.broker import FLUSH_USAGE, RECONCILE_JOBS, celery_config
+from fstore.calling import noted_settings, watch_imports
 from fstore.errors import ConfigurationError
-from fstore.features.feature_modules import load_feature_modules
+from fstore.features import load_feature_modules
 from fstore.runtime import logs, tracing
 from fstore.runtime.logs import configure_logging
 from workers import process

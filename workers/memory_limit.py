@@ -6,7 +6,7 @@ import logging
 import os
 from pathlib import Path
 
-from fstore.settings.schema import Settings
+from fstore.settings import Settings
 
 try:
     import resource

@@ -10,12 +10,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from fstore.bootstrap import load_settings, open_resources
-from fstore.calling.feature_calls import keep_clean
-from fstore.calling.module_imports import watch_imports
+from fstore.calling import keep_clean, watch_imports
 from fstore.resources import Resources
 from fstore.runtime import tracing
-from fstore.settings.lease_times import LeaseTimes
-from fstore.settings.schema import Settings
+from fstore.settings import LeaseTimes, Settings
 from workers import descendants
 from workers.memory_limit import bound_memory
 from workers.stopping import is_stopping

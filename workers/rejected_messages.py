@@ -5,8 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from fstore.bootstrap import load_settings
-from fstore.coordination.link import RedisLink
-from fstore.coordination.usage_buffer import UsageBuffer
+from fstore.coordination import RedisLink, UsageBuffer
 from fstore.runtime.counters import Recorder
 
 COUNTER = "messages_rejected"

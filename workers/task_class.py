@@ -7,7 +7,7 @@ from typing import Any
 
 from celery import Task
 
-from fstore.broker.messages import short_repr
+from fstore.broker import short_repr
 from workers.progress_events import board
 
 

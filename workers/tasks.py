@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from fstore.broker.configuration import (
+from fstore.broker import (
     COLLECT_GARBAGE,
     FLUSH_USAGE,
     GET_OR_COMPUTE,
@@ -13,17 +13,18 @@ from fstore.broker.configuration import (
     PUBLISH,
     RECONCILE_JOBS,
     SWEEP_INTEGRITY,
+    claim_in,
+    parse_compute,
+    parse_compute_many,
+    parse_publish,
 )
-from fstore.broker.messages import claim_in, parse_compute, parse_compute_many, parse_publish
-from fstore.compute.batch_executor import execute_batch
-from fstore.compute.executor import execute, give_up
-from fstore.compute.staged_results import publish_staged
+from fstore.compute import execute, execute_batch, give_up, publish_staged
 from fstore.errors import FeatureStoreError
 from fstore.model import Status
-from fstore.upkeep.api import collect_garbage as collect
-from fstore.upkeep.api import flush_usage as flush
-from fstore.upkeep.api import reconcile_jobs as reconcile
-from fstore.upkeep.api import sweep_integrity as sweep
+from fstore.upkeep import collect_garbage as collect
+from fstore.upkeep import flush_usage as flush
+from fstore.upkeep import reconcile_jobs as reconcile
+from fstore.upkeep import sweep_integrity as sweep
 from workers import policy, process
 from workers.app import app
 from workers.task_class import FstoreTask

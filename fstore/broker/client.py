@@ -24,7 +24,7 @@ from fstore.broker.messages import ComputeRequest, PublishRequest, short_repr, s
 from fstore.errors import BrokerUnavailable
 from fstore.runtime import deadline, tracing
 from fstore.runtime.fork_safety import forget_in_children
-from fstore.settings.schema import Settings
+from fstore.settings import Settings
 
 SEND_WITHIN_S = 4 * SOCKET_TIMEOUT_S  # the longest a publish to a frozen Redis was seen to take, doubled
 

@@ -10,7 +10,7 @@ from kombu import Queue
 from fstore.broker.signing import KeyRing
 from fstore.broker.transport import OPTION, Guard, transport_name
 from fstore.errors import ConfigurationError
-from fstore.settings.schema import Settings
+from fstore.settings import Settings
 
 GET_OR_COMPUTE = "fstore.get_or_compute"
 GET_OR_COMPUTE_MANY = "fstore.get_or_compute_many"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from celery.schedules import ParseException, crontab
 
 from fstore.errors import ConfigurationError
-from fstore.settings.schema import Settings
+from fstore.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

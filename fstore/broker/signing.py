@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from fstore.settings.values import split_keys
+from fstore.settings import split_keys
 
 FORMAT = "1"
 CLOCK_SKEW_S = 300  # clocks of hosts may differ by so much

@@ -11,7 +11,7 @@ from typing import Any
 from fstore.calling.every_setting import PROCESS_SETTINGS
 from fstore.calling.module_imports import settings_set_by
 from fstore.calling.process_state import ProcessState, read_state, restore_state, write_state
-from fstore.features.declarations import Feature
+from fstore.features import Feature
 
 
 class CleanState:

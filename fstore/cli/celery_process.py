@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from fstore.cli.context import Call
-from fstore.stack.environment import command_environment
+from fstore.stack import command_environment
 
 
 def run_celery(call: Call, app: str, arguments: Sequence[str], more: Mapping[str, str] | None = None) -> NoReturn:

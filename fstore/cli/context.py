@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from fstore.resources import Resources
-    from fstore.settings.schema import Settings
+    from fstore.settings import Settings
     from fstore.store import FeatureStore
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -31,7 +31,7 @@ class Call:
 
     def settings(self) -> Settings:
         """Gather the settings; a stack that runs on the root fills in what nobody else says."""
-        from fstore.settings.local_stack import load_settings  # noqa: PLC0415
+        from fstore.settings import load_settings  # noqa: PLC0415
 
         given = {"path": self.root} if self.root is not None else {}
         return load_settings(given, config_file=self.config_file)

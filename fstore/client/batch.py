@@ -16,7 +16,7 @@ from fstore.entries import in_form
 from fstore.errors import FeatureStoreError
 from fstore.model import Entry, Request, Status
 from fstore.resources import Resources
-from fstore.results.forms import Returns
+from fstore.results import Returns
 from fstore.runtime import deadline, tracing
 
 PEEKED_AT_ONCE = 1000

@@ -6,17 +6,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from fstore.broker.chunks import UNKNOWN_S, in_chunks
-from fstore.broker.client import Broker
-from fstore.broker.messages import ComputeRequest, RawReference
+from fstore.broker import UNKNOWN_S, Broker, ComputeRequest, RawReference, in_chunks
 from fstore.client.request import KeyedRequest, OnSourceChange, warn_if_source_changed
-from fstore.compute.raw_data import stage_raw
-from fstore.coordination.locks import DedupLocks
+from fstore.compute import stage_raw
+from fstore.coordination import DedupLocks
 from fstore.errors import BrokerUnavailable, StorageUnavailable
-from fstore.postgres.jobs import Jobs
-from fstore.postgres.manifest import Manifest
+from fstore.postgres import Jobs, Manifest
 from fstore.runtime.counters import Recorder
-from fstore.storage.interface import StagingArea
+from fstore.storage import StagingArea
 
 EXPECTED_FOR_S = 2.0  # how long the expected time of a feature is believed
 QUICK_TO_STAGE_CELLS = 500_000  # written well within the lock's time

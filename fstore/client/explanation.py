@@ -9,10 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fstore.client.request import KeyedRequest
-from fstore.compute.provenance import are_comparable, differing_versions, format_of
-from fstore.features.declarations import Feature
-from fstore.features.keys import differing_parts
-from fstore.features.source.digest import source_format
+from fstore.compute import are_comparable, differing_versions, format_of
+from fstore.features import Feature, differing_parts, source_format
 from fstore.model import Entry, EntryState, Job, KeyParts
 from fstore.resources import Resources
 

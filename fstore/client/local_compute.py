@@ -9,16 +9,11 @@ from typing import TypeVar
 
 import pandas as pd
 
-from fstore.broker.messages import RawReference
-from fstore.calling.feature_calls import call_feature, is_stop
+from fstore.broker import RawReference
+from fstore.calling import call_feature, is_stop
 from fstore.client.local_publish import OwnClaim, publish_by_worker
 from fstore.client.request import Answer, KeyedRequest
-from fstore.compute.executor import perform
-from fstore.compute.failures import error_of, note_of
-from fstore.compute.planning import Computation
-from fstore.compute.private_copy import private_copy
-from fstore.compute.publishing import Publisher
-from fstore.compute.raw_data import Loaded, Taker
+from fstore.compute import Computation, Loaded, Publisher, Taker, error_of, note_of, perform, private_copy
 from fstore.errors import (
     BrokerUnavailable,
     ComputeTimeout,
@@ -26,12 +21,12 @@ from fstore.errors import (
     ManifestUnavailable,
     StorageUnavailable,
 )
-from fstore.features.keys import restore_config
+from fstore.features import restore_config
 from fstore.model import Claim, Locator, Status
 from fstore.resources import Resources
-from fstore.results.codec import check_faithful, encode_result, hand_out_frame
+from fstore.results import check_faithful, encode_result, hand_out_frame
 from fstore.runtime import deadline
-from fstore.storage.parquet import as_read
+from fstore.storage import as_read
 
 T = TypeVar("T")
 

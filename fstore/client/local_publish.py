@@ -9,16 +9,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from fstore.broker.configuration import WRITE_QUEUE
-from fstore.broker.messages import ComputeRequest, PublishRequest
-from fstore.compute.failures import failure_for
-from fstore.compute.planning import Computation
-from fstore.compute.publishing import Publisher
+from fstore.broker import WRITE_QUEUE, ComputeRequest, PublishRequest
+from fstore.compute import Computation, Publisher, failure_for
 from fstore.errors import BrokerUnavailable, FeatureStoreError, ManifestUnavailable
 from fstore.model import Claim, Locator
-from fstore.postgres.jobs import Jobs
+from fstore.postgres import Jobs
 from fstore.resources import Resources
-from fstore.results.codec import check_faithful, encode_result
+from fstore.results import check_faithful, encode_result
 from fstore.runtime import deadline
 
 PUBLISHED_WITHIN_S = 30.0  # by a worker; then its queue has none, or only those that die of it

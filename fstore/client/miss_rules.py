@@ -7,9 +7,9 @@ from enum import StrEnum
 
 from fstore.client.miss_events import ComputeUnstored, Give
 from fstore.client.request import Answer, KeyedRequest, OnSourceChange, is_refused_to_another
-from fstore.compute.failures import failure_for
+from fstore.compute import failure_for
 from fstore.errors import FeatureStoreError, SourceChanged, SourceNotAllowed, StorageUnavailable
-from fstore.features.local_features import LocalFeature
+from fstore.features import LocalFeature
 from fstore.model import JobState, KeyStatus, Status
 
 

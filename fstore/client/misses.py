@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
-from fstore.broker.messages import RawReference
-from fstore.calling.own_settings import settings_set_here
+from fstore.broker import RawReference
+from fstore.calling import settings_set_here
 from fstore.client.enqueue import Enqueuer
 from fstore.client.local_compute import LocalComputing
 from fstore.client.miss_events import (
@@ -38,11 +38,10 @@ from fstore.client.miss_events import (
 from fstore.client.miss_rules import KeyProgress, MissRules, Step, next_step
 from fstore.client.request import Answer, KeyedRequest
 from fstore.client.singleflight import SingleFlight
-from fstore.compute.raw_data import stage_raw
-from fstore.compute.recovery import Recovery
-from fstore.coordination.notifications import Subscription
+from fstore.compute import Recovery, stage_raw
+from fstore.coordination import Subscription
 from fstore.errors import BrokerUnavailable, ManifestUnavailable, StorageUnavailable
-from fstore.features.local_features import LocalFeature
+from fstore.features import LocalFeature
 from fstore.resources import Resources
 from fstore.runtime import deadline
 

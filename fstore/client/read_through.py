@@ -16,16 +16,15 @@ from fstore.client.miss_events import Give
 from fstore.client.miss_rules import without_store
 from fstore.client.misses import answer_misses, rules_of, start_miss
 from fstore.client.request import Answer, KeyedRequest, concerning, warn_of_other_source
-from fstore.compute.raw_data import own_raw
+from fstore.compute import own_raw
 from fstore.entries import read_entry
 from fstore.errors import EntryCorrupt, ManifestUnavailable, StorageUnavailable, VersionMismatch
-from fstore.features.local_features import LocalFeature
-from fstore.features.registry import registered_features
+from fstore.features import LocalFeature, registered_features
 from fstore.model import Locator, Status
 from fstore.resources import Resources
-from fstore.results.codec import hand_out_frame
+from fstore.results import hand_out_frame
 from fstore.runtime import deadline, tracing
-from fstore.storage.local_cache import MappedEntry
+from fstore.storage import MappedEntry
 
 MOST_WRONG = 3  # an entry that is found wrong is computed again, but not for ever
 

@@ -10,19 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from fstore.broker.messages import ComputeRequest, RawReference
-from fstore.compute.failures import is_anothers_refusal
-from fstore.compute.provenance import are_comparable, format_of
-from fstore.compute.raw_data import allowed_path, hold_raw, own_raw
+from fstore.broker import ComputeRequest, RawReference
+from fstore.compute import allowed_path, are_comparable, format_of, hold_raw, is_anothers_refusal, own_raw
 from fstore.errors import FeatureStoreError, ManifestUnavailable
-from fstore.features.declarations import Feature
-from fstore.features.keys import canonical_config, check_symbol, key_of
-from fstore.features.registry import resolve_feature
-from fstore.features.source.digest import source_format
-from fstore.fingerprint.identification import Origin, identify
-from fstore.fingerprint.raw_input import RawInput
+from fstore.features import Feature, canonical_config, check_symbol, key_of, resolve_feature, source_format
+from fstore.fingerprint import Origin, RawInput, identify
 from fstore.model import Entry, Fingerprint, HashMethod, Job, JobState, KeyParts, Locator, Status
-from fstore.postgres.manifest import Manifest
+from fstore.postgres import Manifest
 from fstore.resources import Resources
 
 log = logging.getLogger("fstore.asking")

@@ -6,16 +6,14 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 from fstore.client.read_through import answer_request
 from fstore.client.request import KeyedRequest, concerning, is_refused_to_another
-from fstore.compute.failures import failure_for
+from fstore.compute import failure_for
 from fstore.entries import in_form
 from fstore.errors import FeatureStoreError, InvalidRequest, VersionMismatch
-from fstore.features.keys import key_of
-from fstore.features.local_features import LocalFeature
-from fstore.features.registry import resolve_feature
-from fstore.fingerprint.raw_input import RawInput
+from fstore.features import LocalFeature, key_of, resolve_feature
+from fstore.fingerprint import RawInput
 from fstore.model import Fingerprint, KeyParts, KeyStatus
 from fstore.resources import Resources
-from fstore.results.forms import Returns, check_returns
+from fstore.results import Returns, check_returns
 
 if TYPE_CHECKING:
     import pandas as pd

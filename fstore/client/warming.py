@@ -7,9 +7,9 @@ from contextlib import suppress
 
 import pandas as pd
 
-from fstore.fingerprint.identification import content_digest
+from fstore.fingerprint import content_digest
 from fstore.resources import Resources
-from fstore.results.codec import decode_result, encode_result
+from fstore.results import decode_result, encode_result
 
 
 def warm_up(resources: Resources) -> threading.Thread:

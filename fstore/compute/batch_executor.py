@@ -15,9 +15,8 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from fstore.broker.chunks import in_chunks
-from fstore.broker.messages import ComputeRequest
-from fstore.calling.feature_calls import call_feature, is_stop
+from fstore.broker import ComputeRequest, in_chunks
+from fstore.calling import call_feature, is_stop
 from fstore.compute.executor import Outcome, Phase, execute, give_up, refuse
 from fstore.compute.failures import note_of
 from fstore.compute.lease import HeldClaims, hold_claims

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fstore import errors
-from fstore.broker.messages import ComputeRequest
-from fstore.calling.feature_calls import call_feature, is_stop
+from fstore.broker import ComputeRequest
+from fstore.calling import call_feature, is_stop
 from fstore.compute.failures import error_of, failure_for, is_anothers_refusal, note_of
 from fstore.compute.lease import hold_claims
 from fstore.compute.planning import Computation, plan

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from fstore import errors
-from fstore.broker.messages import ComputeRequest
+from fstore.broker import ComputeRequest
 from fstore.errors import FeatureStoreError, VersionMismatch
 from fstore.model import FailureNote, JobState, KeyStatus
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from fstore.model import Claim
-from fstore.postgres.jobs import Jobs
+from fstore.postgres import Jobs
 from fstore.runtime.heartbeat import heartbeat
 
 log = logging.getLogger("fstore.lease")

@@ -7,17 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fstore.broker.messages import ComputeRequest
+from fstore.broker import ComputeRequest
 from fstore.compute.provenance import versions_of
 from fstore.compute.raw_data import allowed_path
 from fstore.errors import InvalidRequest, VersionMismatch
-from fstore.features.declarations import Feature
-from fstore.features.keys import canonical_config, check_symbol, key_of, restore_config
-from fstore.features.registry import resolve_feature
-from fstore.features.source.digest import source_format
-from fstore.fingerprint.identification import identify
-from fstore.fingerprint.parquet_limits import limits_of
-from fstore.fingerprint.sources import open_raw
+from fstore.features import (
+    Feature,
+    canonical_config,
+    check_symbol,
+    key_of,
+    resolve_feature,
+    restore_config,
+    source_format,
+)
+from fstore.fingerprint import identify, limits_of, open_raw
 from fstore.model import ComputedFacts, Fingerprint, HashMethod, KeyParts, ParquetSource
 from fstore.resources import Resources
 

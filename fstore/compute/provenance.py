@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fstore.features.coverage import imported_libraries
-from fstore.features.declarations import Feature
-from fstore.features.libraries import installed_version
-from fstore.features.source.digest import source_format
+from fstore.features import Feature, imported_libraries, installed_version, source_format
 from fstore.model import Entry
 from fstore.runtime.versions import library_versions
 

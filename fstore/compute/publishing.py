@@ -9,14 +9,14 @@ from dataclasses import dataclass, fields
 import pyarrow as pa
 
 from fstore.compute.planning import Computation
-from fstore.coordination.notifications import Notifier
+from fstore.coordination import Notifier
 from fstore.errors import NotPermitted
 from fstore.model import Claim, ComputedFacts, EntryFacts, Locator
-from fstore.postgres.manifest import Manifest
+from fstore.postgres import Manifest
 from fstore.resources import Resources
-from fstore.results.codec import check_faithful, encode_result, time_bounds
+from fstore.results import check_faithful, encode_result, time_bounds
 from fstore.runtime.counters import Recorder
-from fstore.storage.interface import EntryStore, Stored
+from fstore.storage import EntryStore, Stored
 
 log = logging.getLogger("fstore.publishing")
 

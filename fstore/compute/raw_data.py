@@ -9,19 +9,26 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from fstore.broker.messages import RawReference
-from fstore.compute.private_copy import private_copy
+from fstore.broker import RawReference
+from fstore.compute.private_copies import private_copy
 from fstore.errors import SourceChanged, SourceNotAllowed, StorageUnavailable
-from fstore.fingerprint.identification import content_digest, identify, to_dataset, to_table
-from fstore.fingerprint.parquet_limits import limits_of
-from fstore.fingerprint.raw_input import RawInput
-from fstore.fingerprint.sources import ParquetInput, TableInput, open_raw
-from fstore.fingerprint.stamps import SourceWatch
-from fstore.frames.convert import to_frame
+from fstore.fingerprint import (
+    ParquetInput,
+    RawInput,
+    SourceWatch,
+    TableInput,
+    content_digest,
+    identify,
+    limits_of,
+    open_raw,
+    to_dataset,
+    to_table,
+)
+from fstore.frames import to_frame
 from fstore.model import Fingerprint, HashMethod, ParquetSource
-from fstore.results.codec import encode_result
-from fstore.settings.schema import Settings
-from fstore.storage.interface import StagingArea
+from fstore.results import encode_result
+from fstore.settings import Settings
+from fstore.storage import StagingArea
 
 IN_MEMORY = "in memory"
 

@@ -8,13 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from fstore.broker.client import Broker
-from fstore.broker.configuration import COMPUTE_QUEUE
-from fstore.broker.messages import parse_compute
-from fstore.coordination.notifications import Notifier
-from fstore.coordination.server import RedisServer
+from fstore.broker import COMPUTE_QUEUE, Broker, parse_compute
+from fstore.coordination import Notifier, RedisServer
 from fstore.errors import BrokerUnavailable, InvalidRequest
-from fstore.postgres.jobs import Jobs
+from fstore.postgres import Jobs
 from fstore.resources import Resources
 
 

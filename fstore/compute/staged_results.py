@@ -6,12 +6,12 @@ import time
 from dataclasses import replace
 
 from fstore import errors
-from fstore.broker.messages import PublishRequest
+from fstore.broker import PublishRequest
 from fstore.compute.executor import Outcome, give_up
 from fstore.compute.failures import error_of, note_of
 from fstore.compute.publishing import PendingEntry, Publisher, entry_facts
 from fstore.errors import InvalidRequest
-from fstore.features.keys import key_of
+from fstore.features import key_of
 from fstore.model import Claim, Locator, Status
 from fstore.resources import Resources
 from fstore.runtime.versions import library_versions

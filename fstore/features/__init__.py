@@ -1,17 +1,53 @@
 """What can be asked for: registry, versions, canonical config, key."""
 
-from fstore.features.declarations import Feature, InputKind
-from fstore.features.feature_modules import load_feature_modules
-from fstore.features.local_features import LocalFeature, local
-from fstore.features.registry import feature, registered_features, resolve_feature
+from typing import TYPE_CHECKING
+
+from fstore import lazy
+
+if TYPE_CHECKING:
+    from fstore.features.coverage import NEVER_COVERED, Coverage, imported_libraries
+    from fstore.features.declarations import Feature, InputKind
+    from fstore.features.feature_modules import load_feature_modules
+    from fstore.features.keys import canonical_config, check_symbol, differing_parts, key_of, restore_config
+    from fstore.features.libraries import installed_version
+    from fstore.features.local_features import LocalFeature, local
+    from fstore.features.local_identity import LOCAL_PREFIX
+    from fstore.features.registry import feature, registered_features, resolve_feature
+    from fstore.features.source.digest import source_format
+else:
+    __getattr__ = lazy.names(
+        __name__,
+        {
+            "coverage": "Coverage NEVER_COVERED imported_libraries",
+            "declarations": "Feature InputKind",
+            "feature_modules": "load_feature_modules",
+            "keys": "canonical_config check_symbol differing_parts key_of restore_config",
+            "libraries": "installed_version",
+            "local_features": "LocalFeature local",
+            "local_identity": "LOCAL_PREFIX",
+            "registry": "feature registered_features resolve_feature",
+            "source.digest": "source_format",
+        },
+    )
 
 __all__ = [
+    "Coverage",
     "Feature",
     "InputKind",
+    "LOCAL_PREFIX",
     "LocalFeature",
+    "NEVER_COVERED",
+    "canonical_config",
+    "check_symbol",
+    "differing_parts",
     "feature",
+    "imported_libraries",
+    "installed_version",
+    "key_of",
     "load_feature_modules",
     "local",
     "registered_features",
     "resolve_feature",
+    "restore_config",
+    "source_format",
 ]

@@ -39,7 +39,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from blake3 import blake3
 
-from fstore.frames.arrow_types import byte_width, is_listlike, is_text, plain_storage
+from fstore.frames import byte_width, is_listlike, is_text, plain_storage
 
 BLOCK_ROWS = 131_072
 SCRATCH_BYTES = 4 << 20

@@ -17,10 +17,17 @@ import pyarrow as pa
 
 from fstore.errors import UnhashableInput
 from fstore.fingerprint.canonical import LeafHash, leaf, leaf_of_numbers
-from fstore.frames.arrow_types import plain_storage
-from fstore.frames.convert import NUMPY_KINDS, categories_of, chunked, convert_rows, is_arrow
-from fstore.frames.look import FrameLook
-from fstore.frames.parts import Level, Part
+from fstore.frames import (
+    NUMPY_KINDS,
+    FrameLook,
+    Level,
+    Part,
+    categories_of,
+    chunked,
+    convert_rows,
+    is_arrow,
+    plain_storage,
+)
 
 _NUMBER_TYPES = {
     kind.id

@@ -27,9 +27,7 @@ from blake3 import blake3
 from fstore.errors import UnhashableInput
 from fstore.fingerprint.canonical import BLOCK_ROWS, leaf
 from fstore.fingerprint.columns import ArrowColumn, Column, arrow_column, union_of_categories
-from fstore.frames.arrow_types import plain_storage
-from fstore.frames.description import Description, canonical_json, describe
-from fstore.frames.look import SchemaLook, look_at_schema
+from fstore.frames import Description, SchemaLook, canonical_json, describe, look_at_schema, plain_storage
 from fstore.model import Fingerprint
 
 PARALLEL_BYTES = 16 << 20  # below, starting threads costs more than they bring

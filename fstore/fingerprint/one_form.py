@@ -19,10 +19,15 @@ import pyarrow.dataset as ds
 from fstore.errors import UnhashableInput
 from fstore.fingerprint.columns import union_of_categories
 from fstore.fingerprint.parquet_source import ParquetReader
-from fstore.frames.arrow_types import holds_list_views, without_list_views
-from fstore.frames.convert import rows_alone, table_of
-from fstore.frames.dtypes import without_notes
-from fstore.frames.look import FrameLook, look_at_schema
+from fstore.frames import (
+    FrameLook,
+    holds_list_views,
+    look_at_schema,
+    rows_alone,
+    table_of,
+    without_list_views,
+    without_notes,
+)
 
 STRETCH_ROWS = 1 << 20
 

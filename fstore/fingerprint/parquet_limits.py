@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fstore.errors import InvalidRequest, SourceChanged
-from fstore.settings.schema import Settings
+from fstore.settings import Settings
 
 GIB = 1 << 30
 _TAIL = 8
@@ -33,7 +33,7 @@ class ParquetLimits(NamedTuple):
     expansion: int = 1_000
 
 
-USUAL = ParquetLimits()
+USUAL: ParquetLimits = ParquetLimits()
 
 
 def limits_of(settings: Settings) -> ParquetLimits:

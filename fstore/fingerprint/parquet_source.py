@@ -21,8 +21,7 @@ from fstore.fingerprint.parquet_limits import USUAL, ParquetLimits, check_tail, 
 from fstore.fingerprint.parquet_types import INTENT_KEY, Intention
 from fstore.fingerprint.seal import find_footer, read_seal
 from fstore.fingerprint.stamps import SourceStamp
-from fstore.frames.arrow_types import without_list_views
-from fstore.frames.description import FRAME_METADATA, describe
+from fstore.frames import FRAME_METADATA, describe, without_list_views
 from fstore.model import ParquetSource
 
 

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fstore.errors import UnhashableInput
-from fstore.frames.arrow_types import is_text, type_name
+from fstore.frames import is_text, type_name
 
 INTENT_KEY = b"fstore.schema"
 CATEGORIES_KEY = b"fstore.categories."

@@ -24,8 +24,7 @@ from fstore.fingerprint.raw_input import Digested, Origin, RawInput, typed_refus
 from fstore.fingerprint.seal import read_seal
 from fstore.fingerprint.stamps import SourceMemo, SourceWatch
 from fstore.fingerprint.tail import frame_tail, source_tail, table_tail
-from fstore.frames.convert import batches_of
-from fstore.frames.look import FrameLook, look_at
+from fstore.frames import FrameLook, batches_of, look_at
 from fstore.model import ParquetSource
 
 

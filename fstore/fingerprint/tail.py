@@ -17,8 +17,7 @@ from blake3 import blake3
 from fstore.fingerprint.columns import ArrowColumn, Column, columns_of
 from fstore.fingerprint.footer import categories_digest
 from fstore.fingerprint.parquet_source import ParquetReader
-from fstore.frames.description import canonical_json, describe, label, range_index
-from fstore.frames.look import look_at
+from fstore.frames import canonical_json, describe, label, look_at, range_index
 from fstore.model import Fingerprint
 
 TAIL_ROWS = 1000

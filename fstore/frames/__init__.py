@@ -1,1 +1,88 @@
 """pandas and Arrow without loss."""
+
+from typing import TYPE_CHECKING
+
+from fstore import lazy
+
+if TYPE_CHECKING:
+    from fstore.frames.arrow_types import (
+        byte_width,
+        holds_list_views,
+        is_listlike,
+        is_text,
+        plain_storage,
+        type_name,
+        without_list_views,
+    )
+    from fstore.frames.convert import (
+        NUMPY_KINDS,
+        batches_of,
+        categories_of,
+        chunked,
+        convert_rows,
+        is_arrow,
+        rows_alone,
+        table_of,
+        to_frame,
+    )
+    from fstore.frames.description import FRAME_METADATA, Description, canonical_json, describe, label, range_index
+    from fstore.frames.dtypes import NOTES_KEY, index_and_column_fields, notes_of, restore, without_notes
+    from fstore.frames.look import FrameLook, SchemaLook, look_at, look_at_schema
+    from fstore.frames.number_frames import number_frame_over, own_index
+    from fstore.frames.parts import Level, Part, dtypes_of, level_at
+    from fstore.frames.texts import missing_marker
+else:
+    __getattr__ = lazy.names(
+        __name__,
+        {
+            "arrow_types": "byte_width holds_list_views is_listlike is_text plain_storage type_name without_list_views",
+            "convert": "NUMPY_KINDS batches_of categories_of chunked convert_rows is_arrow rows_alone table_of to_frame",
+            "description": "Description FRAME_METADATA canonical_json describe label range_index",
+            "dtypes": "NOTES_KEY index_and_column_fields notes_of restore without_notes",
+            "look": "FrameLook SchemaLook look_at look_at_schema",
+            "number_frames": "number_frame_over own_index",
+            "parts": "Level Part dtypes_of level_at",
+            "texts": "missing_marker",
+        },
+    )
+
+__all__ = [
+    "Description",
+    "FRAME_METADATA",
+    "FrameLook",
+    "Level",
+    "NOTES_KEY",
+    "NUMPY_KINDS",
+    "Part",
+    "SchemaLook",
+    "batches_of",
+    "byte_width",
+    "canonical_json",
+    "categories_of",
+    "chunked",
+    "convert_rows",
+    "describe",
+    "dtypes_of",
+    "holds_list_views",
+    "index_and_column_fields",
+    "is_arrow",
+    "is_listlike",
+    "is_text",
+    "label",
+    "level_at",
+    "look_at",
+    "look_at_schema",
+    "missing_marker",
+    "notes_of",
+    "number_frame_over",
+    "own_index",
+    "plain_storage",
+    "range_index",
+    "restore",
+    "rows_alone",
+    "table_of",
+    "to_frame",
+    "type_name",
+    "without_list_views",
+    "without_notes",
+]

@@ -13,15 +13,14 @@ from typing import TypedDict, Unpack
 import pyarrow as pa
 
 from fstore.errors import InvalidRequest
-from fstore.fingerprint.footer import Progress
-from fstore.fingerprint.parquet_limits import USUAL, ParquetLimits
+from fstore.fingerprint import USUAL, ParquetLimits, Progress
 from fstore.ingest.csv_layout import CsvLayout
 from fstore.ingest.inputs import Input, data_files, expected_bytes, open_input
 from fstore.ingest.symbols import split_by_symbol
 from fstore.ingest.times import TimeColumn, TimeIndex
 from fstore.ingest.writer import SealedWriter
 from fstore.model import ParquetSource
-from fstore.storage.durable import translated
+from fstore.storage import translated
 
 __all__ = ["IngestOptions", "expected_bytes", "ingest"]
 

@@ -10,9 +10,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from fstore.errors import InvalidRequest
-from fstore.fingerprint.canonical import BLOCK_ROWS
-from fstore.fingerprint.parquet_limits import USUAL, ParquetLimits
-from fstore.fingerprint.sources import ParquetInput, open_raw
+from fstore.fingerprint import BLOCK_ROWS, USUAL, ParquetInput, ParquetLimits, open_raw
 from fstore.ingest.csv_files import open_csv
 from fstore.ingest.csv_layout import COMPRESSIONS, CSV_DELIMITERS, TEXT, CsvLayout
 from fstore.model import ParquetSource

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from fstore.errors import InvalidRequest
 from fstore.ingest.time_texts import is_text
-from fstore.storage.durable import translated
+from fstore.storage import translated
 
 SPILL_BYTES = 64 << 20
 MOST_BYTES = 200  # of a name that gets a suffix, in most file systems

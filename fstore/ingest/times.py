@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fstore.errors import InvalidRequest
-from fstore.frames.dtypes import NOTES_KEY, index_and_column_fields, notes_of, restore
+from fstore.frames import NOTES_KEY, index_and_column_fields, notes_of, restore
 from fstore.ingest.time_texts import check_format, check_unit, format_type, from_format, from_unit, is_text
 
 

@@ -9,11 +9,9 @@ from types import TracebackType
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fstore.fingerprint.footer import ContentHasher, Footer
-from fstore.fingerprint.parquet_types import plan_storage
-from fstore.fingerprint.seal import SEAL_BYTES, apply_seal, notes_of
-from fstore.frames.arrow_types import is_text
-from fstore.storage.durable import sync_file, sync_folder, translated
+from fstore.fingerprint import SEAL_BYTES, ContentHasher, Footer, apply_seal, notes_of, plan_storage
+from fstore.frames import is_text
+from fstore.storage import sync_file, sync_folder, translated
 
 ROW_GROUP_ROWS = 1 << 20
 ROW_GROUP_BYTES = 64 << 20

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fstore.features.registry import feature
+from fstore.features import feature
 from fstore.intraday.actions import only_trades
 from fstore.intraday.bars import Floats, find_column, need_column, prices, sizes, times
 from fstore.intraday.options import add_column, band_name, check_options, flag, listed, positive, positive_int, span_ns

@@ -13,7 +13,7 @@ from typing import Any
 from fstore.model import Claim, EntryState, FailureNote, Job, JobState, KeyStatus
 from fstore.postgres.pool import Database
 from fstore.postgres.queries import JOB, JOB_STATUS, LOCATOR, Row, statements
-from fstore.settings.lease_times import LeaseTimes
+from fstore.settings import LeaseTimes
 
 CANCELLED = "Cancelled"
 MAX_STOPS = 30  # orderly stops that are not held against a computation

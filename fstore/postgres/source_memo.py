@@ -7,7 +7,7 @@ import logging
 from dataclasses import asdict
 
 from fstore.errors import ManifestUnavailable
-from fstore.fingerprint.stamps import SourceStamp
+from fstore.fingerprint import SourceStamp
 from fstore.model import Fingerprint
 from fstore.postgres.pool import Database
 from fstore.postgres.queries import statements

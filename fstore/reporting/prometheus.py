@@ -17,10 +17,10 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
 from prometheus_client.registry import Collector
 
-from fstore.broker.configuration import QUEUES
+from fstore.broker import QUEUES
 from fstore.errors import FeatureStoreError
 from fstore.model import EntryState, JobState
-from fstore.postgres.runs import Kind
+from fstore.postgres import Kind
 from fstore.reporting.stats import read_counters
 from fstore.resources import Resources
 from fstore.runtime.counters import COUNTERS, DEGRADED, MODES, mode_counter

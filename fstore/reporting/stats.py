@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from fstore.coordination.usage_buffer import UsageBuffer
+from fstore.coordination import UsageBuffer
 from fstore.errors import BrokerUnavailable
 from fstore.model import EntryState
-from fstore.postgres.usage import Usage
+from fstore.postgres import Usage
 from fstore.resources import Resources
 from fstore.runtime.counters import COUNTERS
 from fstore.runtime.timings import is_timing

@@ -1,1 +1,34 @@
 """Results as tables and back: what is read equals what was returned."""
+
+from typing import TYPE_CHECKING
+
+from fstore import lazy
+
+if TYPE_CHECKING:
+    from fstore.results.codec import check_faithful, decode_result, encode_result, hand_out_frame, time_bounds
+    from fstore.results.forms import FORMS, Form, Returns, check_returns
+    from fstore.results.stored_tables import UnstorableResult, meant_form, stored_form
+else:
+    __getattr__ = lazy.names(
+        __name__,
+        {
+            "codec": "check_faithful decode_result encode_result hand_out_frame time_bounds",
+            "forms": "FORMS Form Returns check_returns",
+            "stored_tables": "UnstorableResult meant_form stored_form",
+        },
+    )
+
+__all__ = [
+    "FORMS",
+    "Form",
+    "Returns",
+    "UnstorableResult",
+    "check_faithful",
+    "check_returns",
+    "decode_result",
+    "encode_result",
+    "hand_out_frame",
+    "meant_form",
+    "stored_form",
+    "time_bounds",
+]

@@ -11,8 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fstore.errors import UnhashableInput
-from fstore.frames.dtypes import NOTES_KEY
-from fstore.frames.number_frames import number_frame_over, own_index
+from fstore.frames import NOTES_KEY, number_frame_over, own_index
 from fstore.results.frame_notes import has_simple_notes, table_to_frame, with_simple_notes
 from fstore.results.likeness import frame_difference, table_difference
 from fstore.results.stored_frames import frame_to_table

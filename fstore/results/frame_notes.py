@@ -16,8 +16,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from fstore.frames.convert import to_frame
-from fstore.frames.parts import level_at
+from fstore.frames import level_at, to_frame
 from fstore.results.frequencies import frequency_from_json, with_frequency
 from fstore.results.object_cells import cells_of_arrow
 from fstore.results.python_values import from_json

@@ -15,9 +15,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from fstore.fingerprint.canonical import BLOCK_ROWS
-from fstore.fingerprint.columns import ArrowColumn
-from fstore.frames.parts import dtypes_of, level_at
+from fstore.fingerprint import BLOCK_ROWS, ArrowColumn
+from fstore.frames import dtypes_of, level_at
 from fstore.results.python_values import same, same_zone
 
 # Types of which Arrow's own ``equals`` tells all; it takes no NaN for another, and 0.0 for -0.0.

@@ -19,7 +19,7 @@ import pandas as pd
 import pyarrow as pa
 
 from fstore.errors import UnhashableInput
-from fstore.frames.texts import missing_marker
+from fstore.frames import missing_marker
 from fstore.results.python_values import from_json, same, to_json, zone_from_json, zone_to_json
 
 _MARKERS = {"None": None, "nan": float("nan"), "NA": pd.NA, "NaT": pd.NaT}

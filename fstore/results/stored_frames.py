@@ -17,8 +17,8 @@ import pandas as pd
 import pyarrow as pa
 
 from fstore.errors import UnhashableInput
-from fstore.fingerprint.identification import to_table
-from fstore.frames.parts import dtypes_of, level_at
+from fstore.fingerprint import to_table
+from fstore.frames import dtypes_of, level_at
 from fstore.results.frame_notes import FRAME_KEY, FREQUENCY_KEY, Notes, unpacked_index
 from fstore.results.frequencies import frequency_to_json, is_told_by_its_name
 from fstore.results.likeness import index_difference, label_at

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fstore.errors import UnhashableInput
-from fstore.fingerprint.parquet_types import MAX_CATEGORY_BYTES, packed_array, stored_schema, unpacked_array
+from fstore.fingerprint import MAX_CATEGORY_BYTES, packed_array, stored_schema, unpacked_array
 
 MEANT_KEY = b"fstore.table"
 CATEGORIES_KEY = b"fstore.table.categories."

@@ -11,7 +11,7 @@ import sys
 
 import structlog
 
-from fstore.settings.schema import Settings
+from fstore.settings import Settings
 
 KEY_DIGITS = 12
 

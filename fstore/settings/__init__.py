@@ -1,1 +1,37 @@
 """Every setting: schema, layers, rules."""
+
+from typing import TYPE_CHECKING
+
+from fstore import lazy
+
+if TYPE_CHECKING:
+    from fstore.settings.lease_times import LeaseTimes
+    from fstore.settings.loading import child_environment, find_celery_overrides, gather_settings
+    from fstore.settings.local_stack import load_settings
+    from fstore.settings.rules import shortest_grace
+    from fstore.settings.schema import Settings
+    from fstore.settings.values import Size, split_keys
+else:
+    __getattr__ = lazy.names(
+        __name__,
+        {
+            "lease_times": "LeaseTimes",
+            "loading": "child_environment find_celery_overrides gather_settings",
+            "local_stack": "load_settings",
+            "rules": "shortest_grace",
+            "schema": "Settings",
+            "values": "Size split_keys",
+        },
+    )
+
+__all__ = [
+    "LeaseTimes",
+    "Settings",
+    "Size",
+    "child_environment",
+    "find_celery_overrides",
+    "gather_settings",
+    "load_settings",
+    "shortest_grace",
+    "split_keys",
+]

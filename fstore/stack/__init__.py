@@ -9,6 +9,9 @@ from fstore.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from fstore.stack.commands import DownReport, down, log_files, restart, up
+    from fstore.stack.environment import command_environment, daemon_environment, python_path, stack_settings
+    from fstore.stack.processes.identity import TOKEN_VARIABLE, carrying
+    from fstore.stack.processes.spawn import Order, spawn
     from fstore.stack.servers.embedded import EmbeddedServers, temporary_servers
     from fstore.stack.status_report import ChildStatus, StackStatus, status
     from fstore.stack_state import ChildState, StackState, read_state
@@ -25,6 +28,14 @@ _HOMES = {
     "read_state": "fstore.stack_state",
     "StackState": "fstore.stack_state",
     "ChildState": "fstore.stack_state",
+    "command_environment": "fstore.stack.environment",
+    "daemon_environment": "fstore.stack.environment",
+    "python_path": "fstore.stack.environment",
+    "stack_settings": "fstore.stack.environment",
+    "TOKEN_VARIABLE": "fstore.stack.processes.identity",
+    "carrying": "fstore.stack.processes.identity",
+    "Order": "fstore.stack.processes.spawn",
+    "spawn": "fstore.stack.processes.spawn",
     "EmbeddedServers": "fstore.stack.servers.embedded",
     "temporary_servers": "fstore.stack.servers.embedded",
 }
@@ -43,6 +54,14 @@ __all__ = [
     "StackStatus",
     "ChildStatus",
     "DownReport",
+    "command_environment",
+    "daemon_environment",
+    "python_path",
+    "stack_settings",
+    "TOKEN_VARIABLE",
+    "carrying",
+    "Order",
+    "spawn",
 ]
 
 

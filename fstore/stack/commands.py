@@ -14,7 +14,7 @@ import filelock
 
 from fstore.bootstrap import prepare
 from fstore.errors import ConfigurationError
-from fstore.settings.loading import gather_settings
+from fstore.settings import gather_settings
 from fstore.stack import daemon, leftovers
 from fstore.stack.layout import Layout
 from fstore.stack.orders import Change, send

@@ -15,7 +15,7 @@ from typing import Any
 
 from fstore.bootstrap import prepare
 from fstore.errors import ConfigurationError, FeatureStoreError
-from fstore.settings.loading import gather_settings
+from fstore.settings import gather_settings
 from fstore.stack.environment import daemon_environment
 from fstore.stack.layout import Layout
 from fstore.stack.plan import Plan

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import fstore
-from fstore.settings.loading import child_environment
-from fstore.settings.schema import Settings
+from fstore.settings import Settings, child_environment
 
 # Any of these would lead a child past the stack's own servers, or Flower past its generated password.
 _UNWANTED = ("CELERY_", "FLOWER_", "PG")

@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fstore.broker.dashboard import flower_variables
+from fstore.broker import flower_variables
 from fstore.errors import ConfigurationError
-from fstore.settings.schema import Settings
+from fstore.settings import Settings
 from fstore.stack.choices import Choices
 from fstore.stack.layout import Layout
 from fstore.stack.processes import identity

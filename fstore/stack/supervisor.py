@@ -14,10 +14,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from fstore.broker.schedules import read_schedules
+from fstore.broker import read_schedules
 from fstore.errors import ConfigurationError
-from fstore.settings.loading import gather_settings
-from fstore.settings.schema import Settings
+from fstore.settings import Settings, gather_settings
 from fstore.stack import leftovers
 from fstore.stack.changes import ChangeMaker
 from fstore.stack.choices import save_choices

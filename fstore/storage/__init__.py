@@ -1,1 +1,55 @@
 """Files of entries and staged data."""
+
+from typing import TYPE_CHECKING
+
+from fstore import lazy
+
+if TYPE_CHECKING:
+    from fstore.storage.durable import sync_file, sync_folder, translated
+    from fstore.storage.interface import ByteRange, EntryStore, Listing, Space, StagingArea, Stored
+    from fstore.storage.layout import ENTRY_NAME, SHARDS, STAGED_NAME, FoundFile, key_of, shard_of
+    from fstore.storage.local_cache import LocalCache, MappedEntry
+    from fstore.storage.open import Storage, open_local_cache, open_storage
+    from fstore.storage.parquet import SMALL, as_read
+    from fstore.storage.verify import Fault, FaultKind, Pace
+else:
+    __getattr__ = lazy.names(
+        __name__,
+        {
+            "durable": "sync_file sync_folder translated",
+            "interface": "ByteRange EntryStore Listing Space StagingArea Stored",
+            "layout": "ENTRY_NAME FoundFile SHARDS STAGED_NAME key_of shard_of",
+            "local_cache": "LocalCache MappedEntry",
+            "open": "Storage open_local_cache open_storage",
+            "parquet": "SMALL as_read",
+            "verify": "Fault FaultKind Pace",
+        },
+    )
+
+__all__ = [
+    "ByteRange",
+    "ENTRY_NAME",
+    "EntryStore",
+    "Fault",
+    "FaultKind",
+    "FoundFile",
+    "Listing",
+    "LocalCache",
+    "MappedEntry",
+    "Pace",
+    "SHARDS",
+    "SMALL",
+    "STAGED_NAME",
+    "Space",
+    "StagingArea",
+    "Storage",
+    "Stored",
+    "as_read",
+    "key_of",
+    "open_local_cache",
+    "open_storage",
+    "shard_of",
+    "sync_file",
+    "sync_folder",
+    "translated",
+]

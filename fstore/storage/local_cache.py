@@ -28,7 +28,7 @@ import pandas as pd
 import pyarrow as pa
 
 from fstore.model import Locator
-from fstore.results.forms import FORMS, Form
+from fstore.results import FORMS, Form
 from fstore.runtime import deadline
 from fstore.runtime.fork_safety import forget_in_children
 from fstore.storage.durable import read_whole

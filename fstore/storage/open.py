@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from fstore.settings.schema import Settings
+from fstore.settings import Settings
 from fstore.storage.folder.entries import FolderEntries
 from fstore.storage.folder.staging import FolderStaging
 from fstore.storage.interface import EntryStore, StagingArea

@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fstore.frames.convert import rows_alone
-from fstore.results.stored_tables import UnstorableResult, meant_form, stored_form
+from fstore.frames import rows_alone
+from fstore.results import UnstorableResult, meant_form, stored_form
 
 SMALL = 1 << 20
 """Bytes of a table below which copies and single writes are as quick as anything cleverer."""

@@ -18,7 +18,7 @@ from blake3 import blake3
 
 from fstore.errors import EntryCorrupt
 from fstore.model import Locator
-from fstore.results.stored_tables import meant_form
+from fstore.results import meant_form
 from fstore.storage.hashing import PARALLEL_FROM, hasher_for
 
 UNREADABLE = (

@@ -14,10 +14,8 @@ from signal import SIGKILL
 from uuid import uuid4
 
 from fstore.errors import ConfigurationError
-from fstore.settings.loading import child_environment
-from fstore.settings.schema import Settings
-from fstore.stack.environment import python_path
-from fstore.stack.processes.spawn import Order, spawn
+from fstore.settings import Settings, child_environment
+from fstore.stack import Order, python_path, spawn
 
 QUEUES = "fstore.compute,fstore.write,fstore.upkeep"
 READY_WITHIN_S = 60.0

@@ -13,12 +13,10 @@ from typing import Any
 from uuid import uuid4
 
 from fstore.bootstrap import open_resources, prepare
-from fstore.features.feature_modules import load_feature_modules
-from fstore.postgres.pool import Database
-from fstore.settings.loading import gather_settings
-from fstore.settings.schema import Settings
-from fstore.stack import EmbeddedServers, temporary_servers
-from fstore.stack.environment import stack_settings
+from fstore.features import load_feature_modules
+from fstore.postgres import Database
+from fstore.settings import Settings, gather_settings
+from fstore.stack import EmbeddedServers, stack_settings, temporary_servers
 from fstore.store import FeatureStore
 from fstore.testing.celery_processes import QUEUES, celery_environment, start_celery, start_worker, stop_group
 

@@ -14,8 +14,7 @@ from blake3 import blake3
 
 from fstore.errors import EntryCorrupt
 from fstore.model import Locator
-from fstore.storage.interface import EntryStore
-from fstore.storage.open import Storage
+from fstore.storage import EntryStore, Storage
 
 KEY, OTHER = blake3(b"one").hexdigest(), blake3(b"other").hexdigest()
 ROUNDS = 10

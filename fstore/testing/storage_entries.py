@@ -12,9 +12,8 @@ from blake3 import blake3
 
 from fstore.errors import EntryCorrupt, StoreMismatch
 from fstore.model import Locator
-from fstore.results.stored_tables import UnstorableResult
-from fstore.storage.layout import ENTRY_NAME, SHARDS, key_of, shard_of
-from fstore.storage.open import Storage
+from fstore.results import UnstorableResult
+from fstore.storage import ENTRY_NAME, SHARDS, Storage, key_of, shard_of
 from fstore.testing.storage_backend import KEY, ROUNDS, Backend, paths_in, publish, some_table, together
 
 

@@ -6,8 +6,7 @@ import pytest
 from blake3 import blake3
 
 from fstore.errors import InvalidRequest, SourceChanged, StorageUnavailable
-from fstore.storage.layout import STAGED_NAME, FoundFile, key_of
-from fstore.storage.open import Storage
+from fstore.storage import STAGED_NAME, FoundFile, Storage, key_of
 from fstore.testing.storage_backend import KEY, ROUNDS, Backend, publish, some_table, together
 
 

@@ -9,10 +9,7 @@ import pytest
 from blake3 import blake3
 
 from fstore.errors import StorageUnavailable
-from fstore.storage.interface import ByteRange
-from fstore.storage.layout import shard_of
-from fstore.storage.open import Storage
-from fstore.storage.verify import FaultKind, Pace
+from fstore.storage import ByteRange, FaultKind, Pace, Storage, shard_of
 from fstore.testing.storage_backend import KEY, OTHER, Backend, fault_of, publish, some_table
 
 

@@ -1,1 +1,36 @@
 """The store is looked after: garbage collection, sweeps, reconciling, usage."""
+
+from typing import TYPE_CHECKING
+
+from fstore import lazy
+
+if TYPE_CHECKING:
+    from fstore.upkeep.api import (
+        collect_garbage,
+        count_orphans,
+        flush_usage,
+        list_runs,
+        reconcile_jobs,
+        sweep_integrity,
+        verify_entries,
+    )
+    from fstore.upkeep.gc_policy import GarbagePolicy
+else:
+    __getattr__ = lazy.names(
+        __name__,
+        {
+            "api": "collect_garbage count_orphans flush_usage list_runs reconcile_jobs sweep_integrity verify_entries",
+            "gc_policy": "GarbagePolicy",
+        },
+    )
+
+__all__ = [
+    "GarbagePolicy",
+    "collect_garbage",
+    "count_orphans",
+    "flush_usage",
+    "list_runs",
+    "reconcile_jobs",
+    "sweep_integrity",
+    "verify_entries",
+]

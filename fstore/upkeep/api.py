@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fstore.postgres.runs import Kind
+from fstore.postgres import Kind
 from fstore.resources import Resources
 from fstore.upkeep.gc_plan import make_plan
 from fstore.upkeep.gc_policy import GarbagePolicy

@@ -7,9 +7,8 @@ from datetime import datetime
 from typing import TypeVar
 
 from fstore.model import ReapableEntry, ShardRow
-from fstore.postgres.upkeep_queries import UpkeepQueries
-from fstore.storage.interface import EntryStore, Listing, StagingArea
-from fstore.storage.layout import SHARDS, FoundFile, key_of
+from fstore.postgres import UpkeepQueries
+from fstore.storage import SHARDS, EntryStore, FoundFile, Listing, StagingArea, key_of
 from fstore.upkeep.gc_policy import Candidate, GarbagePolicy, plan_eviction
 from fstore.upkeep.gc_shard import GarbagePlan, Leftover, Totals, Why, compare, is_older, judge_shard
 from fstore.upkeep.runner import Progress, silent

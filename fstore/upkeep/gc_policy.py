@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-from fstore.settings.schema import Settings
+from fstore.settings import Settings
 
 RECENT_USE = timedelta(hours=1)
 """What was used this recently is never condemned: usage reaches the database up to a minute late, readers may still hold the path."""

@@ -8,11 +8,10 @@ from typing import TypeVar
 
 from fstore.errors import StorageUnavailable
 from fstore.model import EntryState, ReapableEntry, ShardRow
-from fstore.postgres.upkeep_queries import UpkeepQueries
+from fstore.postgres import UpkeepQueries
 from fstore.resources import Resources
 from fstore.runtime.counters import Recorder
-from fstore.storage.interface import EntryStore, StagingArea
-from fstore.storage.layout import key_of
+from fstore.storage import EntryStore, StagingArea, key_of
 from fstore.upkeep.gc_plan import make_plan, unneeded
 from fstore.upkeep.gc_policy import Candidate, Eviction, GarbagePolicy
 from fstore.upkeep.gc_report import GarbageReport, PhaseReport

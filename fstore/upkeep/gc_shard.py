@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from fstore.model import EntryState, ReapableEntry, ShardRow
-from fstore.storage.layout import FoundFile, key_of
+from fstore.storage import FoundFile, key_of
 from fstore.upkeep.gc_policy import Candidate, Eviction, GarbagePolicy
 
 

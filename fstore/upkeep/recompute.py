@@ -8,20 +8,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fstore.broker.client import Broker
-from fstore.broker.messages import ComputeRequest, RawReference, parse_compute
-from fstore.compute.raw_data import allowed_path
+from fstore.broker import Broker, ComputeRequest, RawReference, parse_compute
+from fstore.compute import allowed_path
 from fstore.errors import BrokerUnavailable, FeatureStoreError
-from fstore.features.local_identity import LOCAL_PREFIX
-from fstore.fingerprint.identification import content_digest, identify
-from fstore.fingerprint.parquet_limits import ParquetLimits, limits_of
-from fstore.fingerprint.sources import open_raw
+from fstore.features import LOCAL_PREFIX
+from fstore.fingerprint import ParquetLimits, content_digest, identify, limits_of, open_raw
 from fstore.model import Entry, EntryState, HashMethod, ParquetSource
-from fstore.postgres.jobs import Jobs
-from fstore.postgres.source_memo import PostgresSourceMemo
-from fstore.postgres.upkeep_queries import UpkeepQueries
-from fstore.settings.schema import Settings
-from fstore.storage.interface import StagingArea
+from fstore.postgres import Jobs, PostgresSourceMemo, UpkeepQueries
+from fstore.settings import Settings
+from fstore.storage import StagingArea
 from fstore.upkeep.runner import Progress, silent
 
 log = logging.getLogger("fstore.recompute")

@@ -6,7 +6,7 @@ import logging
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fstore.compute.recovery import Recovery
+from fstore.compute import Recovery
 from fstore.resources import Resources
 from fstore.upkeep.runner import Skipped, run_alone
 

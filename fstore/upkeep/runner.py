@@ -8,8 +8,7 @@ from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 from fstore.errors import UpkeepRefused
-from fstore.postgres.connection import Session
-from fstore.postgres.runs import Kind, UpkeepRuns
+from fstore.postgres import Kind, Session, UpkeepRuns
 
 
 class RunReport(Protocol):

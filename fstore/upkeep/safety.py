@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 from fstore.errors import UpkeepRefused
-from fstore.postgres.manifest import Manifest
-from fstore.settings.rules import shortest_grace
-from fstore.settings.schema import Settings
-from fstore.storage.interface import EntryStore
+from fstore.postgres import Manifest
+from fstore.settings import Settings, shortest_grace
+from fstore.storage import EntryStore
 from fstore.upkeep.gc_policy import GarbagePolicy
 from fstore.upkeep.gc_shard import GarbagePlan
 

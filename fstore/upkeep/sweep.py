@@ -10,14 +10,12 @@ from datetime import datetime
 from typing import Any
 
 from fstore.entries import quarantine_entry
-from fstore.fingerprint.parquet_limits import limits_of
+from fstore.fingerprint import limits_of
 from fstore.model import EntryState, Locator
-from fstore.postgres.manifest import Manifest
-from fstore.postgres.upkeep_queries import UpkeepQueries
+from fstore.postgres import Manifest, UpkeepQueries
 from fstore.resources import Resources
 from fstore.runtime.counters import Recorder
-from fstore.storage.interface import EntryStore
-from fstore.storage.verify import Fault, FaultKind, Pace
+from fstore.storage import EntryStore, Fault, FaultKind, Pace
 from fstore.upkeep.recompute import Recomputer, SourceIssue, check_sources
 from fstore.upkeep.runner import Progress, RunLock, Skipped, run_alone, run_beside, silent
 from fstore.upkeep.safety import refuse_many_missing, refuse_other_store

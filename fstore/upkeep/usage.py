@@ -7,10 +7,9 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
-from fstore.coordination.usage_buffer import UsageBuffer
+from fstore.coordination import UsageBuffer
 from fstore.errors import BrokerUnavailable
-from fstore.postgres.runs import UpkeepRuns
-from fstore.postgres.usage import Usage
+from fstore.postgres import UpkeepRuns, Usage
 from fstore.resources import Resources
 from fstore.runtime.counters import Recorder
 

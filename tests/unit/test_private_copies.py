@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from fstore.compute.private_copy import private_copy
+from fstore.compute.private_copies import private_copy
 from fstore.compute.raw_data import Taker, hold_raw, own_raw
 from fstore.errors import SourceChanged, UnhashableInput
 from fstore.fingerprint.identification import identify, to_table

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from fstore.errors import InvalidRequest
-from fstore.ingest.ingestion import ingest
+from fstore.ingest import ingest
 
 LARGEST_FRAME_BYTES = 64_000_000  # larger files stay on disk: twenty trainers would each hold a copy
 MIDNIGHT = pd.Timestamp("2026-03-02", tz="UTC")

@@ -12,7 +12,7 @@ import pandas as pd
 
 from fstore.cli.demo.data import DataSet
 from fstore.errors import InvalidRequest
-from fstore.features.registry import resolve_feature
+from fstore.features import resolve_feature
 from fstore.intraday import log_returns, order_flow_imbalance, realised_volatility, vwap_bands
 
 Form = Literal["frame", "file"]

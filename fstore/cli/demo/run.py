@@ -17,12 +17,12 @@ from fstore.cli.demo.data import DataSet, given_data, synthetic_data
 from fstore.cli.demo.plan import Case, Step, make_cases, make_schedule, number_of_cases
 from fstore.cli.demo.race import trainers
 from fstore.cli.demo.sandbox import DemoOptions, Say, demo_root, orderly_ends, own_environment, own_folder, own_stack
-from fstore.client.request import prepare
+from fstore.client import prepare
 from fstore.errors import ConfigurationError
-from fstore.features.registry import resolve_feature
+from fstore.features import resolve_feature
 from fstore.model import JobState, ParquetSource
 from fstore.resources import Resources
-from fstore.settings.loading import gather_settings
+from fstore.settings import gather_settings
 from fstore.store import FeatureStore
 
 SEED = 20261121

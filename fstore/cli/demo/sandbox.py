@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from fstore.errors import ConfigurationError, StorageUnavailable
-from fstore.settings.loading import gather_settings
+from fstore.settings import gather_settings
 from fstore.stack import StackState, down, read_state
 
 INHERITED = ("pg_bindir", "redis_server", "worker_start_method", "log_level")
@@ -93,7 +93,7 @@ def own_environment(root: Path, files: Sequence[Path]) -> dict[str, str]:
     inherited = {name: getattr(mine, name) for name in INHERITED if mine.origins[name] != "default"}
     roots = tuple(dict.fromkeys(str(file.expanduser().resolve().parent) for file in files))
     settings = gather_settings({"path": root, "data_roots": roots or None, **inherited}, environ={})
-    from fstore.stack.environment import daemon_environment  # noqa: PLC0415 servers run the commands without the embedded extra
+    from fstore.stack import daemon_environment  # noqa: PLC0415 servers run the commands without the embedded extra
 
     return daemon_environment(settings, cwd=Path.cwd())
 

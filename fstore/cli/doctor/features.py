@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fstore.cli.doctor.local_checks import Finding, ok, warning
-from fstore.features.coverage import NEVER_COVERED, Coverage
-from fstore.features.declarations import Feature
-from fstore.features.registry import registered_features
+from fstore.features import NEVER_COVERED, Coverage, Feature, registered_features
 
 
 def describe_features() -> list[dict[str, Any]]:

@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from fstore.broker.schedules import read_schedules
-from fstore.calling.module_imports import noted_settings, watching_imports
+from fstore.broker import read_schedules
+from fstore.calling import noted_settings, watching_imports
 from fstore.errors import ConfigurationError
-from fstore.features.feature_modules import load_feature_modules
+from fstore.features import load_feature_modules
 from fstore.runtime import tracing
-from fstore.settings.loading import find_celery_overrides
-from fstore.settings.schema import Settings
-from fstore.storage.interface import Space
-from fstore.storage.open import open_storage
+from fstore.settings import Settings, find_celery_overrides
+from fstore.storage import Space, open_storage
 
 PACKAGES = ("fstore", "workers", "beat")
 LITTLE_SPACE_BYTES, NO_SPACE_BYTES = 2_000_000_000, 100_000_000

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from fstore.broker.configuration import QUEUES
+from fstore.broker import QUEUES
 from fstore.cli.doctor.local_checks import Finding, fault, ok, warning
 from fstore.cli.output import number_of
 from fstore.errors import BrokerUnavailable, FeatureStoreError, ManifestUnavailable, StoreMismatch
 from fstore.model import JobState
-from fstore.postgres.schema import wanted_revision
-from fstore.reporting.stats import cache_stats
+from fstore.postgres import wanted_revision
+from fstore.reporting import cache_stats
 from fstore.resources import Resources
 
 OLDEST_POSTGRES = 140000

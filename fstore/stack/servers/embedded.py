@@ -15,8 +15,7 @@ from typing import Self
 import filelock
 
 from fstore.errors import ConfigurationError
-from fstore.settings.loading import gather_settings
-from fstore.settings.schema import Settings
+from fstore.settings import Settings, gather_settings
 from fstore.stack.choices import Choices, load_choices, save_choices
 from fstore.stack.layout import Layout, Places, remove_runtime, settle
 from fstore.stack.processes.children import Child

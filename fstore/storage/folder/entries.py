@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from fstore.errors import StorageUnavailable, StoreMismatch
 from fstore.model import Locator
-from fstore.results.stored_tables import UnstorableResult
+from fstore.results import UnstorableResult
 from fstore.storage import layout
 from fstore.storage.durable import make_folder, read_whole, seal, sync_folder, translated, write_durably
 from fstore.storage.folder.listing import inside, is_there, list_folder, remove, remove_unless_touched, time_of

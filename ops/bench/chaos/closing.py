@@ -15,7 +15,7 @@ from chaos.collector import collect
 from chaos.crew import Member
 from chaos.trainer import ask_all
 from chaos.world import GRACE_S, World
-from fstore.stack.processes.identity import carrying
+from fstore.stack import carrying
 
 TRAINERS_END_WITHIN_S = 60.0
 REST_WITHIN_S = 60.0

@@ -9,7 +9,7 @@ from chaos.history import Journal
 from chaos.trainer import become
 from fstore import FeatureStoreError, bootstrap
 from fstore.resources import Resources
-from fstore.upkeep.api import collect_garbage
+from fstore.upkeep import collect_garbage
 
 PERIOD_S = 5.0
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from fstore.stack.environment import python_path
+from fstore.stack import python_path
 from fstore.testing import start_celery
 
 QUEUES = "fstore.compute,fstore.write,fstore.upkeep"

@@ -17,8 +17,7 @@ from chaos import collector, features, trainer
 from chaos.crew import START_WITHIN_S, Forkery, Member, beat, worker
 from chaos.history import Journal
 from chaos.schedule import BEATS, TRAINERS, WORKERS
-from fstore.stack import EmbeddedServers
-from fstore.stack.processes.identity import TOKEN_VARIABLE
+from fstore.stack import TOKEN_VARIABLE, EmbeddedServers
 from fstore.testing import RunningStore, running_store
 
 GRACE_S, RETENTION_S, MOST_BYTES = 15.0, 60.0, 6_000_000

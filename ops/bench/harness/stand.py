@@ -17,8 +17,8 @@ import psycopg2
 from celery import Celery
 
 from fstore import FeatureStore
-from fstore.broker.configuration import celery_config
-from fstore.settings.schema import Settings
+from fstore.broker import celery_config
+from fstore.settings import Settings
 from fstore.stack import EmbeddedServers, temporary_servers
 from fstore.testing import RunningStore, Servers, running_store
 

@@ -25,7 +25,7 @@ from harness.parts import LEAD_S, Part, crew, serve, together
 from harness.stand import NOOP, Stand, celery_client, cpu_seconds, open_in_part, stand
 
 from fstore import FeatureStore, Request
-from fstore.broker.configuration import COMPUTE_QUEUE, KEY_PREFIX
+from fstore.broker import COMPUTE_QUEUE, KEY_PREFIX
 
 KEYS = 5000
 SENDERS = 4

@@ -28,8 +28,8 @@ from harness.figures import Figure, Outcome
 from harness.memory import forget_peak, peak_mib, resident_mib
 from harness.parts import run_alone
 
-from fstore.fingerprint.identification import content_digest, identify, to_table
-from fstore.ingest.ingestion import ingest
+from fstore.fingerprint import content_digest, identify, to_table
+from fstore.ingest import ingest
 from fstore.model import ParquetSource
 from suites.fingerprint_data import arrow_buffers, numeric_frame, numpy_buffers, string_frame
 

@@ -27,7 +27,7 @@ from harness.parts import crew, serve, together
 from harness.stand import Stand, open_in_part, stand
 
 from fstore import FeatureStore
-from fstore.fingerprint.identification import content_digest
+from fstore.fingerprint import content_digest
 
 SIZES = ((390, 50), (100_000, 20), (2_000_000, 50))
 LARGE_ROWS, LARGE_COLUMNS = SIZES[-1]

@@ -30,8 +30,7 @@ from fstore import bootstrap
 from fstore.model import EntryFacts, HashMethod, KeyParts
 from fstore.resources import Resources
 from fstore.stack import temporary_servers
-from fstore.upkeep.api import collect_garbage
-from fstore.upkeep.gc_policy import GarbagePolicy
+from fstore.upkeep import GarbagePolicy, collect_garbage
 
 COLUMNS = "key, path, file_size_bytes, state, created_ts, verified_ts, condemned_ts"
 

@@ -11,8 +11,7 @@ import psycopg2
 import psycopg2.extensions as pg
 
 from fstore.model import Claim, EntryFacts, HashMethod, KeyParts
-from fstore.postgres.manifest import Manifest
-from fstore.postgres.pool import Database
+from fstore.postgres import Database, Manifest
 from fstore.records import flat
 
 Offered = tuple[EntryFacts, Claim]

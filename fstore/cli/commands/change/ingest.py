@@ -11,10 +11,9 @@ import pyarrow.parquet as pq
 from fstore.cli import errors, output
 from fstore.cli.context import Call, common, pass_call
 from fstore.errors import InvalidRequest
-from fstore.fingerprint.identification import identify
-from fstore.ingest.ingestion import IngestOptions, expected_bytes
-from fstore.ingest.ingestion import ingest as ingest_raw
-from fstore.ingest.time_texts import UNITS
+from fstore.fingerprint import identify
+from fstore.ingest import UNITS, IngestOptions, expected_bytes
+from fstore.ingest import ingest as ingest_raw
 from fstore.model import ParquetSource
 
 

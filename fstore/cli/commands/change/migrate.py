@@ -7,7 +7,7 @@ import click
 from fstore.bootstrap import prepare
 from fstore.cli import errors
 from fstore.cli.context import Call, common, pass_call
-from fstore.storage.open import open_storage
+from fstore.storage import open_storage
 
 
 @click.command("migrate", epilog=errors.codes(errors.UNAVAILABLE))

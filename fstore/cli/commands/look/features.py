@@ -11,9 +11,8 @@ from fstore.bootstrap import open_resources
 from fstore.cli import errors, output
 from fstore.cli.context import Call, common, pass_call
 from fstore.errors import BrokerUnavailable, ConfigurationError, ManifestUnavailable, StoreMismatch
-from fstore.features.declarations import Feature
-from fstore.features.feature_modules import load_feature_modules
-from fstore.settings.schema import Settings
+from fstore.features import Feature, load_feature_modules
+from fstore.settings import Settings
 
 
 @click.command("features", epilog=errors.codes())

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from fstore.broker.messages import parse_compute
+from fstore.broker import parse_compute
 from fstore.cli import errors, output
 from fstore.cli.context import Call, common, pass_call
 from fstore.cli.entries import SHOWN_DIGITS, full_key, job_document, short

@@ -14,7 +14,7 @@ from fstore.bootstrap import open_resources
 from fstore.cli import errors, output
 from fstore.cli.context import Call, common, pass_call
 from fstore.errors import ConfigurationError
-from fstore.reporting.prometheus import StoreCollector
+from fstore.reporting import StoreCollector
 from fstore.runtime.logs import configure_logging
 
 PORT = 9464

@@ -11,9 +11,9 @@ import click
 from fstore.cli import errors, output
 from fstore.cli.context import Call, common, pass_call
 from fstore.cli.tables import Column, Table
-from fstore.reporting.stats import cache_overview
+from fstore.reporting import cache_overview
 from fstore.resources import Resources
-from fstore.upkeep.api import count_orphans
+from fstore.upkeep import count_orphans
 
 MOST_SHOWN = 20
 MB = 1_000_000

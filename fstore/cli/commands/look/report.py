@@ -10,7 +10,7 @@ from fstore.cli import errors, output
 from fstore.cli.context import Call, common, pass_call
 from fstore.cli.tables import Column, Table
 from fstore.errors import ConfigurationError
-from fstore.reporting.report import StoreReport, gather_report, quantiles
+from fstore.reporting import StoreReport, gather_report, quantiles
 
 
 @click.command("report", epilog=errors.codes(errors.UNAVAILABLE))
@@ -39,7 +39,7 @@ def command(call: Call, html: Path | None, days: float) -> int:
 
 def _write(report: StoreReport, html: Path) -> None:
     try:
-        from fstore.reporting.report_html import render_page  # noqa: PLC0415 only the page needs matplotlib
+        from fstore.reporting import render_page  # noqa: PLC0415 only the page needs matplotlib
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             [f"the page needs {error.name}; install it with: pip install 'intraday-fstore[report]'"]

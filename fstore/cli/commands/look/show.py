@@ -13,8 +13,8 @@ from rich.console import RenderableType
 from fstore.cli import errors, output
 from fstore.cli.context import Call, common, pass_call
 from fstore.cli.entries import entry_document, full_key, job_document
-from fstore.client.explanation import differences
-from fstore.features.registry import registered_features
+from fstore.client import differences
+from fstore.features import registered_features
 
 
 @click.command("show", epilog=errors.codes(errors.UNAVAILABLE, errors.REFUSED))

@@ -24,7 +24,7 @@ from fstore.cli.doctor.local_checks import (
 )
 from fstore.cli.doctor.server_checks import check_postgres, check_redis, check_workers
 from fstore.errors import ConfigurationError
-from fstore.settings.schema import Settings
+from fstore.settings import Settings
 from fstore.stack import status
 
 STYLES = {Severity.OK: "green", Severity.WARNING: "yellow", Severity.FAULT: "red"}

@@ -15,9 +15,8 @@ from fstore.cli import errors, output
 from fstore.cli.commands.look.overview import show_overview
 from fstore.cli.context import Call, common, pass_call
 from fstore.errors import InvalidRequest
-from fstore.settings.values import Size
-from fstore.upkeep.api import collect_garbage, list_runs
-from fstore.upkeep.gc_policy import GarbagePolicy
+from fstore.settings import Size
+from fstore.upkeep import GarbagePolicy, collect_garbage, list_runs
 
 _SIZE: TypeAdapter[int] = TypeAdapter(Size)
 

@@ -10,7 +10,7 @@ from rich.console import RenderableType
 
 from fstore.cli import errors, output
 from fstore.cli.context import Call, common, pass_call
-from fstore.upkeep.api import verify_entries
+from fstore.upkeep import verify_entries
 
 
 @click.command(
