@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -32,7 +32,8 @@ MOST_WRONG = 3  # an entry that is found wrong is computed again, but not for ev
 def answer_request(resources: Resources, request: KeyedRequest, *, seconds: float) -> Answer:
     """Answer one request within ``seconds``."""
     with deadline.within(seconds):
-        return next(answer_requests(resources, [request], seconds=seconds))
+        reading = _ReadThrough(resources, [request], seconds)
+        return reading.hit() or next(reading.misses())
 
 
 def answer_requests(resources: Resources, requests: Sequence[KeyedRequest], *, seconds: float) -> Iterator[Answer]:
@@ -88,30 +89,30 @@ class _ReadThrough:
 
     def hits(self) -> Iterator[Answer]:
         """Answer what has an entry."""
-        recorder = self._resources.recorder
         try:
-            found = self._find_live()
+            found: Mapping[str, Locator | None] = dict.fromkeys(self._open)
+            if len(found) > 1:
+                found = self._resources.manifest.find_live_many(list(found))
             looked_s = (time.monotonic() - self._began) / max(1, len(found))
             for key, entry in found.items():
-                began = time.monotonic()
-                result = read_entry(self._resources, entry)
-                if result is None:
-                    continue
-                recorder.took("hit_seconds", looked_s + time.monotonic() - began)
-                sharing = self._sharing[key]
-                recorder.count("cache_hits", len(sharing))
-                del self._open[key]
-                for request in sharing:
-                    if request.feature.source_digest != entry.source_digest:
-                        warn_of_other_source(self._resources.manifest, request.feature, entry)
-                    yield Answer(request, Status.HIT, entry, result)
+                yield from self._hits_of(key, entry, looked_s)
             self._known_missing = True
         except ManifestUnavailable:
             return  # what follows a miss decides what to do without Postgres
         except StorageUnavailable as error:
-            for key, request in list(self._open.items()):
-                del self._open[key]
-                yield from self._to_each(self._computed_here(request, error))
+            yield from self._all_computed_here(error)
+
+    def hit(self) -> Answer | None:
+        """Do what ``hits`` does for the only request there is; a generator would have to be closed on every hit."""
+        (request,) = self._open.values()
+        try:
+            answers = self._hits_of(request.key, None, time.monotonic() - self._began)
+            self._known_missing = True
+        except ManifestUnavailable:
+            return None
+        except StorageUnavailable as error:
+            answers = list(self._all_computed_here(error))
+        return answers[0] if answers else None
 
     def misses(self) -> Iterator[Answer]:
         """Answer the rest: computed now, by whoever leads."""
@@ -140,11 +141,29 @@ class _ReadThrough:
                 if unconcerned:
                     self._sharing[key], self._open[key] = unconcerned, unconcerned[0]
 
-    def _find_live(self) -> dict[str, Locator]:
-        manifest = self._resources.manifest
-        if len(self._open) > 1:
-            return manifest.find_live_many(list(self._open))
-        return {key: entry for key in self._open if (entry := manifest.find_live(key)) is not None}
+    def _hits_of(self, key: str, entry: Locator | None, looked_s: float) -> list[Answer]:
+        """Read an entry, looked for first unless it is given, and answer all who share its key; none when it turns out wrong."""
+        recorder, began = self._resources.recorder, time.monotonic()
+        if entry is None and (entry := self._resources.manifest.find_live(key)) is None:
+            return []
+        result = read_entry(self._resources, entry)
+        if result is None:
+            return []
+        recorder.took("hit_seconds", looked_s + time.monotonic() - began)
+        sharing = self._sharing[key]
+        recorder.count("cache_hits", len(sharing))
+        del self._open[key]
+        answers = list[Answer]()
+        for request in sharing:
+            if request.feature.source_digest != entry.source_digest:
+                warn_of_other_source(self._resources.manifest, request.feature, entry)
+            answers.append(Answer(request, Status.HIT, entry, result))
+        return answers
+
+    def _all_computed_here(self, cause: StorageUnavailable) -> Iterator[Answer]:
+        for key, request in list(self._open.items()):
+            del self._open[key]
+            yield from self._to_each(self._computed_here(request, cause))
 
     def _read(self, found: Answer) -> Answer | None:
         """Read the entry of an answer that has one; None when it turns out wrong."""

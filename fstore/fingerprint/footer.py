@@ -27,7 +27,7 @@ from blake3 import blake3
 from fstore.errors import UnhashableInput
 from fstore.fingerprint.canonical import BLOCK_ROWS, leaf
 from fstore.fingerprint.columns import ArrowColumn, Column, arrow_column, union_of_categories
-from fstore.frames import Description, SchemaLook, canonical_json, describe, look_at_schema, plain_storage
+from fstore.frames import Description, SchemaLook, describe, look_at_schema, plain_storage
 from fstore.model import Fingerprint
 
 PARALLEL_BYTES = 16 << 20  # below, starting threads costs more than they bring
@@ -60,9 +60,10 @@ def compose(
         + ("null}" if known is None else f'"{categories_digest(known)}"}}')
         for blocks, known in zip(leaves, categories, strict=True)
     )
+    ends = ",".join(f'["{first}","{last}"]' for first, last in bounds)
     return Footer(
-        f'{{"block_rows":{BLOCK_ROWS},"bounds":{canonical_json(list(bounds)) if bounds else "[]"},"columns":[{columns}],'
-        f'"format":"{Fingerprint.FORMAT}","range":{canonical_json(look.span)},"rows":{look.rows},'
+        f'{{"block_rows":{BLOCK_ROWS},"bounds":[{ends}],"columns":[{columns}],'
+        f'"format":"{Fingerprint.FORMAT}","range":{look.span_text},"rows":{look.rows},'
         f'"schema":{look.description.text}}}'
     )
 

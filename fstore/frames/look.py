@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from fstore.frames.description import Description, describe, range_index, with_range
+from fstore.frames.description import Description, canonical_json, describe, range_index, with_range
 from fstore.frames.parts import Level, Part, parts_of
 from fstore.frames.schema import schema_of
 from fstore.frames.zones import is_plain, with_plain_zones
@@ -16,12 +16,13 @@ from fstore.frames.zones import is_plain, with_plain_zones
 
 @dataclass(slots=True)  # frozen ones take microseconds to make, and every hit makes one
 class SchemaLook:
-    """What a schema says of so many rows; ``span`` is the RangeIndex, None where the index is made of columns."""
+    """What a schema says of so many rows; ``span`` is the RangeIndex, None where the index is made of columns, ``span_text`` its text."""
 
     schema: pa.Schema
     rows: int
     description: Description
     span: dict[str, Any] | None
+    span_text: str
 
     @property
     def form(self) -> pa.Schema:
@@ -39,7 +40,8 @@ class FrameLook(SchemaLook):
 
 def look_at_schema(schema: pa.Schema, rows: int) -> SchemaLook:
     """Look at a table of this schema; raises ``UnhashableInput`` naming the column that has no digest."""
-    return SchemaLook(schema, rows, describe(schema), range_index(schema, rows))
+    span = range_index(schema, rows)
+    return SchemaLook(schema, rows, describe(schema), span, canonical_json(span))
 
 
 def look_at(frame: pd.DataFrame, schema: pa.Schema | None = None) -> FrameLook:
@@ -55,4 +57,4 @@ def look_at(frame: pd.DataFrame, schema: pa.Schema | None = None) -> FrameLook:
     schema = schema_of(frame, parts) if schema is None else schema
     rows = len(frame)
     span = range_index(schema, rows) if isinstance(frame.index, pd.RangeIndex) else None
-    return FrameLook(schema, rows, describe(schema), span, parts, is_copy)
+    return FrameLook(schema, rows, describe(schema), span, canonical_json(span), parts, is_copy)

@@ -35,7 +35,8 @@ def table_to_frame(table: pa.Table) -> pd.DataFrame:
     notes = _notes_in(metadata)
     if "fields" in notes and notes["fields"] != table.schema.names:
         notes = {}  # somebody took columns of a table that stood for another frame
-    return _noted(to_frame(_without_cells(table, notes)), table, metadata, notes)
+    frame = to_frame(_without_cells(table, notes))
+    return _noted(frame, table, metadata, notes) if notes or FREQUENCY_KEY in metadata else frame
 
 
 def with_simple_notes(frame: pd.DataFrame, table: pa.Table) -> pd.DataFrame:
