@@ -12,7 +12,7 @@ OF_THE_LAYOUT = ("entries/", "staging/", "quarantine/", ".tmp-", "STORE_ID")
 SETTINGS = {"settings", "chosen"}
 LOCAL_STACK_AND_MESSAGES = {
     "fstore/bootstrap.py",
-    "fstore/cli/commands/stack.py",
+    "fstore/cli/commands/start/doctor.py",
     "fstore/cli/demo/run.py",
     "fstore/cli/doctor/command.py",
     "fstore/store.py",

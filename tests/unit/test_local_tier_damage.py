@@ -133,7 +133,7 @@ def test_cutting_files_short_ends_no_process(tmp_path: Path, cut: str, rows: int
     program = textwrap.dedent(
         f"""
         import os, pathlib
-        from fstore.results import codec as results
+        from fstore.results.codec import decode_result, encode_result
         from fstore.storage.local_cache import LocalCache
         from tests.unit.test_local_tier_damage import an_entry
         folder = pathlib.Path({str(tmp_path)!r})
@@ -181,7 +181,7 @@ def test_processes_of_a_host_map_one_copy(tmp_path: Path) -> None:
     program = textwrap.dedent(
         f"""
         import os, pathlib, sys
-        from fstore.results import codec as results
+        from fstore.results.codec import decode_result, encode_result
         from fstore.storage.local_cache import LocalCache
         from tests.unit.test_local_tier_damage import an_entry
         locator, frame = an_entry({LARGE})

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from fstore import errors
 from fstore.model import Locator
-from fstore.results import codec
+from fstore.results.codec import encode_result
 from fstore.results.stored_tables import UnstorableResult
 from fstore.storage import verify
 from fstore.storage.folder.entries import FolderEntries
@@ -58,7 +58,7 @@ def by_sweep(found: Locator, data: bytes) -> str | None:
 def some_table() -> pa.Table:
     rng = np.random.default_rng(7)
     frame = pd.DataFrame({"x": rng.normal(size=500), "side": pd.Categorical(rng.choice(["a", "b"], 500))})
-    return codec.encode(frame)
+    return encode_result(frame)
 
 
 @settings(max_examples=150, deadline=None)

@@ -27,7 +27,7 @@ def command(call: Call, key: str) -> int:
         whole = full_key(resources, key)
         entry, job = resources.manifest.find_entry(whole), resources.jobs.find(whole)
         usage = resources.usage.of_entry(whole)
-        file = str(resources.settings.path / entry.path) if entry is not None else None
+        file = f"{resources.entries.capabilities.location}/{entry.path}" if entry is not None else None
     other = differences(entry, registered_features().get(entry.parts.feature)) if entry else {}
     document: dict[str, Any] = {
         "key": whole,
