@@ -26,6 +26,7 @@ from fstore.errors import ConfigurationError
 from fstore.features.feature_modules import load_feature_modules
 from fstore.runtime import logs, tracing
 from fstore.runtime.logs import configure_logging
+from fstore.runtime.probes import touch_probe
 from workers import process
 from workers import rejected_messages as refusals
 from workers.last_resort import LastResort
@@ -93,12 +94,12 @@ def _close(**_: Any) -> None:
 
 @worker_ready.connect
 def _ready(**_: Any) -> None:
-    process.touch_heartbeat(settings)
+    touch_probe(settings.heartbeat_file)
 
 
 @heartbeat_sent.connect
 def _beat(**_: Any) -> None:
-    process.touch_heartbeat(settings)
+    touch_probe(settings.heartbeat_file)
 
 
 @task_prerun.connect
