@@ -10,7 +10,7 @@ from fstore.bootstrap import load_settings
 from fstore.runtime.probes import touch_probe
 
 
-class WatchedScheduler(PersistentScheduler):  # type: ignore[misc]
+class WatchedScheduler(PersistentScheduler):
     """Touches ``FEATURE_STORE_HEARTBEAT_FILE`` each time the loop turns, at least every ``max_interval`` seconds.
 
     The file says that the loop turns, not that Redis takes what it sends: Beat goes on

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import numpy as np
@@ -161,6 +161,18 @@ def test_nobody_enters_without_a_password(guarded: Guarded) -> None:
     """The default user is off."""
     with pytest.raises(redis.AuthenticationError), redis.Redis(port=guarded.port) as client:
         client.ping()
+
+
+def test_the_probe_may_ping_and_nothing_else(guarded: Guarded) -> None:
+    """A health check needs no password, and nobody gets further by it than to know that Redis is there."""
+    may = set()
+    for command in MATRIX:
+        with redis.Redis(port=guarded.port, username="probe", password="probe") as client:  # noqa: S106 it is none
+            with suppress(redis.exceptions.NoPermissionError):
+                with suppress(redis.ResponseError):
+                    client.execute_command(*command)
+                may.add(command)
+    assert may == {("PING",)}
 
 
 @pytest.mark.slow
