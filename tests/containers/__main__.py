@@ -1,7 +1,7 @@
 """``python -m tests.containers``: runs every command of ops/README.md and docs/backup.md on the Docker Engine it finds.
 
-It works in a copy of what git tracks, in a Compose project of its own ("fstore-walk": its own volumes, networks and
-ports), and takes all of it down at the end. It ends with 0 and says why where there is no engine. Base images are
+It works in a copy of what git tracks, in a Compose project of its own ("fstore-walk": its own image, volumes, networks
+and ports), and takes all of it down at the end; a stack that runs on the host is left alone. It ends with 0 and says why where there is no engine. Base images are
 taken from the engine if they are there, so that a machine without a registry can be given stand-ins of the same names.
 """
 
@@ -21,6 +21,7 @@ from tests.containers.watch import HealthWatch
 from tests.e2e.documents import Block, blocks_of
 
 PROJECT = "fstore-walk"
+IMAGE = "fstore-walk:0.1.0"
 PORTS = {"FLOWER_PORT": "25555", "METRICS_PORT": "29464"}
 MOST_BYTES = 600_000_000
 PAGES = ("ops/README.md", "docs/backup.md")
@@ -52,7 +53,7 @@ class Walk:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(REPOSITORY / name, target)
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("FSTORE_", "FEATURE_STORE_"))}
-        self.environment = {**kept, **PORTS, "COMPOSE_PROJECT_NAME": PROJECT}
+        self.environment = {**kept, **PORTS, "COMPOSE_PROJECT_NAME": PROJECT, "FSTORE_IMAGE": IMAGE}
 
     def run(self, code: str, what: str) -> str:
         """Run lines of shell; ends the walk with what they printed if they fail."""
@@ -68,16 +69,17 @@ class Walk:
         return done.stdout
 
     def take(self, block: Block) -> None:
-        """Do with a block what its reader does; the volumes and networks a trainer names are this project's."""
+        """Do with a block what its reader does; image, volumes and networks are this project's."""
+        code = re.sub(r"\bfstore:\d[\w.]*", IMAGE, block.code)
         if block.file is not None:
-            code = block.code.replace("fstore_back", f"{PROJECT}_back").replace("fstore_store", f"{PROJECT}_store")
+            code = code.replace("fstore_back", f"{PROJECT}_back").replace("fstore_store", f"{PROJECT}_store")
             (self.folder / block.file).write_text(code)
         elif block.language == "console" and block.no_run in (None, "docker"):
-            self.run(block.code, f"{block.page}:{block.line}  {block.code.splitlines()[0][:90]}")
+            self.run(code, f"{block.page}:{block.line}  {block.code.splitlines()[0][:90]}")
 
     def check_image(self) -> None:
         """The image is small, all services run the same one, and a changed line installs no dependency again."""
-        size = int(self.run("docker image inspect -f '{{.Size}}' fstore:0.1.0", "size of the image"))
+        size = int(self.run("docker image inspect -f '{{.Size}}' " + IMAGE, "size of the image"))
         assert size < MOST_BYTES, f"the image has {size / 1e6:.0f} MB"
         ids = self.run("docker inspect -f '{{.Image}}' $(docker compose ps -q --all worker-compute worker-write"
                        " worker-upkeep beat flower metrics migrate)", "image of every service")  # fmt: skip
@@ -97,6 +99,7 @@ class Walk:
                 ["docker", "compose", "-p", project, "down", "-v", "--timeout", "5"],
                 cwd=self.folder, env=self.environment, capture_output=True, timeout=300, check=False,
             )  # fmt: skip
+        subprocess.run(["docker", "image", "rm", IMAGE], capture_output=True, timeout=60, check=False)
 
 
 def main() -> int:
