@@ -74,7 +74,7 @@ class Walk:
         if block.file is not None:
             code = code.replace("fstore_back", f"{PROJECT}_back").replace("fstore_store", f"{PROJECT}_store")
             (self.folder / block.file).write_text(code)
-        elif block.language == "console" and block.no_run in (None, "docker"):
+        elif block.language == "console" and block.no_run in (None, "containers"):
             self.run(code, f"{block.page}:{block.line}  {block.code.splitlines()[0][:90]}")
 
     def check_image(self) -> None:

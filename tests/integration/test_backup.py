@@ -18,7 +18,7 @@ from tests.conftest import REPOSITORY, House, Servers, run_sql, stop_group, with
 from tests.e2e.documents import Block, blocks_of
 
 FEATURE = "fstore.intraday:log_returns"
-ON_HOSTS = [block for block in blocks_of(REPOSITORY / "docs" / "backup.md") if block.no_run == "fleet"]
+ON_HOSTS = [block for block in blocks_of(REPOSITORY / "docs" / "backup.md") if block.no_run == "backup"]
 DUMP, COPY = "pg_dump", "tar -C"
 PRICES = [("AAPL", 100.0), ("MSFT", 200.0), ("ES", 5000.0)]
 
