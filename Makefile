@@ -7,7 +7,7 @@ TEST_WORKERS ?= 2
 # longest (e2e) does not come last.
 SPREAD := -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test slow check lint types contracts faults bench clean
+.PHONY: help demo test slow check lint types contracts faults containers bench clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -24,6 +24,9 @@ slow: $(VENV)/.dev ## the tests that wait or install for minutes
 
 faults: $(VENV)/.dev ## the fault matrix: kill it everywhere, lose nothing
 	$(BIN)/python -m tests.faults
+
+containers: $(VENV)/.dev ## every command of the operators' pages on a Docker Engine; says why where there is none
+	$(BIN)/python -m tests.containers
 
 bench: $(VENV)/.bench ## every benchmark, then docs/benchmarks.md with tables and plots
 	$(BIN)/python ops/bench/all.py

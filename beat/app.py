@@ -16,6 +16,7 @@ settings = load_settings()
 app = Celery("fstore-beat")
 app.conf.update(celery_config(settings))
 app.conf.update(beat_schedule=schedule(settings), task_ignore_result=True)
+app.conf.update(beat_scheduler="beat.scheduling:WatchedScheduler", beat_max_loop_interval=10)
 celery_app = app
 
 

@@ -26,6 +26,7 @@ from fstore.errors import ConfigurationError
 from fstore.features import load_feature_modules
 from fstore.runtime import logs, tracing
 from fstore.runtime.logs import configure_logging
+from fstore.runtime.probes import touch_probe
 from workers import process
 from workers.bootsteps import GroupedEvents, LastResort, PromptReplacement, freeze_once
 from workers.progress_events import board
@@ -96,12 +97,12 @@ def _close(**_: Any) -> None:
 
 @worker_ready.connect
 def _ready(**_: Any) -> None:
-    process.touch_heartbeat(settings)
+    touch_probe(settings.heartbeat_file)
 
 
 @heartbeat_sent.connect
 def _beat(**_: Any) -> None:
-    process.touch_heartbeat(settings)
+    touch_probe(settings.heartbeat_file)
 
 
 @task_prerun.connect

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import suppress
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -13,7 +11,7 @@ from fstore.bootstrap import load_settings, open_resources
 from fstore.calling import keep_clean, watch_imports
 from fstore.resources import Resources
 from fstore.runtime import tracing
-from fstore.settings import LeaseTimes, Settings
+from fstore.settings import LeaseTimes
 from workers import descendants
 from workers.memory_limit import bound_memory
 from workers.stopping import is_stopping
@@ -52,14 +50,6 @@ def close() -> None:
         _opened[1].close()
     _opened = None
     tracing.stop()
-
-
-def touch_heartbeat(settings: Settings) -> None:
-    """Show probes that this worker is alive: the age of a file says it without a round trip through the broker."""
-    if settings.heartbeat_file is not None:
-        with suppress(OSError):
-            Path(settings.heartbeat_file).parent.mkdir(parents=True, exist_ok=True)
-            Path(settings.heartbeat_file).touch()
 
 
 def lease_times() -> LeaseTimes:

@@ -8,7 +8,7 @@ from typing import Any
 
 # Celery and kombu load these at the first send, for a third of a second: not while a dedup lock is held.
 import celery.app.amqp  # noqa: F401
-import kombu.transport.redis  # noqa: F401
+import kombu.transport.redis
 from celery import Celery
 from kombu.exceptions import OperationalError
 
@@ -26,6 +26,13 @@ from fstore.runtime import deadline, tracing
 from fstore.runtime.fork_safety import forget_in_children
 from fstore.settings import Settings
 
+# What Redis refuses, for example because this user may not do it, reaches us as the driver's error.
+_UNAVAILABLE: tuple[type[Exception], ...] = (
+    OperationalError,
+    OSError,
+    RuntimeError,  # the backend raises a bare one
+    *kombu.transport.redis.Transport.channel_errors,
+)
 SEND_WITHIN_S = 4 * SOCKET_TIMEOUT_S  # the longest a publish to a frozen Redis was seen to take, doubled
 
 
@@ -73,7 +80,7 @@ class Broker:
             control = self._client().control
             patience = (timeout_s, 3 * timeout_s)
             answers = next(filter(None, (control.inspect(timeout=s).active_queues() for s in patience)), {})
-        except (OperationalError, OSError, RuntimeError) as error:
+        except _UNAVAILABLE as error:
             raise BrokerUnavailable("asking for workers", str(error) or type(error).__name__) from error
         found: dict[str, list[str]] = {queue: [] for queue in QUEUES}
         for worker, queues in sorted(answers.items()):
@@ -112,7 +119,7 @@ class Broker:
                 send()
         except deadline.Overdue as error:
             raise BrokerUnavailable(f"sending {task}", f"no answer within {seconds:.1f} s") from error
-        except (OperationalError, OSError, RuntimeError) as error:  # the backend raises a bare RuntimeError
+        except _UNAVAILABLE as error:
             raise BrokerUnavailable(f"sending {task}", str(error) or type(error).__name__) from error
 
     def _client(self) -> Celery:

@@ -92,7 +92,9 @@ class Settings(BaseSettings):
     max_starts: Whole = Field(3, ge=1, description="starts without an end after which a job is dead")
     connect_timeout_s: Real = Field(3, gt=0, description="how long Redis and Postgres may take to answer a connect")
     max_workers: Whole = Field(10, ge=1, description="largest number of threads, or of worker processes, at once")
-    heartbeat_file: Folder | None = Field(None, description="file a worker touches while it is alive, for probes")
+    heartbeat_file: Folder | None = Field(
+        None, description="file that a worker or Beat touches while it is alive, for probes"
+    )
     worker_start_method: Literal["fork", "spawn"] = Field("fork", description="how a worker makes its children")
     worker_max_tasks_per_child: Whole = Field(100, ge=1, description="tasks after which a child is replaced")
     worker_max_memory_mb: Whole = Field(1500, ge=64, description="memory above which a child is replaced")

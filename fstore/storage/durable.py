@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -67,12 +68,13 @@ def write_durably(path: Path, data: bytes) -> None:
 def make_folder(folder: Path) -> None:
     """Make a folder unless it is there, and those above it, each durable in its own folder before anything lies in it."""
     try:
-        folder.mkdir()
+        make_one_folder(folder)
     except FileExistsError:
         return
     except FileNotFoundError:
         make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
+        with suppress(FileExistsError):
+            make_one_folder(folder)
     try:
         sync_folder(folder.parent)
     except OSError:
@@ -88,6 +90,19 @@ def sync_file(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def make_one_folder(folder: Path) -> None:
+    """Make a folder; in one that hands on its group the new one hands on the group's rights too; raises as ``mkdir``.
+
+    Trainers and workers that share a group but no user write into each other's folders,
+    whatever their umask. Without the set-group-id bit above, the umask has the word.
+    """
+    folder.mkdir()
+    above = folder.parent.stat()
+    if above.st_mode & stat.S_ISGID:
+        with suppress(OSError):  # it was made; who may not write in it is told so when it does
+            folder.chmod(stat.S_IMODE(folder.stat().st_mode) | (above.st_mode & (stat.S_IRWXG | stat.S_ISGID)))
 
 
 def sync_folder(folder: Path) -> None:

@@ -25,6 +25,10 @@ NO_RUN = {
     "docker": "needs a container engine: test_compose_processes runs each service's command",
     "fleet": "needs other hosts: test_compose_processes runs the same commands",
 }
+RUN_ELSEWHERE = {
+    "containers": "tests.containers runs it on the Docker Engine it finds",
+    "backup": "test_backup.py runs it on a Postgres and a folder of its own",
+}
 RUN, WRITTEN, SHOWN = ("python", "console"), ("python", "yaml"), ("text", "yaml", "sql", "")
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<info>[^`]*)$")
 _PROMISE = re.compile(r"# -> (?P<text>.+)$", re.MULTILINE)

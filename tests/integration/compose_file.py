@@ -23,10 +23,9 @@ RULES = REPOSITORY / "ops" / "redis" / "users.acl"
 _VARIABLE = re.compile(r"\$(?:\$|\{(\w+)(?::-([^}]*))?\})")
 _REDIS_CLI = """\
 import os, sys, redis
-arguments = sys.argv[1:]
-user = arguments[arguments.index("--user") + 1]
-with redis.Redis(port=int(os.environ["REDIS_PORT"]), username=user, password=os.environ["REDISCLI_AUTH"], protocol=2) as client:
-    print("PONG" if client.execute_command(*arguments[2:]) else "")
+_, _, user, _, password, *words = sys.argv[1:]
+with redis.Redis(port=int(os.environ["REDIS_PORT"]), username=user, password=password, protocol=2) as client:
+    print("PONG" if client.execute_command(*words) else "")
 """
 
 
@@ -177,7 +176,7 @@ class Site:
             "-h 127.0.0.1 -U": f"-h {self._socket} -U",
             "0.0.0.0": "127.0.0.1",  # noqa: S104 replaced here
             "9464": str(self.ports["metrics"]),
-            ":5555": f":{self.ports['flower']}",
+            "5555": str(self.ports["flower"]),
         }
         for place, here in places.items():
             text = text.replace(place, here)

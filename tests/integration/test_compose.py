@@ -93,6 +93,43 @@ def test_every_image_is_pinned(services: dict[str, Any]) -> None:
         assert re.search(r":v?\d+\.\d+", image), image
 
 
+def test_one_service_builds_the_image(services: dict[str, Any]) -> None:
+    """Each service with a ``build`` would make an image of its own, and every start after a build would replace them all."""
+    assert [name for name, service in services.items() if "build" in service] == ["migrate"]
+    assert len({services[name]["image"] for name in OURS}) == 1
+
+
+def test_health_checks_need_no_secret_and_no_python(services: dict[str, Any]) -> None:
+    """A changed password fails no check before its services are restarted, and watching costs less than what is watched."""
+    for name, service in services.items():
+        if name == "migrate":
+            continue
+        check = service["healthcheck"]
+        words = " ".join(check["test"])
+        assert not re.search(r"/run/secrets|PASSWORD|_AUTH|\bpython\b|\bcelery\b|\bfstore \w", words), (name, words)
+        assert int(check["start_period"].removesuffix("s")) >= 180, name  # a loaded host was seen to take that long
+        assert int(check["interval"].removesuffix("s")) >= 15, name
+
+
+def test_features_are_named_where_they_are_mounted(services: dict[str, Any]) -> None:
+    """Who is told which features there are finds their files, and nobody else tries to import them."""
+    for name in OURS:
+        mounted = any(":/features:" in volume for volume in services[name]["volumes"])
+        named = "FEATURE_STORE_FEATURE_MODULES" in services[name]["environment"]
+        assert named <= mounted, name
+        assert named == (name in WORKERS), name
+
+
+def test_versions_agree() -> None:
+    """The package's version is that of the image, wherever it is written."""
+    version = re.search(r'^version = "(.+)"$', (REPOSITORY / "pyproject.toml").read_text(), re.MULTILINE)
+    assert version
+    places = ("docker-compose.yml", ".env.example", "ops/Dockerfile", "ops/README.md")
+    found = {place: set(re.findall(r"fstore:(\d[\w.]*)", (REPOSITORY / place).read_text())) for place in places}
+    assert found == {place: {version[1]} for place in places}
+    assert f"ARG VERSION={version[1]}\n" in (OPS / "Dockerfile").read_text()
+
+
 def test_services_are_hardened(services: dict[str, Any]) -> None:
     """No root, no writable root, no capabilities, limits, rotation, a health check; only dashboards are published, on loopback."""
     for name, service in services.items():

@@ -163,6 +163,19 @@ def test_nobody_enters_without_a_password(guarded: Guarded) -> None:
         client.ping()
 
 
+def test_the_probe_may_ping_and_nothing_else(guarded: Guarded) -> None:
+    """A health check needs no password, and nobody gets further by it than to know that Redis is there."""
+    may = set()
+    for command in MATRIX:
+        with redis.Redis(port=guarded.port, username="probe", password="probe") as client:  # noqa: S106 it is none
+            try:
+                client.execute_command(*command)
+            except redis.exceptions.NoPermissionError:
+                continue
+            may.add(command)
+    assert may == {("PING",)}
+
+
 @pytest.mark.slow
 def test_every_user_can_do_its_work(guarded: Guarded, servers: Servers, tmp_path: Path) -> None:
     """Trainers, workers, upkeep, Beat's ping and Flower's questions all pass, and the server's log shows no denial."""

@@ -63,6 +63,9 @@ def check_redis(resources: Resources) -> Iterator[Finding]:
         about, now = resources.redis_server.info()
         ended = time.time()
     except BrokerUnavailable as error:
+        if _is_denied(error):
+            yield ok("redis", "answers; this user may not ask for its version and settings")
+            return
         yield fault(
             "redis",
             str(error),
@@ -88,8 +91,24 @@ def check_workers(resources: Resources) -> Iterator[Finding]:
         dropped = 0 if any(workers.values()) else _dropped(resources) - dropped
         waiting = {queue: resources.redis_server.queue_length(queue) for queue in QUEUES}
     except BrokerUnavailable as error:
-        yield fault("workers", str(error), "start Redis first")
-        return
+        if not _is_denied(error):
+            yield fault("workers", str(error), "start Redis first")
+            return
+        yield ok("workers", "not asked: this user of Redis may not; 'fstore doctor' in the upkeep worker asks them")
+    else:
+        yield from _judge_queues(workers, waiting, dropped)
+    try:
+        yield from _check_upkeep(resources)
+    except (ManifestUnavailable, FeatureStoreError) as error:
+        yield fault("beat", str(error), "mend Postgres first")
+
+
+def _is_denied(error: BrokerUnavailable) -> bool:
+    """Whether Redis answered that this user may not: a trainer's (``ops/redis``) can neither ask Redis about itself nor the workers."""
+    return "no permissions" in str(error).lower()
+
+
+def _judge_queues(workers: Mapping[str, list[str]], waiting: Mapping[str, int], dropped: int) -> Iterator[Finding]:
     if dropped > 0:
         yield fault(
             "signing key",
@@ -112,10 +131,6 @@ def check_workers(resources: Resources) -> Iterator[Finding]:
             yield warning("workers", f"{n} serve {queue}, {waiting[queue]} messages wait", "start more workers")
         else:
             yield ok("workers", f"{n} serve {queue}, {waiting[queue]} messages wait")
-    try:
-        yield from _check_upkeep(resources)
-    except (ManifestUnavailable, FeatureStoreError) as error:
-        yield fault("beat", str(error), "mend Postgres first")
 
 
 def _dropped(resources: Resources) -> int:

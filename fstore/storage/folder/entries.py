@@ -18,7 +18,15 @@ from fstore.errors import StorageUnavailable, StoreMismatch
 from fstore.model import Locator
 from fstore.results import UnstorableResult
 from fstore.storage import layout
-from fstore.storage.durable import make_folder, read_whole, seal, sync_folder, translated, write_durably
+from fstore.storage.durable import (
+    make_folder,
+    make_one_folder,
+    read_whole,
+    seal,
+    sync_folder,
+    translated,
+    write_durably,
+)
 from fstore.storage.folder.listing import inside, is_there, list_folder, remove, remove_unless_touched, time_of
 from fstore.storage.interface import ByteRange, Capabilities, Condition, Listing, Space, Stored
 from fstore.storage.layout import SHARDS, FoundFile
@@ -58,7 +66,8 @@ class FolderEntries:
                 make_folder(root / folder)
             entries = root / layout.ENTRIES
             for shard in SHARDS:  # all at once, so that no publish has to make one durable first
-                (entries / shard).mkdir(exist_ok=True)
+                with suppress(FileExistsError):
+                    make_one_folder(entries / shard)
             sync_folder(entries)
             marker = root / layout.STORE_ID
             if not marker.exists():
@@ -206,7 +215,8 @@ class FolderEntries:
         source = self._root / found.path
         target = f"{layout.QUARANTINE}/{source.name}"
         try:
-            (self._root / layout.QUARANTINE).mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):
+                make_one_folder(self._root / layout.QUARANTINE)
             source.rename(self._root / target)
         except OSError:
             return None

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from fstore.errors import InvalidRequest, SourceChanged
 from fstore.storage import layout
-from fstore.storage.durable import read_whole, translated
+from fstore.storage.durable import make_folder, read_whole, translated
 from fstore.storage.folder.entries import CLOCK_STEP_S
 from fstore.storage.folder.listing import inside, is_there, list_folder, remove_unless_touched
 from fstore.storage.interface import Capabilities, Listing, StagedResult
@@ -64,7 +64,12 @@ class FolderStaging:
     def write_result(self, key: str, table: pa.Table) -> str:
         """Write a result beside its place and rename it."""
         path = layout.new_result_path(key)
-        self._place(path, lambda temporary: write_result(table, temporary))
+
+        def write(temporary: Path) -> None:
+            write_result(table, temporary)
+            temporary.chmod(0o440)  # whatever the umask: the worker that publishes it may be another user of the group
+
+        self._place(path, write)
         return path
 
     def read_result(self, path: str, *, digest: str | None = None) -> StagedResult:
@@ -108,7 +113,8 @@ class FolderStaging:
         final = self._root / path
         temporary = final.with_name(f"{layout.TEMPORARY}{layout.new_token()}")
         with translated(final.parent):
-            final.parent.mkdir(parents=True, exist_ok=True)
+            if not final.parent.is_dir():
+                make_folder(final.parent)
             try:
                 write(temporary)
                 temporary.rename(final)

@@ -1,0 +1,1 @@
+"""The operators' pages, walked on a real Docker Engine: ``make containers``."""
