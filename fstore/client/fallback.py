@@ -11,7 +11,14 @@ from fstore.client import local_compute
 from fstore.client.request import Question
 from fstore.compute import raw_data as rawdata
 from fstore.compute.raw_data import Taker
-from fstore.errors import BrokerUnavailable, FeatureStoreError, ManifestUnavailable, StorageUnavailable
+from fstore.compute.staged_results import may_be_stored
+from fstore.errors import (
+    BrokerUnavailable,
+    FeatureStoreError,
+    ManifestUnavailable,
+    ResultNotTrusted,
+    StorageUnavailable,
+)
 from fstore.features.local_features import LocalFeature
 from fstore.model import Locator, Status
 from fstore.resources import Resources
@@ -62,14 +69,17 @@ class Fallback:
     def without_redis(self, asked: Question, error: BrokerUnavailable) -> Answer | None:
         """No worker can be asked: compute here under the job's lease and publish.
 
-        What any worker could compute is kept only if this process would find the same:
-        the key says nothing of what a caller set for his own work.
+        What any worker could compute is kept only where trainers are believed, and only if
+        this process would find the same: the key says nothing of what a caller set for his
+        own work.
         """
         if not self.is_allowed:
             return Answer(asked, Status.COALESCED, error=error)
         self._resources.recorder.degraded("redis", str(error))
         if not isinstance(asked.feature, LocalFeature) and (changed := settings_set_here()):
             return self._unstored(asked, "not stored", f"this process set {', '.join(changed)}; a worker has not")
+        if not may_be_stored(self._resources.settings, asked.feature.name):
+            return self._unstored(asked, "not stored", str(ResultNotTrusted(asked.feature.name)))
         try:
             reference = rawdata.stage(self._resources.staging, asked.raw, asked.taken)
             return self.compute_here(asked, reference, by_worker=False)

@@ -101,7 +101,7 @@ FAULTS = [
         InvalidRequest("staged_path", "is not a staged result"),
         InvalidRequest,
     ),
-    ("fstore.compute.executor.key_of", UnicodeError("odd"), ComputeFailed),
+    ("fstore.compute.staged_results.key_of", UnicodeError("odd"), ComputeFailed),
 ]
 
 
