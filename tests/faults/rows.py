@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-MATRIX = range(1, 45)
+MATRIX = range(1, 50)
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -53,6 +53,7 @@ def spoil(site: Site, kind: str) -> None:
 
 def keep(site: Site, garbage: list[bytes]) -> None:
     """Write texts among the messages that were delivered and not acknowledged, hours ago."""
+    site.link.delete("fstore:unacked", "fstore:unacked_index")
     for n, item in enumerate(garbage):
         site.link.hset("fstore:unacked", f"tag-{n}", item)
         site.link.zadd("fstore:unacked_index", {f"tag-{n}": 1})

@@ -12,9 +12,10 @@ from fstore.broker.messages import PublishRequest, RawReference, parse_compute
 from fstore.client import local_compute
 from fstore.compute.executor import execute
 from fstore.compute.raw_data import stage
+from fstore.compute.recovery import Recovery
 from fstore.compute.staged_results import publish_staged
-from fstore.errors import FeatureStoreError, InvalidRequest, ResultNotTrusted, SourceNotAllowed
-from fstore.model import ComputedFacts
+from fstore.errors import ComputeFailed, FeatureStoreError, InvalidRequest, ResultNotTrusted, SourceNotAllowed
+from fstore.model import ComputedFacts, FailureNote
 from fstore.results.codec import encode
 from fstore.runtime.versions import library_versions
 from fstore.upkeep.recompute import Recomputer
@@ -176,3 +177,30 @@ def test_damaged_raw_data_are_still_removed(house):
     with pytest.raises(FeatureStoreError):
         execute(resources, asked.request(reference), phase=lambda _: None)
     assert not file.exists()
+
+
+def test_a_job_row_longer_than_a_message_is_not_read(house, monkeypatch):
+    """Rows are written by trainers: neither who sends lost jobs again nor who explains one decodes megabytes."""
+    resources = house.store.resources
+    sent = []
+    monkeypatch.setattr(resources.broker, "send_compute", sent.append)
+    asked = [house.store._ask("X", RAW, {"factor": n}, scaled) for n in (1, 2)]
+    wires = [each.request(stage(resources.staging, RAW, each.taken)).wire() for each in asked]
+    resources.jobs.enqueue({asked[0].key: {**wires[0], "config": {"x": ["y"] * 5_000_000}}, asked[1].key: wires[1]})
+    resources.database.transact("UPDATE jobs SET requested_ts = now() - interval '1 day', sent_ts = NULL")
+
+    came_to = Recovery.of(resources).resend()
+
+    assert (came_to.sent, list(came_to.refused)) == ([asked[1].key], [asked[0].key])
+    assert [request.key for request in sent] == [asked[1].key]
+    assert resources.jobs.find(asked[0].key).request == {}
+
+
+def test_a_note_longer_than_fstore_makes_is_not_read(house):
+    """Every waiter reads it at every look."""
+    resources = house.store.resources
+    asked = house.store._ask("X", RAW, {"factor": 1}, scaled)
+    claim = resources.jobs.claim(asked.key, asked.request(stage(resources.staging, RAW, asked.taken)).wire())
+    assert resources.jobs.fail(claim, FailureNote("E", "x" * 5_000_000))
+    with pytest.raises(ComputeFailed, match="too long to be read"):
+        house.store.get_or_compute("X", RAW, {"factor": 1}, scaled, timeout=5)
