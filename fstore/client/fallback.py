@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from fstore.broker.messages import RawReference
@@ -10,6 +11,7 @@ from fstore.calling.own_settings import settings_set_here
 from fstore.client import local_compute
 from fstore.client.request import Question
 from fstore.compute import raw_data as rawdata
+from fstore.compute.lease import hold_claims
 from fstore.compute.raw_data import Taker
 from fstore.compute.staged_results import may_be_stored
 from fstore.errors import (
@@ -20,7 +22,7 @@ from fstore.errors import (
     StorageUnavailable,
 )
 from fstore.features.local_features import LocalFeature
-from fstore.model import Locator, Status
+from fstore.model import JobState, Locator, Status
 from fstore.resources import Resources
 
 
@@ -77,9 +79,9 @@ class Fallback:
             return Answer(asked, Status.COALESCED, error=error)
         self._resources.recorder.degraded("redis", str(error))
         if not isinstance(asked.feature, LocalFeature) and (changed := settings_set_here()):
-            return self._unstored(asked, "not stored", f"this process set {', '.join(changed)}; a worker has not")
+            return self._alone(asked, f"this process set {', '.join(changed)}; a worker has not")
         if not may_be_stored(self._resources.settings, asked.feature.name):
-            return self._unstored(asked, "not stored", str(ResultNotTrusted(asked.feature.name)))
+            return self._alone(asked, str(ResultNotTrusted(asked.feature.name)))
         try:
             reference = rawdata.stage(self._resources.staging, asked.raw, asked.taken)
             return self.compute_here(asked, reference, by_worker=False)
@@ -91,6 +93,22 @@ class Fallback:
         if not self.is_allowed:
             return Answer(asked, Status.COALESCED, error=cause)
         return self._unstored(asked, mode, str(cause))
+
+    def _alone(self, asked: Question, why: str) -> Answer | None:
+        """Compute here for this caller only; None where a worker may be at it: a message whose send failed may be in its queue."""
+        jobs = self._resources.jobs
+        job = jobs.look([asked.key])[asked.key].job
+        if job is None or job.state not in {JobState.QUEUED, JobState.RUNNING}:
+            return self._unstored(asked, "not stored", why)
+        claim = jobs.claim(asked.key, asked.request(local_compute.CALLER_ONLY).wire())
+        if claim is None:
+            return None
+        try:
+            with hold_claims(jobs, [claim], every_s=self._resources.settings.renew_seconds):
+                return self._unstored(asked, "not stored", why)
+        finally:
+            with suppress(ManifestUnavailable):  # or the lease lapses
+                jobs.complete(claim)
 
     def _unstored(self, asked: Question, mode: str, why: str) -> Answer:
         self._resources.recorder.degraded(mode, why)
