@@ -5,11 +5,11 @@
     FeatureStoreError
     ├── ConfigurationError         settings contradict each other or cannot be read
     ├── InvalidRequest             symbol, config or message outside the documented limits
+    │   └── ResultNotTrusted       a trainer's own result of a worker's feature, which is not stored
     ├── UnhashableInput            raw data or config that has no faithful digest
     ├── FeatureNotRegistered       the compute function is not known to this process
     ├── VersionMismatch            trainer and worker run different code for one feature
     ├── SourceNotAllowed           a path outside DATA_ROOTS and the store
-    ├── ResultNotTrusted           a trainer's own result of a worker's feature, which is not stored
     ├── SourceChanged              raw data differ from what was fingerprinted
     ├── ComputeFailed              the feature function raised
     ├── ComputeDead                the computation killed its worker three times
@@ -60,6 +60,10 @@ class InvalidRequest(FeatureStoreError):
 
     def __str__(self) -> str:
         return f"{self.field}: {self.reason}"
+
+
+class ResultNotTrusted(InvalidRequest):
+    """A trainer computed a feature of the workers by itself; its result answers its own caller and is not stored."""
 
 
 class UnhashableInput(FeatureStoreError):
@@ -124,20 +128,6 @@ class SourceNotAllowed(FeatureStoreError):
     def __str__(self) -> str:
         allowed = ", ".join(self.roots) or "none"
         return f"{self.path} is outside the allowed folders ({allowed}); add its folder to FEATURE_STORE_DATA_ROOTS"
-
-
-class ResultNotTrusted(FeatureStoreError):
-    """A trainer computed a feature of the workers by itself; its result answers its own caller and is not stored."""
-
-    def __init__(self, feature: str) -> None:
-        super().__init__(feature)
-        self.feature = feature
-
-    def __str__(self) -> str:
-        return (
-            f"a trainer's own result of {self.feature} is not stored, since workers vouch for it: have a worker compute it, "
-            "or set FEATURE_STORE_TRUST_STAGED_RESULTS=true for trainers and workers if whoever can sign is to be believed"
-        )
 
 
 class SourceChanged(FeatureStoreError):

@@ -13,12 +13,11 @@ from fstore.client.request import Question
 from fstore.compute import raw_data as rawdata
 from fstore.compute.lease import hold_claims
 from fstore.compute.raw_data import Taker
-from fstore.compute.staged_results import may_be_stored
+from fstore.compute.staged_results import may_be_stored, not_trusted
 from fstore.errors import (
     BrokerUnavailable,
     FeatureStoreError,
     ManifestUnavailable,
-    ResultNotTrusted,
     StorageUnavailable,
 )
 from fstore.features.local_features import LocalFeature
@@ -81,7 +80,7 @@ class Fallback:
         if not isinstance(asked.feature, LocalFeature) and (changed := settings_set_here()):
             return self._alone(asked, f"this process set {', '.join(changed)}; a worker has not")
         if not may_be_stored(self._resources.settings, asked.feature.name):
-            return self._alone(asked, str(ResultNotTrusted(asked.feature.name)))
+            return self._alone(asked, str(not_trusted(asked.feature.name)))
         try:
             reference = rawdata.stage(self._resources.staging, asked.raw, asked.taken)
             return self.compute_here(asked, reference, by_worker=False)
@@ -95,11 +94,17 @@ class Fallback:
         return self._unstored(asked, mode, str(cause))
 
     def _alone(self, asked: Question, why: str) -> Answer | None:
-        """Compute here for this caller only; None where a worker may be at it: a message whose send failed may be in its queue."""
+        """Compute here for this caller only; None where a worker is at it or may soon be.
+
+        A message whose send failed may be in its queue all the same, and where Redis
+        answers again the job is sent anew: the worker's result is everybody's.
+        """
         jobs = self._resources.jobs
         job = jobs.look([asked.key])[asked.key].job
         if job is None or job.state not in {JobState.QUEUED, JobState.RUNNING}:
             return self._unstored(asked, "not stored", why)
+        if self._resources.redis_server.is_up():
+            return None
         claim = jobs.claim(asked.key, asked.request(local_compute.CALLER_ONLY).wire())
         if claim is None:
             return None

@@ -34,7 +34,7 @@ def publish_staged(resources: Resources, request: PublishRequest) -> Outcome:
         resources.recorder.count("results_refused")
         resources.jobs.complete(claim)  # as if it had never been claimed: who asks next has a worker compute it
         resources.notifier.announce([request.key], {})
-        raise ResultNotTrusted(request.feature)
+        raise not_trusted(request.feature)
     try:
         found = _publish_staged(resources, request, claim)
     except (errors.ManifestUnavailable, errors.BrokerUnavailable, SystemExit, KeyboardInterrupt):
@@ -60,6 +60,15 @@ def may_be_stored(settings: Settings, feature: str) -> bool:
     worker vouches, unless an administrator believes whoever can sign.
     """
     return feature.startswith(LOCAL_PREFIX) or settings.trust_staged_results
+
+
+def not_trusted(feature: str) -> ResultNotTrusted:
+    """Return the error that says why a result is not stored, and what to do."""
+    return ResultNotTrusted(
+        "feature",
+        f"a trainer's own result of {feature} is not stored, since workers vouch for it: have a worker compute it, "
+        "or set FEATURE_STORE_TRUST_STAGED_RESULTS=true for trainers and workers if whoever can sign is to be believed",
+    )
 
 
 def _discard_own(resources: Resources, request: PublishRequest) -> None:
