@@ -5,6 +5,7 @@
     FeatureStoreError
     ├── ConfigurationError         settings contradict each other or cannot be read
     ├── InvalidRequest             symbol, config or message outside the documented limits
+    │   └── ResultNotTrusted       a trainer's own result of a worker's feature, which is not stored
     ├── UnhashableInput            raw data or config that has no faithful digest
     ├── FeatureNotRegistered       the compute function is not known to this process
     ├── VersionMismatch            trainer and worker run different code for one feature
@@ -65,6 +66,10 @@ class InvalidRequest(FeatureStoreError):
 
     def __str__(self) -> str:
         return f"{self.field}: {self.reason}"
+
+
+class ResultNotTrusted(InvalidRequest):
+    """A trainer computed a feature of the workers by itself; its result answers its own caller and is not stored."""
 
 
 class UnhashableInput(FeatureStoreError):
@@ -221,10 +226,8 @@ class NotPermitted(ManifestUnavailable):
     """The database role of this process may not do what was asked; nothing was changed."""
 
     def __str__(self) -> str:
-        return (
-            f"the database role of this process may not do that ({self.action}): {self.reason}; "
-            "use the URL of a role that may: workers publish, upkeep deletes (ops/postgres/README.md)"
-        )
+        advice = "use the URL of a role that may: workers publish, upkeep deletes (ops/postgres/README.md)"
+        return f"the database role of this process may not do that ({self.action}): {self.reason}; {advice}"
 
 
 class StorageUnavailable(FeatureStoreError):
@@ -264,10 +267,8 @@ class StoreMismatch(FeatureStoreError):
         self.root, self.folder_id, self.database_id = root, folder_id, database_id
 
     def __str__(self) -> str:
-        return (
-            f"{self.root} carries store id {self.folder_id or 'none'}, the database {self.database_id or 'none'}: "
-            "FEATURE_STORE_PATH and FEATURE_STORE_POSTGRES_URL belong to different stores"
-        )
+        advice = "FEATURE_STORE_PATH and FEATURE_STORE_POSTGRES_URL belong to different stores"
+        return f"{self.root} carries store id {self.folder_id or 'none'}, the database {self.database_id or 'none'}: {advice}"
 
 
 class UpkeepRefused(FeatureStoreError):
@@ -292,9 +293,6 @@ def _ages(*codes: Mapping[str, Any]) -> str:
 
 def _mistrust(reason: str, parameter: str) -> str | None:
     """Say what to do when the reason is that a server could not prove who it is."""
-    if "certificate" not in reason.lower():
-        return None
-    return (
-        f"the server is not who the address says, or another authority vouches for it: give the right host and, "
-        f"as {parameter}=, the file of its authority (docs/security.md)"
-    )
+    advice = f"give the right host and, as {parameter}=, the file of its authority (docs/security.md)"
+    told = f"the server is not who the address says, or another authority vouches for it: {advice}"
+    return told if "certificate" in reason.lower() else None

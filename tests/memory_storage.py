@@ -220,7 +220,8 @@ class MemoryStaging:
         return path
 
     def read(self, path: str) -> pa.Table:
-        data = self._objects.get(self._inside(path))
+        layout.check_staged_raw(path)
+        data = self._objects.get(path)
         if data is None:
             raise SourceChanged(path, "the staged copy is gone")
         try:
@@ -236,7 +237,8 @@ class MemoryStaging:
         return path
 
     def read_result(self, path: str, *, digest: str | None = None) -> StagedResult:
-        data = self._objects.get(path) if path.startswith(layout.STAGED_RESULTS) else None
+        layout.check_staged_result(path)
+        data = self._objects.get(path)
         if data is None:
             raise InvalidRequest("staged_path", "is not a staged result")
         held = pa.py_buffer(data)
@@ -249,10 +251,11 @@ class MemoryStaging:
             raise InvalidRequest("staged_path", str(error)) from error
 
     def exists(self, path: str) -> bool:
-        return self._objects.get(self._inside(path)) is not None
+        layout.check_staged(path)
+        return self._objects.get(path) is not None
 
     def discard(self, path: str) -> None:
-        self._inside(path)
+        layout.check_staged(path)
         if self._objects.fault is None:
             self._objects.drop(path)
 
@@ -262,11 +265,6 @@ class MemoryStaging:
 
     def drop_unless_reserved(self, file: FoundFile) -> bool:
         return self._objects.drop(file.path, unless_after_ns=file.modified_ns)
-
-    def _inside(self, path: str) -> str:
-        if not path.startswith("staging/") or ".." in path:
-            raise StorageUnavailable(path, "leads outside the staging area")
-        return path
 
 
 def memory_storage(objects: Objects | None = None) -> Storage:

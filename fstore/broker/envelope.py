@@ -22,7 +22,11 @@ from fstore.broker.signing import BadSignature, KeyRing
 SIGNATURE = "fstore_signature"
 TASK_LIVES_S = 86_400  # a task that waited for a worker for longer is dropped, unless it expires sooner by itself
 COMMAND_LIVES_S = 60
-MAX_BODY_BYTES = 32 * 1024 * 1024
+MAX_BODY_BYTES = 8 * 1024 * 1024  # of a task's content; the library sends half a megabyte at most
+MAX_HEADER_BYTES = 256 * 1024
+MAX_MESSAGE_BYTES = MAX_BODY_BYTES * 4 // 3 + MAX_HEADER_BYTES
+MAX_CONTAINERS = 100_000  # lists and objects in a content: what takes the time and the memory of decoding
+MAX_OUTER_CONTAINERS = 10_000  # the same around it, where the content is one text
 MAX_DEPTH = 100  # Celery goes through it by recursion, several levels of its own for each
 CONTROL = "celery.pidbox"  # the exchange of remote control, and the end of its queues' names
 EVENTS = "celeryev"
@@ -111,6 +115,20 @@ def signed(message: Mapping[str, Any], exchange: str, ring: KeyRing, *, now: flo
     return None
 
 
+def check_length(text: bytes | str) -> None:
+    """Raise ``Refused`` for a text that is too long, or too finely divided, to be decoded at all."""
+    if len(text) > MAX_MESSAGE_BYTES:
+        raise Refused("it is too long")
+    if _containers(text) > MAX_OUTER_CONTAINERS:
+        raise Refused("it has too many parts")
+
+
+def _containers(text: bytes | str) -> int:
+    if isinstance(text, str):
+        return text.count("[") + text.count("{")
+    return text.count(b"[") + text.count(b"{")
+
+
 def check(message: object, queue: str, ring: KeyRing | None, *, now: float) -> None:
     """Raise ``Refused`` for a message of ``queue`` that must not reach Celery; without a ring only its form counts."""
     try:
@@ -119,24 +137,35 @@ def check(message: object, queue: str, ring: KeyRing | None, *, now: float) -> N
         raise Refused(_fault(error)) from error
     try:
         body = base64.b64decode(found.body, validate=True)
-        content = json.loads(body)
-    except (binascii.Error, ValueError, RecursionError) as error:
+    except (binascii.Error, ValueError) as error:
         raise Refused("its content is not JSON, or is nested too deep") from error
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth(content) > MAX_DEPTH:
-        raise Refused("its content is nested too deep")
     is_command = queue.endswith(CONTROL) and not queue.endswith(f".{REPLIES}{CONTROL}")
     is_task = not is_command and not queue.startswith(EVENTS) and not queue.endswith(CONTROL)
     _check_headers(_TaskHeaders if is_task else _Headers, found.headers)
-    if is_task and not _is_task(content):
+    if is_task and body.lstrip()[:1] != b"[":
         raise Refused("not a task")
-    if not is_task and not is_command:
-        return
-    parts = _task_parts(found.headers, body) if is_task else _command_parts(body)
-    if ring is not None:
+    if ring is not None and (is_task or is_command):  # before anything of a stranger's is decoded
+        parts = _task_parts(found.headers, body) if is_task else _command_parts(body)
         try:
             ring.check(found.headers.get(SIGNATURE), parts, now=now)
         except BadSignature as error:
             raise Refused(str(error)) from error
+    content = _content(body)
+    if is_task and not _is_task(content):
+        raise Refused("not a task")
+
+
+def _content(body: bytes) -> object:
+    containers = _containers(body)
+    if containers > MAX_CONTAINERS:
+        raise Refused("its content has too many parts")
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Refused("its content is not JSON, or is nested too deep") from error
+    if containers > MAX_DEPTH and _depth(content) > MAX_DEPTH:
+        raise Refused("its content is nested too deep")
+    return content
 
 
 def _check_headers(kind: type[_Strict], headers: dict[str, Any]) -> None:

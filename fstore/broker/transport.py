@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from json import JSONDecodeError
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from kombu.connection import resolve_aliases  # type: ignore[attr-defined]
 from kombu.transport import TRANSPORT_ALIASES, redis
@@ -16,9 +16,13 @@ from kombu.transport import TRANSPORT_ALIASES, redis
 from fstore.broker import envelope
 from fstore.broker.delivered import Delivered
 from fstore.broker.envelope import Refused
+from fstore.broker.redis_clock import RedisClock, delivered, moved
 from fstore.broker.signing import KeyRing
+from fstore.broker.spoiled_keys import mended
 
 log = logging.getLogger("fstore.wire")
+
+T = TypeVar("T")
 
 OPTION = "fstore_guard"
 _PREFIX = "fstore-"
@@ -55,32 +59,101 @@ class Guard:
 
 
 class Channel(redis.Channel):
-    """Signs what is published, and survives what is no JSON and what comes too late."""
+    """Signs what is published, and survives what is no message, what is of the wrong kind, and what comes too late."""
 
     QoS = Delivered
 
+    def time_ahead_s(self) -> float:
+        """Return how far Redis' clock is ahead of this host's."""
+        return cast(Transport, self.connection).clock.ahead_s(self._create_client)
+
+    def drop(self, place: str, reason: str) -> None:
+        """Count what is not delivered, and say why."""
+        _guard_of(self.connection).drop(place, reason)
+
+    def kept_queues(self) -> Iterable[str]:
+        """Return the queues whose messages are kept until they are acknowledged."""
+        return self.active_queues
+
     def basic_publish(self, message: dict[str, Any], exchange: str, routing_key: str, **options: Any) -> Any:
-        """Send a message with its signature; an older one, as of a task that is tried again, is replaced."""
-        ring = _guard_of(self.connection).ring
+        """Send a message, its times by Redis' clock, with its signature.
+
+        An older one, as of a task that is tried again, is replaced.
+        """
+        ring, ahead_s = _guard_of(self.connection).ring, self.time_ahead_s()
+        if ahead_s:
+            message["headers"] = moved(message["headers"], ahead_s)
         if ring is not None:
-            signature = envelope.signed(message, exchange, ring, now=time.time())
+            signature = envelope.signed(message, exchange, ring, now=time.time() + ahead_s)
             if signature is not None:
                 message["headers"] = {**message["headers"], envelope.SIGNATURE: signature}
         return super().basic_publish(message, exchange, routing_key, **options)
 
+    def get_table(self, exchange: str) -> list[tuple[str, str, str]]:
+        """Return what is bound to an exchange, as far as it can be read."""
+        key = self.keyprefix_queue % exchange
+
+        def read() -> Any:
+            with self.conn_or_acquire() as client:
+                return client.smembers(key)
+
+        members = [str(value, "utf-8", "replace") for value in self._mended(read, exchanges=[exchange])]
+        split = [member.split(self.sep) for member in members]
+        return [(parts[0], parts[1], parts[2]) for parts in split if len(parts) == 3]
+
+    def _create_client(self, asynchronous: bool = False) -> Any:
+        client = super()._create_client(asynchronous)  # type: ignore[misc]
+        client.set_response_callback("BRPOP", _judged_pair)
+        client.set_response_callback("RPOP", _judged)
+        return client
+
     def _brpop_read(self, **options: Any) -> Any:
+        queues = self.active_queues
         try:
-            return super()._brpop_read(**options)  # type: ignore[misc]
+            return self._mended(lambda: super(Channel, self)._brpop_read(**options), queues=queues, again=False)  # type: ignore[misc]
         except (JSONDecodeError, UnicodeDecodeError, RecursionError):
-            _guard_of(self.connection).drop("tasks", "it is not JSON, or is nested too deep")
-            return True
+            self.drop("tasks", "it is not JSON, or is nested too deep")
+        except Refused as reason:
+            self.drop("tasks", str(reason))
+        return True
+
+    def _handle_message(self, client: Any, r: Any) -> Any:
+        found = super()._handle_message(client, r)  # type: ignore[misc]
+        try:
+            if isinstance(found["data"], bytes | str):
+                envelope.check_length(found["data"])
+        except Refused as reason:
+            self.drop("broadcasts", str(reason))
+            found["data"] = None
+        return found
 
     def _receive_one(self, client: Any) -> Any:
         try:
             return super()._receive_one(client)  # type: ignore[misc]
         except RecursionError:
-            _guard_of(self.connection).drop("broadcasts", "it is nested too deep")
+            self.drop("broadcasts", "it is nested too deep")
             return None
+
+    def _restore(self, message: Any, leftmost: bool = False) -> Any:
+        return cast(Delivered, self.qos).restore_by_tag(message.delivery_tag, leftmost=leftmost)
+
+    def _size(self, queue: str) -> Any:
+        return self._mended(lambda: super(Channel, self)._size(queue), queues=[queue])
+
+    def _get(self, queue: str, *rest: Any) -> Any:
+        return self._mended(lambda: super(Channel, self)._get(queue, *rest), queues=[queue])
+
+    def _put(self, queue: str, message: Any, **options: Any) -> Any:
+        return self._mended(lambda: super(Channel, self)._put(queue, message, **options), queues=[queue])
+
+    def _purge(self, queue: str) -> Any:
+        return self._mended(lambda: super(Channel, self)._purge(queue), queues=[queue])
+
+    def _queue_bind(self, exchange: str, *rest: Any) -> Any:
+        return self._mended(lambda: super(Channel, self)._queue_bind(exchange, *rest), exchanges=[exchange])  # type: ignore[misc]
+
+    def _mended(self, act: Callable[[], T], **where: Any) -> T | Any:
+        return mended(self, act, drop=self.drop, **where)
 
 
 class Transport(redis.Transport):
@@ -88,14 +161,36 @@ class Transport(redis.Transport):
 
     Channel = Channel
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.clock = RedisClock()
+
     def _deliver(self, message: Any, queue: str | None) -> None:
-        guard = _guard_of(self)
+        guard, ahead_s = _guard_of(self), self._time_ahead_s()
         try:
-            envelope.check(message, queue or "", guard.ring, now=time.time())
+            envelope.check(message, queue or "", guard.ring, now=time.time() + ahead_s)
         except Refused as reason:
             guard.drop(queue or "none", str(reason))
             return
-        super()._deliver(message, queue)
+        super()._deliver(delivered(message, ahead_s), queue)
+
+    def _time_ahead_s(self) -> float:
+        channel = next((channel for channel in self.channels or () if channel), None)
+        return cast(Channel, channel).time_ahead_s() if channel is not None else 0.0
+
+
+def _judged(answer: bytes | None) -> bytes | None:
+    """Let through what is short enough to be decoded; raises ``Refused``."""
+    if isinstance(answer, bytes | str):
+        envelope.check_length(answer)
+    return answer
+
+
+def _judged_pair(answer: Any) -> tuple[Any, ...] | None:
+    if not answer:
+        return None
+    _judged(answer[1])
+    return tuple(answer)
 
 
 def transport_name(url: str) -> str:

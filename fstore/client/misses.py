@@ -38,10 +38,11 @@ from fstore.client.miss_events import (
 from fstore.client.miss_rules import KeyProgress, MissRules, Step, next_step
 from fstore.client.request import Answer, KeyedRequest
 from fstore.client.singleflight import SingleFlight
-from fstore.compute import Recovery, stage_raw
+from fstore.compute import Recovery, hold_claims, may_be_stored, not_trusted, stage_raw
 from fstore.coordination import Subscription
 from fstore.errors import BrokerUnavailable, ManifestUnavailable, StorageUnavailable
 from fstore.features import LocalFeature
+from fstore.model import JobState
 from fstore.resources import Resources
 from fstore.runtime import deadline
 
@@ -196,6 +197,8 @@ class _Misses:
                 self._resources.recorder.degraded("redis", str(action.cause))
                 if not is_local and (changed := settings_set_here()):
                     return ProcessDiffers(request.key, changed)
+                if not may_be_stored(self._resources.settings, request.feature.name):
+                    return self._compute_for_this_caller(request, str(not_trusted(request.feature.name)))
                 reference = stage_raw(self._staging, request.raw_data, request.fingerprint)
             by_worker, seconds = action.cause is None, self._left()
             return Computed(request.key, self._local.stored(request, reference, by_worker=by_worker, seconds=seconds))
@@ -203,6 +206,27 @@ class _Misses:
             return RedisAway(action, error, (request.key,))
         except StorageUnavailable as error:
             return FolderAway((request.key,), error)
+
+    def _compute_for_this_caller(self, request: KeyedRequest, why: str) -> Event:
+        """Compute what nobody else may be given; None where a worker is at it or may soon be.
+
+        A message whose send failed may be in its queue all the same, and where Redis
+        answers again the job is sent anew: the worker's result is everybody's.
+        """
+        key, claim = request.key, None
+        job = self._jobs.look([key])[key].job
+        if job is not None and job.state in {JobState.QUEUED, JobState.RUNNING}:
+            if not self._resources.redis_server.is_up():
+                claim = self._jobs.claim(key, request.message(CALLER_ONLY).wire())
+            if claim is None:
+                return Computed(key, None)
+        try:
+            with hold_claims(self._jobs, [claim] if claim else [], every_s=self._resources.settings.renew_seconds):
+                return Computed(key, self._local.unstored(request, "not stored", why, seconds=self._left()))
+        finally:
+            if claim is not None:
+                with suppress(ManifestUnavailable):  # or the lease lapses
+                    self._jobs.complete(claim)
 
     def _left(self) -> float:
         return self._flight.left(time.monotonic())

@@ -8,13 +8,14 @@ if TYPE_CHECKING:
     from fstore.compute.batch_executor import execute_batch
     from fstore.compute.executor import execute, give_up, perform
     from fstore.compute.failures import error_of, failure_for, is_anothers_refusal, note_of
+    from fstore.compute.lease import hold_claims
     from fstore.compute.planning import Computation
     from fstore.compute.private_copies import private_copy
     from fstore.compute.provenance import are_comparable, differing_versions, format_of
     from fstore.compute.publishing import Publisher
     from fstore.compute.raw_data import Loaded, Taker, allowed_path, hold_raw, own_raw, stage_raw
     from fstore.compute.recovery import Recovery
-    from fstore.compute.staged_results import publish_staged
+    from fstore.compute.staged_results import may_be_stored, not_trusted, publish_staged
 else:
     __getattr__ = lazy.names(
         __name__,
@@ -22,13 +23,14 @@ else:
             "batch_executor": "execute_batch",
             "executor": "execute give_up perform",
             "failures": "error_of failure_for is_anothers_refusal note_of",
+            "lease": "hold_claims",
             "planning": "Computation",
             "private_copies": "private_copy",
             "provenance": "are_comparable differing_versions format_of",
             "publishing": "Publisher",
             "raw_data": "Loaded Taker allowed_path hold_raw own_raw stage_raw",
             "recovery": "Recovery",
-            "staged_results": "publish_staged",
+            "staged_results": "may_be_stored not_trusted publish_staged",
         },
     )
 
@@ -47,8 +49,11 @@ __all__ = [
     "failure_for",
     "format_of",
     "give_up",
+    "hold_claims",
     "hold_raw",
     "is_anothers_refusal",
+    "may_be_stored",
+    "not_trusted",
     "note_of",
     "own_raw",
     "perform",

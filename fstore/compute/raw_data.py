@@ -28,7 +28,7 @@ from fstore.frames import to_frame
 from fstore.model import Fingerprint, HashMethod, ParquetSource
 from fstore.results import encode_result
 from fstore.settings import Settings
-from fstore.storage import StagingArea
+from fstore.storage import StagingArea, key_of
 
 IN_MEMORY = "in memory"
 
@@ -195,12 +195,17 @@ def _read_table(reference: RawReference, staging: StagingArea, settings: Setting
 def _read_staged(reference: RawReference, staging: StagingArea, expected: Fingerprint) -> pa.Table:
     try:
         table = staging.read(reference.path)
-        _check(reference.path, table, expected)
     except SourceChanged:
         staging.discard(reference.path)
         raise
     except StorageUnavailable as error:
         raise SourceChanged(reference.path, error.reason) from error
+    try:
+        _check(reference.path, table, expected)
+    except SourceChanged:
+        if content_digest(table) != key_of(reference.path):  # or it is whole, and the request lies
+            staging.discard(reference.path)
+        raise
     return to_table(table)  # whoever wrote the file, and however
 
 

@@ -127,6 +127,19 @@ class RedisLink:
         )
 
 
+def ask_raw(client: redis.Redis, *command: str) -> Any:
+    """Run a command and return its answer undecoded, or the server's error about what the key holds; others are raised."""
+    try:
+        return client.execute_command(*command, NEVER_DECODE=True)  # type: ignore[no-untyped-call]
+    except redis.ResponseError as error:
+        if any(about in str(error) for about in _ABOUT_THE_VALUE):
+            return error
+        raise
+
+
+_ABOUT_THE_VALUE = ("WRONGTYPE", "is not an integer", "would overflow")
+
+
 class _Once(Retry):
     """Tries nothing again. Even without retries redis-py connects anew after a failure, in whichever thread met it."""
 

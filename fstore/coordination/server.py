@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any
 
-from fstore.coordination.link import PREFIX, RedisLink
+from fstore.coordination.link import PREFIX, RedisLink, ask_raw
 from fstore.errors import BrokerUnavailable
 
 
@@ -21,7 +21,8 @@ class RedisServer:
 
     def queue_length(self, queue: str) -> int:
         """Return how many messages wait in a Celery queue."""
-        return int(self._link.call("reading a queue's length", lambda client: client.llen(PREFIX + queue)))
+        found = self._link.call("reading a queue's length", lambda client: ask_raw(client, "LLEN", PREFIX + queue))
+        return found if isinstance(found, int) else 0  # no list, hence no messages: workers clear it away
 
     def is_drained(self, queue: str) -> bool:
         """Return whether no message waits in a Celery queue; False when Redis cannot say."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from fstore.model import Claim, EntryState, FailureNote, Job, JobState, KeyStatus
 from fstore.postgres.pool import Database
-from fstore.postgres.queries import JOB, JOB_STATUS, LOCATOR, Row, statements
+from fstore.postgres.queries import JOB, JOB_STATUS, LOCATOR, MOST_BYTES, Row, statements
 from fstore.settings import LeaseTimes
 
 CANCELLED = "Cancelled"
@@ -35,7 +35,12 @@ class Jobs:
         self._database = database
         self._sql = {**statements("jobs"), **statements("job_control")}
         self._sql |= {name: _UNFLUSHED + self._sql[name] for name in ("enqueue", "claim", "claim_many", "renew")}
-        self._rules = {**asdict(times), "max_starts": max_starts, "max_stops": MAX_STOPS}
+        self._rules = {
+            **asdict(times),
+            "max_starts": max_starts,
+            "max_stops": MAX_STOPS,
+            "most_request_bytes": MOST_BYTES,
+        }
 
     def enqueue(self, requests: Mapping[str, Mapping[str, Any]]) -> set[str]:
         """Register computations that nobody has registered yet, and return their keys."""

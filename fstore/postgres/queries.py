@@ -5,13 +5,15 @@ Which columns they select and how rows are read follows from the records.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import cache
 from importlib import resources
 from typing import Any, Generic, TypeVar
 
-from fstore.model import Entry, Job, Locator
+from fstore.model import Entry, FailureNote, Job, Locator
 from fstore.records import flat_names, is_plain, unflat
 
 Row = tuple[Any, ...]
@@ -42,10 +44,14 @@ class Columns(Generic[T]):
 
 ENTRY = Columns(Entry, read_as={"config": "config::text"})  # as text: a key is derived from it to the letter
 LOCATOR = Columns(Locator)
+MOST_BYTES = 256 * 1024  # of a request or a failure's note, as text
+_TOO_LONG = json.dumps(asdict(FailureNote("NoteTooLong", "the note of this failure is too long to be read", "")))
 _JOB = {
     "lapsed": "coalesce(j.lease_until < now(), false)",
     "remembered": "coalesce(j.finished_ts > now() - make_interval(secs => %(failure_memory_s)s), false)",
-    "failure": "j.error",
+    # Trainers may write both: what is longer than fstore makes it is not read.
+    "failure": f"CASE WHEN octet_length(j.error::text) > {MOST_BYTES} THEN '{_TOO_LONG}' ELSE j.error END",
+    "request": f"CASE WHEN octet_length(j.request::text) > {MOST_BYTES} THEN '{{}}' ELSE j.request END",
 }
 JOB = Columns(Job, table="j.", read_as=_JOB)
 JOB_STATUS = Columns(Job, table="j.", read_as=_JOB, without=("request",))  # which may have 128 KB

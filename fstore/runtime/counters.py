@@ -27,6 +27,8 @@ COUNTERS: Mapping[str, str] = {
     "corrupt_detected": "entries quarantined because their file was wrong",
     "takeovers": "computations started again because their worker died, froze or stopped",
     "messages_rejected": "messages that workers dropped unread: malformed, not signed, or too old",
+    "notes_set_aside": "notes of usage and counters in Redis that were no numbers, or not to be counted",
+    "results_refused": "results that trainers computed of workers' features and workers did not publish",
     "processes_ended": "processes that features started and left behind, ended with their worker's child",
     "hash_optimizations": "fingerprints that needed no scan of the data",
     "footer_hash_optimizations": "fingerprints taken by the footer method",

@@ -79,6 +79,10 @@ class Settings(BaseSettings):
     flush_period_s: Real = Field(60, gt=0, description="how often usage goes from Redis to Postgres")
 
     on_unavailable: Literal["compute", "raise"] = Field("compute", description="what a miss does without Redis")
+    trust_staged_results: bool = Field(
+        False,
+        description="store what trainers computed of workers' features, as without Redis: whoever signs is believed",
+    )
     on_source_change: Literal["refuse", "warn"] = Field(
         "refuse", description="what a worker does when a caller's source differs under one explicit version"
     )

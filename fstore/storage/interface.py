@@ -220,7 +220,10 @@ class StagingArea(Protocol):
     """Files on their way from one process to another: disposable, checked by their digest, not durable.
 
     Raw data are named by their content, so that several requests share one copy.
-    Paths come back from messages: one that leads out of the area is refused.
+    Paths come back from messages and job rows, hence from whoever can write there: each
+    method refuses a path that has not the form of what this area stages, or that leads out
+    of it by a link, before it touches anything (``layout.check_staged_raw`` and its like).
+    Nothing but what was staged is ever read or deleted here.
     """
 
     @property
@@ -238,7 +241,7 @@ class StagingArea(Protocol):
         ...
 
     def read(self, path: str) -> pa.Table:
-        """Return staged raw data; raises ``SourceChanged`` when they are gone or have no form.
+        """Return staged raw data; raises ``SourceChanged`` when they are gone or have no form, ``SourceNotAllowed`` for another path.
 
         Whether they are what was fingerprinted is for the caller to check.
         """
@@ -253,11 +256,11 @@ class StagingArea(Protocol):
         ...
 
     def exists(self, path: str) -> bool:
-        """Return whether something is staged there now."""
+        """Return whether something is staged there now; raises ``SourceNotAllowed`` for another path."""
         ...
 
     def discard(self, path: str) -> None:
-        """Delete what nobody needs any more if that is possible now; raises for a path outside the area."""
+        """Delete what nobody needs any more if that is possible now; raises ``SourceNotAllowed`` for another path."""
         ...
 
     def list_staged(self) -> Iterator[Listing]:

@@ -19,6 +19,8 @@ import re
 import uuid
 from typing import NamedTuple
 
+from fstore.errors import InvalidRequest, SourceNotAllowed
+
 STORE_ID = "STORE_ID"
 ENTRIES = "entries"
 STAGED_RAW, STAGED_RESULTS = "staging/raw", "staging/results"
@@ -28,6 +30,8 @@ TEMPORARY = ".tmp-"
 
 SHARDS = tuple(f"{number:02x}" for number in range(256))
 ENTRY_NAME = re.compile(r"[0-9a-f]{64}\.[0-9A-Za-z-]+\.parquet")
+STAGED_RAW_PATH = re.compile(rf"{STAGED_RAW}/([0-9a-f]{{2}})/\1[0-9a-f]{{62}}(\.[0-9A-Za-z-]+)?\.arrow", re.ASCII)
+STAGED_RESULT_PATH = re.compile(rf"{STAGED_RESULTS}/[0-9a-f]{{64}}\.[0-9A-Za-z-]+\.parquet", re.ASCII)
 STAGED_NAME = re.compile(r"[0-9a-f]{64}(\.[0-9A-Za-z-]+\.parquet|(\.[0-9A-Za-z-]+)?\.arrow)")
 
 
@@ -37,6 +41,24 @@ class FoundFile(NamedTuple):
     path: str
     size_bytes: int
     modified_ns: int
+
+
+def check_staged_raw(path: str) -> None:
+    """Raise ``SourceNotAllowed`` unless a path that came in a message or a row has the form of staged raw data."""
+    if STAGED_RAW_PATH.fullmatch(path) is None:
+        raise SourceNotAllowed(path, [f"{STAGED_RAW} of the store"])
+
+
+def check_staged_result(path: str) -> None:
+    """Raise ``InvalidRequest`` unless a path that came in a message or a row has the form of a staged result."""
+    if STAGED_RESULT_PATH.fullmatch(path) is None:
+        raise InvalidRequest("staged_path", "is not a staged result")
+
+
+def check_staged(path: str) -> None:
+    """Let pass what has either form, and nothing else."""
+    if STAGED_RESULT_PATH.fullmatch(path) is None:
+        check_staged_raw(path)
 
 
 def new_token() -> str:

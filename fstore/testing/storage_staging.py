@@ -5,9 +5,21 @@ from __future__ import annotations
 import pytest
 from blake3 import blake3
 
-from fstore.errors import InvalidRequest, SourceChanged, StorageUnavailable
+from fstore.errors import InvalidRequest, SourceChanged, SourceNotAllowed
 from fstore.storage import STAGED_NAME, FoundFile, Storage, key_of
 from fstore.testing.storage_backend import KEY, ROUNDS, Backend, publish, some_table, together
+
+LEAD_OUTSIDE = [
+    "../outside",
+    "/etc/hostname",
+    "staging/results/../../../outside",
+    f"staging/results/../../../{KEY}.a.parquet",
+]
+NOT_STAGED = [
+    "STORE_ID", "", ".", "staging", "staging/raw", "{entry}", "staging/../{entry}", "staging/results/../../{entry}",
+    "/{entry}", "staging/raw/.tmp-0", f"staging/raw/{KEY}.arrow", f"staging/raw/zz/{KEY}.arrow", "staging/results/.tmp-aside-0",
+    f"staging/results/{KEY}.parquet", f"staging/results/{KEY}.a.parquet/", f"staging/results/{KEY}.a.parquet\n", "stack.json", "a\0b",
+]  # fmt: skip
 
 
 class StagingTests(Backend):
@@ -52,12 +64,26 @@ class StagingTests(Backend):
         with pytest.raises(InvalidRequest):
             storage.staging.read_result(path)
 
-    @pytest.mark.parametrize("path", ["../outside", "/etc/hostname", "staging/results/../../../outside"])
-    def test_paths_that_lead_outside_are_refused(self, storage: Storage, path: str) -> None:
-        """They come from messages."""
-        for act in (storage.staging.read, storage.staging.read_result, storage.staging.discard):
-            with pytest.raises((StorageUnavailable, InvalidRequest)):
-                act(path)
+    @pytest.mark.parametrize("path", [*LEAD_OUTSIDE, *NOT_STAGED])
+    def test_only_what_is_staged_is_touched(self, storage: Storage, path: str) -> None:
+        """Paths come from messages and job rows: whatever else they name, in the store or outside, stays as it is."""
+        identity = storage.entries.identity()
+        entry = publish(storage.entries, some_table()).path
+        named = path.format(entry=entry)
+        for act in (
+            storage.staging.read, storage.staging.read_result, storage.staging.exists, storage.staging.discard,
+        ):  # fmt: skip
+            with pytest.raises((SourceNotAllowed, InvalidRequest)):
+                act(named)
+        assert storage.entries.identity() == identity
+        assert storage.entries.exists(entry)
+
+    def test_raw_data_are_no_result_and_a_result_no_raw_data(self, storage: Storage) -> None:
+        """Each is read as what it was staged for."""
+        with pytest.raises(InvalidRequest):
+            storage.staging.read_result(storage.staging.write(KEY, some_table()))
+        with pytest.raises(SourceNotAllowed):
+            storage.staging.read(storage.staging.write_result(KEY, some_table()))
 
     def test_only_staged_results_are_results(self, storage: Storage) -> None:
         """An entry's path is none, though it lies in the store."""

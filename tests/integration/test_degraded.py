@@ -52,11 +52,22 @@ def machine() -> Iterator[EmbeddedServers]:
 def home(machine: EmbeddedServers, tmp_path: Path) -> Iterator[House]:
     """A store with one entry, on servers that run when the test begins and when it ends."""
     with ExitStack() as stack:
-        house = build_house(Servers(machine.postgres_url, machine.redis_url), tmp_path, stack)
-        publish_here(house)
-        stack.callback(machine.start_redis)
-        stack.callback(machine.start_postgres)
-        yield house
+        yield furnished(machine, tmp_path, stack)
+
+
+@pytest.fixture
+def trusting(machine: EmbeddedServers, tmp_path: Path) -> Iterator[House]:
+    """The same, whose administrator believes results that trainers computed of workers' features."""
+    with ExitStack() as stack:
+        yield furnished(machine, tmp_path, stack, trust_staged_results="true")
+
+
+def furnished(machine: EmbeddedServers, folder: Path, stack: ExitStack, **settings: str) -> House:
+    house = build_house(Servers(machine.postgres_url, machine.redis_url), folder, stack, **settings)
+    publish_here(house)
+    stack.callback(machine.start_redis)
+    stack.callback(machine.start_postgres)
+    return house
 
 
 def publish_here(house: House) -> None:
@@ -107,50 +118,66 @@ def test_without_redis_hits_go_on(home, machine):
         assert time.monotonic() - began < 1.0
 
 
-def test_without_redis_a_miss_is_computed_here_and_published(home, machine):
+def test_without_redis_a_miss_is_computed_here_and_published(trusting, machine):
     """The caller computes under a job lease; the result is stored for everybody."""
     machine.kill_redis()
 
-    assert ask(home.store, {"factor": 4}).equals(RAW * 4)
+    assert ask(trusting.store, {"factor": 4}).equals(RAW * 4)
 
-    assert home.store.peek("DOWN", RAW, {"factor": 4}, sample_features.scaled).attempt == 1
-    assert home.store.resources.jobs.count_by_state() == {}
+    assert trusting.store.peek("DOWN", RAW, {"factor": 4}, sample_features.scaled).attempt == 1
+    assert trusting.store.resources.jobs.count_by_state() == {}
     machine.start_redis()
-    assert counted(home.store, "redis") == 1
-    assert home.store.get_cache_stats()["degraded"] == 1
+    assert counted(trusting.store, "redis") == 1
+    assert trusting.store.get_cache_stats()["degraded"] == 1
 
 
-def test_without_redis_what_the_callers_settings_may_have_changed_is_not_published(home, machine):
+def test_without_redis_what_a_trainer_computes_of_a_workers_feature_is_not_stored(home, machine, caplog):
+    """Workers vouch for their features: the caller has its answer, nobody else gets it, it is counted and said why."""
+    machine.kill_redis()
+
+    assert ask(home.store, {"factor": 4}).equals(RAW * 4)
+    own = local(lambda raw, config: raw * 2, version="1", name="of its own")
+    assert ask(home.store, {}, own).equals(RAW * 2)
+
+    assert home.store.peek("DOWN", RAW, {"factor": 4}, sample_features.scaled) is None
+    assert home.store.peek("DOWN", RAW, {}, own) is not None
+    assert home.store.resources.jobs.count_by_state() == {}
+    assert "FEATURE_STORE_TRUST_STAGED_RESULTS" in caplog.text
+    machine.start_redis()
+    assert counted(home.store, "not stored") == 1
+
+
+def test_without_redis_what_the_callers_settings_may_have_changed_is_not_published(trusting, machine):
     """A registered feature is everybody's: computed under options that a worker has not, it answers this caller alone."""
     texts = {"factor": 4}
     machine.stop_redis()
 
     with warnings.catch_warnings(action="ignore"), pd.option_context("future.infer_string", False):
-        assert ask(home.store, texts).equals(RAW * 4)
-    assert home.store.peek("DOWN", RAW, texts, sample_features.scaled) is None
-    assert home.store.resources.jobs.count_by_state() == {}
+        assert ask(trusting.store, texts).equals(RAW * 4)
+    assert trusting.store.peek("DOWN", RAW, texts, sample_features.scaled) is None
+    assert trusting.store.resources.jobs.count_by_state() == {}
 
     with np.errstate(divide="ignore"), pd.option_context("display.max_rows", 3):
-        ask(home.store, {"factor": 5})
+        ask(trusting.store, {"factor": 5})
         own = local(lambda raw, config: raw * 2, version="1", name="own settings")
-        ask(home.store, {"factor": 5}, own)
-    assert home.store.peek("DOWN", RAW, {"factor": 5}, sample_features.scaled) is None
-    assert home.store.peek("DOWN", RAW, {"factor": 5}, own) is not None
+        ask(trusting.store, {"factor": 5}, own)
+    assert trusting.store.peek("DOWN", RAW, {"factor": 5}, sample_features.scaled) is None
+    assert trusting.store.peek("DOWN", RAW, {"factor": 5}, own) is not None
 
     with pd.option_context("display.max_rows", 3, "display.width", 40):
-        ask(home.store, {"factor": 6})
-    assert home.store.peek("DOWN", RAW, {"factor": 6}, sample_features.scaled) is not None
+        ask(trusting.store, {"factor": 6})
+    assert trusting.store.peek("DOWN", RAW, {"factor": 6}, sample_features.scaled) is not None
     machine.start_redis()
-    assert counted(home.store, "not stored") == 2
+    assert counted(trusting.store, "not stored") == 2
 
 
-def test_without_redis_twenty_callers_still_compute_once(home, machine, tmp_path):
+def test_without_redis_twenty_callers_still_compute_once(trusting, machine, tmp_path):
     """The claim in Postgres is enough for a single flight."""
     config = {"seconds": 1.0, "marks": str(tmp_path / "marks")}
     machine.stop_redis()
 
     outcomes = crowd(
-        home.environment, partial(ask, config=config, function=sample_features.slow), processes=5, threads=4
+        trusting.environment, partial(ask, config=config, function=sample_features.slow), processes=5, threads=4
     )
 
     assert [outcome.error for outcome in outcomes] == [None] * 20
@@ -158,14 +185,14 @@ def test_without_redis_twenty_callers_still_compute_once(home, machine, tmp_path
     assert len(list((tmp_path / "marks").iterdir())) == 1
 
 
-def test_without_redis_an_error_is_shared_too(home, machine, tmp_path):
+def test_without_redis_an_error_is_shared_too(trusting, machine, tmp_path):
     """A function that raises here leaves a note for the others."""
     config = {"marks": str(tmp_path / "marks")}
     machine.stop_redis()
 
     for _ in range(2):
         with pytest.raises(ComputeFailed, match="no price in row 17"):
-            ask(home.store, config, sample_features.failing)
+            ask(trusting.store, config, sample_features.failing)
 
     assert len(list((tmp_path / "marks").iterdir())) == 1
 
@@ -265,11 +292,11 @@ def test_a_hit_does_not_wait_for_a_frozen_redis(home, machine):
         assert time.monotonic() - began < 2.0
 
 
-def test_a_frozen_redis_lets_a_miss_be_computed_here(home, machine):
+def test_a_frozen_redis_lets_a_miss_be_computed_here(trusting, machine):
     """With time enough, the answer is the right frame, stored."""
     with frozen(machine.redis):
-        assert ask(home.store, {"factor": 8}, timeout=15).equals(RAW * 8)
-    assert home.store.peek("DOWN", RAW, {"factor": 8}, sample_features.scaled) is not None
+        assert ask(trusting.store, {"factor": 8}, timeout=15).equals(RAW * 8)
+    assert trusting.store.peek("DOWN", RAW, {"factor": 8}, sample_features.scaled) is not None
 
 
 def test_on_request_an_unavailable_server_is_an_error(home, machine):

@@ -54,6 +54,7 @@ MATRIX: dict[tuple[str, ...], set[str]] = {
     ("EVAL", "return 1", "0"): {"flower", *KOMBU},
     ("GET", "elsewhere"): NOBODY,
     ("SET", "elsewhere", "x"): NOBODY,
+    ("TIME",): {"trainer", "flower", *KOMBU},
     ("INFO",): {"upkeep", "monitor"},
     ("KEYS", "*"): NOBODY,
     ("SCAN", "0"): NOBODY,

@@ -24,6 +24,7 @@ EXAMPLES: tuple[tuple[tree.FeatureStoreError, int], ...] = (
     (tree.UnhashableInput("config.x", "is a set"), 5),
     (tree.FeatureNotRegistered("a:b", "register it"), 5),
     (tree.SourceNotAllowed("/etc", ["/data"]), 5),
+    (tree.ResultNotTrusted("feature", "is a worker's"), 5),
     (tree.ComputeFailed("ab" * 32, "ValueError", "no price", "Traceback ..."), 5),
     (tree.UpkeepRefused("too many orphans", "look first"), 6),
 )

@@ -101,6 +101,7 @@ RETURNING key
 -- the workers' queue is empty, so that its message cannot be in there. Otherwise its message may
 -- wait behind others, and one more would only make the queue longer: workers take them in the
 -- order in which they were sent, so it is lost when one that was sent later is being computed.
+-- A row is written by trainers: a request that is longer than messages may be is not even read.
 -- A job that was given back unfinished has no message. A running one is due when its lease is over.
 WITH taken AS (
     -- A job that is as old as its start was registered by its claim: its message was another client's.
@@ -122,7 +123,7 @@ WHERE key IN (
         OR (state = 'running' AND lease_until < now()
             AND (sent_ts IS NULL OR sent_ts < lease_until OR sent_ts < now() - make_interval(secs => %(resend_pause_s)s))))
     ORDER BY key LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
-RETURNING key, request
+RETURNING key, CASE WHEN octet_length(request::text) > %(most_request_bytes)s THEN '{}' ELSE request END
 
 -- name: delete_published
 -- A job whose key has a live entry is over, however it came to be queued: the entry

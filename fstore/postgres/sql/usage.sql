@@ -4,17 +4,18 @@
 WITH hit AS (
     INSERT INTO usage AS u (key, last_accessed_ts, hits)
     SELECT key, now(), n FROM unnest(%(keys)s::text[], %(hits)s::bigint[]) AS h(key, n) ORDER BY key
-    ON CONFLICT (key) DO UPDATE SET last_accessed_ts = now(), hits = u.hits + EXCLUDED.hits
+    ON CONFLICT (key) DO UPDATE SET last_accessed_ts = now(),
+        hits = least(u.hits::numeric + EXCLUDED.hits, 9223372036854775807)
 ), counted AS (
     INSERT INTO counters AS c (name, value)
     SELECT name, n FROM unnest(%(names)s::text[], %(values)s::bigint[]) AS v(name, n) ORDER BY name
-    ON CONFLICT (name) DO UPDATE SET value = c.value + EXCLUDED.value
+    ON CONFLICT (name) DO UPDATE SET value = least(c.value::numeric + EXCLUDED.value, 9223372036854775807)
 ), happened AS (
     -- The buckets of timings would be a hundred rows an hour, and nobody looks at them by the hour.
     INSERT INTO activity AS a (hour, name, value)
     SELECT date_trunc('hour', now()), name, n FROM unnest(%(names)s::text[], %(values)s::bigint[]) AS v(name, n)
     WHERE name !~ '_le:|_sum_us$' ORDER BY name
-    ON CONFLICT (hour, name) DO UPDATE SET value = a.value + EXCLUDED.value
+    ON CONFLICT (hour, name) DO UPDATE SET value = least(a.value::numeric + EXCLUDED.value, 9223372036854775807)
 )
 SELECT 1
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from fstore.errors import InvalidRequest, SourceChanged
+from fstore.errors import InvalidRequest, SourceChanged, SourceNotAllowed, StorageUnavailable
 from fstore.storage import layout
 from fstore.storage.durable import make_folder, read_whole, translated
 from fstore.storage.folder.entries import CLOCK_STEP_S
-from fstore.storage.folder.listing import inside, is_there, list_folder, remove_unless_touched
+from fstore.storage.folder.listing import is_there, list_folder, remove_unless_touched
 from fstore.storage.interface import Capabilities, Listing, StagedResult
 from fstore.storage.layout import SHARDS, FoundFile
 from fstore.storage.parquet import write_arrow, write_result
@@ -49,9 +49,11 @@ class FolderStaging:
 
     def read(self, path: str) -> pa.Table:
         """Read staged raw data."""
+        layout.check_staged_raw(path)
+        found = self._staged(path)
         with translated(path):
             try:
-                data = read_whole(inside(self._root, path))
+                data = read_whole(found)
             except FileNotFoundError as error:
                 raise SourceChanged(path, "the staged copy is gone; ask again to stage it anew") from error
         try:
@@ -74,12 +76,11 @@ class FolderStaging:
 
     def read_result(self, path: str, *, digest: str | None = None) -> StagedResult:
         """Read a staged result with its page checksums."""
-        resolved = inside(self._root, path)
-        if resolved.parent != (self._root / layout.STAGED_RESULTS).resolve():
-            raise InvalidRequest("staged_path", "is not a staged result")
+        layout.check_staged_result(path)
+        staged = self._staged(path)
         with translated(path):
             try:
-                data = read_whole(resolved)
+                data = read_whole(staged)
             except FileNotFoundError as error:
                 raise InvalidRequest("staged_path", f"cannot be read: {error}") from error
         found = hashed(data).hexdigest()
@@ -92,12 +93,13 @@ class FolderStaging:
 
     def exists(self, path: str) -> bool:
         """Return whether something is staged there now."""
-        return is_there(self._root, str(inside(self._root, path)))
+        self._staged(path)
+        return is_there(self._root, path)
 
     def discard(self, path: str) -> None:
         """Unlink a staged file if that is possible now."""
-        with suppress(OSError):
-            inside(self._root, path).unlink(missing_ok=True)
+        with suppress(OSError, StorageUnavailable):
+            self._staged(path).unlink(missing_ok=True)
 
     def list_staged(self) -> Iterator[Listing]:
         """List the folders below ``staging``, one at a time, and unfinished files in the root."""
@@ -108,6 +110,15 @@ class FolderStaging:
     def drop_unless_reserved(self, file: FoundFile) -> bool:
         """Put a file aside and remove it, or put it back if it was touched since it was listed."""
         return remove_unless_touched(self._root, file)
+
+    def _staged(self, path: str) -> Path:
+        """Return where a path of the staged form lies, itself no link and below none; raises ``SourceNotAllowed``."""
+        layout.check_staged(path)
+        found = self._root / path
+        with translated(path):
+            if found.is_symlink() or found.parent.resolve() != (self._root.resolve() / path).parent:
+                raise SourceNotAllowed(path, [str(self._root / layout.STAGED_RAW)])
+        return found
 
     def _place(self, path: str, write: Callable[[Path], None]) -> None:
         final = self._root / path
