@@ -7,6 +7,7 @@ from typing import Any
 
 from fstore.client.explanation import Explanation
 from fstore.client.ticket import Ticket
+from fstore.earlier_names import DiskGarbageCollector, OptimizedFeatureStore
 from fstore.errors import (
     BrokerUnavailable,
     ComputeDead,
@@ -66,6 +67,8 @@ __all__ = [
     "EntryCorrupt",
     "StoreMismatch",
     "UpkeepRefused",
+    "OptimizedFeatureStore",
+    "DiskGarbageCollector",
 ]
 
 

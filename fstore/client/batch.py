@@ -13,7 +13,7 @@ from fstore.client.request import Question, identify, question, warn_of_other_so
 from fstore.compute.raw_data import hold_raw, own_raw
 from fstore.errors import FeatureStoreError
 from fstore.features.keys import canonical_config, check_symbol
-from fstore.features.registry import resolve
+from fstore.features.unregistered import find_feature
 from fstore.fingerprint.identification import Identified
 from fstore.fingerprint.raw_input import RawInput
 from fstore.model import Entry, Request
@@ -116,7 +116,8 @@ class _Asker:
         self._copies: dict[str, RawInput] = {}
 
     def ask(self, request: Request) -> Question:
-        symbol, feature = check_symbol(request.symbol), resolve(request.feature)
+        symbol = check_symbol(request.symbol)
+        feature = find_feature(request.feature, self._resources.settings.on_unregistered)
         canonical = canonical_config(request.config)
         held, identified = self._take(request.raw_data)
         return question(symbol, held, canonical, feature, identified)

@@ -15,9 +15,9 @@ from fstore.compute.publishing import are_comparable, format_of
 from fstore.compute.raw_data import allowed_path, hold_raw
 from fstore.errors import ManifestUnavailable
 from fstore.features import keys
-from fstore.features import registry as features
 from fstore.features.registry import Feature
 from fstore.features.source.digest import source_format
+from fstore.features.unregistered import find_feature
 from fstore.fingerprint.identification import Identified, Origin
 from fstore.fingerprint.identification import identify as identify_raw
 from fstore.fingerprint.raw_input import RawInput
@@ -73,7 +73,7 @@ def ask(
     ``SourceNotAllowed``; nothing is written before the key is known.
     """
     symbol = keys.check_symbol(symbol)
-    feature = features.resolve(compute_func)
+    feature = find_feature(compute_func, resources.settings.on_unregistered)
     canonical = keys.canonical_config(config)
     held = hold_raw(raw_data, resources.settings)
     return question(symbol, held, canonical, feature, identify(resources, held))

@@ -15,7 +15,16 @@ from pydantic import Field, PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from fstore.errors import ConfigurationError
-from fstore.settings.layers import CONFIG_VARIABLE, PREFIX, Layer, from_environment, from_file, from_mapping, merge
+from fstore.settings.layers import (
+    CONFIG_VARIABLE,
+    OWN_FILE,
+    PREFIX,
+    Layer,
+    from_environment,
+    from_file,
+    from_mapping,
+    merge,
+)
 from fstore.settings.rules import broken_rules
 from fstore.settings.values import (
     Folder,
@@ -84,6 +93,9 @@ class Settings(BaseSettings):
     flush_period_s: Real = Field(60, gt=0, description="how often usage goes from Redis to Postgres")
 
     on_unavailable: Literal["compute", "raise"] = Field("compute", description="what a miss does without Redis")
+    on_unregistered: Literal["raise", "local"] = Field(
+        "raise", description="what becomes of plain functions; 'local' computes them here, keyed by their source"
+    )
     on_source_change: Literal["refuse", "warn"] = Field(
         "refuse", description="what a worker does when a caller's source differs under one explicit version"
     )
@@ -182,6 +194,8 @@ def load(
     layers = [from_mapping(overrides or {}, fields, "argument"), from_environment(environ, Settings)]
     if config_file is None and environ.get(CONFIG_VARIABLE):
         config_file = Path(environ[CONFIG_VARIABLE])
+    elif config_file is None and OWN_FILE.is_file():
+        config_file = OWN_FILE
     if config_file is not None:
         layers.append(from_file(Path(config_file), fields))
     layers.append(from_mapping(stack or {}, fields, "running stack"))
