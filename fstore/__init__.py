@@ -9,6 +9,7 @@ from fstore import lazy
 
 if TYPE_CHECKING:
     from fstore.client import Explanation, Ticket
+    from fstore.earlier_names import DiskGarbageCollector, OptimizedFeatureStore
     from fstore.errors import (
         BrokerUnavailable,
         ComputeDead,
@@ -40,6 +41,7 @@ else:
         __name__,
         {
             "client": "Explanation Ticket",
+            "earlier_names": "DiskGarbageCollector OptimizedFeatureStore",
             "errors": (
                 "BrokerUnavailable ComputeDead ComputeFailed ComputeTimeout ConfigurationError EntryCorrupt "
                 "FeatureNotRegistered FeatureStoreError InvalidRequest ManifestBusy ManifestUnavailable NotPermitted "
@@ -84,6 +86,8 @@ __all__ = [
     "EntryCorrupt",
     "StoreMismatch",
     "UpkeepRefused",
+    "OptimizedFeatureStore",
+    "DiskGarbageCollector",
 ]
 
 

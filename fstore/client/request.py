@@ -13,7 +13,7 @@ from typing import Any, Literal
 from fstore.broker import ComputeRequest, RawReference
 from fstore.compute import allowed_path, are_comparable, format_of, hold_raw, is_anothers_refusal, own_raw
 from fstore.errors import FeatureStoreError, ManifestUnavailable
-from fstore.features import Feature, canonical_config, check_symbol, key_of, resolve_feature, source_format
+from fstore.features import Feature, canonical_config, check_symbol, find_feature, key_of, source_format
 from fstore.fingerprint import Origin, RawInput, identify
 from fstore.model import Entry, Fingerprint, HashMethod, Job, JobState, KeyParts, Locator, Status
 from fstore.postgres import Manifest
@@ -110,7 +110,8 @@ class Preparation:
 
     def _prepare(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> KeyedRequest:
         """In one piece, as every hit goes through it."""
-        symbol, feature, canonical = check_symbol(symbol), resolve_feature(compute_func), canonical_config(config)
+        feature = find_feature(compute_func, self._resources.settings.on_unregistered)
+        symbol, canonical = check_symbol(symbol), canonical_config(config)
         if self._shares and id(raw_data) in self._shared:
             _, held, fingerprint = self._shared[id(raw_data)]
         else:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fstore.features.local_identity import LOCAL_PREFIX
     from fstore.features.registry import feature, registered_features, resolve_feature
     from fstore.features.source.digest import source_format
+    from fstore.features.unregistered import find_feature
 else:
     __getattr__ = lazy.names(
         __name__,
@@ -27,6 +28,7 @@ else:
             "local_identity": "LOCAL_PREFIX",
             "registry": "feature registered_features resolve_feature",
             "source.digest": "source_format",
+            "unregistered": "find_feature",
         },
     )
 
@@ -41,6 +43,7 @@ __all__ = [
     "check_symbol",
     "differing_parts",
     "feature",
+    "find_feature",
     "imported_libraries",
     "installed_version",
     "key_of",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from pyarrow import csv
@@ -47,7 +48,7 @@ def open_csv(files: Sequence[Path], layout: CsvLayout, as_text: Sequence[str] = 
     The columns ``as_text`` are not typed, like those that the layout says so of.
     """
     texts: dict[Path, CsvText] = {}
-    stamps = {file: _stamp(file) for file in files}
+    stamps = {file: stamp_of(file) for file in files}
     for file in files:
         texts[file] = inspect(file, layout)
         check_first_row(file, texts[file], layout)
@@ -62,7 +63,7 @@ def open_csv(files: Sequence[Path], layout: CsvLayout, as_text: Sequence[str] = 
     kept = {*layout.text_columns, *as_text}
     columns = {name: ColumnShapes(decimal=layout.decimal, text=name in kept) for name in names}
     for file in files:
-        reader = _Reader(file, layout, texts[file].broken_lines)
+        reader = CsvReader(file, layout, texts[file].broken_lines)
         _look(reader, texts[file], columns, names, files[0])
     if layout.header is False:
         shapes = {name: column.seen for name, column in columns.items()}
@@ -75,14 +76,14 @@ def open_csv(files: Sequence[Path], layout: CsvLayout, as_text: Sequence[str] = 
 
     def batches() -> Iterator[pa.RecordBatch]:
         for file in files:
-            yield from _Reader(file, layout, texts[file].broken_lines).batches(types, names)
-            if _stamp(file) != stamps[file]:
+            yield from CsvReader(file, layout, texts[file].broken_lines).batches(types, names)
+            if stamp_of(file) != stamps[file]:
                 raise SourceChanged(str(file), "was changed while it was read; ingest it again when it is complete")
 
     return CsvFiles(pa.schema(list(types.items())), batches)
 
 
-def _look(reader: _Reader, text: CsvText, columns: Mapping[str, ColumnShapes], names: list[str], first: Path) -> None:
+def _look(reader: CsvReader, text: CsvText, columns: Mapping[str, ColumnShapes], names: list[str], first: Path) -> None:
     """Gather the shapes of a file's cells, except of the first row if that may be a header."""
     rest = 1 if reader.layout.header is False else 0
     for batch in reader.batches(None, names):
@@ -96,7 +97,8 @@ def _look(reader: _Reader, text: CsvText, columns: Mapping[str, ColumnShapes], n
         rest = 0 if batch.num_rows else rest
 
 
-def _stamp(file: Path) -> tuple[int, int, int]:
+def stamp_of(file: Path) -> tuple[int, int, int]:
+    """Tell a file's content from another's, as far as that is seen without reading it."""
     try:
         found = file.stat()
     except OSError as exc:
@@ -105,10 +107,13 @@ def _stamp(file: Path) -> tuple[int, int, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Reader:
+class CsvReader:
+    """Reads one file; ``on_short_row`` decides on rows of another number of cells, which end it otherwise."""
+
     file: Path
     layout: CsvLayout
     broken_lines: bool
+    on_short_row: Callable[[Any], str] | None = None
 
     def batches(self, types: Mapping[str, pa.DataType] | None, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Stream the rows, as text where there are no types yet."""
@@ -126,7 +131,9 @@ class _Reader:
                 ),
                 # Where no cell holds a line break, blocks are cut faster.
                 parse_options=csv.ParseOptions(
-                    delimiter=layout.delimiter_of(self.file), newlines_in_values=self.broken_lines
+                    delimiter=layout.delimiter_of(self.file),
+                    newlines_in_values=self.broken_lines,
+                    invalid_row_handler=self.on_short_row,
                 ),
                 convert_options=csv.ConvertOptions(
                     column_types=types,

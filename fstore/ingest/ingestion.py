@@ -6,16 +6,25 @@ by reading its footer alone.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import TypedDict, Unpack, cast
 
 import pyarrow as pa
 
 from fstore.errors import InvalidRequest
 from fstore.fingerprint import USUAL, ParquetLimits, Progress
 from fstore.ingest.csv_layout import CsvLayout
-from fstore.ingest.inputs import Input, data_files, expected_bytes, open_input
+from fstore.ingest.inputs import Input, data_files, expected_bytes, list_csv, open_input
+from fstore.ingest.presets.record import Preset
+from fstore.ingest.presets.said import Said
+from fstore.ingest.presets.table import preset_named
+from fstore.ingest.presets.vendor_files import VendorFiles
+from fstore.ingest.report import FileReport, IngestReport, Tally
+from fstore.ingest.rows.refusals import Refusals
+from fstore.ingest.rows.typed import TypedInput
+from fstore.ingest.rows.zones import check_zone
 from fstore.ingest.symbols import split_by_symbol
 from fstore.ingest.times import TimeColumn, TimeIndex
 from fstore.ingest.writer import SealedWriter
@@ -45,6 +54,11 @@ class IngestOptions(CsvOptions, total=False):
     time_unit: str | None
     time_format: str | None
     date_column: str | None
+    tz: str | None
+    dtypes: Mapping[str, str] | None
+    preset: str | None
+    max_refused: int
+    report: Callable[[IngestReport], None] | None
 
 
 def ingest(
@@ -56,6 +70,11 @@ def ingest(
     time_unit: str | None = None,
     time_format: str | None = None,
     date_column: str | None = None,
+    tz: str | None = None,
+    dtypes: Mapping[str, str] | None = None,
+    preset: str | None = None,
+    max_refused: int = 0,
+    report: Callable[[IngestReport], None] | None = None,
     progress: Progress | None = None,
     limits: ParquetLimits = USUAL,
     **csv: Unpack[CsvOptions],
@@ -82,32 +101,79 @@ def ingest(
     a faithful digest, ``StorageFull`` or ``StorageUnavailable`` for ``dest``.
     """
     target = Path(dest).expanduser().absolute()
-    layout = CsvLayout(**csv) if csv else None
-    time = None
-    if time_column is not None:
-        time = TimeColumn(time_column, time_unit, time_format, date_column)
-    elif time_unit is not None or time_format is not None or date_column is not None:
-        raise InvalidRequest("time_column", "name the column whose unit, format or date is given")
-    given = open_input(raw, layout, _as_written(symbol_column, time), limits)
-    for option, name in (
-        ("symbol_column", symbol_column),
-        ("time_column", time_column),
-        ("date_column", date_column),
-    ):
-        if name is not None and name not in given.schema.names:
-            raise InvalidRequest(option, f"there is no column {name!r}, but {', '.join(given.schema.names)}")
-        if name is not None and given.schema.names.count(name) > 1:
-            raise InvalidRequest(option, f"there are several columns {name!r}; rename all but one")
-    if not given.schema.names:
-        raise InvalidRequest("raw_data", "there are no columns, and Parquet cannot hold rows without them")
+    refusals, types = Refusals(max_refused), dict(dtypes or {})
+    if preset is not None:
+        said: dict[str, object] = {**csv, "time_format": time_format, "date_column": date_column}
+        known = preset_named(preset)
+        symbol_column = symbol_column or known.symbol
+        files = _vendor_files(raw, known, said, Said(tz, types, time_column, time_unit), target, refusals)
+        time: TimeColumn | None = TimeColumn(files.time)
+        given = cast("Input", files)
+    else:
+        layout = CsvLayout(**csv) if csv else None
+        time = _time_column(time_column, time_unit, time_format, date_column, tz)
+        given = open_input(raw, layout, [*_as_written(symbol_column, time), *types], limits)
+        if types:
+            name = Path(raw) if isinstance(raw, (str, Path)) else Path("raw data")
+            given = TypedInput(given, types, decimal=csv.get("decimal", "."), name=name, refusals=refusals)
+    _check_columns(given.schema, symbol_column, time, types)
     if symbol_column is not None:
-        _ingest_by_symbol(given, target, symbol_column, time, progress)
+        written = _ingest_by_symbol(given, target, symbol_column, time, progress)
     else:
         if _is_folder(target):
             raise InvalidRequest("dest", f"{target} is a folder; name the file to write, or give a symbol column")
         _refuse_own_source(raw, target)
-        _write(target, given.schema, given.batches(), time, progress)
+        written = [_write(target, given.schema, given.batches(), time, progress)]
+    if report is not None:
+        report(IngestReport(tuple(written), refusals.told()))
     return ParquetSource(target)
+
+
+def _vendor_files(
+    raw: object, preset: Preset, said: Mapping[str, object], more: Said, target: Path, refusals: Refusals
+) -> VendorFiles:
+    """Open files by a preset, which leaves little to say."""
+    if not isinstance(raw, (str, Path)):
+        raise InvalidRequest("preset", f"{preset.name} is a layout of files; give a path to them")
+    taken = {"delimiter", "encoding"}
+    for option, value in said.items():
+        if option not in taken and value not in (None, (), 0):
+            raise InvalidRequest(
+                option, f"--preset {preset.name} says how its files are laid out; leave out {option}, or the preset"
+            )
+    more = replace(
+        more,
+        delimiter=cast("str | None", said.get("delimiter")),
+        encoding=cast("str", said.get("encoding") or "utf-8"),
+    )
+    if more.tz is not None:
+        check_zone(more.tz)
+    return VendorFiles(list_csv(raw), preset, more, scratch=target.parent, refusals=refusals)
+
+
+def _time_column(
+    name: str | None, unit: str | None, pattern: str | None, date: str | None, zone: str | None
+) -> TimeColumn | None:
+    if name is not None:
+        return TimeColumn(name, unit, pattern, date, zone)
+    if unit is not None or pattern is not None or date is not None or zone is not None:
+        raise InvalidRequest("time_column", "name the column whose unit, format, date or zone is given")
+    return None
+
+
+def _check_columns(
+    schema: pa.Schema, symbol_column: str | None, time: TimeColumn | None, types: Mapping[str, str]
+) -> None:
+    time_name, date_name = (time.name, time.date) if time else (None, None)
+    for option, name in (("symbol_column", symbol_column), ("time_column", time_name), ("date_column", date_name)):
+        if name is not None and name not in schema.names:
+            raise InvalidRequest(option, f"there is no column {name!r}, but {', '.join(schema.names)}")
+        if name is not None and schema.names.count(name) > 1:
+            raise InvalidRequest(option, f"there are several columns {name!r}; rename all but one")
+        if name is not None and name in types and types[name] != "string":
+            raise InvalidRequest("dtype", f"{name!r} is the {option.replace('_', ' ')}; it has no other type")
+    if not schema.names:
+        raise InvalidRequest("raw_data", "there are no columns, and Parquet cannot hold rows without them")
 
 
 def _is_folder(target: Path) -> bool:
@@ -130,12 +196,11 @@ def _refuse_own_source(raw: object, target: Path) -> None:
 
 def _ingest_by_symbol(
     given: Input, target: Path, symbol_column: str, time: TimeColumn | None, progress: Progress | None
-) -> None:
+) -> list[FileReport]:
     if target.suffix == ".parquet" or (not _is_folder(target) and target.exists()):
         raise InvalidRequest("dest", f"{target} must be a folder: a symbol column makes one file for each symbol")
     with split_by_symbol(given.batches(), given.schema, symbol_column, target) as parts:
-        for symbol, part in parts:
-            _write(target / f"{symbol}.parquet", given.schema, part, time, progress)
+        return [_write(target / f"{symbol}.parquet", given.schema, part, time, progress) for symbol, part in parts]
 
 
 def _write(
@@ -144,11 +209,15 @@ def _write(
     batches: Iterable[pa.RecordBatch],
     time: TimeColumn | None,
     progress: Progress | None,
-) -> None:
+) -> FileReport:
     times = TimeIndex(schema, time) if time is not None else None
+    tally = Tally(time.name if time is not None else None)
     with SealedWriter(target, times.schema if times else schema) as writer:
         for batch in batches:
-            writer.write(times.apply(batch) if times else batch)
+            rows = times.apply(batch) if times else batch
+            writer.write(rows)
+            tally.add(rows)
             if progress:
                 progress(int(batch.nbytes))
         writer.publish()
+    return tally.report(target)

@@ -76,6 +76,14 @@ def data_files(raw: str | Path) -> list[Path]:
         raise InvalidRequest("raw_data", f"{path} cannot be read ({exc.strerror or exc})") from exc
 
 
+def list_csv(raw: str | Path) -> list[Path]:
+    """List the CSV files that ``raw`` names; raises ``InvalidRequest`` for files of another kind."""
+    files = data_files(raw)
+    if _family(files) != "csv":
+        raise InvalidRequest("preset", f"{files[0].name} is no CSV file, and presets are layouts of those")
+    return files
+
+
 def _absolute(raw: str | Path) -> Path:
     try:
         return Path(raw).expanduser().absolute()

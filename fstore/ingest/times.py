@@ -12,19 +12,26 @@ import pyarrow.compute as pc
 
 from fstore.errors import InvalidRequest
 from fstore.frames import NOTES_KEY, index_and_column_fields, notes_of, restore
+from fstore.ingest.rows.zones import NAIVE, UTC_NS, check_zone, in_utc, why_not
 from fstore.ingest.time_texts import check_format, check_unit, format_type, from_format, from_unit, is_text
 
 
 @dataclass(frozen=True, slots=True)
 class TimeColumn:
-    """Which column holds the times, and in what form; ``date`` names a column of days to put before it."""
+    """Which column holds the times, and in what form; ``date`` names a column of days to put before it.
+
+    Naive times are those of the clocks of ``zone``, if one is said, and become UTC.
+    """
 
     name: str
     unit: str | None = None
     format: str | None = None
     date: str | None = None
+    zone: str | None = None
 
     def __post_init__(self) -> None:
+        if self.zone is not None:
+            check_zone(self.zone)
         if self.unit is not None and (self.format is not None or self.date is not None):
             raise InvalidRequest("time_unit", "numbers since 1970 have no format and no column of dates")
         if self.unit is not None:
@@ -48,7 +55,11 @@ class TimeIndex:
         self._time = time
         self._column = column
         self._at = schema.get_field_index(column)
-        kind = _time_type(schema, time)
+        self._plain = kind = _time_type(schema, time)
+        if time.zone is not None and time.zone != NAIVE:
+            if kind.tz is not None:
+                raise InvalidRequest("tz", f"the times of {column!r} say which instants they are; leave out --tz (tz=)")
+            kind = UTC_NS
         plain = schema.set(self._at, pa.field(column, kind))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -68,7 +79,7 @@ class TimeIndex:
         if times.null_count or pc.any(missing).as_py():
             row = self._rows + pc.index(pc.fill_null(missing, True), True).as_py()
             raise InvalidRequest("time_column", f"{self._column!r} is empty in row {row}; drop or mend such rows first")
-        times = self._read(batch, times)
+        times = self._in_zone(self._read(batch, times))
         self._check_order(times)
         self._rows += len(times)
         columns = list(batch.columns)
@@ -86,12 +97,25 @@ class TimeIndex:
         if self._time.format is not None:
             return from_format(times, self._time.format, self._column)
         try:
-            return times.cast(self.schema.field(self._at).type)
+            return times.cast(self._plain)
         except pa.ArrowException as exc:
             raise InvalidRequest(
                 "time_column",
                 f"{self._column!r} is not a time throughout: {exc}; name its form (time_format) if it is not ISO",
             ) from exc
+
+    def _in_zone(self, times: pa.Array) -> pa.Array:
+        zone = self._time.zone
+        if zone is None or zone == NAIVE:
+            return times
+        instants = in_utc(times.cast(pa.timestamp("ns")), zone)
+        at = pc.index(instants.bad, True).as_py()
+        if at >= 0:
+            raise InvalidRequest(
+                "time_column",
+                f"{self._column!r} in row {self._rows + at}, {times[at].cast(pa.string()).as_py()}, is not {why_not(zone)}",
+            )
+        return instants.values
 
     def _check_order(self, times: pa.Array) -> None:
         if not len(times):

@@ -17,6 +17,8 @@ from pydantic_settings import BaseSettings, EnvSettingsSource
 
 PREFIX = "FEATURE_STORE_"
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
+OWN_FILE = Path("config/feature_store.yaml")
+"""Read from the folder in which a process starts, if neither an argument nor the environment names another."""
 _SECTION = "feature_store"
 # The names of the file's two groups -> the fields they set.
 _GROUPS: dict[str, dict[str, str]] = {
@@ -33,6 +35,9 @@ _GROUPS: dict[str, dict[str, str]] = {
         "performance_tracking": "performance_tracking",
     },
 }
+
+
+_GIVEN_NAMES = {inner: name for group in _GROUPS.values() for inner, name in group.items()}
 
 
 @dataclass
@@ -70,13 +75,14 @@ def nearest(name: str, known: Collection[str]) -> str:
 
 
 def from_mapping(values: Mapping[str, Any], fields: Collection[str], origin: str) -> Layer:
-    """Read arguments, or the running stack's addresses; None means not given."""
+    """Read arguments, under the file's names too, or the running stack's addresses; None means not given."""
     layer = Layer()
-    for name, value in values.items():
+    for given, value in values.items():
+        name = _GIVEN_NAMES.get(given, given)
         if name not in fields:
-            layer.faults.append(f"{origin} {name}: no such setting{nearest(name, fields)}")
+            layer.faults.append(f"{origin} {given}: no such setting{nearest(given, {*fields, *_GIVEN_NAMES})}")
         elif value is not None:
-            layer.put(name, value, f"{origin} {name}")
+            layer.put(name, value, f"{origin} {given}")
     return layer
 
 

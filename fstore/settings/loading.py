@@ -14,7 +14,16 @@ from typing import Any
 from pydantic import ValidationError
 
 from fstore.errors import ConfigurationError
-from fstore.settings.layers import CONFIG_VARIABLE, PREFIX, Layer, from_environment, from_file, from_mapping, merge
+from fstore.settings.layers import (
+    CONFIG_VARIABLE,
+    OWN_FILE,
+    PREFIX,
+    Layer,
+    from_environment,
+    from_file,
+    from_mapping,
+    merge,
+)
 from fstore.settings.rules import broken_rules
 from fstore.settings.schema import NOT_GIVEN, Settings
 from fstore.settings.values import masked, written
@@ -37,6 +46,8 @@ def gather_settings(
     layers = [from_mapping(overrides or {}, fields, "argument"), from_environment(environ, Settings)]
     if config_file is None and environ.get(CONFIG_VARIABLE):
         config_file = Path(environ[CONFIG_VARIABLE])
+    elif config_file is None and OWN_FILE.is_file():
+        config_file = OWN_FILE
     if config_file is not None:
         layers.append(from_file(Path(config_file), fields))
     layers.append(from_mapping(stack or {}, fields, "running stack"))

@@ -83,6 +83,9 @@ class Settings(BaseSettings):
         False,
         description="store what trainers computed of workers' features, as without Redis: whoever signs is believed",
     )
+    on_unregistered: Literal["raise", "local"] = Field(
+        "raise", description="what becomes of plain functions; 'local' computes them here, keyed by their source"
+    )
     on_source_change: Literal["refuse", "warn"] = Field(
         "refuse", description="what a worker does when a caller's source differs under one explicit version"
     )

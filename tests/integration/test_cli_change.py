@@ -123,6 +123,35 @@ def test_csv_of_another_layout_is_told_and_taken(house: House, tmp_path: Path) -
     assert timed.json["columns"] == {"ts": "timestamp[ns]", "p": "double"}
 
 
+def test_vendor_files_are_taken_by_presets_and_reported(house: House, tmp_path: Path) -> None:
+    """The report is in the text and in the document; what does not fit is an error of the request that names the row."""
+    nowhere = {"FEATURE_STORE_POSTGRES_URL": "", "FEATURE_STORE_REDIS_URL": ""}
+    csv, dest = tmp_path / "bars.csv", tmp_path / "bars.parquet"
+    bar = "20120201 00{:02d}00;1.5;1.5;1.5;{};0\n"
+    csv.write_text("".join(bar.format(minute, "x" if minute == 3 else 1.5) for minute in (0, 1, 2, 3, 4, 5, 6, 11)))
+
+    listed = fstore(house, "ingest", "--preset", "list", "--json", **nowhere).json["presets"]
+    assert "histdata-m1" in [preset["name"] for preset in listed]
+
+    refused = fstore(house, "ingest", csv, dest, "--preset", "histdata-m1", "--json", **nowhere)
+    assert refused.code == 5
+    assert "row 4: 'close' is 'x'" in refused.json["error"]["message"]
+    assert not dest.exists()
+
+    options = ("--preset", "histdata-m1", "--max-refused", "1", "--dtype", "volume=int8")
+    said = fstore(house, "ingest", csv, dest, *options, "--json", **nowhere).json
+    assert said["columns"]["time"] == "timestamp[ns, tz=UTC]"
+    assert said["columns"]["volume"] == "int8"
+    assert (said["report"]["rows"], said["report"]["gaps"], said["report"]["refused"]) == (7, 2, 1)
+    assert said["report"]["refused_rows"][0]["row"] == 4
+    assert said["files"][0]["start"] == "2012-02-01T05:00:00Z"
+    text = fstore(house, "ingest", csv, dest, *options, **nowhere).out
+    assert "7 rows from 2012-02-01T05:00:00Z" in text
+    assert "row 4" in text
+
+    assert fstore(house, "ingest", csv, **nowhere).code == 2
+
+
 def test_migrating_an_empty_database(servers: Servers, house: House, tmp_path: Path) -> None:
     """The first migration makes tables and folder, the second finds nothing to do; without it a look says what to run."""
     name = f"fstore_{uuid.uuid4().hex[:12]}"

@@ -378,3 +378,30 @@ def test_every_setting_explains_itself():
     assert all(row.meaning for row in rows)
     assert {row.name: row.value for row in rows}["gc_dry_run"] == "true"
     assert {row.name: row.value for row in rows}["lease_seconds"] == "40"
+
+
+def test_arguments_may_have_the_names_of_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Each group's names, with the origin as it was written; both names of one setting are a fault."""
+    chosen = gather_settings({"enable_gc": False, "integrity_checks": False}, environ={})
+
+    assert (chosen.gc_enabled, chosen.integrity_enabled) == (False, False)
+    assert chosen.origins["gc_enabled"] == "argument enable_gc"
+    with pytest.raises(ConfigurationError, match="gc_enabled is set twice"):
+        gather_settings({"enable_gc": False, "gc_enabled": True}, environ={})
+    with pytest.raises(ConfigurationError, match="did you mean enable_gc"):
+        gather_settings({"enable_gcc": False}, environ={})
+
+
+def test_the_file_in_its_usual_place_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Unless another is named; what is wrong in it is told with its name."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "feature_store.yaml").write_text("feature_store: {gc_grace_hours: 30}\n")
+    (tmp_path / "other.yaml").write_text("feature_store: {}\n")
+
+    assert gather_settings({}, environ={}).gc_grace_hours == 30
+    assert gather_settings({}, environ={}, config_file=tmp_path / "other.yaml").gc_grace_hours == 24
+    assert gather_settings({}, environ={"FEATURE_STORE_CONFIG": "other.yaml"}).gc_grace_hours == 24
+    (tmp_path / "config" / "feature_store.yaml").write_text("feature_store: {gc_grace: 30}\n")
+    with pytest.raises(ConfigurationError, match=r"config/feature_store\.yaml"):
+        gather_settings({}, environ={})
