@@ -9,7 +9,7 @@ import pytest
 from fstore.broker.messages import PublishRequest, RawReference
 from fstore.compute.raw_data import stage_raw
 from fstore.model import ComputedFacts
-from fstore.results.codec import encode
+from fstore.results.codec import encode_result
 from fstore.runtime.versions import library_versions
 from fstore.upkeep.usage import UsageFlush
 from tests.faults.invariants import check_invariants
@@ -38,7 +38,7 @@ def test_row_45_a_forged_result(make_site):
         key=asked.key, parts=asked.parts, hash_method=asked.fingerprint.method, source_digest=asked.feature.source_digest,
         source={"kind": "staged", "path": "-"}, compute_seconds=0.1, library_versions=library_versions(),
     )  # fmt: skip
-    wrong = resources.staging.write_result(asked.key, encode(RAW * -100))
+    wrong = resources.staging.write_result(asked.key, encode_result(RAW * -100))
     digest = resources.staging.read_result(wrong).digest
     resources.broker.send_publish(PublishRequest.of(facts, claim, staged_path=wrong, staged_digest=digest))
 

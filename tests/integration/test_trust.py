@@ -16,7 +16,7 @@ from fstore.compute.recovery import Recovery
 from fstore.compute.staged_results import publish_staged
 from fstore.errors import ComputeFailed, FeatureStoreError, InvalidRequest, ResultNotTrusted, SourceNotAllowed
 from fstore.model import ComputedFacts, FailureNote
-from fstore.results.codec import encode
+from fstore.results.codec import encode_result
 from fstore.runtime.versions import library_versions
 from fstore.upkeep.recompute import Recomputer
 from tests.sample_features import scaled
@@ -42,7 +42,7 @@ def forged(house, asked, *, path=None, claim=None):
         key=asked.key, parts=asked.parts, hash_method=asked.fingerprint.method, source_digest=asked.feature.source_digest,
         source={"kind": "staged", "path": "-"}, compute_seconds=0.1, library_versions=library_versions(),
     )  # fmt: skip
-    wrong = resources.staging.write_result(asked.key, encode(RAW * -100))
+    wrong = resources.staging.write_result(asked.key, encode_result(RAW * -100))
     digest = resources.staging.read_result(wrong).digest
     return PublishRequest.of(facts, claim, staged_path=path or wrong, staged_digest=digest)
 
@@ -134,7 +134,7 @@ def test_no_result_is_published_or_deleted_that_was_not_staged_for_it(house):
     resources = house.store.resources
     _, entry = computed(house, {"factor": 9})
     own = fstore.local(lambda raw, config: raw * 3, version="1", name="own")
-    others = resources.staging.write_result(entry.key, encode(RAW))
+    others = resources.staging.write_result(entry.key, encode_result(RAW))
     for number, path in enumerate([*names(house, entry, others), others]):
         asked = house.store._prepare("X", RAW, {"n": number}, own)
         request = forged(house, asked, path=path or "-")
