@@ -65,11 +65,10 @@ class FeatureStore:
         warm_up(self._resources)
 
     @classmethod
-    def over(cls, resources: Resources) -> FeatureStore:
-        """Make a store over adapters that are open already, as workers and commands do."""
+    def over(cls, resources: Resources, opening: Opening | None = None) -> FeatureStore:
+        """Make a store over adapters that are open already, as workers and commands do; ``opening`` lets it be pickled."""
         store = cls.__new__(cls)
-        store._resources = resources
-        store._opening = None
+        store._resources, store._opening = resources, opening
         return store
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from fstore.bootstrap import open_resources, prepare
+from fstore.bootstrap import Opening, open_resources, prepare
 from fstore.features import load_feature_modules
 from fstore.postgres import Database
 from fstore.settings import Settings, gather_settings
@@ -51,7 +51,9 @@ class RunningStore:
     def open(self, **settings: Any) -> FeatureStore:
         """Open the store once more, as another process would; ``settings`` replace this store's."""
         known = {name.removeprefix("FEATURE_STORE_").lower(): value for name, value in self.environment.items()}
-        return FeatureStore.over(open_resources(gather_settings({**known, **settings}, environ={}), role="trainer"))
+        given = {**known, **settings}
+        opened = open_resources(gather_settings(given, environ={}), role="trainer")
+        return FeatureStore.over(opened, Opening.of({**given, "path": opened.settings.path}, None))
 
     def child_environment(self, **environment: str) -> dict[str, str]:
         """Return the whole environment of a process that shall find this store, and import what this one can."""

@@ -138,7 +138,7 @@ def test_an_odd_symbol_is_only_a_name(staffed, symbol):
     entry = staffed.store.peek(symbol, RAW, {}, sample_features.scaled)
     pd.testing.assert_frame_equal(found, RAW * 2)
     assert entry.parts.symbol == symbol
-    assert (staffed.root / entry.path).resolve_feature().is_relative_to(staffed.root.resolve_feature())
+    assert (staffed.root / entry.path).resolve().is_relative_to(staffed.root.resolve())
     assert "manifest" in {table for (table,) in staffed.store.resources.database.query("SELECT relname FROM pg_class")}
 
 

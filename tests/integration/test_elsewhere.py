@@ -88,8 +88,8 @@ def test_a_ticket_of_another_version_is_refused_elsewhere(staffed):
 
     code = """
 from fstore.client import ticket
-from fstore.features.registry import Feature
-ticket.resolve = lambda name: Feature(name, len, "9", "", True)
+from fstore.features.declarations import Feature
+ticket.resolve_feature = lambda name: Feature(name, len, "9", "", True)
 try:
     pickle.loads(given)
 except Exception as error:

@@ -14,7 +14,6 @@ import pytest
 import fstore
 from fstore.broker.messages import claim_in
 from fstore.client import local_compute, local_publish
-from fstore.compute import executor as compute
 from fstore.compute.executor import Outcome
 from fstore.compute.raw_data import Taker
 from fstore.compute.staged_results import publish_staged
@@ -110,7 +109,8 @@ def test_whatever_fails_in_the_publishing_task_is_told_at_once(house, publisher,
     """The one who computed and everybody who waits have the task's error in a moment, and nothing is left behind."""
     feature = here()
     asked = house.store._prepare("F", RAW, {}, feature)
-    publisher.before.append(lambda _: monkeypatch.setattr(place, raising(error)))
+    stand_in = failing(error) if place == INSERT else raising(error)
+    publisher.before.append(lambda _: monkeypatch.setattr(place, stand_in))
     with house.open() as other:
         waiting: list[BaseException] = []
 
@@ -219,7 +219,8 @@ def test_without_anybody_to_publish_the_trainer_does_it(house, monkeypatch):
 def test_who_may_not_publish_either_gets_the_result_unstored(house, monkeypatch, error):
     """A trainer that may only read computed it all the same."""
     monkeypatch.setattr(local_publish, "PUBLISHED_WITHIN_S", 0.3)
-    monkeypatch.setattr(local_publish, "publish_result", raising(error))
+    refusing = SimpleNamespace(of=lambda _: SimpleNamespace(publish=raising(error)))
+    monkeypatch.setattr(local_publish, "Publisher", refusing)
 
     assert house.store.get_or_compute("F", RAW, {}, here(), timeout=20).equals(RAW * 2)
 
@@ -228,7 +229,7 @@ def test_who_may_not_publish_either_gets_the_result_unstored(house, monkeypatch,
 def test_servers_that_are_away_are_left_to_the_tasks_retries(house, publisher, monkeypatch, error):
     """No note is left, and the staged file stays for the next try."""
     monkeypatch.setattr(local_publish, "PUBLISHED_WITHIN_S", 0.5)
-    publisher.before.append(lambda request: monkeypatch.setattr(compute, "insert", raising(error)))
+    publisher.before.append(lambda request: monkeypatch.setattr(INSERT, failing(error)))
 
     assert house.store.get_or_compute("F", RAW, {}, here(), timeout=20).equals(RAW * 2)
     assert publisher.ends == [error]

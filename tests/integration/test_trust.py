@@ -9,7 +9,7 @@ import pytest
 
 import fstore
 from fstore.broker.messages import PublishRequest, RawReference, parse_compute
-from fstore.client import local_compute
+from fstore.client import local_publish
 from fstore.compute.executor import execute
 from fstore.compute.raw_data import stage_raw
 from fstore.compute.recovery import Recovery
@@ -75,7 +75,7 @@ def test_a_trainers_own_feature_is_published_as_ever(house, monkeypatch):
     monkeypatch.setattr(
         house.store.resources.broker, "send_publish", lambda request: publish_staged(house.store.resources, request)
     )
-    monkeypatch.setattr(local_compute, "PUBLISHED_WITHIN_S", 5)
+    monkeypatch.setattr(local_publish, "PUBLISHED_WITHIN_S", 5)
     own = fstore.local(lambda raw, config: raw * 3, version="1", name="own")
     assert house.store.get_or_compute("X", RAW, {}, own, timeout=20).equals(RAW * 3)
     assert house.store.peek("X", RAW, {}, own) is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fstore.storage.layout import FoundFile, key_of, shard_of
@@ -64,6 +64,9 @@ def test_names_tell_key_and_shard():
     assert shard_of("abcdef") == "ab"
 
 
+@settings(
+    suppress_health_check=[HealthCheck.too_slow], deadline=None
+)  # the first draw waits for its turn on a busy machine
 @given(st.dictionaries(NAMES, st.integers(0, 2)), st.dictionaries(NAMES, st.integers(0, 2)))
 def test_comparison_is_set_arithmetic(rows, files):
     """Lost and orphaned are exactly the differences of the two sets, in the order of their paths."""

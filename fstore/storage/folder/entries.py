@@ -254,7 +254,7 @@ class FolderEntries:
             self.now_ns()
             mode = root.stat().st_mode
         except (OSError, StorageUnavailable) as error:
-            if isinstance(error, StorageUnavailable) and isinstance(error.__cause__, FileNotFoundError):
+            if not os.path.exists(root):  # noqa: PTH110 never raises
                 advice = "run 'fstore migrate', or 'fstore up' for a local stack"
                 yield Condition("fault", f"{root} does not exist", advice)
             else:
