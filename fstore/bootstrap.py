@@ -15,7 +15,7 @@ from fstore.features import load_feature_modules
 from fstore.postgres import Database, Figures, Jobs, Manifest, PostgresSourceMemo, UpkeepQueries, UpkeepRuns, Usage
 from fstore.resources import Resources
 from fstore.runtime.counters import Recorder
-from fstore.settings import Settings, load_settings
+from fstore.settings import Settings, load_settings, setting_name
 from fstore.storage import open_local_cache, open_storage
 
 __all__ = ["load_settings", "open_resources", "prepare"]
@@ -35,7 +35,11 @@ class Opening:
     def of(cls, given: Mapping[str, Any], config_file: Path | None) -> Self:
         """Leave out what must not travel."""
         fields = Settings.model_fields
-        plain = {name: value for name, value in given.items() if "SecretStr" not in repr(fields[name].annotation)}
+        plain = {
+            name: value
+            for name, value in given.items()
+            if "SecretStr" not in repr(fields[setting_name(name)].annotation)
+        }
         file = None if config_file is None else config_file.absolute()
         return cls(repr((sorted(plain.items(), key=lambda item: item[0]), file)), plain, file)
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from fstore import lazy
 
 if TYPE_CHECKING:
+    from fstore.settings.layers import setting_name
     from fstore.settings.lease_times import LeaseTimes
     from fstore.settings.loading import child_environment, find_celery_overrides, gather_settings
     from fstore.settings.local_stack import load_settings
@@ -15,6 +16,7 @@ else:
     __getattr__ = lazy.names(
         __name__,
         {
+            "layers": "setting_name",
             "lease_times": "LeaseTimes",
             "loading": "child_environment find_celery_overrides gather_settings",
             "local_stack": "load_settings",
@@ -32,6 +34,7 @@ __all__ = [
     "find_celery_overrides",
     "gather_settings",
     "load_settings",
+    "setting_name",
     "shortest_grace",
     "split_keys",
 ]

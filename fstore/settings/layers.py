@@ -74,11 +74,16 @@ def nearest(name: str, known: Collection[str]) -> str:
     return f"; did you mean {found[0]}?" if found else ""
 
 
+def setting_name(given: str) -> str:
+    """Return the setting that an argument stands for: its own name, or the one that the file has for it."""
+    return _GIVEN_NAMES.get(given, given)
+
+
 def from_mapping(values: Mapping[str, Any], fields: Collection[str], origin: str) -> Layer:
     """Read arguments, under the file's names too, or the running stack's addresses; None means not given."""
     layer = Layer()
     for given, value in values.items():
-        name = _GIVEN_NAMES.get(given, given)
+        name = setting_name(given)
         if name not in fields:
             layer.faults.append(f"{origin} {given}: no such setting{nearest(given, {*fields, *_GIVEN_NAMES})}")
         elif value is not None:
