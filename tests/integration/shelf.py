@@ -33,7 +33,7 @@ class Shelf:
         self.resources = resources
         self.root: Path = resources.entries.capabilities.folder
         # Redis is new in every test; its notes of usage count as complete from long ago.
-        resources.usage_buffer.known_for(0.0)
+        resources.usage_buffer.known_for(1.0)
 
     def write(self, name: str, rows: int = 3) -> Locator:
         """Write a file durably under a final name, without a row."""

@@ -341,8 +341,8 @@ def vwap(raw, config):
 modules = sys.argv[1].split(",") if len(sys.argv) > 1 else []
 fs.load_feature_modules(modules)
 try:
-    found = fs.resolve(vwap)
-    print(found.name, fs.resolve(found.name) is found, found.version)
+    found = fs.resolve_feature(vwap)
+    print(found.name, fs.resolve_feature(found.name) is found, found.version)
 except FeatureNotRegistered as exc:
     print(exc)
 """
