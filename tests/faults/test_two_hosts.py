@@ -64,17 +64,17 @@ class Estate:
 def estate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Estate]:
     """Three hosts, started; all of it is gone afterwards."""
     demand(["root", "bridge"])
-    monkeypatch.setattr(
-        "fstore.stack.processes.spawn._current", None
-    )  # the thread that starts servers lives on one host
+    starts_anew = "fstore.stack.processes.spawn._current", None  # the thread that starts processes lives on one host
     with Hosts("trainer", "worker", "service") as hosts, ending_on(hosts, "service") as stack:
         with hosts.on("service"):
+            monkeypatch.setattr(*starts_anew)
             settings = stack.enter_context(reachable_postgres())
             site = open_site(tmp_path, stack, postgres_settings=settings)
             with Redis.from_url(site.machine.redis_url) as client:
                 client.config_set("bind", "*")
             site.store.resources.manifest.find_live("0" * 64)
         with hosts.on("worker"):
+            monkeypatch.setattr(*starts_anew)
             site.worker(concurrency=1, **environment(hosts, site, "worker"))
         with hosts.on("trainer"):
             urls = {name.removeprefix("FEATURE_STORE_").lower(): url for name, url in environment(hosts, site, "trainer").items()}  # fmt: skip
