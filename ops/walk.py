@@ -35,7 +35,8 @@ from fstore.model import Request
 from fstore.stack import temporary_servers
 
 HOME = Path(fstore.__file__).parent
-AMBIENT = frozenset({"runtime", "errors", "model", "settings"})
+# What every process carries; records says how those of model stand in rows, lazy loads a name of a face.
+AMBIENT = frozenset({"runtime", "errors", "model", "records", "settings", "lazy"})
 # The same, by the names of the modules before they had packages.
 AMBIENT_BEFORE = frozenset(
     {"configuration", "deadline", "tracing", "recorder", "timings", "heartbeat", "logs", "forks", "hashing"}

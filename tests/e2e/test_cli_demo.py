@@ -124,7 +124,7 @@ def test_a_demo_that_is_kept_can_be_looked_at(room: Path) -> None:
         assert "********" in status.stdout
         again = ask("up", "--root", str(root))
         assert (again.returncode, "already" in again.stderr) == (0, True)
-        assert "'fstore down' stops it" in again.stdout
+        assert f"fstore down --root '{root}'" in again.stdout
         listed = json.loads(ask("ls", "--root", str(root), "--json").stdout)
         assert listed["shown"] == listed["in_store"] > 1
         doctor = ask("doctor", "--root", str(root))

@@ -171,7 +171,7 @@ def test_dockerfile_installs_in_a_clean_environment(tmp_path: Path) -> None:
         command = re.sub(r"^(--mount=\S+ )+", "", step).replace("/opt/fstore", str(target))
         command = re.sub(r"^python ", f"{sys.executable} ", command)
         done = subprocess.run(
-            ["/bin/sh", "-c", command], cwd=source if "pip" in step else tmp_path,
+            ["/bin/sh", "-c", command], cwd=source if re.search(r"pip|pyproject", step) else tmp_path,
             env={**environment, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}, capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-3000:]
