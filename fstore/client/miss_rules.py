@@ -18,6 +18,7 @@ class MissRules:
     """What the settings say of misses."""
 
     may_compute_here: bool  # when a server is away
+    resend_every_s: float  # how often a waiter looks for jobs that were lost
     on_source_change: OnSourceChange = "refuse"
 
 

@@ -91,7 +91,9 @@ def start_miss(resources: Resources, request: KeyedRequest, *, seconds: float) -
 def rules_of(resources: Resources) -> MissRules:
     """Return what the settings say of misses."""
     settings = resources.settings
-    return MissRules(settings.on_unavailable == "compute", settings.on_source_change)
+    return MissRules(
+        settings.on_unavailable == "compute", settings.lease_times.nudge_every_s, settings.on_source_change
+    )
 
 
 def enqueuer_of(resources: Resources) -> Enqueuer:

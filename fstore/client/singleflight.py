@@ -40,7 +40,6 @@ from fstore.model import KeyStatus, Status
 
 MOST_OPEN = 512
 ADMITTED_AT_ONCE = 128  # the first answers of a batch should not wait until all of it is registered
-RESEND_EVERY_S = 2.0
 KNOWN_FOR_S = 1.0
 OUTAGE_PATIENCE_S = 5.0  # a restart of Postgres must not make every waiter compute for itself
 
@@ -176,7 +175,7 @@ class SingleFlight:
         return [*([Register(shared)] if shared else []), *self._compute_own(keys)]
 
     def _resend(self, keys: Sequence[str], now: float) -> list[Action]:
-        if not keys or now - self._resent_at < RESEND_EVERY_S:
+        if not keys or now - self._resent_at < self._rules.resend_every_s:
             return []
         self._resent_at = now
         return [Resend(tuple(keys)), *self._compute_own(keys)]

@@ -40,7 +40,6 @@ from fstore.client.singleflight import (
     KNOWN_FOR_S,
     MOST_OPEN,
     OUTAGE_PATIENCE_S,
-    RESEND_EVERY_S,
     SingleFlight,
 )
 from fstore.compute.failures import note_of
@@ -72,6 +71,9 @@ from fstore.model import (
 
 RAW = pd.DataFrame({"x": [1.0, 2.0]})
 REDIS, POSTGRES, FULL = BrokerUnavailable("send", "away"), ManifestUnavailable("look", "away"), StorageFull("e", "full")
+
+
+RESEND_EVERY_S = 3.0  # not what the settings have
 
 
 def key_of(n: int) -> str:
@@ -126,7 +128,7 @@ class Flight:
     """A flight whose clock the test holds; its first requests are open, and nobody has looked yet."""
 
     def __init__(self, *requests: KeyedRequest, known_missing: bool = False, allowed: bool = True, seconds: float = 60):
-        rules = MissRules(may_compute_here=allowed)
+        rules = MissRules(may_compute_here=allowed, resend_every_s=RESEND_EVERY_S)
         self.now = 100.0
         self.flight = SingleFlight(requests, rules=rules, now=self.now, seconds=seconds, known_missing=known_missing)
         self.opened = self.flight.admit()
@@ -322,7 +324,8 @@ def test_what_may_be_lost_is_sent_again_now_and_then(seen):
     flight = Flight(request())
 
     assert flight.seen(seen) == []
-    assert flight.seen(seen, seconds=RESEND_EVERY_S) == [Resend((k1,))]
+    assert flight.seen(seen, seconds=RESEND_EVERY_S - 0.5) == []
+    assert flight.seen(seen, seconds=0.5) == [Resend((k1,))]
     assert flight.seen(seen) == []
     assert flight.seen(seen, seconds=RESEND_EVERY_S) == [Resend((k1,))]
 
