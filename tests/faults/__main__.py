@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.faults.conftest import ORDER, WANTED
-from tests.faults.outcomes import Outcomes, Row
+from tests.faults.harness.outcomes import Outcomes, Row
 from tests.faults.rows import PAGE, document, matrix
 
 HERE = Path(__file__).parent

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.harness.site import Site, open_site
 from tests.faults.rows import demand
-from tests.faults.site import Site, open_site
 
 ORDER, WANTED = "FSTORE_FAULT_ORDER", "FSTORE_FAULT_ROWS"
 

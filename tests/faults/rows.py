@@ -53,7 +53,7 @@ class Marked:
 def marked() -> list[Marked]:
     """Read the marks of all tests, by number; nothing is imported, so that the page can be made anywhere."""
     found = []
-    for file in sorted(HERE.glob("test_*.py")):
+    for file in sorted(HERE.rglob("test_*.py")):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "row":
                 said = {word.arg: word.value for word in node.keywords}
