@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         UpkeepRefused,
         VersionMismatch,
     )
-    from fstore.features import feature, local
+    from fstore.features import feature, local, partitions, sessions
     from fstore.model import Entry, Fingerprint, ParquetSource, Request
     from fstore.store import FeatureStore, connect
 else:
@@ -48,7 +48,7 @@ else:
                 "SourceChanged SourceNotAllowed StorageFull StorageUnavailable StoreMismatch UnhashableInput "
                 "UpkeepRefused VersionMismatch"
             ),
-            "features": "feature local",
+            "features": "feature local partitions sessions",
             "model": "Entry Fingerprint ParquetSource Request",
             "store": "FeatureStore connect",
         },
@@ -59,6 +59,8 @@ __all__ = [
     "feature",
     "local",
     "load",
+    "sessions",
+    "partitions",
     "FeatureStore",
     "Request",
     "ParquetSource",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -11,10 +12,11 @@ import pyarrow as pa
 from fstore.errors import EntryCorrupt, ManifestUnavailable
 from fstore.model import Locator
 from fstore.postgres import Manifest
+from fstore.projection import DamagedFile, NoDigests, Selection, Tail, VerifiedFile
 from fstore.resources import Resources
 from fstore.results import FORMS, Returns
 from fstore.runtime.counters import Recorder
-from fstore.storage import SMALL, EntryStore, MappedEntry
+from fstore.storage import SMALL, ByteRange, EntryStore, MappedEntry, rows_fault
 
 log = logging.getLogger("fstore.reading")
 
@@ -48,16 +50,69 @@ def read_entry(resources: Resources, found: Locator, *, is_own: bool = False) ->
     return mapped
 
 
+def read_part(resources: Resources, found: Locator, wanted: Selection) -> pa.Table | None:
+    """Return a part of an entry, every byte that it was made of verified; None as ``read_entry`` does.
+
+    What the local cache holds is taken from there; what it does not hold is not put there
+    for a part of it. Raises ``InvalidRequest`` for columns or times that the result has not.
+    """
+    cache = resources.local_cache
+    if cache is not None and (mapped := cache.find(found)) is not None:
+        resources.recorder.used(found.key)
+        return wanted.of(mapped.table)
+    if found.tail_bytes is None or found.tail_digest is None or found.file_size_bytes <= SMALL:
+        table = _read(resources, found)
+        return None if table is None else wanted.of(table)
+    try:
+        part = _read_part(resources.entries, found, Tail(found.tail_bytes, found.tail_digest), wanted)
+    except EntryCorrupt as error:
+        _found_wrong(resources, found, error)
+        return None
+    if part is not None:
+        resources.recorder.used(found.key)
+        return part
+    table = _read(resources, found)
+    return None if table is None else wanted.of(table)
+
+
+def read_wanted(
+    resources: Resources, found: Locator, wanted: Selection | None, *, is_own: bool = False
+) -> pa.Table | MappedEntry | None:
+    """Return an entry, or the part of it that is wanted; None when it is no more."""
+    return read_entry(resources, found, is_own=is_own) if wanted is None else read_part(resources, found, wanted)
+
+
+def _read_part(entries: EntryStore, found: Locator, tail: Tail, wanted: Selection) -> pa.Table | None:
+    """Read a part; None where that takes the whole, for notes in it or want of digests."""
+
+    def read_ranges(ranges: Sequence[tuple[int, int]]) -> list[pa.Buffer]:
+        return entries.read_ranges(found, [ByteRange(*each) for each in ranges])
+
+    try:
+        file = VerifiedFile(read_ranges, found.file_size_bytes, tail)
+        if (fault := rows_fault(found, file.rows)) is not None:
+            raise fault.as_error()
+        return file.select(wanted)
+    except NoDigests:
+        return None
+    except DamagedFile as error:
+        raise EntryCorrupt(found.key, found.path, str(error)) from error
+
+
 def _read(resources: Resources, found: Locator) -> pa.Table | None:
     try:
         table = resources.entries.read(found)
     except EntryCorrupt as error:
-        current = resources.manifest.find_live(found.key)
-        if current is not None and current.path == found.path:
-            quarantine_entry(resources.manifest, resources.entries, resources.recorder, found, error.fault)
+        _found_wrong(resources, found, error)
         return None
     resources.recorder.used(found.key)
     return table
+
+
+def _found_wrong(resources: Resources, found: Locator, error: EntryCorrupt) -> None:
+    current = resources.manifest.find_live(found.key)
+    if current is not None and current.path == found.path:
+        quarantine_entry(resources.manifest, resources.entries, resources.recorder, found, error.fault)
 
 
 def in_form(result: Any, returns: Returns) -> Any:

@@ -125,6 +125,8 @@ class Locator:
     file_size_bytes: int
     content_digest: str
     source_digest: str = field(default="", compare=False)
+    tail_bytes: int | None = field(default=None, compare=False)
+    tail_digest: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +134,8 @@ class EntryFacts(ComputedFacts):
     """What a publisher knows about a file that is complete and durable under its final name.
 
     ``path`` is relative to the store's root; ``content_digest`` is the hex BLAKE3 of the
-    whole file.
+    whole file. ``tail_bytes`` and ``tail_digest`` are length and hex BLAKE3 of its end, which
+    holds a digest of each column chunk; None where parts of the file cannot be verified.
     """
 
     path: str
@@ -141,11 +144,22 @@ class EntryFacts(ComputedFacts):
     content_digest: str
     start_ts: datetime | None
     end_ts: datetime | None
+    tail_bytes: int | None = None
+    tail_digest: str | None = None
 
     @property
     def locator(self) -> Locator:
         """The few columns of it that a read needs."""
-        return Locator(self.key, self.path, self.rows, self.file_size_bytes, self.content_digest, self.source_digest)
+        return Locator(
+            self.key,
+            self.path,
+            self.rows,
+            self.file_size_bytes,
+            self.content_digest,
+            self.source_digest,
+            self.tail_bytes,
+            self.tail_digest,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from fstore import bootstrap
@@ -31,6 +30,7 @@ from fstore.errors import FeatureStoreError, InvalidRequest
 from fstore.features import resolve_feature
 from fstore.fingerprint import limits_of
 from fstore.model import Entry, EntryState, ParquetSource, Request
+from fstore.projection import Part, checked_selection
 from fstore.reporting import cache_overview, cache_stats
 from fstore.resources import Resources
 from fstore.results import Returns, check_returns
@@ -86,9 +86,7 @@ class FeatureStore:
     def __enter__(self) -> FeatureStore:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -114,6 +112,7 @@ class FeatureStore:
         *,
         timeout: float | None = None,
         returns: Literal["pandas"] = "pandas",
+        **part: Unpack[Part],
     ) -> pd.DataFrame: ...
     @overload
     def get_or_compute(
@@ -125,6 +124,7 @@ class FeatureStore:
         *,
         timeout: float | None = None,
         returns: Literal["arrow"],
+        **part: Unpack[Part],
     ) -> pa.Table: ...
     def get_or_compute(
         self,
@@ -135,6 +135,7 @@ class FeatureStore:
         *,
         timeout: float | None = None,
         returns: Returns = "pandas",
+        **part: Unpack[Part],
     ) -> Any:
         """Return the features of ``raw_data``: the cached ones, or those a worker computes now, once for everybody who asks.
 
@@ -144,6 +145,8 @@ class FeatureStore:
         ``timeout`` is in seconds. Returns a DataFrame equal to what the function
         returned, or a pyarrow Table with ``returns="arrow"``.
 
+        ``columns=["spread"]`` and ``between=(start, end)``, half-open, return that part of the same entry, verified.
+
         Raises ``ComputeFailed`` with the worker's traceback, ``ComputeDead``,
         ``ComputeTimeout``, ``UnhashableInput``, ``FeatureNotRegistered``,
         ``SourceChanged``, ``SourceNotAllowed``; and with
@@ -151,11 +154,13 @@ class FeatureStore:
         and ``StorageFull``.
         """
         form, seconds, began = check_returns(returns), self._seconds(timeout), time.monotonic()
+        wanted = checked_selection(**part)
         try:
             with deadline.within(seconds), tracing.span("fstore.get_or_compute", symbol=symbol):
                 request = self._prepare(symbol, raw_data, config, compute_func)
                 tracing.note(feature=request.feature.name, key=request.key)
-                answer = answer_request(self._resources, request, seconds=seconds - (time.monotonic() - began))
+                left_s = seconds - (time.monotonic() - began)
+                answer = answer_request(self._resources, request, seconds=left_s, wanted=wanted)
                 tracing.note(status=answer.status)
                 if answer.error is not None:
                     raise answer.error
@@ -171,6 +176,7 @@ class FeatureStore:
         returns: Returns = "pandas",
         progress: bool | Callable[[Progress], object] = False,
         errors: Literal["raise", "return"] = "raise",
+        **part: Unpack[Part],
     ) -> Iterator[tuple[Request, Any]]:
         """Yield ``(request, frame)`` as results come, the hits first.
 
@@ -183,9 +189,9 @@ class FeatureStore:
         with ``"raise"`` the first failure is raised. ``progress`` shows a bar, or is called
         with how far it is: ``phase``, ``done``, ``total``, ``hits``, ``computed``, ``failed``.
         """
-        form, seconds = check_returns(returns), self._seconds(timeout)
+        form, seconds, wanted = check_returns(returns), self._seconds(timeout), checked_selection(**part)
         return get_or_compute_many(
-            self._resources, requests, seconds=seconds, returns=form, progress=progress, errors=errors
+            self._resources, requests, seconds=seconds, returns=form, wanted=wanted, progress=progress, errors=errors
         )
 
     def submit(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> Ticket:
@@ -230,16 +236,15 @@ class FeatureStore:
             self._resources.jobs.reset(key)
         return self._resources.manifest.condemn(key=key, symbol=symbol, feature=name)
 
-    def load(self, answer: Mapping[str, Any], *, returns: Returns = "pandas") -> Any:
+    def load(self, answer: Mapping[str, Any], *, returns: Returns = "pandas", **part: Unpack[Part]) -> Any:
         """Read the frame that a plain Celery call of ``fstore.get_or_compute`` answered with, verified like every read."""
-        found = load_answered(self._resources, str(answer["key"]), str(answer.get("path")))
-        return in_form(found, check_returns(returns))
+        key, path, wanted = str(answer["key"]), str(answer.get("path")), checked_selection(**part)
+        return in_form(load_answered(self._resources, key, path, wanted), check_returns(returns))
 
     def ingest(self, frame_or_table: object, path: str | Path, **options: Unpack[IngestOptions]) -> ParquetSource:
         """Write raw data as Parquet whose footer carries the fingerprint, so that nobody has to scan it again.
 
-        A path to a file or folder of CSV, Parquet or Arrow is taken as well; the options are
-        those of ``fstore.ingest.ingestion.ingest``.
+        A path to a file or folder of CSV, Parquet or Arrow is taken as well; options: ``fstore.ingest.ingest``.
         """
         from fstore.ingest import ingest  # noqa: PLC0415 a writer's code is no business of the hit path
 

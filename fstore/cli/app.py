@@ -54,6 +54,9 @@ FAMILIES = (
         "report": "Show how the store did: hit ratio, sizes, slow features, upkeep, degraded periods, jobs now.",
         "metrics": "Serve Prometheus metrics of the whole store at /metrics, and whether they can be read at /healthz.",
     }),
+    Family("Write features", "write", {
+        "check-feature": "Find out on real data whether a feature may be computed by partitions as it declares.",
+    }),
     Family("Change", "change", {
         "ingest": "Write raw data from SRC (CSV, Parquet or Arrow; a file or a folder) to DEST as sealed Parquet.",
         "get": "Ask for one feature of SYMBOL's data in RAW, compute it if need be, and show or write it.",
@@ -86,7 +89,7 @@ class Verbs(click.Group):
         """Load a command; None for a name that nobody knows."""
         if cmd_name not in FOLDERS:
             return None
-        home = importlib.import_module(f"fstore.cli.commands.{FOLDERS[cmd_name]}.{cmd_name}")
+        home = importlib.import_module(f"fstore.cli.commands.{FOLDERS[cmd_name]}.{cmd_name.replace('-', '_')}")
         command: click.Command = home.command
         return command
 

@@ -15,6 +15,7 @@ from fstore.client.request import Answer, KeyedRequest, Preparation, warn_of_oth
 from fstore.entries import in_form
 from fstore.errors import FeatureStoreError
 from fstore.model import Entry, Request, Status
+from fstore.projection import Selection
 from fstore.resources import Resources
 from fstore.results import Returns
 from fstore.runtime import deadline, tracing
@@ -45,6 +46,7 @@ def get_or_compute_many(
     *,
     seconds: float,
     returns: Returns,
+    wanted: Selection | None = None,
     progress: bool | Callable[[Progress], object],
     errors: Literal["raise", "return"],
 ) -> Iterator[tuple[Request, Any]]:
@@ -74,7 +76,7 @@ def get_or_compute_many(
         yield from refused
         counted = Counter(failed=len(refused))
         with _told(progress) as tell:
-            for answer in _answers(resources, prepared, left_s):
+            for answer in _answers(resources, prepared, left_s, wanted):
                 value: Any = answer.error
                 if value is None:
                     try:
@@ -108,8 +110,10 @@ def peek_many(resources: Resources, requests: Iterable[Request]) -> Iterator[tup
     return answers()
 
 
-def _answers(resources: Resources, requests: Sequence[KeyedRequest], seconds: float) -> Iterator[Answer]:
-    answers = deadline.each_within(answer_requests(resources, requests, seconds=seconds), seconds)
+def _answers(
+    resources: Resources, requests: Sequence[KeyedRequest], seconds: float, wanted: Selection | None
+) -> Iterator[Answer]:
+    answers = deadline.each_within(answer_requests(resources, requests, seconds=seconds, wanted=wanted), seconds)
     return tracing.each("fstore.get_or_compute_many", answers, requests=str(len(requests)))
 
 

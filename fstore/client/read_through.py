@@ -17,31 +17,36 @@ from fstore.client.miss_rules import without_store
 from fstore.client.misses import answer_misses, rules_of, start_miss
 from fstore.client.request import Answer, KeyedRequest, concerning, warn_of_other_source
 from fstore.compute import own_raw
-from fstore.entries import read_entry
-from fstore.errors import EntryCorrupt, ManifestUnavailable, StorageUnavailable, VersionMismatch
+from fstore.entries import read_wanted
+from fstore.errors import EntryCorrupt, InvalidRequest, ManifestUnavailable, StorageUnavailable, VersionMismatch
 from fstore.features import LocalFeature, registered_features
 from fstore.model import Locator, Status
+from fstore.projection import Selection
 from fstore.resources import Resources
-from fstore.results import hand_out_frame
+from fstore.results import encode_result, hand_out_frame
 from fstore.runtime import deadline, tracing
 from fstore.storage import MappedEntry
 
 MOST_WRONG = 3  # an entry that is found wrong is computed again, but not for ever
 
 
-def answer_request(resources: Resources, request: KeyedRequest, *, seconds: float) -> Answer:
+def answer_request(
+    resources: Resources, request: KeyedRequest, *, seconds: float, wanted: Selection | None = None
+) -> Answer:
     """Answer one request within ``seconds``."""
     with deadline.within(seconds):
-        reading = _ReadThrough(resources, [request], seconds)
+        reading = _ReadThrough(resources, [request], seconds, wanted)
         return reading.hit() or next(reading.misses())
 
 
-def answer_requests(resources: Resources, requests: Sequence[KeyedRequest], *, seconds: float) -> Iterator[Answer]:
+def answer_requests(
+    resources: Resources, requests: Sequence[KeyedRequest], *, seconds: float, wanted: Selection | None = None
+) -> Iterator[Answer]:
     """Answer requests as their results come, hits first; equal ones are computed once and answered each.
 
-    An entry that turns out wrong when it is read is hidden and asked for again.
+    An entry that turns out wrong when it is read is hidden and asked for again. ``wanted`` is the part of each that is read.
     """
-    reading = _ReadThrough(resources, requests, seconds)
+    reading = _ReadThrough(resources, requests, seconds, wanted)
     yield from reading.hits()
     yield from reading.misses()
 
@@ -60,12 +65,12 @@ def start_request(resources: Resources, request: KeyedRequest, *, seconds: float
     return own_request
 
 
-def load_answered(resources: Resources, key: str, path: str) -> pa.Table | MappedEntry:
+def load_answered(resources: Resources, key: str, path: str, wanted: Selection | None = None) -> pa.Table | MappedEntry:
     """Read the entry that a task answered with, verified like every read; raises ``EntryCorrupt``."""
     entry = resources.manifest.find_live_entries([key]).get(key)
     if entry is None:
         raise EntryCorrupt(key, path, "is no longer in the manifest; ask for it again")
-    result = read_entry(resources, entry.locator)
+    result = read_wanted(resources, entry.locator, wanted)
     if result is None:
         raise EntryCorrupt(key, entry.path, "was found wrong and is hidden now; ask for it again")
     feature = registered_features().get(entry.parts.feature)
@@ -77,8 +82,11 @@ def load_answered(resources: Resources, key: str, path: str) -> pa.Table | Mappe
 class _ReadThrough:
     """The requests of one call by their keys; those of one key share its answer."""
 
-    def __init__(self, resources: Resources, requests: Sequence[KeyedRequest], seconds: float) -> None:
+    def __init__(
+        self, resources: Resources, requests: Sequence[KeyedRequest], seconds: float, wanted: Selection | None
+    ) -> None:
         self._resources = resources
+        self._wanted = wanted
         self._began = time.monotonic()
         self._ends_at = self._began + seconds
         self._sharing: dict[str, list[KeyedRequest]] = {}
@@ -146,8 +154,11 @@ class _ReadThrough:
         recorder, began = self._resources.recorder, time.monotonic()
         if entry is None and (entry := self._resources.manifest.find_live(key)) is None:
             return []
-        result = read_entry(self._resources, entry)
-        if result is None:
+        try:
+            result, refusal = read_wanted(self._resources, entry, self._wanted), None
+        except InvalidRequest as error:  # of columns that it has not
+            result, refusal = None, error
+        if result is None and refusal is None:
             return []
         recorder.took("hit_seconds", looked_s + time.monotonic() - began)
         sharing = self._sharing[key]
@@ -157,7 +168,7 @@ class _ReadThrough:
         for request in sharing:
             if request.feature.source_digest != entry.source_digest:
                 warn_of_other_source(self._resources.manifest, request.feature, entry)
-            answers.append(Answer(request, Status.HIT, entry, result))
+            answers.append(Answer(request, Status.HIT, entry, result, refusal))
         return answers
 
     def _all_computed_here(self, cause: StorageUnavailable) -> Iterator[Answer]:
@@ -168,10 +179,12 @@ class _ReadThrough:
     def _read(self, found: Answer) -> Answer | None:
         """Read the entry of an answer that has one; None when it turns out wrong."""
         if found.entry is None:
-            return found
+            return found if self._wanted is None or found.error is not None else self._part_of(found, self._wanted)
         try:
             is_own = found.status is Status.COMPUTED
-            result: pa.Table | MappedEntry | None = read_entry(self._resources, found.entry, is_own=is_own)
+            result = read_wanted(self._resources, found.entry, self._wanted, is_own=is_own)
+        except InvalidRequest as error:
+            return Answer(found.request, found.status, found.entry, error=error)
         except (ManifestUnavailable, StorageUnavailable) as error:
             return self._computed_here(found.request, error)
         if result is None:
@@ -180,13 +193,21 @@ class _ReadThrough:
             self._resources.recorder.count("coalesced")
         return Answer(found.request, found.status, found.entry, result)
 
+    def _part_of(self, answer: Answer, wanted: Selection) -> Answer:
+        """Take the part that is wanted out of a result that was computed here and has no entry."""
+        try:
+            return replace(answer, result=wanted.of(encode_result(answer.result)))
+        except InvalidRequest as error:
+            return replace(answer, result=None, error=error)
+
     def _computed_here(self, request: KeyedRequest, cause: ManifestUnavailable | StorageUnavailable) -> Answer:
         """The folder cannot be read: compute here and keep nothing, as long as the settings allow it."""
         action = without_store(request, "store folder", cause, rules_of(self._resources))
         if isinstance(action, Give):
             return action.answer
         seconds = deadline.remaining(self._resources.settings.request_timeout_s)
-        return LocalComputing(self._resources).unstored(request, action.mode, action.why, seconds=seconds)
+        answer = LocalComputing(self._resources).unstored(request, action.mode, action.why, seconds=seconds)
+        return answer if self._wanted is None or answer.error is not None else self._part_of(answer, self._wanted)
 
     def _compare_sources(self, key: str, found: Locator) -> None:
         """Of several who ask for one key each has a function of its own, whose source may differ."""

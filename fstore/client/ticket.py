@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 from fstore.client.read_through import answer_request
@@ -12,6 +13,7 @@ from fstore.errors import FeatureStoreError, InvalidRequest, VersionMismatch
 from fstore.features import LocalFeature, key_of, resolve_feature
 from fstore.fingerprint import RawInput
 from fstore.model import Fingerprint, KeyParts, KeyStatus
+from fstore.projection import checked_selection
 from fstore.resources import Resources
 from fstore.results import Returns, check_returns
 
@@ -69,19 +71,48 @@ class Ticket:
         return view.entry is not None or self._failure(view) is not None
 
     @overload
-    def result(self, timeout: float | None = None, *, returns: Literal["pandas"] = "pandas") -> pd.DataFrame: ...
+    def result(
+        self,
+        timeout: float | None = None,
+        *,
+        returns: Literal["pandas"] = "pandas",
+        columns: Sequence[str] | None = None,
+        between: tuple[Any, Any] | None = None,
+    ) -> pd.DataFrame: ...
     @overload
-    def result(self, timeout: float | None = None, *, returns: Literal["arrow"]) -> pa.Table: ...
+    def result(
+        self,
+        timeout: float | None = None,
+        *,
+        returns: Literal["arrow"],
+        columns: Sequence[str] | None = None,
+        between: tuple[Any, Any] | None = None,
+    ) -> pa.Table: ...
     @overload
-    def result(self, timeout: float | None = None, *, returns: Returns) -> Any: ...
-    def result(self, timeout: float | None = None, *, returns: Returns = "pandas") -> Any:
+    def result(
+        self,
+        timeout: float | None = None,
+        *,
+        returns: Returns,
+        columns: Sequence[str] | None = None,
+        between: tuple[Any, Any] | None = None,
+    ) -> Any: ...
+    def result(
+        self,
+        timeout: float | None = None,
+        *,
+        returns: Returns = "pandas",
+        columns: Sequence[str] | None = None,
+        between: tuple[Any, Any] | None = None,
+    ) -> Any:
         """Wait for the frame at most ``timeout`` seconds (default: the store's request timeout), or raise its error.
 
-        A result that was given up meanwhile is computed again.
+        A result that was given up meanwhile is computed again. ``columns`` and ``between``
+        say which part of it is read, as for ``get_or_compute``.
         """
-        form = check_returns(returns)
+        form, wanted = check_returns(returns), checked_selection(columns, between)
         seconds = self._resources.settings.request_timeout_s if timeout is None else timeout
-        answer = answer_request(self._resources, self._request, seconds=seconds)
+        answer = answer_request(self._resources, self._request, seconds=seconds, wanted=wanted)
         if answer.error is not None:
             raise answer.error.with_traceback(None)
         return in_form(answer.result, form)

@@ -102,6 +102,8 @@ def entry_facts(computed: ComputedFacts, table: pa.Table, stored: Stored) -> Ent
         rows=table.num_rows,
         file_size_bytes=stored.file_size_bytes,
         content_digest=stored.content_digest,
+        tail_bytes=stored.tail_bytes,
+        tail_digest=stored.tail_digest,
         start_ts=start,
         end_ts=end,
     )

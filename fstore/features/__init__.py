@@ -12,7 +12,22 @@ if TYPE_CHECKING:
     from fstore.features.libraries import installed_version
     from fstore.features.local_features import LocalFeature, local
     from fstore.features.local_identity import LOCAL_PREFIX
-    from fstore.features.registry import feature, registered_features, resolve_feature
+    from fstore.features.lookup import MARK, look_up
+    from fstore.features.partitioning import (
+        ALL,
+        MOST_IN_A_SEGMENT,
+        PERIODS,
+        Declaration,
+        PartitionCount,
+        Partitioning,
+        Reach,
+        ReachKind,
+        Sessions,
+        checked_partitioning,
+        partitions,
+        sessions,
+    )
+    from fstore.features.registry import feature, registered_feature, registered_features, resolve_feature
     from fstore.features.source.digest import source_format
     from fstore.features.unregistered import find_feature
 else:
@@ -26,21 +41,34 @@ else:
             "libraries": "installed_version",
             "local_features": "LocalFeature local",
             "local_identity": "LOCAL_PREFIX",
-            "registry": "feature registered_features resolve_feature",
+            "lookup": "MARK look_up",
+            "partitioning": "ALL Declaration MOST_IN_A_SEGMENT PERIODS PartitionCount Partitioning Reach ReachKind Sessions checked_partitioning partitions sessions",
+            "registry": "feature registered_feature registered_features resolve_feature",
             "source.digest": "source_format",
             "unregistered": "find_feature",
         },
     )
 
 __all__ = [
+    "ALL",
     "Coverage",
+    "Declaration",
     "Feature",
     "InputKind",
     "LOCAL_PREFIX",
     "LocalFeature",
+    "MARK",
+    "MOST_IN_A_SEGMENT",
     "NEVER_COVERED",
+    "PERIODS",
+    "PartitionCount",
+    "Partitioning",
+    "Reach",
+    "ReachKind",
+    "Sessions",
     "canonical_config",
     "check_symbol",
+    "checked_partitioning",
     "differing_parts",
     "feature",
     "find_feature",
@@ -49,8 +77,12 @@ __all__ = [
     "key_of",
     "load_feature_modules",
     "local",
+    "look_up",
+    "partitions",
+    "registered_feature",
     "registered_features",
     "resolve_feature",
     "restore_config",
+    "sessions",
     "source_format",
 ]

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self, get_args
 from fstore.errors import ConfigurationError, FeatureNotRegistered
 from fstore.features.coverage import Coverage, Source, coverage_of
 from fstore.features.libraries import names_libraries
+from fstore.features.partitioning import Partitioning
 from fstore.features.source.digest import SourceUnavailable, Track
 
 InputKind = Literal["pandas", "arrow", "dataset"]
@@ -25,7 +26,8 @@ class Feature:
     ``input`` is what the function is given: a pandas frame, an Arrow table or a
     pyarrow dataset. ``track`` is how far the digest follows imports. ``source_time``
     is when the youngest file was written that the digest covers; nothing is
-    decided by it. ``source`` is what else was known when the digest was taken.
+    decided by it. ``partitioning`` is how it is computed piece by piece, None if it is computed whole.
+    ``source`` is what else was known when the digest was taken.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Feature:
     source_time: float | None = None
     track: Track = "package"
     libraries: tuple[tuple[str, str], ...] = ()
+    partitioning: Partitioning | None = None
     source: Source = field(default_factory=Source, repr=False, compare=False)
 
     @property

@@ -22,7 +22,7 @@ from typing import Any
 from blake3 import blake3
 
 from fstore.errors import InvalidRequest, UnhashableInput
-from fstore.features.config import restored, simplified
+from fstore.features.config.values import restored, simplified
 from fstore.model import KeyParts
 
 MAX_CONFIG_BYTES = 64 * 1024

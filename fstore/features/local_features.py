@@ -31,6 +31,7 @@ from fstore.features.local_identity import (
 )
 from fstore.features.lookup import core_function, has_text, look_up
 from fstore.features.names import describe, signature_fault
+from fstore.features.partitioning import Sessions, checked_partitioning
 from fstore.features.source.digest import SourceUnavailable, Track
 
 _LEFT_OPEN = LocalIdentity._fields
@@ -111,6 +112,11 @@ def local(
     input: InputKind = "pandas",
     track: Track = "package",
     libraries: Sequence[str] = (),
+    partition: str | Sessions | None = None,
+    lookback: Any = 0,
+    lookahead: Any = 0,
+    segment: str | None = None,
+    time: str | None = None,
 ) -> LocalFeature: ...
 @overload
 def local(
@@ -120,6 +126,11 @@ def local(
     input: InputKind = "pandas",
     track: Track = "package",
     libraries: Sequence[str] = (),
+    partition: str | Sessions | None = None,
+    lookback: Any = 0,
+    lookahead: Any = 0,
+    segment: str | None = None,
+    time: str | None = None,
 ) -> Callable[[Callable[..., Any]], LocalFeature]: ...
 def local(
     func: Any = _NOTHING,
@@ -129,6 +140,11 @@ def local(
     input: InputKind = "pandas",
     track: Track = "package",
     libraries: Sequence[str] = (),
+    partition: str | Sessions | None = None,
+    lookback: Any = 0,
+    lookahead: Any = 0,
+    segment: str | None = None,
+    time: str | None = None,
 ) -> Any:
     """Wrap any callable so that it is computed in this process, under the rules of the shared cache.
 
@@ -140,18 +156,21 @@ def local(
     and of the globals it looks up, as they are at each request; where those
     cannot be told, ``name`` is required. Without ``version`` the digest of the
     source is the version, of what such a callable holds as well. ``track`` and
-    ``libraries`` are those of ``fstore.feature``.
+    ``libraries``, and ``partition`` with what belongs to it, are those of ``fstore.feature``.
     """
+    declared_partition: dict[str, Any] = {"partition": partition, "lookback": lookback, "lookahead": lookahead}
+    declared_partition |= {"segment": segment, "time": time}
     if func is _NOTHING:
-        return lambda below: local(below, version=version, name=name, input=input, track=track, libraries=libraries)
+        given: dict[str, Any] = {"version": version, "name": name, "input": input, "track": track}
+        return lambda below: local(below, **given, libraries=libraries, **declared_partition)
     if isinstance(func, LocalFeature):
         func = func.func
     if not callable(func):
         raise FeatureNotRegistered(describe(func), "fstore.local takes a function or another callable")
     if fault := signature_fault(func):
         raise FeatureNotRegistered(describe(func), fault)
-    given = checked_name(name, func) if name is not None else None
-    shown = f"{LOCAL_PREFIX}{given or describe(func)}"
+    said = checked_name(name, func) if name is not None else None
+    shown = f"{LOCAL_PREFIX}{said or describe(func)}"
     declared = checked_version(version, shown) if version is not None else None
     reach = checked_track(track, shown)
     core = core_function(func)
@@ -170,7 +189,8 @@ def local(
         "track": reach,
         "libraries": declared_versions(libraries, shown),
         "source": source,
-        "wrapping": Wrapping(given, declared),
+        "partitioning": checked_partitioning(shown, **declared_partition, input=input),
+        "wrapping": Wrapping(said, declared),
     })  # fmt: skip
     if not _may_get_its_place(func):
         made.current()

@@ -10,7 +10,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, TypeVar, overload
 
-from fstore.errors import FeatureNotRegistered
+from fstore.errors import FeatureNotRegistered, InvalidRequest
 from fstore.features.coverage import source_of
 from fstore.features.declarations import (
     SOURCE_PREFIX,
@@ -31,6 +31,7 @@ from fstore.features.names import (
     plain_function,
     stuck_in_script,
 )
+from fstore.features.partitioning import Sessions, checked_partitioning
 from fstore.features.source.digest import Track
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -50,9 +51,23 @@ def feature(
     input: InputKind = "pandas",
     track: Track = "package",
     libraries: Sequence[str] = (),
+    partition: str | Sessions | None = None,
+    lookback: Any = 0,
+    lookahead: Any = 0,
+    segment: str | None = None,
+    time: str | None = None,
 ) -> Callable[[_F], _F]: ...
 def feature(
-    version: Any = None, *, input: InputKind = "pandas", track: Track = "package", libraries: Sequence[str] = ()
+    version: Any = None,
+    *,
+    input: InputKind = "pandas",
+    track: Track = "package",
+    libraries: Sequence[str] = (),
+    partition: str | Sessions | None = None,
+    lookback: Any = 0,
+    lookahead: Any = 0,
+    segment: str | None = None,
+    time: str | None = None,
 ) -> Any:
     """Register the function below as a feature and return it unchanged.
 
@@ -70,10 +85,18 @@ def feature(
 
     ``input`` says how the raw data arrive: ``"pandas"``, ``"arrow"`` (a Table) or
     ``"dataset"`` (a pyarrow.dataset.Dataset, for sources larger than memory).
+
+    ``partition``, a period such as ``"day"`` or ``fstore.sessions(...)``, says that the
+    feature is what it gives for each of them, computed from exactly the rows of
+    [start - ``lookback``, end + ``lookahead``), one after the other. A reach is a number
+    of rows, a time (``"30min"``), ``fstore.partitions(n)`` or a function of the config that
+    returns one. ``segment`` is the period whose partitions share a file; ``time`` the
+    column of times of an Arrow table. See ``fstore check-feature``.
     """
     if callable(version):
-        return _register(version, None, "pandas", "package", ())
-    return lambda func: _register(func, version, input, track, libraries)
+        return _register(version, None, "pandas", "package", (), {})
+    declared = {"lookback": lookback, "lookahead": lookahead, "segment": segment, "time": time}
+    return lambda func: _register(func, version, input, track, libraries, {"partition": partition, **declared})
 
 
 def resolve_feature(compute_func: Any) -> Feature:
@@ -81,8 +104,22 @@ def resolve_feature(compute_func: Any) -> Feature:
 
     A name is looked up, never imported, and stands for a function only if it
     leads to that very object. What ``fstore.local`` wrapped is returned as it is
-    now. Raises ``FeatureNotRegistered`` with the line that fixes it.
+    now. Raises ``FeatureNotRegistered`` with the line that fixes it, and
+    ``InvalidRequest`` for a feature that is not to be computed whole.
     """
+    found = registered_feature(compute_func)
+    if found.partitioning is not None:
+        # One call over everything is another result than the one declared.
+        raise InvalidRequest(
+            "compute_func",
+            f"{found.name} declares partition=, and stores cannot compute features by partitions yet; "
+            "ask for one that does not declare it",
+        )
+    return found
+
+
+def registered_feature(compute_func: Any) -> Feature:
+    """Find the feature in the same way, whatever it declares."""
     if isinstance(compute_func, Feature):
         return compute_func.current()
     if isinstance(compute_func, str):
@@ -113,14 +150,22 @@ def rename_script() -> None:
                 _runs[renamed.name] = _run_of(entry.func)
 
 
-def _register(func: Any, version: str | None, kind: InputKind, track: Track, libraries: Sequence[str]) -> Any:
+def _register(
+    func: Any,
+    version: str | None,
+    kind: InputKind,
+    track: Track,
+    libraries: Sequence[str],
+    declared_partition: Mapping[str, Any],
+) -> Any:
     if fault := fault_of(func):
         raise FeatureNotRegistered(describe(func), fault)
     name = feature_name(func)
     kind = checked_input(kind, name)
     track, versions = checked_track(track, name), declared_versions(libraries, name)
     declared = with_libraries(checked_version(version, name), versions) if version is not None else ""
-    entry = _digested(Feature(name, func, declared, "", version is not None, kind, None, track, versions))
+    partitioning = checked_partitioning(name, **{"partition": None, **declared_partition}, input=kind)
+    entry = _digested(Feature(name, func, declared, "", version is not None, kind, None, track, versions, partitioning))
     run = _run_of(func)
     with _lock:
         known = _registry.get(name)
@@ -168,11 +213,10 @@ def _is_same_run(a: tuple[object, object] | None, b: tuple[object, object]) -> b
 
 def _refuse_second(known: Feature, entry: Feature) -> None:
     if known.func is entry.func:
-        if (known.version, known.input) == (entry.version, entry.input):
+        if (known.version, known.input, known.partitioning) == (entry.version, entry.input, entry.partitioning):
             return
-        fault = (
-            "it was registered before with another version or input; one function is one feature, write a def for each"
-        )
+        apart = "version or input" if known.partitioning == entry.partitioning else "partition"
+        fault = f"it was registered before with another {apart}; one function is one feature, write a def for each"
     elif plain_function(known.func) is plain_function(entry.func):
         fault = (
             "the name is taken by another function: two callables wrap one function and carry its name; write a def for "

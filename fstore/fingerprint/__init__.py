@@ -6,10 +6,27 @@ from fstore import lazy
 
 if TYPE_CHECKING:
     from fstore.fingerprint.canonical import BLOCK_ROWS
-    from fstore.fingerprint.columns import ArrowColumn
-    from fstore.fingerprint.footer import ContentHasher, Footer, Progress
+    from fstore.fingerprint.columns import (
+        ArrowColumn,
+        Column,
+        NumpyColumn,
+        arrow_column,
+        columns_of,
+        union_of_categories,
+    )
+    from fstore.fingerprint.footer import (
+        PARALLEL_BYTES,
+        ContentHasher,
+        Footer,
+        Progress,
+        categories_digest,
+        footer_text,
+        hash_blocks,
+    )
     from fstore.fingerprint.identification import Origin, content_digest, identify, to_dataset, to_table
-    from fstore.fingerprint.parquet_limits import USUAL, ParquetLimits, limits_of
+    from fstore.fingerprint.one_form import table_in_form
+    from fstore.fingerprint.parquet_limits import USUAL, ParquetLimits, limits_of, open_bounded
+    from fstore.fingerprint.parquet_source import ParquetReader
     from fstore.fingerprint.parquet_types import (
         MAX_CATEGORY_BYTES,
         packed_array,
@@ -18,7 +35,7 @@ if TYPE_CHECKING:
         unpacked_array,
     )
     from fstore.fingerprint.raw_input import RawInput
-    from fstore.fingerprint.seal import SEAL_BYTES, apply_seal, notes_of
+    from fstore.fingerprint.seal import SEAL_BYTES, apply_seal, notes_of, read_seal
     from fstore.fingerprint.sources import ParquetInput, TableInput, open_raw
     from fstore.fingerprint.stamps import SourceStamp, SourceWatch
 else:
@@ -26,13 +43,15 @@ else:
         __name__,
         {
             "canonical": "BLOCK_ROWS",
-            "columns": "ArrowColumn",
-            "footer": "ContentHasher Footer Progress",
+            "columns": "ArrowColumn Column NumpyColumn arrow_column columns_of union_of_categories",
+            "footer": "ContentHasher Footer PARALLEL_BYTES Progress categories_digest footer_text hash_blocks",
             "identification": "Origin content_digest identify to_dataset to_table",
-            "parquet_limits": "ParquetLimits USUAL limits_of",
+            "one_form": "table_in_form",
+            "parquet_limits": "ParquetLimits USUAL limits_of open_bounded",
+            "parquet_source": "ParquetReader",
             "parquet_types": "MAX_CATEGORY_BYTES packed_array plan_storage stored_schema unpacked_array",
             "raw_input": "RawInput",
-            "seal": "SEAL_BYTES apply_seal notes_of",
+            "seal": "SEAL_BYTES apply_seal notes_of read_seal",
             "sources": "ParquetInput TableInput open_raw",
             "stamps": "SourceStamp SourceWatch",
         },
@@ -41,12 +60,16 @@ else:
 __all__ = [
     "ArrowColumn",
     "BLOCK_ROWS",
+    "Column",
     "ContentHasher",
     "Footer",
     "MAX_CATEGORY_BYTES",
+    "NumpyColumn",
     "Origin",
+    "PARALLEL_BYTES",
     "ParquetInput",
     "ParquetLimits",
+    "ParquetReader",
     "Progress",
     "RawInput",
     "SEAL_BYTES",
@@ -55,15 +78,24 @@ __all__ = [
     "TableInput",
     "USUAL",
     "apply_seal",
+    "arrow_column",
+    "categories_digest",
+    "columns_of",
     "content_digest",
+    "footer_text",
+    "hash_blocks",
     "identify",
     "limits_of",
     "notes_of",
+    "open_bounded",
     "open_raw",
     "packed_array",
     "plan_storage",
+    "read_seal",
     "stored_schema",
+    "table_in_form",
     "to_dataset",
     "to_table",
+    "union_of_categories",
     "unpacked_array",
 ]

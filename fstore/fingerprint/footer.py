@@ -54,17 +54,29 @@ def compose(
     categories: Sequence[pa.Array | None],
 ) -> Footer:
     """Write the footer from the concatenated block digests of each column, in the order of the description."""
+    known = [None if each is None else categories_digest(each) for each in categories]
+    return Footer(footer_text(look.description.text, look.rows, leaves, bounds, known, look.span_text))
+
+
+def footer_text(
+    described: str,
+    rows: int,
+    leaves: Sequence[bytes],
+    bounds: Sequence[tuple[str, str]],
+    categories: Sequence[str | None],
+    span: str,
+) -> str:
+    """Write the text of a footer, given the texts of the description and of the range, and the digests of categories."""
     # Put together in the order of canonical JSON, for the schema's text, the longest part, is canonical already.
     columns = ",".join(
-        f'{{"blocks":"{blake3(blocks).hexdigest()}","categories":'
-        + ("null}" if known is None else f'"{categories_digest(known)}"}}')
+        f'{{"blocks":"{blake3(blocks).hexdigest()}","categories":' + ("null}" if known is None else f'"{known}"}}')
         for blocks, known in zip(leaves, categories, strict=True)
     )
     ends = ",".join(f'["{first}","{last}"]' for first, last in bounds)
-    return Footer(
+    ends = ",".join(f'["{first}","{last}"]' for first, last in bounds)
+    return (
         f'{{"block_rows":{BLOCK_ROWS},"bounds":[{ends}],"columns":[{columns}],'
-        f'"format":"{Fingerprint.FORMAT}","range":{look.span_text},"rows":{look.rows},'
-        f'"schema":{look.description.text}}}'
+        f'"format":"{Fingerprint.FORMAT}","range":{span},"rows":{rows},"schema":{described}}}'
     )
 
 

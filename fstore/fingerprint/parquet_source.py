@@ -101,6 +101,28 @@ class ParquetReader:
         table = pa.Table.from_batches(_file_batches(file, opened, schema, sorted(chosen), None), schema=schema)
         return table.slice(0, first) if first else table.slice(max(table.num_rows - last, 0))
 
+    def stretch(self, first: int, stop: int) -> pa.Table:
+        """Read the rows from ``first`` to ``stop``, and no row group that holds none of them.
+
+        Categories that no file notes are those of the row groups read alone.
+        """
+        schema = self.schema()
+        parts: list[pa.RecordBatch] = []
+        start = at = 0  # the first row of all row groups read, and of the one looked at
+        for file in self.files():
+            opened = self._open(file)
+            chosen: list[int] = []
+            for group in range(opened.num_row_groups):
+                rows = opened.metadata.row_group(group).num_rows
+                if at < stop and at + rows > first and rows:
+                    start = at if not (chosen or parts) else start
+                    chosen.append(group)
+                at += rows
+            if chosen:
+                self._check_agreement(schema, file, opened)
+                parts += _file_batches(file, opened, schema, chosen, None)
+        return pa.Table.from_batches(parts, schema=schema).slice(first - start, stop - first)
+
     def row_count(self) -> int:
         """Add up the rows that the footers state."""
         return sum(int(self._open(file).metadata.num_rows) for file in self.files())

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from fstore.frames.number_frames import number_frame_over, own_index
     from fstore.frames.parts import Level, Part, dtypes_of, level_at
     from fstore.frames.texts import missing_marker
+    from fstore.frames.zones import instants_of_clock, zone_name
 else:
     __getattr__ = lazy.names(
         __name__,
@@ -43,6 +44,7 @@ else:
             "number_frames": "number_frame_over own_index",
             "parts": "Level Part dtypes_of level_at",
             "texts": "missing_marker",
+            "zones": "instants_of_clock zone_name",
         },
     )
 
@@ -65,6 +67,7 @@ __all__ = [
     "dtypes_of",
     "holds_list_views",
     "index_and_column_fields",
+    "instants_of_clock",
     "is_arrow",
     "is_listlike",
     "is_text",
@@ -85,4 +88,5 @@ __all__ = [
     "type_name",
     "without_list_views",
     "without_notes",
+    "zone_name",
 ]

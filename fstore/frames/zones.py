@@ -14,12 +14,15 @@ from pickle import PicklingError
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
 from fstore.errors import UnhashableInput
 
 _LAST_OF_PYTZ = pd.Timestamp("2037-01-01", tz="UTC")
+_FURTHEST = 26 * 3_600  # seconds from UTC: further than any clock
 
 
 def zone_name(zone: tzinfo) -> str | None:
@@ -122,3 +125,25 @@ def _pytz_name(zone: Any) -> str | None:
     except (KeyError, AttributeError, LookupError):
         return None
     return name if type(known) is type(zone) and _known(name) is not None else None
+
+
+def instants_of_clock(clock: npt.NDArray[np.int64], zone: Any) -> npt.NDArray[np.int64]:
+    """Return when the clock of ``zone`` first shows these times or later ones; both are seconds, as of 1970 and of 1970 UTC.
+
+    Summer time makes a clock show some times twice and skip others; so defined, later
+    times never come earlier.
+    """
+    walls = pd.DatetimeIndex(clock.astype("datetime64[s]"))
+    local = walls.tz_localize(zone, ambiguous=np.ones(len(walls), dtype=bool), nonexistent="NaT")
+    found = np.array(local.asi8, dtype=np.int64)
+    gone = np.asarray(local.isna())
+    if gone.any():
+        # pandas shifts such times forward by whole hours, which is not right for every gap.
+        early, late = clock[gone] - _FURTHEST, clock[gone] + _FURTHEST
+        while (late - early > 1).any():
+            middle = (early + late) // 2
+            shown = pd.DatetimeIndex(middle.astype("datetime64[s]")).tz_localize("UTC").tz_convert(zone)
+            reached = shown.tz_localize(None).asi8 >= clock[gone]
+            early, late = np.where(reached, early, middle), np.where(reached, middle, late)
+        found[gone] = late
+    return found

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypedDict, Unpack, cast
+from typing import Any, TypedDict, Unpack, cast
 
 import pyarrow as pa
 
-from fstore.errors import InvalidRequest
+from fstore.errors import ConfigurationError, InvalidRequest
+from fstore.features import Sessions, sessions
 from fstore.fingerprint import USUAL, ParquetLimits, Progress
+from fstore.increments import PartitionHasher
 from fstore.ingest.csv_layout import CsvLayout
 from fstore.ingest.inputs import Input, data_files, expected_bytes, list_csv, open_input
 from fstore.ingest.presets.record import Preset
@@ -59,6 +61,7 @@ class IngestOptions(CsvOptions, total=False):
     preset: str | None
     max_refused: int
     report: Callable[[IngestReport], None] | None
+    partition: str | Sessions | None
 
 
 def ingest(
@@ -75,6 +78,7 @@ def ingest(
     preset: str | None = None,
     max_refused: int = 0,
     report: Callable[[IngestReport], None] | None = None,
+    partition: str | Sessions | None = None,
     progress: Progress | None = None,
     limits: ParquetLimits = USUAL,
     **csv: Unpack[CsvOptions],
@@ -88,7 +92,9 @@ def ingest(
     says how to read it, and ``date_column`` which column of days to put before it, with
     a space. With ``symbol_column`` ``dest`` is a folder that gets one
     ``<symbol>.parquet`` for each symbol, which is text as it is written, or a whole
-    number; each file is published by itself. ``progress`` is told the number of further
+    number; each file is published by itself. ``partition`` ("day", or
+    ``fstore.sessions(...)``) cuts the file like the features that will be asked for, so
+    that a request knows at once which days are new. ``progress`` is told the number of further
     bytes done, out of ``expected_bytes(raw)``. ``limits`` bound raw Parquet files.
 
     CSV is read as UTF-8 with a first row of names, cut at commas (tabs for .tsv; for .txt say which), unless
@@ -102,6 +108,7 @@ def ingest(
     """
     target = Path(dest).expanduser().absolute()
     refusals, types = Refusals(max_refused), dict(dtypes or {})
+    by = _checked_partition(partition)
     if preset is not None:
         said: dict[str, object] = {**csv, "time_format": time_format, "date_column": date_column}
         known = preset_named(preset)
@@ -118,12 +125,12 @@ def ingest(
             given = TypedInput(given, types, decimal=csv.get("decimal", "."), name=name, refusals=refusals)
     _check_columns(given.schema, symbol_column, time, types)
     if symbol_column is not None:
-        written = _ingest_by_symbol(given, target, symbol_column, time, progress)
+        written = _ingest_by_symbol(given, target, symbol_column, time, by, progress)
     else:
         if _is_folder(target):
             raise InvalidRequest("dest", f"{target} is a folder; name the file to write, or give a symbol column")
         _refuse_own_source(raw, target)
-        written = [_write(target, given.schema, given.batches(), time, progress)]
+        written = [_write(target, given.schema, given.batches(), time, by, progress)]
     if report is not None:
         report(IngestReport(tuple(written), refusals.told()))
     return ParquetSource(target)
@@ -176,6 +183,15 @@ def _check_columns(
         raise InvalidRequest("raw_data", "there are no columns, and Parquet cannot hold rows without them")
 
 
+def _checked_partition(partition: Any) -> Sessions | None:
+    if partition is None or isinstance(partition, Sessions):
+        return partition
+    try:
+        return sessions(partition)
+    except ConfigurationError as exc:
+        raise InvalidRequest("partition", str(exc)) from exc
+
+
 def _is_folder(target: Path) -> bool:
     with translated(target):
         return target.is_dir()
@@ -195,12 +211,17 @@ def _refuse_own_source(raw: object, target: Path) -> None:
 
 
 def _ingest_by_symbol(
-    given: Input, target: Path, symbol_column: str, time: TimeColumn | None, progress: Progress | None
+    given: Input,
+    target: Path,
+    symbol_column: str,
+    time: TimeColumn | None,
+    by: Sessions | None,
+    progress: Progress | None,
 ) -> list[FileReport]:
     if target.suffix == ".parquet" or (not _is_folder(target) and target.exists()):
         raise InvalidRequest("dest", f"{target} must be a folder: a symbol column makes one file for each symbol")
     with split_by_symbol(given.batches(), given.schema, symbol_column, target) as parts:
-        return [_write(target / f"{symbol}.parquet", given.schema, part, time, progress) for symbol, part in parts]
+        return [_write(target / f"{symbol}.parquet", given.schema, part, time, by, progress) for symbol, part in parts]
 
 
 def _write(
@@ -208,11 +229,14 @@ def _write(
     schema: pa.Schema,
     batches: Iterable[pa.RecordBatch],
     time: TimeColumn | None,
+    by: Sessions | None,
     progress: Progress | None,
 ) -> FileReport:
     times = TimeIndex(schema, time) if time is not None else None
     tally = Tally(time.name if time is not None else None)
-    with SealedWriter(target, times.schema if times else schema) as writer:
+    schema = times.schema if times else schema
+    hasher = PartitionHasher(schema, by) if by is not None else None
+    with SealedWriter(target, schema, hasher) as writer:
         for batch in batches:
             rows = times.apply(batch) if times else batch
             writer.write(rows)

@@ -11,21 +11,26 @@ import pyarrow.parquet as pq
 
 from fstore.fingerprint import SEAL_BYTES, ContentHasher, Footer, apply_seal, notes_of, plan_storage
 from fstore.frames import is_text
+from fstore.increments import PARTITION_NOTE, PartitionHasher, Span
 from fstore.storage import sync_file, sync_folder, translated
 
 ROW_GROUP_ROWS = 1 << 20
 ROW_GROUP_BYTES = 64 << 20
+LEAST_GROUP_ROWS = 8_000  # of partitions that share a group: smaller ones make footers long and reads slow
 
 
 class SealedWriter:
     """Writes batches of one schema to ``dest``; nothing is seen there until ``publish`` has made all of it durable.
 
     Leaving the ``with`` block without ``publish`` removes what was written. Holds at
-    most one row group in memory.
+    most one row group in memory. With ``partitions`` row groups end where a partition
+    does, and the table of partitions is noted in the file.
     """
 
-    def __init__(self, dest: Path, schema: pa.Schema) -> None:
+    def __init__(self, dest: Path, schema: pa.Schema, partitions: PartitionHasher | None = None) -> None:
         self.dest = dest
+        self._partitions = partitions
+        self._span: Span | None = None
         self._plan = plan_storage(schema)
         self._hasher = ContentHasher(schema)
         self._pending: list[pa.RecordBatch] = []
@@ -41,6 +46,16 @@ class SealedWriter:
     def write(self, batch: pa.RecordBatch) -> None:
         """Append rows."""
         self._hasher.update(batch)
+        if self._partitions is None:
+            self._append(batch)
+            return
+        for span, piece in self._partitions.update(batch):
+            if span != self._span and self._pending_rows >= LEAST_GROUP_ROWS:
+                self._write_group()
+            self._span = span
+            self._append(piece)
+
+    def _append(self, batch: pa.RecordBatch) -> None:
         stored = self._plan.store(batch) if self._plan.changed else batch
         self._pending.append(stored)
         self._pending_rows += batch.num_rows
@@ -54,7 +69,10 @@ class SealedWriter:
         footer = self._hasher.footer()
         with translated(self.dest):
             self._sink.write(bytes(SEAL_BYTES))
-            self._writer.add_key_value_metadata({**notes_of(footer), **self._plan.metadata(self._hasher.categories())})
+            notes = {**notes_of(footer), **self._plan.metadata(self._hasher.categories())}
+            if self._partitions is not None:
+                notes[PARTITION_NOTE] = self._partitions.table().packed()
+            self._writer.add_key_value_metadata(notes)
             self._writer.close()
             self._sink.close()
             apply_seal(self._temp, footer.root, self._hasher.data_bytes)

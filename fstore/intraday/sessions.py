@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from fstore.frames import instants_of_clock
 from fstore.intraday.options import session_start
 
 Ints = npt.NDArray[np.int64]
-_GAP = 26 * 3_600  # further from UTC than any clock
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
@@ -42,24 +42,6 @@ def session_numbers(stamps: pd.DatetimeIndex, config: Mapping[str, Any]) -> Ints
         return by_the_clock
     # By the clock alone a row in the repeated hour would fall back into the day before.
     days = np.unique(np.unique(by_the_clock)[:, None] + np.array([-1, 0, 1]))
-    starts = pd.DatetimeIndex(_instants(days * 86_400 + seconds, stamps.tz).astype("datetime64[s]"))
+    starts = pd.DatetimeIndex(instants_of_clock(days * 86_400 + seconds, stamps.tz).astype("datetime64[s]"))
     at = np.searchsorted(starts.as_unit(stamps.unit).asi8, stamps.asi8, side="right") - 1
     return days[at]
-
-
-def _instants(clock: Ints, zone: Any) -> Ints:
-    """Return when the clock of ``zone`` first shows these times or later ones, in seconds of UTC."""
-    walls = pd.DatetimeIndex(clock.astype("datetime64[s]"))
-    local = walls.tz_localize(zone, ambiguous=np.ones(len(walls), dtype=bool), nonexistent="NaT")
-    found: Ints = local.asi8.copy()
-    gone = np.asarray(local.isna())
-    if gone.any():
-        # pandas shifts such times forward by whole hours, which is not right for every gap.
-        early, late = clock[gone] - _GAP, clock[gone] + _GAP
-        while (late - early > 1).any():
-            middle = (early + late) // 2
-            shown = pd.DatetimeIndex(middle.astype("datetime64[s]")).tz_localize("UTC").tz_convert(zone)
-            reached = shown.tz_localize(None).asi8 >= clock[gone]
-            early, late = np.where(reached, early, middle), np.where(reached, middle, late)
-        found[gone] = late
-    return found

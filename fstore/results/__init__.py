@@ -7,20 +7,25 @@ from fstore import lazy
 if TYPE_CHECKING:
     from fstore.results.codec import check_faithful, decode_result, encode_result, hand_out_frame, time_bounds
     from fstore.results.forms import FORMS, Form, Returns, check_returns
-    from fstore.results.stored_tables import UnstorableResult, meant_form, stored_form
+    from fstore.results.frame_notes import FRAME_KEY, FREQUENCY_KEY
+    from fstore.results.stored_tables import MEANT_KEY, UnstorableResult, meant_form, stored_form
 else:
     __getattr__ = lazy.names(
         __name__,
         {
             "codec": "check_faithful decode_result encode_result hand_out_frame time_bounds",
             "forms": "FORMS Form Returns check_returns",
-            "stored_tables": "UnstorableResult meant_form stored_form",
+            "frame_notes": "FRAME_KEY FREQUENCY_KEY",
+            "stored_tables": "MEANT_KEY UnstorableResult meant_form stored_form",
         },
     )
 
 __all__ = [
     "FORMS",
+    "FRAME_KEY",
+    "FREQUENCY_KEY",
     "Form",
+    "MEANT_KEY",
     "Returns",
     "UnstorableResult",
     "check_faithful",

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from fstore.storage.local_cache import LocalCache, MappedEntry
     from fstore.storage.open import Storage, open_local_cache, open_storage
     from fstore.storage.parquet import SMALL, as_read
-    from fstore.storage.verify import Fault, FaultKind, Pace
+    from fstore.storage.verify import Fault, FaultKind, Pace, rows_fault
 else:
     __getattr__ = lazy.names(
         __name__,
@@ -22,7 +22,7 @@ else:
             "local_cache": "LocalCache MappedEntry",
             "open": "Storage open_local_cache open_storage",
             "parquet": "SMALL as_read",
-            "verify": "Fault FaultKind Pace",
+            "verify": "Fault FaultKind Pace rows_fault",
         },
     )
 
@@ -48,6 +48,7 @@ __all__ = [
     "key_of",
     "open_local_cache",
     "open_storage",
+    "rows_fault",
     "shard_of",
     "sync_file",
     "sync_folder",

@@ -46,11 +46,17 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """An entry's file, complete and durable: its path below the root, its size, the BLAKE3 of its bytes."""
+    """An entry's file, complete and durable: its path below the root, its size, the BLAKE3 of its bytes.
+
+    A backend that leaves digests of column chunks in the file's tail says how long the
+    tail is and what its BLAKE3 is, so that parts can be verified; others need not.
+    """
 
     path: str
     file_size_bytes: int
     content_digest: str
+    tail_bytes: int | None = None
+    tail_digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +138,10 @@ class EntryStore(Protocol):
         ...
 
     def publish_bytes(self, key: str, data: pa.Buffer) -> Stored:
-        """Do the same for the bytes of a Parquet file that was checked: written again it might read otherwise."""
+        """Do the same for the bytes of a Parquet file that was checked: written again it might read otherwise.
+
+        At most digests of its column chunks are put in, between the last row group and the footer.
+        """
         ...
 
     def read(self, found: Locator) -> pa.Table:

@@ -9,14 +9,16 @@ from fstore import lazy
 
 if TYPE_CHECKING:
     from fstore.testing.celery_processes import start_celery, stop_group
+    from fstore.testing.feature_check import check_feature
     from fstore.testing.running import RunningStore, Servers, running_store, with_database
 else:
     __getattr__ = lazy.names(
         __name__,
         {
             "celery_processes": "start_celery stop_group",
+            "feature_check": "check_feature",
             "running": "RunningStore Servers running_store with_database",
         },
     )
 
-__all__ = ["RunningStore", "Servers", "running_store", "start_celery", "stop_group", "with_database"]
+__all__ = ["RunningStore", "Servers", "check_feature", "running_store", "start_celery", "stop_group", "with_database"]

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from fstore.errors import StorageUnavailable, StoreMismatch
 from fstore.model import Locator
+from fstore.projection import Tail, add_digests, with_digests
 from fstore.results import UnstorableResult
 from fstore.storage import layout
 from fstore.storage.durable import (
@@ -30,7 +31,7 @@ from fstore.storage.durable import (
 from fstore.storage.folder.listing import inside, is_there, list_folder, remove, remove_unless_touched, time_of
 from fstore.storage.interface import ByteRange, Capabilities, Condition, Listing, Space, Stored
 from fstore.storage.layout import SHARDS, FoundFile
-from fstore.storage.parquet import write_result
+from fstore.storage.parquet import SMALL, write_result
 from fstore.storage.verify import (
     UNREADABLE,
     Fault,
@@ -109,22 +110,29 @@ class FolderEntries:
                 ) from error
             check(back)
 
-        return self._publish(key, lambda temporary: write_result(table, temporary), checked)
+        def write(temporary: Path) -> Tail | None:
+            write_result(table, temporary)
+            return add_digests(temporary) if temporary.stat().st_size > SMALL else None
+
+        return self._publish(key, write, checked)
 
     def publish_bytes(self, key: str, data: pa.Buffer) -> Stored:
         """Write the bytes the same way."""
 
-        def write(temporary: Path) -> None:
+        whole, tail = (data.size > SMALL and with_digests(data)) or (data, None)
+
+        def write(temporary: Path) -> Tail | None:
             with temporary.open("wb") as file:
-                file.write(memoryview(data))
+                file.write(memoryview(whole))
+            return tail
 
         def same(back: pa.Buffer) -> None:
-            if not back.equals(data):
+            if not back.equals(whole):
                 raise StorageUnavailable(str(self._root), "a file does not hold what was just written to it")
 
         return self._publish(key, write, same)
 
-    def _publish(self, key: str, write: Callable[[Path], None], check: Callable[[pa.Buffer], None]) -> Stored:
+    def _publish(self, key: str, write: Callable[[Path], Tail | None], check: Callable[[pa.Buffer], None]) -> Stored:
         path = layout.new_entry_path(key)
         final = self._root / path
         folder = final.parent
@@ -133,11 +141,12 @@ class FolderEntries:
             make_folder(folder)
         try:
             with translated(folder):
-                write(temporary)
+                tail = write(temporary)
                 seal(temporary)
                 data = read_whole(temporary)
             check(data)
-            stored = Stored(path, data.size, hashed(data).hexdigest())
+            said = (tail.bytes, tail.digest) if tail is not None else (None, None)
+            stored = Stored(path, data.size, hashed(data).hexdigest(), *said)
             with translated(folder):
                 temporary.rename(final)
         except BaseException:

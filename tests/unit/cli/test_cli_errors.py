@@ -61,7 +61,7 @@ def test_every_command_documents_its_exit_codes_and_takes_json(verb: str) -> Non
 
 def test_the_promised_commands_are_there() -> None:
     """The commands of the documentation exist under their names."""
-    promised = "demo up down status doctor migrate ingest ls show explain gc verify stats overview invalidate config"
+    promised = "demo up down status doctor migrate ingest ls show explain gc verify stats overview invalidate config check-feature"
 
     assert set(promised.split()) <= set(FOLDERS)
 

@@ -23,7 +23,7 @@ HELP_SHARE = 0.6  # of the processor time that importing pandas takes
 def test_every_verb_has_a_file_of_its_name_and_no_file_is_left_over() -> None:
     """Whoever looks for ``fstore gc`` finds ``commands/*/gc.py``; there is nothing else in these folders."""
     home = Path(fstore.cli.commands.__file__).parent
-    found = {path.stem: path.parent.name for path in home.glob("*/*.py") if path.stem != "__init__"}
+    found = {path.stem.replace("_", "-"): path.parent.name for path in home.glob("*/*.py") if path.stem != "__init__"}
 
     assert found == FOLDERS
 

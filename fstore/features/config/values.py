@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from fstore.errors import UnhashableInput
-from fstore.features.config_times import restored_timestamp, timestamp_text
+from fstore.features.config.times import restored_timestamp, timestamp_text
 
 MAX_DEPTH = 32
 _MAX_INTEGER_BITS = 4096

@@ -1,0 +1,1 @@
+"""Configs: which values they may hold, their canonical form, and the way back."""
