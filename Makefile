@@ -7,7 +7,7 @@ TEST_WORKERS ?= 2
 # longest (e2e) does not come last.
 SPREAD := -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test slow check lint types contracts faults containers bench clean
+.PHONY: help demo test slow check lint types contracts faults containers matrix bench clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -27,6 +27,9 @@ faults: $(VENV)/.dev ## the fault matrix: kill it everywhere, lose nothing
 
 containers: $(VENV)/.dev ## every command of the operators' pages on a Docker Engine; says why where there is none
 	$(BIN)/python -m tests.containers
+
+matrix: $(VENV)/.run ## lowest and newest versions and every Python here: keys, key tests, demo (ROWS="lowest newest")
+	$(BIN)/python tests/matrix.py $(ROWS)
 
 bench: $(VENV)/.bench ## every benchmark, then docs/benchmarks.md with tables and plots
 	$(BIN)/python ops/bench/all.py

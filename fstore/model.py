@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -188,6 +189,11 @@ class Claim:
     owner: str
     starts: int = field(default=1, compare=False)
     revivable: bool = field(default=False, compare=False)
+
+    @property
+    def shown_owner(self) -> str:
+        """Return the owner as everybody sees it in a job: its host and process, and not the token that ends the claim."""
+        return self.owner[:-32] + hashlib.sha256(self.owner.encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from typing import Any
 FILE_NAME = ".stack.json"
 STARTING, READY, STOPPING = "starting", "ready", "stopping"
 _PREFIX = "FEATURE_STORE_"
+_PS = "/bin/ps"
 _OF_ONE_PROCESS = {"path", "heartbeat_file"}
 
 
@@ -167,8 +168,11 @@ def is_same(pid: int, birth: str) -> bool:
 
 
 def _birth_by_ps(pid: int) -> str | None:
+    # On Windows no stack runs: what is noted is of another host.
+    if sys.platform == "win32" or not os.access(_PS, os.X_OK):
+        return None
     done = subprocess.run(  # noqa: S603 - asks the system about a process
-        ["/bin/ps", "-o", "stat=,lstart=", "-p", str(pid)],
+        [_PS, "-o", "stat=,lstart=", "-p", str(pid)],
         capture_output=True,
         text=True,
         env={**os.environ, "LC_ALL": "C", "TZ": "UTC"},

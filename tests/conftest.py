@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import redis
 
 from fstore.stack import temporary_servers
 from fstore.testing import RunningStore, Servers, running_store, stop_group, with_database
+from tests.pooler import pooling
 
 __all__ = [
     "REPOSITORY",
@@ -30,18 +32,29 @@ REPOSITORY = Path(__file__).parent.parent
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
     """A real Postgres and a real Redis for the whole run."""
-    with temporary_servers() as running:
-        yield Servers(running.postgres_url, running.redis_url)
+    with temporary_servers() as running, _before(running.postgres_url) as postgres_url:
+        yield Servers(postgres_url, running.redis_url)
 
 
 @pytest.fixture(scope="session")
 def staffed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """A store with servers and a worker of two processes of its own, shared by all tests that leave it whole."""
-    with temporary_servers() as running, ExitStack() as stack:
-        servers = Servers(running.postgres_url, running.redis_url)
+    with temporary_servers() as running, _before(running.postgres_url) as postgres_url, ExitStack() as stack:
+        servers = Servers(postgres_url, running.redis_url)
         house = build_house(servers, tmp_path_factory.mktemp("staffed"), stack)
         house.start()
         yield house
+
+
+@contextmanager
+def _before(postgres_url: str) -> Iterator[str]:
+    """Put a pooler of so many server connections before Postgres if ``FSTORE_TEST_POOLER`` says so; see test_pooler.py."""
+    size = os.environ.get("FSTORE_TEST_POOLER")
+    if not size:
+        yield postgres_url
+        return
+    with pooling(postgres_url, pool_size=int(size)) as pooler:
+        yield pooler.url(postgres_url)
 
 
 @dataclass

@@ -39,15 +39,18 @@ def _set_zone(noted: tuple[Any, ...]) -> None:
         time.tzset()
 
 
-def _environment() -> dict[bytes, bytes]:
+_VARIABLES: Any = getattr(os, "environb", os.environ)  # bytes, where the system keeps bytes
+
+
+def _environment() -> dict[Any, Any]:
     # The dict inside holds bytes already; turning each into text and back takes longer than all the rest here.
-    return dict(getattr(os.environ, "_data", os.environb))
+    return dict(getattr(os.environ, "_data", _VARIABLES))
 
 
-def _set_environment(noted: dict[bytes, bytes]) -> None:
-    for name in os.environb.keys() - noted.keys():
-        del os.environb[name]
-    os.environb.update(noted)
+def _set_environment(noted: dict[Any, Any]) -> None:
+    for name in _VARIABLES.keys() - noted.keys():
+        del _VARIABLES[name]
+    _VARIABLES.update(noted)
 
 
 def _folder() -> str | None:
@@ -68,8 +71,9 @@ def _umask() -> int:
     return mask
 
 
+_UNCHANGEABLE = (getattr(signal, "SIGKILL", 9), getattr(signal, "SIGSTOP", 19))
 _SIGNALS = tuple(
-    number for number in range(1, 32) if number not in (getattr(signal, "SIGKILL", 9), getattr(signal, "SIGSTOP", 19))
+    int(number) for number in sorted(signal.valid_signals()) if number < 32 and number not in _UNCHANGEABLE
 )
 
 
@@ -133,8 +137,8 @@ PROCESS_SETTINGS: tuple[ProcessSetting, ...] = (
     ProcessSetting("the umask", _umask, os.umask, blind=True, at_import=True),
     *INTERPRETER_SETTINGS,
     ProcessSetting("signal handlers", _handlers, _set_handlers),
-    ProcessSetting("the share of the processors", _share, _set_share),
-    ProcessSetting("timers", _none, _no_timers, blind=True),
+    *((ProcessSetting("the share of the processors", _share, _set_share),) if hasattr(os, "getpriority") else ()),
+    *((ProcessSetting("timers", _none, _no_timers, blind=True),) if hasattr(signal, "setitimer") else ()),
     ProcessSetting("the timeout of sockets", socket.getdefaulttimeout, socket.setdefaulttimeout, at_import=True),
     ProcessSetting("the threads of pyarrow", lambda: (pa.cpu_count(), pa.io_thread_count()), _set_threads),
     ProcessSetting(
@@ -145,6 +149,6 @@ PROCESS_SETTINGS: tuple[ProcessSetting, ...] = (
     *((ProcessSetting("limits of resources", _limits, _set_limits),) if resource is not None else ()),
     *((ProcessSetting("the event loop", _none, asyncio.set_event_loop_policy, blind=True),) if sys.version_info < (3, 14) else ()),
     # Last: a signal that was held back until now may end the process here.
-    ProcessSetting("the signal mask", lambda: signal.pthread_sigmask(signal.SIG_BLOCK, ()), lambda noted: signal.pthread_sigmask(signal.SIG_SETMASK, noted), blind=True),
+    *((ProcessSetting("the signal mask", lambda: signal.pthread_sigmask(signal.SIG_BLOCK, ()), lambda noted: signal.pthread_sigmask(signal.SIG_SETMASK, noted), blind=True),) if hasattr(signal, "pthread_sigmask") else ()),
 )  # fmt: skip
 AT_IMPORT: tuple[ProcessSetting, ...] = tuple(setting for setting in PROCESS_SETTINGS if setting.at_import)

@@ -13,6 +13,7 @@ from fstore.coordination import DedupLocks
 from fstore.errors import BrokerUnavailable, StorageUnavailable
 from fstore.postgres import Jobs, Manifest
 from fstore.runtime.counters import Recorder
+from fstore.settings import DataRoot
 from fstore.storage import StagingArea
 
 EXPECTED_FOR_S = 2.0  # how long the expected time of a feature is believed
@@ -46,10 +47,11 @@ class Enqueuer:
         manifest: Manifest,
         recorder: Recorder,
         on_source_change: OnSourceChange = "refuse",
+        data_roots: Sequence[DataRoot] = (),
     ) -> None:
         self._locks, self._staging, self._jobs, self._broker = locks, staging, jobs, broker
         self._manifest, self._recorder = manifest, recorder
-        self._on_source_change = on_source_change
+        self._on_source_change, self._data_roots = on_source_change, data_roots
         self._expected: dict[str, tuple[float, float]] = {}
 
     def enqueue(
@@ -91,7 +93,7 @@ class Enqueuer:
             name = f"{request.fingerprint}:{raw.path or ''}"
             try:
                 if name not in references:
-                    references[name] = stage_raw(self._staging, raw, request.fingerprint)
+                    references[name] = stage_raw(self._staging, raw, request.fingerprint, roots=self._data_roots)
             except StorageUnavailable as error:
                 unstaged[request.key] = error
                 continue

@@ -101,7 +101,7 @@ def _is_settled(resources: Resources, key: str, claim: Claim, refused: list[Feat
     with resources.notifier.subscribe([key]) as subscription:
         while time.monotonic() < ends_at:
             view = resources.jobs.look([key])[key]
-            if view.entry is not None or view.job is None or view.job.owner != claim.owner:
+            if view.entry is not None or view.job is None or view.job.owner != claim.shown_owner:
                 return True
             if (error := failure_for(view, waited=True)) is not None:
                 refused.append(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -11,6 +12,7 @@ from fstore.compute import failure_for
 from fstore.errors import FeatureStoreError, SourceChanged, SourceNotAllowed, StorageUnavailable
 from fstore.features import LocalFeature
 from fstore.model import JobState, KeyStatus, Status
+from fstore.settings import DataRoot, sent_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,7 @@ class MissRules:
     may_compute_here: bool  # when a server is away
     resend_every_s: float  # how often a waiter looks for jobs that were lost
     on_source_change: OnSourceChange = "refuse"
+    data_roots: Sequence[DataRoot] = ()
 
 
 @dataclass(slots=True)
@@ -41,12 +44,12 @@ class KeyProgress:
         """Whether the present computation is one that this call has waited for."""
         return self.is_led or self.state in {JobState.QUEUED, JobState.RUNNING}
 
-    def may_offer_own(self, failure: FeatureStoreError) -> bool:
+    def may_offer_own(self, failure: FeatureStoreError, data_roots: Sequence[DataRoot] = ()) -> bool:
         """The data failed on their way, not the computation: a caller with a copy or path of its own offers that, once."""
         if not isinstance(failure, SourceChanged | SourceNotAllowed) or self.has_offered:
             return False
         own = self.request.raw_data.path
-        return own is None or str(own) != failure.path
+        return own is None or failure.path not in (str(own), sent_path(own, data_roots))
 
 
 class Step(StrEnum):
@@ -79,7 +82,7 @@ def _after(failure: FeatureStoreError, status: KeyProgress, view: KeyStatus, rul
     """Not every failure is everybody's: some are of the way, of another's data, or of another's source."""
     if isinstance(failure, StorageUnavailable):
         return Step.KEEP_NOTHING
-    if status.may_offer_own(failure):
+    if status.may_offer_own(failure, rules.data_roots):
         return Step.OFFER_OWN
     if is_refused_to_another(status.request, view.job, rules.on_source_change):
         return Step.LEAD_ANEW

@@ -92,7 +92,10 @@ def rules_of(resources: Resources) -> MissRules:
     """Return what the settings say of misses."""
     settings = resources.settings
     return MissRules(
-        settings.on_unavailable == "compute", settings.lease_times.nudge_every_s, settings.on_source_change
+        settings.on_unavailable == "compute",
+        settings.lease_times.nudge_every_s,
+        settings.on_source_change,
+        settings.data_roots,
     )
 
 
@@ -106,6 +109,7 @@ def enqueuer_of(resources: Resources) -> Enqueuer:
         manifest=resources.manifest,
         recorder=resources.recorder,
         on_source_change=resources.settings.on_source_change,
+        data_roots=resources.settings.data_roots,
     )
 
 
@@ -201,7 +205,12 @@ class _Misses:
                     return ProcessDiffers(request.key, changed)
                 if not may_be_stored(self._resources.settings, request.feature.name):
                     return self._compute_for_this_caller(request, str(not_trusted(request.feature.name)))
-                reference = stage_raw(self._staging, request.raw_data, request.fingerprint)
+                reference = stage_raw(
+                    self._staging,
+                    request.raw_data,
+                    request.fingerprint,
+                    roots=self._resources.settings.data_roots,
+                )
             by_worker, seconds = action.cause is None, self._left()
             return Computed(request.key, self._local.stored(request, reference, by_worker=by_worker, seconds=seconds))
         except BrokerUnavailable as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,7 @@ from fstore.fingerprint import (
 from fstore.frames import to_frame
 from fstore.model import Fingerprint, HashMethod, ParquetSource
 from fstore.results import encode_result
-from fstore.settings import Settings
+from fstore.settings import DataRoot, Settings, folder_of, path_here, sent_path
 from fstore.storage import StagingArea, key_of
 
 IN_MEMORY = "in memory"
@@ -52,20 +54,22 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class StreamedSource:
-    """A source that a feature reads by itself, and what it was before that."""
+    """A source that a feature reads by itself, what errors call it, and what it was before that."""
 
     source: ParquetInput
+    name: str
     expected: Fingerprint
     watch: SourceWatch
 
     def check(self) -> None:
         """Make sure that nobody touched the source meanwhile; raises ``SourceChanged``."""
-        if not self.watch.is_same():
-            raise SourceChanged(
-                str(self.source.path), "it changed while the feature read it; ask again when its writer is done"
-            )
-        if not self.watch.is_settled:  # too fresh for a change to be sure to show in its times
-            _check(str(self.source.path), self.source, self.expected)
+        with _told_by_name(self.source, self.name):
+            if not self.watch.is_same():
+                raise SourceChanged(
+                    self.name, "it changed while the feature read it; ask again when its writer is done"
+                )
+            if not self.watch.is_settled:  # too fresh for a change to be sure to show in its times
+                _check(self.name, self.source, self.expected)
 
 
 def hold_raw(raw: object, settings: Settings | None = None) -> RawInput:
@@ -84,11 +88,11 @@ def own_raw(raw: object) -> RawInput:
     return data if data.path is not None else TableInput(private_copy(data.table()))
 
 
-def stage_raw(staging: StagingArea, raw: object, taken: Fingerprint) -> RawReference:
-    """Put raw data where a worker can read them; a ``ParquetSource`` already lies there."""
+def stage_raw(staging: StagingArea, raw: object, taken: Fingerprint, *, roots: Sequence[DataRoot] = ()) -> RawReference:
+    """Put raw data where a worker can read them; a ``ParquetSource`` already lies there, below one of ``roots`` perhaps."""
     data = open_raw(raw)
     if data.path is not None:
-        return RawReference(kind="parquet", path=str(data.path))
+        return RawReference(kind="parquet", path=sent_path(data.path, roots))
     name = taken.digest if taken.method is not HashMethod.TAIL else content_digest(data)
     path = staging.reserve(name) or staging.write(name, data.table())
     return RawReference(kind="staged", path=path)
@@ -105,7 +109,7 @@ def read_raw(
     request stages it anew.
     """
     if reference.kind != "staged" and wanted == "dataset":
-        return _streamed(source_of(reference, staging, settings), expected)
+        return _streamed(source_of(reference, staging, settings), expected, name=reference.path)
     return Loaded(_as_wanted(_read_table(reference, staging, settings, expected), wanted))
 
 
@@ -153,7 +157,7 @@ class Taker:
         if isinstance(data, ParquetInput):
             source = data.resolved()
             if wanted == "dataset":
-                return _streamed(source, expected)
+                return _streamed(source, expected, name=str(source.path))
             table = source.table()
             _check(str(data.path), table, expected)
             return Loaded(_as_wanted(table, wanted))
@@ -167,11 +171,15 @@ class Taker:
 
 
 def allowed_path(path: str, staging: StagingArea, settings: Settings) -> Path:
-    """Resolve links and make sure that a path lies below ``DATA_ROOTS`` or the store; raises ``SourceNotAllowed``."""
-    resolved = Path(path).resolve()
+    """Find a path by its root's name, resolve links and make sure that it lies below ``DATA_ROOTS`` or the store.
+
+    Raises ``SourceNotAllowed``.
+    """
     folder = staging.capabilities.folder
     roots = [*settings.data_roots, *([] if folder is None else [folder])]
-    if not any(resolved.is_relative_to(Path(root).resolve()) for root in roots):
+    here = path_here(path, roots)
+    resolved = None if here is None else here.resolve()
+    if resolved is None or not any(resolved.is_relative_to(folder_of(root).resolve()) for root in roots):
         raise SourceNotAllowed(path, [str(root) for root in roots])
     return resolved
 
@@ -187,7 +195,9 @@ def source_of(reference: RawReference, staging: StagingArea, settings: Settings)
 def _read_table(reference: RawReference, staging: StagingArea, settings: Settings, expected: Fingerprint) -> pa.Table:
     if reference.kind == "staged":
         return _read_staged(reference, staging, expected)
-    table = source_of(reference, staging, settings).table()
+    source = source_of(reference, staging, settings)
+    with _told_by_name(source, reference.path):
+        table = source.table()
     _check(reference.path, table, expected)
     return table
 
@@ -218,10 +228,24 @@ def _check(path: str, raw: object, expected: Fingerprint) -> None:
         raise SourceChanged(path, "its content is not what was fingerprinted; ask again with the present data")
 
 
-def _streamed(source: ParquetInput, expected: Fingerprint) -> Loaded:
-    watch = SourceWatch(source.reader)
-    _check(str(source.path), source, expected)
-    return Loaded(to_dataset(source), StreamedSource(source, expected, watch))
+@contextmanager
+def _told_by_name(source: ParquetInput, name: str) -> Iterator[None]:
+    """Let errors speak of a source as whoever asked knows it, not by its path on this host."""
+    try:
+        yield
+    except SourceChanged as error:
+        here = Path(error.path)
+        if error.path == name or not here.is_relative_to(source.reader.source.path):
+            raise
+        inner = here.relative_to(source.reader.source.path).as_posix()
+        raise SourceChanged(name if inner == "." else f"{name}/{inner}", error.reason) from error
+
+
+def _streamed(source: ParquetInput, expected: Fingerprint, *, name: str) -> Loaded:
+    with _told_by_name(source, name):
+        watch = SourceWatch(source.reader)
+        _check(name, source, expected)
+        return Loaded(to_dataset(source), StreamedSource(source, name, expected, watch))
 
 
 def _as_wanted(table: pa.Table, wanted: str) -> Any:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from fstore.errors import SourceChanged, UnhashableInput
+from fstore.fingerprint import stamps
 from fstore.fingerprint.canonical import BLOCK_ROWS
 from fstore.fingerprint.columns import columns_of
 from fstore.fingerprint.footer import ContentHasher, Progress, footer_of, table_footer
@@ -157,6 +158,7 @@ class ParquetInput(RawInput):
         files = self.reader.files()
         if len(files) == 1 and (found := read_seal(files[0])) and found.root is not None:
             return Digested(found.root, Origin.FOOTER, found.data_bytes)
+        memo = memo if stamps.CHANGES_SHOW else None
         watch = SourceWatch(self.reader)
         stated_bytes = self.reader.stated_bytes()
         if memo and (digest := memo.recall(watch.before)):

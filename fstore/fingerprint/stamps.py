@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import dataclass
 from typing import Protocol
 
 SETTLED_NS = 2_000_000_000
+CHANGES_SHOW = sys.platform != "win32"
+"""Whether a file has a time of its last change that nobody can set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +28,12 @@ class SourceStamp:
     footer_digest: str
 
     def is_settled(self, now_ns: int) -> bool:
-        """Was the last change more than 2 s ago, so that a later one must show in the times (the racy-clean rule)."""
-        return max(self.mtime_ns, self.ctime_ns) + SETTLED_NS < now_ns
+        """Was the last change more than 2 s ago, so that a later one must show in the times (the racy-clean rule).
+
+        Never on Windows: its ``ctime`` is when a file was made, and any program may set
+        the other time back.
+        """
+        return CHANGES_SHOW and max(self.mtime_ns, self.ctime_ns) + SETTLED_NS < now_ns
 
 
 class SourceMemo(Protocol):

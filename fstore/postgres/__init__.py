@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING
 from fstore import lazy
 
 if TYPE_CHECKING:
-    from fstore.postgres.connection import Session
     from fstore.postgres.figures import Figures
     from fstore.postgres.jobs import Jobs
     from fstore.postgres.manifest import Manifest
     from fstore.postgres.pool import Database
-    from fstore.postgres.runs import Kind, UpkeepRuns
+    from fstore.postgres.runs import Kind, Turn, UpkeepRuns
     from fstore.postgres.schema import migrate, wanted_revision
     from fstore.postgres.source_memo import PostgresSourceMemo
     from fstore.postgres.upkeep_queries import UpkeepQueries
@@ -19,12 +18,11 @@ else:
     __getattr__ = lazy.names(
         __name__,
         {
-            "connection": "Session",
             "figures": "Figures",
             "jobs": "Jobs",
             "manifest": "Manifest",
             "pool": "Database",
-            "runs": "Kind UpkeepRuns",
+            "runs": "Kind Turn UpkeepRuns",
             "schema": "migrate wanted_revision",
             "source_memo": "PostgresSourceMemo",
             "upkeep_queries": "UpkeepQueries",
@@ -39,7 +37,7 @@ __all__ = [
     "Kind",
     "Manifest",
     "PostgresSourceMemo",
-    "Session",
+    "Turn",
     "UpkeepQueries",
     "UpkeepRuns",
     "Usage",

@@ -1,6 +1,7 @@
 """One connection to Postgres, waited on with a deadline of the client's own.
 
-It is in psycopg2's asynchronous mode and waited on with ``poll``: libpq itself waits
+It is in psycopg2's asynchronous mode and waited on with ``poll``, or ``select`` where there
+is none: libpq itself waits
 without a limit, so a server that is stopped but keeps its sockets open would hold a
 trainer for ever.
 """
@@ -15,26 +16,38 @@ from typing import Any
 import psycopg2
 import psycopg2.extensions as pg
 
-from fstore.errors import ManifestUnavailable
+from fstore.errors import ConfigurationError, FeatureStoreError, ManifestBusy, ManifestUnavailable, NotPermitted
 from fstore.postgres.queries import Row
-from fstore.postgres.sqlstate import translated
 from fstore.runtime import deadline
 
 Params = Mapping[str, Any] | Sequence[Any] | None
 
 # A lock wait must outlast deadlock_timeout (1 s), or a running autovacuum, which
 # Postgres cancels only then, makes every publish fail (measured: 500 ms fails, 3 s succeeds).
-SESSION_OPTIONS = " ".join(
-    f"-c {option}"
-    for option in (
-        "lock_timeout=3s",
-        "statement_timeout=10s",
-        "idle_in_transaction_session_timeout=5s",
-        "client_connection_check_interval=1s",
-        "timezone=UTC",
-    )
+SESSION_SETTINGS = {
+    "lock_timeout": "3s",
+    "statement_timeout": "10s",
+    "idle_in_transaction_session_timeout": "5s",
+    "timezone": "UTC",
+    "client_connection_check_interval": "1s",  # of use only where the server sees the client itself
+}
+# Not as startup options, which poolers refuse or forget. Where the server process has another number than the one that
+# the connection was told of, a pooler stands between: what is set for the session there falls to whoever comes next.
+_GREETING = "SELECT pg_backend_pid() <> %(pid)s, " + ", ".join(
+    f"set_config('{name}', '{value}', pg_backend_pid() <> %(pid)s)" for name, value in SESSION_SETTINGS.items()
+)
+_PREFACE = "".join(
+    f"SET LOCAL {name} = '{value}'; "
+    for name, value in SESSION_SETTINGS.items()
+    if name != "client_connection_check_interval"
 )
 STATEMENT_DEADLINE_S = 12.0  # just above statement_timeout: the server's own word is the better one
+
+
+class ServerConnection(pg.connection):
+    """A connection that knows whether it leads to one server process, or through a pooler to another for each transaction."""
+
+    is_pooled = False
 
 
 class Session:
@@ -42,6 +55,11 @@ class Session:
 
     def __init__(self, connection: pg.connection) -> None:
         self._connection = connection
+
+    @property
+    def is_pooled(self) -> bool:
+        """Tell whether a pooler stands between: nothing then lasts from one transaction to the next."""
+        return getattr(self._connection, "is_pooled", False)
 
     def query(
         self,
@@ -60,11 +78,29 @@ class Session:
         *,
         seconds: float = STATEMENT_DEADLINE_S,
     ) -> Callable[[], list[Row]]:
-        """Send a statement and return at once; call the result for the rows, before anything else is sent here."""
-        return _send(self._connection, sql, params, seconds)
+        """Send a statement and return at once; call the result for the rows, before anything else is sent here.
+
+        Behind a pooler the rows are fetched first: an answer that nobody reads holds a server connection.
+        """
+        receive = _send(self._connection, sql, params, seconds)
+        if not self.is_pooled:
+            return receive
+        rows = receive()
+        return lambda: rows
+
+    def maintain(self, sql: str, *, seconds: float) -> None:
+        """Run a statement that must be in no transaction, as VACUUM; behind a pooler the server sets it no limit."""
+        if self.is_pooled:
+            _send(self._connection, sql, None, seconds + 5, in_transaction=False)()
+            return
+        try:
+            self.query(f"SET statement_timeout = {round(seconds * 1000)}")
+            self.query(sql, seconds=seconds + 5)
+        finally:
+            self.query(f"SET statement_timeout = '{SESSION_SETTINGS['statement_timeout']}'")
 
 
-def open_connection(url: str, *, application_name: str, seconds: float) -> pg.connection:
+def open_connection(url: str, *, application_name: str, seconds: float) -> ServerConnection:
     """Connect within ``seconds``; raises psycopg2's error or ``ManifestUnavailable``."""
     connection = psycopg2.connect(
         url,
@@ -76,10 +112,15 @@ def open_connection(url: str, *, application_name: str, seconds: float) -> pg.co
         keepalives_count=3,
         tcp_user_timeout=10_000,
         application_name=application_name,
-        options=SESSION_OPTIONS,
+        connection_factory=ServerConnection,
     )
+    ends_at = time.monotonic() + seconds
     try:
         _wait(connection, seconds, "connecting")
+        cursor = connection.cursor()
+        cursor.execute(_GREETING, {"pid": connection.get_backend_pid()})
+        _wait(connection, max(0.0, ends_at - time.monotonic()), "connecting")
+        connection.is_pooled = cursor.fetchall()[0][0]
     except BaseException:
         connection.close()
         raise
@@ -96,7 +137,11 @@ def execute(
     return _send(connection, sql, params, seconds)()
 
 
-def _send(connection: pg.connection, sql: str, params: Params, seconds: float) -> Callable[[], list[Row]]:
+def _send(
+    connection: pg.connection, sql: str, params: Params, seconds: float, *, in_transaction: bool = True
+) -> Callable[[], list[Row]]:
+    if in_transaction and getattr(connection, "is_pooled", False):
+        sql = _PREFACE + sql  # one message is one transaction, which stays on one server process
     try:
         cursor = connection.cursor()
         cursor.execute(sql, params)
@@ -117,20 +162,50 @@ def _send(connection: pg.connection, sql: str, params: Params, seconds: float) -
 
 def has_news(connection: pg.connection) -> bool:
     """Tell whether an idle connection has something to read: the server's last word, or the end of the stream."""
-    poller = select.poll()
-    poller.register(connection.fileno(), select.POLLIN)
-    return bool(poller.poll(0))
+    return _is_ready(connection.fileno(), 0.0, to_read=True)
 
 
 def _wait(connection: pg.connection, seconds: float, action: str) -> None:
     ends_at = time.monotonic() + seconds
-    poller = select.poll()
     while True:
         state = connection.poll()
         if state == pg.POLL_OK:
             return
-        poller.register(connection.fileno(), select.POLLIN if state == pg.POLL_READ else select.POLLOUT)
         left = ends_at - time.monotonic()
-        if left <= 0 or not poller.poll(left * 1000):
+        if left <= 0 or not _is_ready(connection.fileno(), left, to_read=state == pg.POLL_READ):
             raise ManifestUnavailable(action, f"no answer within {seconds:.1f} s")
-        poller.unregister(connection.fileno())
+
+
+def _is_ready(socket: int, seconds: float, *, to_read: bool) -> bool:
+    """Wait so long until a socket can be read from, or written to; or until its other end is gone."""
+    if not hasattr(select, "poll"):  # on Windows, where select takes a socket of any number
+        wanted = [socket]
+        return any(select.select(wanted if to_read else (), () if to_read else wanted, wanted, seconds))
+    poller = select.poll()
+    poller.register(socket, select.POLLIN if to_read else select.POLLOUT)
+    return bool(poller.poll(seconds * 1000))
+
+
+_BUSY = {"55P03", "40P01", "40001", "57014"}  # lock timeout, deadlock, serialisation, our statement timeout
+_GONE = {"57P01", "57P02", "57P03", "53300"}  # terminated, crashed, starting up, too many connections
+_NO_SCHEMA = {"42P01", "42703", "42883", "3F000"}
+_DENIED = "42501"
+
+
+def translated(error: psycopg2.Error, action: str) -> FeatureStoreError:
+    """Turn a driver's error into the one to raise; the message keeps the server's own words."""
+    code = error.pgcode
+    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if code in _BUSY:
+        return ManifestBusy(action, text)
+    if code == _DENIED:
+        return NotPermitted(action, text)
+    if code in _NO_SCHEMA:
+        return ConfigurationError([f"the database has no fstore tables of this version ({text}); run 'fstore migrate'"])
+    if code in _GONE or (
+        code is None and isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError | psycopg2.DatabaseError)
+    ):
+        return ManifestUnavailable(action, text)
+    if isinstance(error, psycopg2.OperationalError):
+        return ManifestUnavailable(action, text)
+    return FeatureStoreError(f"Postgres refused a statement: {text} (SQLSTATE {code})")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from fstore.errors import ManifestUnavailable
+from fstore.postgres.connection import SESSION_SETTINGS
 from fstore.postgres.pool import Database
 from fstore.postgres.queries import Row, statements
 
@@ -45,6 +47,23 @@ class Figures:
         whether fsync is on; whether it is a replica; its time.
         """
         return self._database.query(self._sql["server"])[0]
+
+    def pooler_fault(self) -> str | None:
+        """Return why a pooler between here and Postgres cannot carry fstore, "" if it can, None if there is none."""
+        with self._database.session() as session:
+            if not session.is_pooled:
+                return None
+            kept = session.query("SHOW lock_timeout")[0][0]
+            if kept != SESSION_SETTINGS["lock_timeout"]:
+                return f"it takes apart what is sent as one message: lock_timeout is {kept}"
+        try:
+            with self._database.session() as session:
+                session.query("BEGIN")
+                processes = {session.query("SELECT pg_backend_pid()")[0][0] for _ in range(3)}
+                session.query("COMMIT")
+        except ManifestUnavailable as error:
+            return f"it lets no transaction of several statements through ({error})"
+        return "" if len(processes) == 1 else "it spreads a transaction over several server processes"
 
     def revisions(self) -> list[str]:
         """Return the revision of the tables; several or none where something is wrong."""

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection, text
 
+from fstore.postgres import job_functions
+
 TRAINER, WORKER, UPKEEP, MONITOR = ROLES = ("fstore_trainer", "fstore_worker", "fstore_upkeep", "fstore_monitor")
 TABLES = (
     "manifest",
@@ -22,15 +24,24 @@ TABLES = (
     "counters",
     "activity",
     "upkeep_runs",
+    "upkeep_turns",
+    "publish_turn",
+    "publish_done",
+    "jobs_seen",
     "store",
     "alembic_version",
 )
-FUNCTIONS = ("fstore_quarantine(text, text)", "fstore_condemn(text, text, text)")
+HIDE_MANY = "fstore_condemn(text, text, text)"
+FUNCTIONS = ("fstore_quarantine(text, text)", "fstore_condemn_one(text)", *job_functions.signatures())
 
 _READ_ALL: Mapping[str, str] = dict.fromkeys(TABLES, "SELECT")
 VERBS: Mapping[str, Mapping[str, str]] = {
-    # Hides entries through the functions only; everything else about the manifest is a worker's business.
-    TRAINER: {**_READ_ALL, "jobs": "SELECT, INSERT, UPDATE, DELETE", "sources": "SELECT, INSERT"},
+    # Registers and claims jobs and hides entries through functions only. Tables that hold the tokens of claims are not
+    # even read: whoever knows one may end that claim, or publish under it.
+    TRAINER: {
+        **{table: "SELECT" for table in TABLES if table not in ("jobs", "pending")},
+        "sources": "SELECT, INSERT",
+    },
     # LOCK TABLE needs UPDATE as well; rows leave the manifest only through upkeep.
     WORKER: {
         **_READ_ALL,
@@ -38,6 +49,8 @@ VERBS: Mapping[str, Mapping[str, str]] = {
         "pending": "SELECT, INSERT, DELETE",
         "jobs": "SELECT, INSERT, UPDATE, DELETE",
         "sources": "SELECT, INSERT",
+        "publish_turn": "SELECT, UPDATE",
+        "publish_done": "SELECT, UPDATE",
     },
     UPKEEP: {
         **_READ_ALL,
@@ -48,6 +61,7 @@ VERBS: Mapping[str, Mapping[str, str]] = {
         "counters": "SELECT, INSERT, UPDATE",
         "activity": "SELECT, INSERT, UPDATE, DELETE",
         "upkeep_runs": "SELECT, INSERT, UPDATE, DELETE",
+        "upkeep_turns": "SELECT, UPDATE",
     },
     MONITOR: _READ_ALL,
 }
@@ -64,19 +78,26 @@ def establish(connection: Connection) -> tuple[str, ...]:
     missing = tuple(role for role in ROLES if not _exists(connection, role) and not _create(connection, role))
     schema = _quoted(connection, str(connection.execute(text("SELECT current_schema()")).scalar_one()))
     maintains = int(connection.execute(text("SHOW server_version_num")).scalar_one()) >= _MAINTAIN_SINCE
+    job_functions.create(connection, schema)
     for role in ROLES:
         if role in missing:
             continue
         run = connection.exec_driver_sql
         run(f"GRANT USAGE ON SCHEMA {schema} TO {role}")
         run(f"REVOKE ALL ON {', '.join(f'{schema}.{table}' for table in TABLES)} FROM {role}")
+        run(f"REVOKE ALL ON FUNCTION {_listed(schema, (*FUNCTIONS, HIDE_MANY))} FROM {role}")
         for table, verbs in VERBS[role].items():
             run(f"GRANT {verbs} ON {schema}.{table} TO {role}")
         if role == UPKEEP and maintains:
             run(f"GRANT MAINTAIN ON {', '.join(f'{schema}.{table}' for table in _MAINTAINED)} TO {role}")
         if role != MONITOR:
-            run(f"GRANT EXECUTE ON FUNCTION {', '.join(f'{schema}.{function}' for function in FUNCTIONS)} TO {role}")
+            hiding = FUNCTIONS if role == TRAINER else (*FUNCTIONS, HIDE_MANY)
+            run(f"GRANT EXECUTE ON FUNCTION {_listed(schema, hiding)} TO {role}")
     return missing
+
+
+def _listed(schema: str, functions: tuple[str, ...]) -> str:
+    return ", ".join(f"{schema}.{function}" for function in functions)
 
 
 def _exists(connection: Connection, role: str) -> bool:

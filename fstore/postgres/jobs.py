@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fstore.model import Claim, EntryState, FailureNote, Job, JobState, KeyStatus
+from fstore.postgres import job_functions
 from fstore.postgres.pool import Database
 from fstore.postgres.queries import JOB, JOB_STATUS, LOCATOR, MOST_BYTES, Row, statements
 from fstore.settings import LeaseTimes
@@ -20,7 +21,8 @@ MAX_STOPS = 30  # orderly stops that are not held against a computation
 _WIDTH = len(LOCATOR.names)
 
 # A crash of Postgres may undo these, and nothing is wrong then: a job that was forgotten is registered again, and a
-# claim that was forgotten can no longer publish, for its owner is not the one who claims next. So nobody waits for a flush.
+# claim that was forgotten can no longer publish, for its owner is not the one who claims next; a job that comes back has
+# a live entry, or is computed again. So nobody waits for a flush.
 _UNFLUSHED = "SELECT set_config('synchronous_commit', 'off', true); "
 
 
@@ -33,8 +35,11 @@ class Jobs:
 
     def __init__(self, database: Database, *, times: LeaseTimes, max_starts: int) -> None:
         self._database = database
-        self._sql = {**statements("jobs"), **statements("job_control")}
-        self._sql |= {name: _UNFLUSHED + self._sql[name] for name in ("enqueue", "claim", "claim_many", "renew")}
+        self._sql = {**statements("jobs"), **statements("job_control"), **job_functions.calls()}
+        self._whole = {name: statements("jobs")[name] for name in ("bury", "take_stale")}  # of all jobs, for upkeep
+        self._sql |= {
+            name: _UNFLUSHED + self._sql[name] for name in ("enqueue", "claim", "claim_many", "renew", "complete")
+        }
         self._rules = {
             **asdict(times),
             "max_starts": max_starts,
@@ -92,7 +97,8 @@ class Jobs:
     def bury(self, keys: Sequence[str] | None = None) -> list[str]:
         """Mark jobs dead that were started ``max_starts`` times without an end; return their keys."""
         wanted = {**self._rules, "keys": None if keys is None else list(keys)}
-        return [key for (key,) in self._database.transact(self._sql["bury"], wanted)]
+        sql = (self._whole if keys is None else self._sql)["bury"]
+        return [key for (key,) in self._database.transact(sql, wanted)]
 
     def take_stale(
         self, keys: Sequence[str] | None = None, *, idle: bool = False, limit: int = 500
@@ -103,7 +109,8 @@ class Jobs:
         no message in it.
         """
         wanted = {**self._rules, "keys": None if keys is None else list(keys), "idle": idle, "limit": limit}
-        return [(key, request) for key, request in self._database.transact(self._sql["take_stale"], wanted)]
+        sql = (self._whole if keys is None else self._sql)["take_stale"]
+        return [(key, request) for key, request in self._database.transact(sql, wanted)]
 
     def delete_published(self, keys: Sequence[str] | None = None) -> int:
         """End jobs whose key has a live entry already, and return how many."""
@@ -162,7 +169,7 @@ class Jobs:
         return bool(self._database.transact(self._sql["reset"], {"key": key}))
 
     def reset_failure(self, key: str, owner: str) -> bool:
-        """Let a job that failed under this owner's claim start anew; one that somebody began meanwhile is left alone."""
+        """Let a job that failed under this owner's claim, as ``look`` shows it, start anew; one that somebody began meanwhile is left alone."""
         return bool(self._database.transact(self._sql["reset_failure"], {"key": key, "owner": owner}))
 
     def delete_old_failures(self) -> int:

@@ -122,9 +122,13 @@ class Manifest:
         return bool(self._database.transact(self._sql["quarantine"], {"key": key, "path": path}))
 
     def condemn(self, *, key: str | None = None, symbol: str | None = None, feature: str | None = None) -> int:
-        """Hide all live entries that fit every given condition, and return how many."""
+        """Hide all live entries that fit every given condition, and return how many.
+
+        A trainer with a role of its own may name a key only; ``NotPermitted`` otherwise.
+        """
         wanted = {"key": key, "symbol": symbol, "feature": feature}
-        return len(self._database.transact(self._sql["condemn"], wanted))
+        one = key is not None and symbol is None and feature is None
+        return len(self._database.transact(self._sql["condemn_one" if one else "condemn"], wanted))
 
     def revive(self, key: str, *, youngest_s: float) -> Locator | None:
         """Take a condemned entry back unless it was condemned more than ``youngest_s`` ago, when it may be reaped any moment."""

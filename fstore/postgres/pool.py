@@ -7,7 +7,6 @@ publish takes a single round trip.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import weakref
@@ -21,10 +20,10 @@ import tenacity
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
 from fstore.errors import FeatureStoreError, ManifestBusy, ManifestUnavailable, NotPermitted
-from fstore.postgres.connection import Params, Session, execute, has_news, open_connection
+from fstore.postgres.connection import Params, Session, execute, has_news, open_connection, translated
 from fstore.postgres.queries import Row
-from fstore.postgres.sqlstate import translated
 from fstore.runtime import deadline
+from fstore.runtime.fork_safety import run_in_children
 
 IDLE_PING_S = 30.0
 OVERFLOW = 10
@@ -98,7 +97,7 @@ class Database:
 
     @contextmanager
     def session(self) -> Iterator[Session]:
-        """Lend one connection for several statements, as session-level advisory locks and VACUUM need."""
+        """Lend one connection for several statements, as VACUUM and answers that are fetched later need."""
         with self._lent() as connection:
             yield Session(connection)
 
@@ -183,4 +182,4 @@ def _after_fork_in_child() -> None:
         database.forget_after_fork()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+run_in_children(_after_fork_in_child)

@@ -1,8 +1,14 @@
-"""Postgres: whose turn upkeep is, by an advisory lock a kind, and the record of its runs."""
+"""Postgres: whose turn upkeep is, by a row with a lease for each kind, and the record of its runs.
+
+No lock of a session: behind a pooler it would stay with a server connection that nobody finds again.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import socket
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -10,14 +16,14 @@ from datetime import datetime
 from typing import Any, Literal
 
 from fstore.errors import ManifestUnavailable
-from fstore.postgres.connection import Session
 from fstore.postgres.pool import Database
 from fstore.postgres.queries import statements
+from fstore.runtime.heartbeat import heartbeat
 
 Kind = Literal["gc", "sweep", "reconcile", "flush"]
 
-_LOCK_SPACE = 0x66737470  # "fstp": advisory locks of upkeep, apart from everybody else's
-_LOCKS: Mapping[Kind, int] = {"gc": 1, "sweep": 2, "reconcile": 3, "flush": 4}
+LEASE_S = 15.0  # a run that was killed keeps others out for so long
+RENEW_S = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,14 @@ class Run:
     report: Mapping[str, Any] | None
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The right to do one kind of upkeep; ``owner`` is that of no other turn, and what tells it from a later one."""
+
+    kind: Kind
+    owner: str
+
+
 class UpkeepRuns:
     """The statements about runs, one method each; every method may raise ``ManifestUnavailable``."""
 
@@ -39,22 +53,25 @@ class UpkeepRuns:
         self._sql = statements("runs")
 
     @contextmanager
-    def alone(self, kind: Kind) -> Iterator[Session | None]:
-        """Hold the advisory lock of one kind of upkeep while the block runs; gives None when another run holds it."""
-        lock = {"space": _LOCK_SPACE, "lock": _LOCKS[kind]}
-        with self._database.session() as session:
-            if not session.query(self._sql["try_lock"], lock)[0][0]:
-                yield None
-                return
-            try:
-                yield session
-            finally:
-                with suppress(ManifestUnavailable):  # the server drops the lock with the connection
-                    session.query(self._sql["unlock"], lock)
+    def alone(self, kind: Kind) -> Iterator[Turn | None]:
+        """Have the turn of one kind of upkeep while the block runs; gives None when another run has it.
 
-    def still_alone(self, session: Session, kind: Kind) -> bool:
-        """Return whether the lock taken on ``session`` is still held; raises ``ManifestUnavailable`` if the session is gone."""
-        return bool(session.query(self._sql["still_locked"], {"space": _LOCK_SPACE, "lock": _LOCKS[kind]})[0][0])
+        It is renewed until the block ends; a process that is killed keeps it for ``LEASE_S``.
+        """
+        turn = Turn(kind, _new_owner())
+        if not self._database.query(self._sql["take_turn"], _columns_of(turn)):
+            yield None
+            return
+        try:
+            with heartbeat("fstore-turn", RENEW_S, lambda: self.still_alone(turn)):
+                yield turn
+        finally:
+            with suppress(ManifestUnavailable):  # then the lease runs out
+                self._database.query(self._sql["end_turn"], _columns_of(turn))
+
+    def still_alone(self, turn: Turn) -> bool:
+        """Prolong a turn, and return whether it is still this one's: nobody else has begun since it was taken."""
+        return bool(self._database.query(self._sql["keep_turn"], _columns_of(turn)))
 
     def ran_within(self, kind: Kind, seconds: float) -> bool:
         """Return whether a run of this kind ended within the last ``seconds``; dry runs do not count."""
@@ -78,3 +95,11 @@ class UpkeepRuns:
         """Return the database's time, the only clock by which entries age."""
         moment: datetime = self._database.query(self._sql["now"])[0][0]
         return moment
+
+
+def _new_owner() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex}"
+
+
+def _columns_of(turn: Turn) -> dict[str, Any]:
+    return {"kind": turn.kind, "owner": turn.owner, "lease_s": LEASE_S}

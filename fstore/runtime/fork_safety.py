@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import weakref
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -28,9 +29,15 @@ def forget_in_children(thing: Forgetful) -> None:
     _alive.add(thing)
 
 
+def run_in_children(begin_anew: Callable[[], None]) -> None:
+    """Have a function called in every child forked from now on; where processes do not fork, never."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=begin_anew)
+
+
 def _after_fork_in_child() -> None:
     for thing in list(_alive):
         thing.forget_after_fork()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+run_in_children(_after_fork_in_child)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from fstore import lazy
 
 if TYPE_CHECKING:
+    from fstore.settings.data_roots import DataRoot, folder_of, path_here, sent_path
     from fstore.settings.layers import setting_name
     from fstore.settings.lease_times import LeaseTimes
     from fstore.settings.loading import child_environment, find_celery_overrides, gather_settings
@@ -16,6 +17,7 @@ else:
     __getattr__ = lazy.names(
         __name__,
         {
+            "data_roots": "DataRoot folder_of path_here sent_path",
             "layers": "setting_name",
             "lease_times": "LeaseTimes",
             "loading": "child_environment find_celery_overrides gather_settings",
@@ -27,13 +29,17 @@ else:
     )
 
 __all__ = [
+    "DataRoot",
     "LeaseTimes",
     "Settings",
     "Size",
     "child_environment",
     "find_celery_overrides",
+    "folder_of",
     "gather_settings",
     "load_settings",
+    "path_here",
+    "sent_path",
     "setting_name",
     "shortest_grace",
     "split_keys",

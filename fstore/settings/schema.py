@@ -12,8 +12,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from fstore.settings.layers import PREFIX
 from fstore.settings.lease_times import LeaseTimes
 from fstore.settings.values import (
+    DataRoots,
     Folder,
-    Folders,
     LogLevel,
     ModuleNames,
     PostgresUrl,
@@ -53,7 +53,9 @@ class Settings(BaseSettings):
     postgres_url: PostgresUrl | None = Field(None, description="Postgres that keeps the manifest and the jobs")
     redis_url: RedisUrl | None = Field(None, description="Redis for locks, usage and Celery's messages")
     feature_modules: ModuleNames = Field(("fstore.intraday",), description="modules whose features may be computed")
-    data_roots: Folders = Field((), description="folders raw data may be read from, besides the store")
+    data_roots: DataRoots = Field(
+        (), description="folders raw data may be read from, besides the store; name=/folder names one"
+    )
     raw_max_rows: Whole = Field(10**10, ge=0, description="rows that a raw Parquet file may have")
     raw_max_columns: Whole = Field(20_000, ge=1, description="columns that a raw Parquet file may have")
     raw_max_row_groups: Whole = Field(100_000, ge=1, description="row groups that a raw Parquet file may have")

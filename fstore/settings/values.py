@@ -10,6 +10,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BeforeValidator, ByteSize, GetPydanticSchema, SecretStr
 
+from fstore.settings.data_roots import NamedRoot, split_name
+
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 
 
@@ -53,13 +55,22 @@ def _module_names(value: Any) -> Any:
 
 
 def _folders(value: Any) -> Any:
-    folders = _split(value)
+    folders = tuple(f"{name}={folder}" for name, folder in value.items()) if isinstance(value, dict) else _split(value)
     if not isinstance(folders, tuple):
         return folders
     for folder in folders:
         if "," in str(folder):
             raise ValueError(f"{str(folder)!r} has a comma in its name, which separates folders here; use a link to it")
-    return tuple(absolute_path(folder) for folder in folders)
+    roots = tuple(map(_data_root, folders))
+    names = [root.name for root in roots if isinstance(root, NamedRoot)]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"the name {min(twice)!r} is given to two folders; each folder needs a name of its own")
+    return roots
+
+
+def _data_root(given: Any) -> Any:
+    parts = split_name(given) if isinstance(given, str) else None
+    return absolute_path(given) if parts is None else NamedRoot(parts[0], absolute_path(parts[1]))
 
 
 def _schedule(value: Any) -> Any:
@@ -123,7 +134,7 @@ Size = Annotated[
 Whole = Annotated[int, BeforeValidator(refuse_bool)]
 Real = Annotated[float, BeforeValidator(refuse_bool)]
 Folder = Annotated[Path, BeforeValidator(absolute_path)]
-Folders = Annotated[tuple[Path, ...], BeforeValidator(_folders)]
+DataRoots = Annotated[tuple[Path | NamedRoot, ...], BeforeValidator(_folders)]
 ModuleNames = Annotated[tuple[str, ...], BeforeValidator(_module_names)]
 Schedule = Annotated[str, BeforeValidator(_schedule)]
 PostgresUrl = Annotated[SecretStr, BeforeValidator(_postgres_url)]

@@ -14,6 +14,7 @@ import filelock
 
 from fstore.bootstrap import prepare
 from fstore.errors import ConfigurationError
+from fstore.runtime.systems import require_posix
 from fstore.settings import gather_settings
 from fstore.stack import daemon, leftovers
 from fstore.stack.layout import Layout
@@ -66,6 +67,7 @@ def up(
     to return soon. Raises ``ConfigurationError``, with the end of the log of
     whatever does not start.
     """
+    require_posix("a local stack ('fstore up', 'fstore demo')")
     say = say or (lambda _: None)
     plan = Plan(_place(root), Path.cwd(), workers, tuple(features), flower, beat, bool(reload))
     if workers < 1:

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 from fstore import lazy
 
 if TYPE_CHECKING:
-    from fstore.storage.durable import sync_file, sync_folder, translated
+    from fstore.storage.durable import translated
+    from fstore.storage.file_system import sync_file, sync_folder
     from fstore.storage.interface import ByteRange, EntryStore, Listing, Space, StagingArea, Stored
     from fstore.storage.layout import ENTRY_NAME, SHARDS, STAGED_NAME, FoundFile, key_of, shard_of
     from fstore.storage.local_cache import LocalCache, MappedEntry
@@ -16,7 +17,8 @@ else:
     __getattr__ = lazy.names(
         __name__,
         {
-            "durable": "sync_file sync_folder translated",
+            "durable": "translated",
+            "file_system": "sync_file sync_folder",
             "interface": "ByteRange EntryStore Listing Space StagingArea Stored",
             "layout": "ENTRY_NAME FoundFile SHARDS STAGED_NAME key_of shard_of",
             "local_cache": "LocalCache MappedEntry",

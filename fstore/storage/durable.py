@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from fstore.errors import StorageFull, StorageUnavailable
+from fstore.storage.file_system import BINARY, sync_file, sync_folder
 from fstore.storage.hashing import hasher_for
 
 _CHUNK = 4 << 20
@@ -37,12 +38,7 @@ def read_whole(path: Path) -> pa.Buffer:
 
 def seal(path: Path) -> None:
     """Make a file durable and read-only."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fchmod(descriptor, 0o440)
-        os.fsync(descriptor)  # an error here is final: the kernel forgets the pages, a second fsync would lie
-    finally:
-        os.close(descriptor)
+    sync_file(path, mode=0o440)
 
 
 def file_digest(descriptor: int) -> tuple[str, int]:
@@ -56,7 +52,7 @@ def file_digest(descriptor: int) -> tuple[str, int]:
 
 
 def write_durably(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o440)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY, 0o440)
     try:
         os.write(descriptor, data)
         os.fsync(descriptor)
@@ -83,15 +79,6 @@ def make_folder(folder: Path) -> None:
         raise
 
 
-def sync_file(path: Path) -> None:
-    """Make durable what a complete file holds."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def make_one_folder(folder: Path) -> None:
     """Make a folder; in one that hands on its group the new one hands on the group's rights too; raises as ``mkdir``.
 
@@ -103,14 +90,6 @@ def make_one_folder(folder: Path) -> None:
     if above.st_mode & stat.S_ISGID:
         with suppress(OSError):  # it was made; who may not write in it is told so when it does
             folder.chmod(stat.S_IMODE(folder.stat().st_mode) | (above.st_mode & (stat.S_IRWXG | stat.S_ISGID)))
-
-
-def sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

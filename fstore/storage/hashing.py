@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 from blake3 import blake3
+
+from fstore.runtime.fork_safety import run_in_children
 
 PARALLEL_FROM = 1 << 20  # below, BLAKE3's threads cost more than they bring
 _most_threads = blake3.AUTO
@@ -24,4 +24,4 @@ def _after_fork_in_child() -> None:
     _most_threads = 1
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+run_in_children(_after_fork_in_child)

@@ -32,6 +32,7 @@ from fstore.results import FORMS, Form
 from fstore.runtime import deadline
 from fstore.runtime.fork_safety import forget_in_children
 from fstore.storage.durable import read_whole
+from fstore.storage.file_system import unlink
 from fstore.storage.layout import TEMPORARY, new_token, shard_of
 from fstore.storage.local_file import checked_table
 from fstore.storage.local_file import write_local as _write
@@ -148,10 +149,10 @@ class LocalCache:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             _write(temporary, table, locator.content_digest)
-            temporary.rename(path)
+            temporary.replace(path)
         except (OSError, pa.ArrowException) as error:
             with suppress(OSError):
-                temporary.unlink(missing_ok=True)
+                unlink(temporary, missing_ok=True)
             if isinstance(error, OSError):  # the folder is at fault, not this entry
                 self._paused_until = time.monotonic() + PAUSE_AFTER_FAILURE_S
             return False
@@ -169,11 +170,11 @@ class LocalCache:
                 stats = path.stat()
                 if path.suffix == NOTE:
                     if not path.with_suffix(".arrow").exists() and time.time() - stats.st_mtime > STALE_TEMPORARY_S:
-                        path.unlink()
+                        unlink(path)
                     continue
                 if path.name.startswith(TEMPORARY):
                     if time.time() - stats.st_mtime > STALE_TEMPORARY_S:
-                        path.unlink()
+                        unlink(path)
                     continue
                 used = [stats.st_atime, stats.st_mtime]
                 with suppress(FileNotFoundError):
@@ -187,7 +188,7 @@ class LocalCache:
             if total - freed <= self._max_bytes * LOW_WATERMARK:
                 break
             with suppress(OSError):
-                path.unlink()  # whoever has it mapped keeps its pages
+                unlink(path)  # whoever has it mapped keeps its pages
                 _note_of(path).unlink(missing_ok=True)
                 freed += size
         return freed
@@ -278,4 +279,4 @@ def _note_of(path: Path) -> Path:
 def _unlink(path: Path) -> None:
     for gone in (path, _note_of(path)):
         with suppress(OSError):
-            gone.unlink()
+            unlink(gone)

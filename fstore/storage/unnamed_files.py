@@ -9,12 +9,13 @@ Other processes of the same user find it by the process and the descriptor that 
 it, where the system tells (``/proc``), written in a note beside the original together
 with the identity that the original had. Whoever
 opens it so holds it from then on as well, and the note may name any of them. In another
-container, or where there is no ``/proc``, processes have copies of their own.
+container, or where there is no ``/proc``, processes have copies of their own; where files
+keep their names (Windows) nothing is mapped.
 """
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import mmap
 import os
 import shutil
@@ -29,6 +30,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from fstore.storage.layout import TEMPORARY, new_token
+
+try:
+    import fcntl
+except ImportError:  # not a POSIX system: there no file can be without a name
+    fcntl = None  # type: ignore[assignment]
 
 PATIENCE_S = 20.0  # for another process that makes the copy; it may be stopped
 _LOOK_EVERY_S = 0.005
@@ -80,8 +86,11 @@ def open_unnamed(
     """Open the copy of a file that the note tells of, or make one and write the note.
 
     The bytes may be damaged, as those of any file: check them. Raises ``OSError``, also
-    when another process keeps the note for too long: many copies at once are worse than none.
+    when another process keeps the note for too long (many copies at once are worse than
+    none), and where no file can lose its name while it is open.
     """
+    if fcntl is None:
+        raise OSError(errno.ENOTSUP, "no file can be without a name here")
     with _alone_with(note, patience_s=patience_s) as open_note:
         if open_note is not None and not anew and (found := _open_noted(open_note, identity)) is not None:
             return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -10,7 +11,6 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from signal import SIGKILL
 from uuid import uuid4
 
 from fstore.errors import ConfigurationError
@@ -52,7 +52,7 @@ def start_celery(arguments: tuple[str, ...], environment: Mapping[str, str], log
     """Start a Celery command in the folder of its log."""
     with log.open("ab") as out:
         command = (sys.executable, "-m", "celery", *arguments)
-        return spawn(Order(command, environment, log.parent, out.fileno(), None, SIGKILL, -1))
+        return spawn(Order(command, environment, log.parent, out.fileno(), None, signal.SIGKILL, -1))
 
 
 def celery_environment(settings: Settings) -> dict[str, str]:
@@ -80,5 +80,5 @@ def stop_group(process: subprocess.Popen[bytes]) -> None:
     """Kill a process and its group, and wait for its end; harmless when it ended long ago."""
     if process.returncode is None:
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, SIGKILL)
+            os.killpg(process.pid, signal.SIGKILL)
     process.wait(ENDED_WITHIN_S)

@@ -15,6 +15,7 @@ from uuid import uuid4
 from fstore.bootstrap import Opening, open_resources, prepare
 from fstore.features import load_feature_modules
 from fstore.postgres import Database
+from fstore.runtime.systems import require_posix
 from fstore.settings import Settings, gather_settings
 from fstore.stack import EmbeddedServers, stack_settings, temporary_servers
 from fstore.store import FeatureStore
@@ -101,6 +102,7 @@ def running_store(
 
     Raises ``ConfigurationError`` when a feature module, a setting, a server or the worker is at fault.
     """
+    require_posix("a running store for tests ('fstore.testing')")
     with ExitStack() as stack:
         load_feature_modules(feature_modules)
         if folder is None:
@@ -146,6 +148,7 @@ def with_database(url: str, name: str) -> str:
 def _execute(url: str, statement: str) -> None:
     database = Database(url, application_name="fstore/testing", pool_size=1)
     try:
-        database.query(statement)
+        with database.session() as session:
+            session.maintain(statement, seconds=30)
     finally:
         database.close()

@@ -92,7 +92,7 @@ def flush_usage(resources: Resources, *, scheduled: bool = False) -> dict[str, A
     period_s = resources.settings.flush_period_s
     usage = UsageFlush.of(resources)
     within_s = period_s / 2 if scheduled else 0
-    return run_alone(resources.runs, "flush", lambda _: usage.move(), unless_within_s=within_s).as_dict()
+    return run_alone(resources.runs, "flush", lambda lock: usage.move(lock.check), unless_within_s=within_s).as_dict()
 
 
 def count_orphans(resources: Resources, *, progress: Progress = silent) -> int:

@@ -15,7 +15,7 @@ from fstore.features import LOCAL_PREFIX
 from fstore.fingerprint import ParquetLimits, content_digest, identify, limits_of, open_raw
 from fstore.model import Entry, EntryState, HashMethod, ParquetSource
 from fstore.postgres import Jobs, PostgresSourceMemo, UpkeepQueries
-from fstore.settings import Settings
+from fstore.settings import Settings, path_here
 from fstore.storage import StagingArea
 from fstore.upkeep.runner import Progress, silent
 
@@ -83,24 +83,28 @@ class Recomputer:
         return str(found.fingerprint) == entry.parts.fingerprint
 
 
-def check_sources(queries: UpkeepQueries, limits: ParquetLimits, *, progress: Progress = silent) -> list[SourceIssue]:
+def check_sources(queries: UpkeepQueries, settings: Settings, *, progress: Progress = silent) -> list[SourceIssue]:
     """Read every Parquet source of users to the end, and return those that are gone or changed since they were used."""
     issues = []
+    limits = limits_of(settings)
     known: dict[str, str] = {}
     sources = queries.live_sources()
     for done, (path, expected, method, entries) in enumerate(sources):
         progress("reading sources", done, len(sources))
-        if not Path(path).exists():
+        here = path_here(path, settings.data_roots)
+        if here is None:
+            issues.append(SourceIssue(path, "below a root whose name this host does not know", entries))
+        elif not here.exists():
             issues.append(SourceIssue(path, "gone", entries))
         elif HashMethod(method) is not HashMethod.TAIL:
             if path not in known:
-                known[path] = _content_of(path, limits)
+                known[path] = _content_of(here, limits)
             if not expected.endswith(f":{known[path]}"):
                 issues.append(SourceIssue(path, known[path] if " " in known[path] else "changed", entries))
     return issues
 
 
-def _content_of(path: str, limits: ParquetLimits) -> str:
+def _content_of(path: Path, limits: ParquetLimits) -> str:
     try:
         return content_digest(open_raw(ParquetSource(path), limits))
     except FeatureStoreError as error:

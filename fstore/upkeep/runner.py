@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 from fstore.errors import UpkeepRefused
-from fstore.postgres import Kind, Session, UpkeepRuns
+from fstore.postgres import Kind, Turn, UpkeepRuns
 
 
 class RunReport(Protocol):
@@ -41,21 +41,28 @@ class Skipped:
 
 
 class RunLock:
-    """The right to do one kind of upkeep for as long as the run lasts; without a session, beside others of the kind."""
+    """The right to do one kind of upkeep for as long as the run lasts; without a turn, beside others of the kind."""
 
-    def __init__(
-        self, runs: UpkeepRuns, session: Session | None, kind: Kind, run_id: int, started_at: datetime
-    ) -> None:
-        self._runs, self._session, self._kind = runs, session, kind
+    def __init__(self, runs: UpkeepRuns, turn: Turn | None, run_id: int, started_at: datetime) -> None:
+        self._runs, self._turn = runs, turn
         self.run_id, self.started_at = run_id, started_at
 
     def check(self) -> None:
         """Make sure that nobody else can have started meanwhile; call it between batches.
 
-        Raises ``ManifestUnavailable`` when the lock's connection is gone, and the lock with it.
+        Prolongs the turn. Raises ``UpkeepRefused`` when its lease ran out and another run has begun.
         """
-        if self._session is not None and not self._runs.still_alone(self._session, self._kind):
-            raise UpkeepRefused("the lock of this run was lost", "nothing was harmed; the next run goes on from here")
+        if self._turn is not None:
+            refuse_lost_turn(self._runs, self._turn)
+
+
+def refuse_lost_turn(runs: UpkeepRuns, turn: Turn) -> None:
+    """Raise ``UpkeepRefused`` when another run has begun since this turn was taken; otherwise prolong it."""
+    if not runs.still_alone(turn):
+        raise UpkeepRefused(
+            "this run stood still for so long that another one began",
+            "nothing was harmed; the next run goes on from here",
+        )
 
 
 def run_alone(runs: UpkeepRuns, kind: Kind, work: Callable[[RunLock], R], *, unless_within_s: float = 0) -> R | Skipped:
@@ -65,12 +72,12 @@ def run_alone(runs: UpkeepRuns, kind: Kind, work: Callable[[RunLock], R], *, unl
     last ``unless_within_s`` seconds: two schedulers that tick together, or messages
     that piled up, do the work once.
     """
-    with runs.alone(kind) as session:
-        if session is None:
+    with runs.alone(kind) as turn:
+        if turn is None:
             return Skipped(kind, "another run is going on")
         if unless_within_s > 0 and runs.ran_within(kind, unless_within_s):
             return Skipped(kind, f"a run ended less than {unless_within_s:g} s ago")
-        return _recorded(runs, session, kind, work)
+        return _recorded(runs, turn, kind, work)
 
 
 def run_beside(runs: UpkeepRuns, kind: Kind, work: Callable[[RunLock], R]) -> R:
@@ -78,10 +85,10 @@ def run_beside(runs: UpkeepRuns, kind: Kind, work: Callable[[RunLock], R]) -> R:
     return _recorded(runs, None, kind, work)
 
 
-def _recorded(runs: UpkeepRuns, session: Session | None, kind: Kind, work: Callable[[RunLock], R]) -> R:
+def _recorded(runs: UpkeepRuns, turn: Turn | None, kind: Kind, work: Callable[[RunLock], R]) -> R:
     run_id, started_at = runs.begin_run(kind)
     try:
-        report = work(RunLock(runs, session, kind, run_id, started_at))
+        report = work(RunLock(runs, turn, run_id, started_at))
     except Exception as error:
         runs.finish_run(run_id, {"kind": kind, "error": type(error).__name__, "message": str(error)})
         raise

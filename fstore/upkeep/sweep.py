@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any
 
 from fstore.entries import quarantine_entry
-from fstore.fingerprint import limits_of
 from fstore.model import EntryState, Locator
 from fstore.postgres import Manifest, UpkeepQueries
 from fstore.resources import Resources
@@ -100,7 +99,7 @@ def run_sweep(
         for page in sweeper.pages(byte_budget, progress):
             sweeper.check(page)
         if sources:
-            report.source_issues = check_sources(queries, limits_of(resources.settings), progress=progress)
+            report.source_issues = check_sources(queries, resources.settings, progress=progress)
         report.seconds = time.monotonic() - began
         return report
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from fstore.coordination import UsageBuffer
@@ -12,6 +14,7 @@ from fstore.errors import BrokerUnavailable
 from fstore.postgres import UpkeepRuns, Usage
 from fstore.resources import Resources
 from fstore.runtime.counters import Recorder
+from fstore.upkeep.runner import refuse_lost_turn
 
 FLUSH_PATIENCE_S = 5.0
 
@@ -40,16 +43,18 @@ class UsageFlush:
         """Return the flush of a process."""
         return cls(resources.usage, resources.runs, resources.usage_buffer, resources.recorder)
 
-    def move(self) -> FlushReport:
+    def move(self, still_alone: Callable[[], object] = bool) -> FlushReport:
         """Write down what Redis noted, then drop it there; only under the lock of flushes.
 
         A crash in between counts some hits twice, which no decision depends on: an entry
-        is at worst kept for as long as it would have been after one more use.
+        is at worst kept for as long as it would have been after one more use. ``still_alone``
+        raises when another flush began meanwhile: what is set aside then is that one's to drop.
         """
         self._recorder.flush()
         notes = self._buffer.take()
         if notes.hits or notes.counters:
             self._usage.add(notes.hits, notes.counters)
+            still_alone()
             self._buffer.drop()
         self._known_for_s()  # sets the mark again soon after Redis lost it
         return FlushReport(len(notes.hits), sum(notes.hits.values()), sum(notes.counters.values()))
@@ -61,9 +66,9 @@ class UsageFlush:
         """
         ends_at = time.monotonic() + FLUSH_PATIENCE_S
         while True:
-            with self._runs.alone("flush") as session:
-                if session is not None:
-                    self.move()
+            with self._runs.alone("flush") as turn:
+                if turn is not None:
+                    self.move(partial(refuse_lost_turn, self._runs, turn))
                     return True
             if time.monotonic() > ends_at:
                 return False

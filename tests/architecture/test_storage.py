@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
-CROSSING = {"interface", "open", "layout", "verify", "local_cache", "parquet", "durable"}
+CROSSING = {"interface", "open", "layout", "verify", "local_cache", "parquet", "durable", "file_system"}
 OF_THE_LAYOUT = ("entries/", "staging/", "quarantine/", ".tmp-", "STORE_ID")
 SETTINGS = {"settings", "chosen"}
 LOCAL_STACK_AND_MESSAGES = {

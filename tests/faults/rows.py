@@ -19,6 +19,8 @@ from typing import Any, TypeVar
 
 import pytest
 
+from tests import pooler
+
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "faults.md"
 TABLE = ("<!-- rows: written by python -m tests.faults --document -->\n", "<!-- end of rows -->\n")
@@ -154,6 +156,7 @@ def memory_cgroups() -> Path | None:
 
 
 PROBES: dict[str, Callable[[], str | None]] = {
+    "pgbouncer": pooler.absent,
     "root": _not_root,
     "mount": _no_mount,
     "netns": _no_network_namespace,

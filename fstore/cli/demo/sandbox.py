@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from fstore.errors import ConfigurationError, StorageUnavailable
+from fstore.runtime.systems import require_posix
 from fstore.settings import gather_settings
 from fstore.stack import StackState, down, read_state
 
@@ -44,7 +45,10 @@ def orderly_ends() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {
+        number: signal.signal(number, interrupt)
+        for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))
+    }
     try:
         yield
     finally:
@@ -103,6 +107,7 @@ def own_stack(
     root: Path, environment: Mapping[str, str], *, keep: bool, say: Say
 ) -> Iterator[Callable[[], StackState]]:
     """Start a stack as ``fstore up --detach`` does, and give the function that waits until it is ready."""
+    require_posix("a local stack ('fstore up', 'fstore demo')")
     if read_state(root) is not None:
         raise ConfigurationError(
             [f"a stack runs on {root} already and the demo starts its own; give another --root, or 'fstore down' first"]

@@ -14,7 +14,7 @@ from fstore.calling import noted_settings, watching_imports
 from fstore.errors import ConfigurationError
 from fstore.features import load_feature_modules
 from fstore.runtime import tracing
-from fstore.settings import Settings, find_celery_overrides
+from fstore.settings import Settings, find_celery_overrides, folder_of
 from fstore.storage import Space, open_storage
 
 PACKAGES = ("fstore", "workers", "beat")
@@ -154,12 +154,13 @@ def check_folder(settings: Settings) -> Iterator[Finding]:
         yield Finding("store folder", Severity(found.severity), found.detail, found.advice)
     if (space := entries.space()) is not None:
         yield _check_space(space)
-    for folder in settings.data_roots:
+    for root in settings.data_roots:
+        folder = folder_of(root)
         if folder.is_dir() and os.access(folder, os.R_OK | os.X_OK):
-            yield ok("data roots", f"{folder} can be read")
+            yield ok("data roots", f"{root} can be read")
         else:
             yield warning(
-                "data roots", f"{folder} cannot be read here", "mount it, or take it out of FEATURE_STORE_DATA_ROOTS"
+                "data roots", f"{root} cannot be read here", "mount it, or take it out of FEATURE_STORE_DATA_ROOTS"
             )
 
 

@@ -53,6 +53,7 @@ def check_postgres(resources: Resources) -> Iterator[Finding]:
             "lower deadlock_timeout on the server to 1s",
         )
     yield _skew("Postgres", (began + ended) / 2, now)
+    yield from _check_pooler(resources)
     yield from _check_tables(resources)
 
 
@@ -139,6 +140,18 @@ def _dropped(resources: Resources) -> int:
         return cache_stats(resources).get("messages_rejected", 0)
     except FeatureStoreError:
         return 0
+
+
+def _check_pooler(resources: Resources) -> Iterator[Finding]:
+    try:
+        why_not = resources.figures.pooler_fault()
+    except FeatureStoreError as error:
+        yield fault("pooler", str(error), "let it keep connections as long as statements run, see docs/scaling.md")
+        return
+    if why_not:
+        yield fault("pooler", why_not, "set 'pool_mode = transaction' (PgBouncer), see docs/scaling.md")
+    elif why_not is not None:
+        yield ok("pooler", "stands before Postgres; a transaction stays on one server process")
 
 
 def _check_tables(resources: Resources) -> Iterator[Finding]:

@@ -1,5 +1,5 @@
 -- name: jobs_by_state
-SELECT state, count(*), coalesce(extract(epoch FROM now() - min(requested_ts)), 0)::float8 FROM jobs GROUP BY state
+SELECT state, count(*), coalesce(extract(epoch FROM now() - min(requested_ts)), 0)::float8 FROM jobs_seen GROUP BY state
 
 -- name: slowest_features
 SELECT feature, count(*), percentile_cont(0.5) WITHIN GROUP (ORDER BY compute_seconds),

@@ -1,6 +1,8 @@
+-- See jobs.sql on what is run as a function. Cancelling is none: it ends the claims of others.
+
 -- name: list
 -- What runs first, then what waits, the longest waiting first; what ended last, the latest first.
-SELECT {job} FROM jobs j
+SELECT {job} FROM jobs_seen j
 WHERE (%(state)s::text IS NULL OR j.state = %(state)s)
   AND (%(symbol)s::text IS NULL OR j.request->>'symbol' = %(symbol)s)
   AND (%(feature)s::text IS NULL OR j.request->>'feature' = %(feature)s)

@@ -1,3 +1,5 @@
+-- What job_functions.py names is run as a function: a change of it takes effect with the next 'fstore migrate'.
+
 -- name: enqueue
 -- Registers a computation unless one is known. A failure that everybody has been
 -- told of (older than failure_memory_s) starts anew; a dead job does not: somebody must
@@ -138,27 +140,30 @@ RETURNING j.key
 SELECT k.key, m.state, {manifest_locator}, {job_status}
 FROM unnest(%(keys)s::text[]) AS k(key)
 LEFT JOIN manifest m ON m.key = k.key
-LEFT JOIN jobs j ON j.key = k.key
+LEFT JOIN jobs_seen j ON j.key = k.key
 
 -- name: find_job
-SELECT {job} FROM jobs j WHERE j.key = %(key)s
+SELECT {job} FROM jobs_seen j WHERE j.key = %(key)s
 
 -- name: find_jobs_by_prefix
-SELECT j.key FROM jobs j WHERE j.key >= %(low)s AND j.key < %(high)s ORDER BY j.key LIMIT %(limit)s
+SELECT j.key FROM jobs_seen j WHERE j.key >= %(low)s AND j.key < %(high)s ORDER BY j.key LIMIT %(limit)s
 
 -- name: reset
 -- Lets a failed or dead job start anew.
 DELETE FROM jobs WHERE key = %(key)s AND state IN ('failed', 'dead') RETURNING key
 
 -- name: reset_failure
--- Only the very failure that was seen: the owner's token is that of no other claim.
-DELETE FROM jobs WHERE key = %(key)s AND owner = %(owner)s AND state = 'failed' RETURNING key
+-- Only the very failure that was seen, as jobs_seen shows its owner: the token is that of no other claim.
+DELETE FROM jobs
+WHERE key = %(key)s AND state = 'failed'
+  AND left(owner, -32) || left(encode(sha256(convert_to(owner, 'UTF8')), 'hex'), 32) = %(owner)s
+RETURNING key
 
 -- name: delete_old_failures
 DELETE FROM jobs WHERE state = 'failed' AND finished_ts < now() - interval '1 day' RETURNING key
 
 -- name: count_by_state
-SELECT state, count(*) FROM jobs GROUP BY state
+SELECT state, count(*) FROM jobs_seen GROUP BY state
 
 -- name: abandon_callers
 -- Computations that only their caller could run, whose caller is gone: nobody can be sent there.

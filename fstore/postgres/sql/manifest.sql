@@ -57,6 +57,10 @@ SELECT * FROM fstore_quarantine(%(key)s, %(path)s)
 -- A function as well; see quarantine.
 SELECT * FROM fstore_condemn(%(key)s, %(symbol)s, %(feature)s)
 
+-- name: condemn_one
+-- What trainers may do: name each entry that they hide (migration 0008).
+SELECT * FROM fstore_condemn_one(%(key)s)
+
 -- name: revive
 -- A request for a condemned entry takes it back, as long as it has not been reaped.
 -- One that somebody invalidated is computed anew: its numbers are not wanted.

@@ -1,14 +1,18 @@
--- name: try_lock
--- Session-level: held until the connection ends, so that a killed run leaves nothing to clean.
-SELECT pg_try_advisory_lock(%(space)s, %(lock)s)
+-- name: take_turn
+-- By the database's clock alone. Repeated by the same owner, whose answer was lost, it is the same turn.
+UPDATE upkeep_turns SET owner = %(owner)s, lease_until = now() + make_interval(secs => %(lease_s)s)
+WHERE kind = %(kind)s AND (lease_until < now() OR owner = %(owner)s)
+RETURNING owner
 
--- name: unlock
-SELECT pg_advisory_unlock(%(space)s, %(lock)s)
+-- name: keep_turn
+-- A lease that ran out is taken up again, unless somebody else has begun since.
+UPDATE upkeep_turns SET lease_until = now() + make_interval(secs => %(lease_s)s)
+WHERE kind = %(kind)s AND owner = %(owner)s
+RETURNING owner
 
--- name: still_locked
--- Run on the lock's own connection: that it answers at all is the proof.
-SELECT count(*) > 0 FROM pg_locks
-WHERE locktype = 'advisory' AND pid = pg_backend_pid() AND classid = %(space)s AND objid = %(lock)s AND granted
+-- name: end_turn
+UPDATE upkeep_turns SET owner = '', lease_until = '-infinity' WHERE kind = %(kind)s AND owner = %(owner)s
+RETURNING kind
 
 -- name: ran_within
 SELECT EXISTS (

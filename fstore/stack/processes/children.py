@@ -19,6 +19,10 @@ from fstore.stack.processes.os_user import Account
 from fstore.stack.processes.spawn import Order, spawn
 from fstore.stack_state import ChildState, birth_of
 
+_AT_ONCE: signal.Signals = getattr(
+    signal, "SIGKILL", signal.SIGTERM
+)  # this module is imported where no stack runs, too
+
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec:
@@ -43,7 +47,7 @@ class ChildSpec:
     ready_within: float = 60.0
     stop_signal: signal.Signals = signal.SIGTERM
     stop_grace: float = 5.0
-    orphan_signal: signal.Signals = signal.SIGKILL
+    orphan_signal: signal.Signals = _AT_ONCE
     umask: int = -1
     essential: bool = False
 

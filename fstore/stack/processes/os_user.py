@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
-import pwd
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from fstore.errors import ConfigurationError
+
+try:
+    import pwd
+except ImportError:  # not a POSIX system, where 'fstore up' refuses before anybody asks here
+    pwd = None  # type: ignore[assignment]
 
 CANDIDATES = ("postgres", "nobody")
 

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import pyarrow as pa
 
@@ -19,15 +19,8 @@ from fstore.model import Locator
 from fstore.projection import Tail, add_digests, with_digests
 from fstore.results import UnstorableResult
 from fstore.storage import layout
-from fstore.storage.durable import (
-    make_folder,
-    make_one_folder,
-    read_whole,
-    seal,
-    sync_folder,
-    translated,
-    write_durably,
-)
+from fstore.storage.durable import make_folder, make_one_folder, read_whole, seal, translated, write_durably
+from fstore.storage.file_system import sync_folder, unlink, user
 from fstore.storage.folder.listing import inside, is_there, list_folder, remove, remove_unless_touched, time_of
 from fstore.storage.interface import ByteRange, Capabilities, Condition, Listing, Space, Stored
 from fstore.storage.layout import SHARDS, FoundFile
@@ -76,7 +69,7 @@ class FolderEntries:
                 write_durably(mine, store_id.encode())
                 with suppress(FileExistsError):  # two that start at once: the first one's word counts
                     os.link(mine, marker)
-                mine.unlink()
+                unlink(mine)
                 sync_folder(root)
         self.check_identity(store_id)
 
@@ -148,10 +141,10 @@ class FolderEntries:
             said = (tail.bytes, tail.digest) if tail is not None else (None, None)
             stored = Stored(path, data.size, hashed(data).hexdigest(), *said)
             with translated(folder):
-                temporary.rename(final)
+                temporary.replace(final)
         except BaseException:
             with suppress(OSError):
-                temporary.unlink(missing_ok=True)
+                unlink(temporary, missing_ok=True)
             raise
         with translated(folder):
             sync_folder(folder)
@@ -172,10 +165,10 @@ class FolderEntries:
                 raise ValueError(f"bytes {offset} to {offset + length} of {found.file_size_bytes}")
 
         def read(path: Path) -> list[pa.Buffer]:
-            with path.open("rb", buffering=0) as file:
+            with path.open("rb") as file:
                 if (fault := size_fault(found, os.fstat(file.fileno()).st_size)) is not None:
                     raise fault.as_error()
-                return [pa.py_buffer(os.pread(file.fileno(), length, offset)) for offset, length in ranges]
+                return [pa.py_buffer(_part(file, wanted)) for wanted in ranges]
 
         return self._present(found, read)
 
@@ -217,7 +210,7 @@ class FolderEntries:
     def discard(self, path: str) -> None:
         """Unlink a file if that is possible now."""
         with suppress(OSError):
-            inside(self._root, path).unlink(missing_ok=True)
+            unlink(inside(self._root, path), missing_ok=True)
 
     def quarantine(self, found: Locator) -> str | None:
         """Rename the file into ``quarantine``."""
@@ -226,7 +219,7 @@ class FolderEntries:
         try:
             with suppress(FileExistsError):
                 make_one_folder(self._root / layout.QUARANTINE)
-            source.rename(self._root / target)
+            source.replace(self._root / target)
         except OSError:
             return None
         return target
@@ -269,7 +262,13 @@ class FolderEntries:
             else:
                 yield Condition("fault", str(error), f"give this user the right to write in {root}")
             return
-        if mode & 0o002:
+        if mode & 0o002 and os.name == "posix":  # elsewhere the mode says nothing of others
             yield Condition("warning", f"everybody may write in {root}", f"chmod o-w {root}")
         else:
-            yield Condition("ok", f"{root} can be written by user {os.geteuid()}")
+            yield Condition("ok", f"{root} can be written by {user()}")
+
+
+def _part(file: BinaryIO, wanted: ByteRange) -> bytes:
+    offset, length = wanted
+    file.seek(offset)
+    return file.read(length)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from fstore.errors import StorageUnavailable
 from fstore.storage.durable import translated
+from fstore.storage.file_system import unlink
 from fstore.storage.interface import Listing
 from fstore.storage.layout import TEMPORARY, FoundFile
 
@@ -46,7 +47,7 @@ def time_of(root: Path) -> int:
         raise StorageUnavailable(str(root), f"cannot write a probe file: {error.strerror or error}") from error
     finally:
         with suppress(OSError):  # what stays is collected
-            probe.unlink(missing_ok=True)
+            unlink(probe, missing_ok=True)
 
 
 def is_there(root: Path, path: str) -> bool:
@@ -63,7 +64,7 @@ def remove(root: Path, path: str) -> bool:
     """Remove a file, and return whether this call did it; raises ``StorageUnavailable`` when it cannot be removed."""
     with translated(path):
         try:
-            (root / path).unlink()
+            unlink(root / path)
         except FileNotFoundError:
             return False
         return True
@@ -79,11 +80,11 @@ def remove_unless_touched(root: Path, file: FoundFile) -> bool:
     aside = path.with_name(f"{_ASIDE}{uuid.uuid4().hex[:16]}")
     with translated(file.path):
         try:
-            path.rename(aside)
+            path.replace(aside)
             if aside.stat().st_mtime_ns > file.modified_ns:
-                aside.rename(path)
+                aside.replace(path)
                 return False
-            aside.unlink()
+            unlink(aside)
         except FileNotFoundError:
             return False
         return True

@@ -12,6 +12,7 @@ import pyarrow as pa
 from fstore.errors import InvalidRequest, SourceChanged, SourceNotAllowed, StorageUnavailable
 from fstore.storage import layout
 from fstore.storage.durable import make_folder, read_whole, translated
+from fstore.storage.file_system import unlink
 from fstore.storage.folder.entries import CLOCK_STEP_S
 from fstore.storage.folder.listing import is_there, list_folder, remove_unless_touched
 from fstore.storage.interface import Capabilities, Listing, StagedResult
@@ -99,7 +100,7 @@ class FolderStaging:
     def discard(self, path: str) -> None:
         """Unlink a staged file if that is possible now."""
         with suppress(OSError, StorageUnavailable):
-            self._staged(path).unlink(missing_ok=True)
+            unlink(self._staged(path), missing_ok=True)
 
     def list_staged(self) -> Iterator[Listing]:
         """List the folders below ``staging``, one at a time, and unfinished files in the root."""
@@ -128,9 +129,9 @@ class FolderStaging:
                 make_folder(final.parent)
             try:
                 write(temporary)
-                temporary.rename(final)
+                temporary.replace(final)
             except BaseException:
-                temporary.unlink(missing_ok=True)
+                unlink(temporary, missing_ok=True)
                 raise
 
 

@@ -17,12 +17,12 @@ import psycopg2
 import redis
 
 from fstore import FeatureStore
-from fstore.postgres.migrations.versions.m0004_pending import SPACE, TURN
 from fstore.stack import EmbeddedServers, temporary_servers
 from tests import sample_features
 from tests.conftest import House, Servers, build_house, run_sql, stop_group, with_database
 from tests.faults.harness.calls import Asking, Calls
 from tests.faults.harness.proxy import Proxy
+from tests.pooler import Pooler, pooling
 from tests.waiting import eventually
 
 RAW = pd.DataFrame({"price": [float(i) for i in range(100)]})
@@ -36,6 +36,7 @@ class Site(House):
     machine: EmbeddedServers
     redis_proxy: Proxy | None = None
     postgres_proxy: Proxy | None = None
+    pooler: Pooler | None = None
     calls: Calls = field(default_factory=Calls)
     marked: dict[Path, int] = field(default_factory=dict)
 
@@ -128,7 +129,7 @@ class Site(House):
         hold = "LOCK TABLE manifest IN EXCLUSIVE MODE"
         try:
             with connection.cursor() as cursor:
-                cursor.execute(f"SELECT pg_advisory_xact_lock({SPACE}, {TURN})" if as_publisher else hold)
+                cursor.execute("SELECT FROM publish_turn FOR UPDATE" if as_publisher else hold)
             yield lambda: self.waiting_backends() > 0
             with suppress(psycopg2.Error):  # a row may have killed the server meanwhile
                 connection.rollback()
@@ -176,22 +177,27 @@ def open_site(
     *,
     behind: tuple[str, ...] = (),
     postgres_settings: Mapping[str, str] | None = None,
+    pool_size: int = 2,
     **settings: str,
 ) -> Site:
     """Start servers of their own and make a store on them; ``settings`` are ``FEATURE_STORE_*`` names in lower case.
 
     ``behind`` names servers ("redis", "postgres") that trainers and workers reach
-    through a proxy, ``site.redis_proxy`` and ``site.postgres_proxy``.
+    through a proxy, ``site.redis_proxy`` and ``site.postgres_proxy``; "pooler" puts
+    PgBouncer with ``pool_size`` server connections before Postgres, ``site.pooler``.
     """
     machine = stack.enter_context(temporary_servers(postgres_settings=postgres_settings))
     urls = {"postgres": machine.postgres_url, "redis": machine.redis_url}
-    proxies = {name: stack.enter_context(Proxy.before(urls[name])) for name in behind}
+    proxies = {name: stack.enter_context(Proxy.before(urls[name])) for name in behind if name in urls}
+    pooler = stack.enter_context(pooling(urls["postgres"], pool_size=pool_size)) if "pooler" in behind else None
     urls |= {name: proxy.url for name, proxy in proxies.items()}
+    if pooler is not None:
+        urls["postgres"] = pooler.url(urls["postgres"])
     house = build_house(Servers(urls["postgres"], urls["redis"]), folder, stack, **settings)
     stack.callback(machine.start_redis)  # whatever a row did to them: what ends with the row needs both
     stack.callback(machine.start_postgres)
     return Site(
-        **vars(house), machine=machine,
+        **vars(house), machine=machine, pooler=pooler,
         redis_proxy=proxies.get("redis"), postgres_proxy=proxies.get("postgres"),
     )  # fmt: skip
 

@@ -19,7 +19,6 @@ from fstore.compute.batch_executor import execute_batch
 from fstore.compute.raw_data import stage_raw
 from fstore.errors import ComputeDead, ComputeFailed, ComputeTimeout
 from fstore.model import Claim
-from fstore.postgres.migrations.versions.m0004_pending import SPACE, TURN
 from fstore.records import flat
 from tests import sample_features
 from tests.conftest import build_house
@@ -220,7 +219,7 @@ def leave_pending(shelf, name, claim, locator):
     offers = json.dumps([{**flat(new_entry(name, locator)), "attempt": claim.attempt, "owner": claim.owner}])
     with shelf.resources.database.session() as session:
         session.query("BEGIN")
-        session.query("SELECT pg_advisory_xact_lock(%s, %s)", (SPACE, TURN))  # as if another publisher were at it
+        session.query("SELECT FROM publish_turn FOR UPDATE")  # as if another publisher were at it
         assert (
             shelf.resources.database.query("SELECT * FROM fstore_publish(%(offers)s::jsonb)", {"offers": offers}) == []
         )

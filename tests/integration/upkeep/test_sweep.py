@@ -193,6 +193,20 @@ def test_changed_raw_data_are_not_computed_from(house, shelf, tmp_path, change):
     assert shelf.resources.jobs.find(entry.key) is None
 
 
+@pytest.mark.parametrize("knows", [True, False])
+def test_sources_below_a_named_root_are_found_by_its_name(house, shelf, tmp_path, knows):
+    """What stands as ``ticks:...`` in the manifest lies where this host's setting says; without the name that is told."""
+    ticks = tmp_path / "ticks.parquet"
+    frame().to_parquet(ticks)
+    publish_from(house, shelf, ticks)
+    source = '{"kind": "parquet", "path": "ticks:ticks.parquet"}'
+    shelf.resources.database.query("UPDATE manifest SET source = %(source)s::json", {"source": source})
+    with house.open(data_roots=f"ticks={tmp_path}" if knows else str(tmp_path)) as store:
+        issues = upkeep.verify_entries(store.resources, sources=True)["source_issues"]
+    unknown = {"path": "ticks:ticks.parquet", "reason": "below a root whose name this host does not know", "entries": 1}
+    assert issues == ([] if knows else [unknown])
+
+
 @pytest.mark.parametrize("change", ["gone", "changed"])
 def test_sources_are_read_when_asked(house, shelf, tmp_path, change):
     """With sources, raw data in users' files that are gone or changed are told; the entry stays right for what was."""

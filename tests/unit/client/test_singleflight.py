@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,7 @@ from fstore.model import (
     ParquetSource,
     Status,
 )
+from fstore.settings.data_roots import DataRoot, NamedRoot
 
 RAW = pd.DataFrame({"x": [1.0, 2.0]})
 REDIS, POSTGRES, FULL = BrokerUnavailable("send", "away"), ManifestUnavailable("look", "away"), StorageFull("e", "full")
@@ -127,8 +129,15 @@ ENTRY = Locator(k1, "entries/00/1.parquet", 2, 10, "ab")
 class Flight:
     """A flight whose clock the test holds; its first requests are open, and nobody has looked yet."""
 
-    def __init__(self, *requests: KeyedRequest, known_missing: bool = False, allowed: bool = True, seconds: float = 60):
-        rules = MissRules(may_compute_here=allowed, resend_every_s=RESEND_EVERY_S)
+    def __init__(
+        self,
+        *requests: KeyedRequest,
+        known_missing: bool = False,
+        allowed: bool = True,
+        seconds: float = 60,
+        roots: Sequence[DataRoot] = (),
+    ):
+        rules = MissRules(may_compute_here=allowed, resend_every_s=RESEND_EVERY_S, data_roots=roots)
         self.now = 100.0
         self.flight = SingleFlight(requests, rules=rules, now=self.now, seconds=seconds, known_missing=known_missing)
         self.opened = self.flight.admit()
@@ -300,6 +309,13 @@ def test_who_has_them_at_the_same_place_is_told():
     flight = Flight(request(raw=ParquetSource("/data/a.parquet")))
 
     assert isinstance(error_in(flight.seen(failed(SourceChanged("/data/a.parquet", "gone")))), SourceChanged)
+
+
+def test_who_has_them_at_the_same_named_place_is_told():
+    """A worker speaks of the file by its root's name, wherever it lies there; it is the caller's all the same."""
+    flight = Flight(request(raw=ParquetSource("/data/a.parquet")), roots=(NamedRoot("ticks", Path("/data")),))
+
+    assert isinstance(error_in(flight.seen(failed(SourceChanged("ticks:a.parquet", "gone")))), SourceChanged)
 
 
 def test_what_a_worker_cannot_store_is_computed_here():

@@ -70,7 +70,7 @@ class TestFolder(StorageSuite):
             raise PermissionError(13, "Permission denied")
 
         with pytest.MonkeyPatch.context() as patch:
-            for name in ("open", "stat", "rename", "unlink", "mkdir"):
+            for name in ("open", "stat", "rename", "replace", "unlink", "mkdir"):
                 patch.setattr(Path, name, refuse)
             for name in ("open", "scandir", "utime"):
                 patch.setattr(os, name, refuse)
