@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import io
 from collections.abc import Callable, Mapping
+from functools import reduce
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -203,11 +205,24 @@ MIXTURES: Mapping[str, Callable[[], pd.DataFrame]] = {
     "an index of two kinds": lambda: pd.DataFrame({"a": [1.0, 2.0]}, index=pd.Index(["a", 1])),
 }
 
+
+def foreign_zone() -> ZoneInfo:
+    """Make a zone of three hours, or four, that calls itself Berlin, as a file under another name does."""
+    offset = (3 * 3600).to_bytes(4, "big") + bytes([0, 0])
+    counts = b"".join(count.to_bytes(4, "big") for count in (0, 0, 0, 0, 1, 4))
+    one = b"TZif2" + bytes(15) + counts + offset + b"MSK\0"
+    return ZoneInfo.from_file(io.BytesIO(one + one + b"\nMSK-3MSD,M3.5.0,M10.5.0\n"), "Europe/Berlin")
+
+
 REFUSED: Mapping[str, tuple[Callable[[], Any], str]] = {
     "texts of a subclass": (lambda: _objects(_Text("a")), "price"),
     "halves of a surrogate pair": (lambda: _objects("\ud800"), "price"),
     "surrogates as python strings": (lambda: _column(pd.array(["\ud800"], dtype="string[python]")), "price|surrogates"),
     "own objects": (lambda: _objects(_Odd(1)), "price"),
+    "a zone of another's file": (lambda: pd.DataFrame({"p": [1.0]}, index=pd.DatetimeIndex(["2024"], tz=foreign_zone())), "zone|index"),
+    "moments in a zone of another's file": (lambda: _objects(dt.datetime(2024, 1, 1, tzinfo=foreign_zone())), "price"),
+    "a huge int in attrs": (lambda: _attrs(a=10**5000), "attrs"),
+    "attrs that nest a thousand times": (lambda: _attrs(a=reduce(lambda inner, _: {"a": inner}, range(3000), {})), "attrs"),
     "a list that holds itself": (lambda: _objects(_endless([])), "price.*holds itself"),
     "lists that hold each other in a dict": (lambda: _objects({"a": _endless([])}), "price.*holds itself"),
     "a cell of ten thousand levels": (lambda: _objects(_nested(10_000)), "price.*nests too deep"),

@@ -58,7 +58,7 @@ def _no_frame(table: pa.Table) -> UnhashableInput:
     for at, field in enumerate(table.schema):
         try:
             table.select([at]).replace_schema_metadata(None).to_pandas()
-        except _FAULTS:
+        except (*_FAULTS, LookupError):
             return UnhashableInput(
                 repr(field.name),
                 f"pandas has no values like some of its {field.type}, such as nanoseconds of a day, or categories "

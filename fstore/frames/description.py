@@ -200,7 +200,7 @@ def _without_range(metadata: dict[bytes, bytes]) -> dict[bytes, bytes]:
     try:
         described = json.loads(metadata[b"pandas"])
         described["index_columns"] = [name for name in described["index_columns"] if isinstance(name, str)]
-    except (ValueError, KeyError, TypeError) as exc:
+    except (ValueError, KeyError, TypeError, RecursionError) as exc:
         raise _bad_metadata(exc) from exc
     described.pop("creator", None)
     described.pop("pandas_version", None)
@@ -214,7 +214,7 @@ def _describe(serialized: bytes) -> Description:
         twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
         raise UnhashableInput(twice[0], "two columns carry this name; rename one of them")
     for field in schema:
-        _check_zone(field)
+        check_zone(field)
     kinds = [type_name(field.type, field.name) for field in schema]
     try:
         columns, index = index_and_column_fields(schema)
@@ -242,7 +242,8 @@ def _describe(serialized: bytes) -> Description:
     return Description(order, len(index), canonical_json({"fields": fields, "frame": shown}), form)
 
 
-def _check_zone(field: pa.Field) -> None:
+def check_zone(field: pa.Field) -> None:
+    """Raise ``UnhashableInput`` for a column of a zone that nobody here knows."""
     zone = field.type.tz if pa.types.is_timestamp(field.type) else None
     try:
         if zone is not None:

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from fstore.frames.description import Description, canonical_json, describe, range_index, with_range
 from fstore.frames.parts import Level, Part, parts_of
+from fstore.frames.refused_dtypes import check_attrs
 from fstore.frames.schema import schema_of
 from fstore.frames.zones import is_plain, with_plain_zones
 
@@ -50,6 +51,8 @@ def look_at(frame: pd.DataFrame, schema: pa.Schema | None = None) -> FrameLook:
     Raises ``UnhashableInput`` when no table restores it, so that nothing is ever computed
     from data that differ from what the caller holds.
     """
+    if frame.attrs:
+        check_attrs(frame.attrs)  # before pandas copies them
     parts, is_copy = parts_of(frame)
     if not all(is_plain(part.dtype) for part in parts):
         frame = with_plain_zones(frame)

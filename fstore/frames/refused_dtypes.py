@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -42,3 +43,25 @@ def _reason(dtype: Any) -> str:
     if isinstance(dtype, np.dtype) and dtype.kind in "iuf" and not dtype.isnative:
         return f"its bytes are in the other order ({dtype.str}); use .astype({dtype.newbyteorder('=').name!r})"
     return f"{dtype} values have no digest; convert them, as with .astype('float64') or .astype('str')"
+
+
+def check_attrs(attrs: Mapping[Any, Any]) -> None:
+    """Raise ``UnhashableInput`` for what JSON would change without a word: other classes of text and number, deep nesting."""
+    waiting: list[tuple[Any, int]] = [(dict(attrs), 0)]
+    while waiting:
+        value, depth = waiting.pop()
+        if depth > _MOST_LEVELS:
+            raise UnhashableInput(
+                "attrs", f"they nest more than {_MOST_LEVELS} levels; clear them with frame.attrs = {{}}"
+            )
+        if type(value) is dict:
+            waiting += [(part, depth + 1) for item in value.items() for part in item]
+        elif type(value) is list:
+            waiting += [(part, depth + 1) for part in value]
+        elif isinstance(value, str | int | float | dict | list) and type(value) not in _OF_JSON:
+            kind = f"{type(value).__module__}.{type(value).__qualname__}"
+            raise UnhashableInput("attrs", f"{value!r:.60} of {kind} would come back as a plain value; make it one")
+
+
+_MOST_LEVELS = 100
+_OF_JSON = (str, int, float, bool)

@@ -13,12 +13,20 @@ import pyarrow as pa
 
 from fstore.errors import UnhashableInput
 from fstore.frames.arrow_types import type_name
-from fstore.frames.description import SchemaMemo, canonical_json, describe, describe_frame, label, with_range
+from fstore.frames.description import (
+    SchemaMemo,
+    canonical_json,
+    check_zone,
+    describe,
+    describe_frame,
+    label,
+    with_range,
+)
 from fstore.frames.dtypes import NOTES_KEY, dtype_name, missing_notes, restore
 from fstore.frames.parts import Level, Part
 from fstore.frames.plain_frames import label_levels
 from fstore.frames.refused_dtypes import refused_part
-from fstore.frames.texts import missing_marker
+from fstore.frames.texts import missing_marker, subclass_of_text
 
 Outline = tuple[Hashable, ...]
 
@@ -134,6 +142,8 @@ def _find_schema(
     frame: pd.DataFrame, parts: list[Part | Level], shown: dict[str, Any], missing: list[str | None]
 ) -> pa.Schema:
     schema = _arrow_schema(frame, parts)
+    for field in schema:
+        check_zone(field)
     notes = missing_notes(frame, restore(schema.empty_table()), missing)
     if notes:
         schema = schema.with_metadata({**schema.metadata, NOTES_KEY: json.dumps(notes).encode()})
@@ -198,7 +208,9 @@ def _is_text(categories: pd.Index) -> bool:
     if isinstance(categories.dtype, pd.StringDtype):
         return True
     return bool(
-        categories.dtype == object and pd.api.types.infer_dtype(categories, skipna=False) in ("string", "empty")
+        categories.dtype == object
+        and pd.api.types.infer_dtype(categories, skipna=False) in ("string", "empty")
+        and subclass_of_text(categories) is None
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -43,10 +45,18 @@ def missing_marker(values: npt.NDArray[np.object_], column: str) -> str:
         found = pd.api.types.infer_dtype(block, skipna=True)
         if found not in ("string", "empty"):
             raise not_strings(column, f"found {found}", *_BETTER.get(found, ()))
+        if (kind := subclass_of_text(block)) is not None:
+            raise not_strings(column, f"found texts of the class {kind}", ".astype('str')")
         markers.update(map(_marker, block[pd.isna(block)]))
     if len(markers) > 1 or "other" in markers:
         raise not_strings(column, "missing values are of several kinds")
     return markers.pop() if markers else "None"
+
+
+def subclass_of_text(values: Iterable[object]) -> str | None:
+    """Name a class of texts among the values that Arrow would make plain ones, such as members of an enumeration."""
+    kinds = set(map(type, values))
+    return next((kind.__qualname__ for kind in kinds if issubclass(kind, str) and kind is not str), None)
 
 
 def _marker(missing: object) -> str:

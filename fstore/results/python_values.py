@@ -14,6 +14,7 @@ import struct
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
+from pickle import PicklingError
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -49,6 +50,10 @@ def from_json(value: Any) -> Any:
     return _READERS[name](inner)
 
 
+_MOST_LEVELS = 100
+_NESTING = (Mapping, list, tuple, set, frozenset)
+
+
 def same(one: Any, other: Any) -> bool:
     """Tell whether two values are of one type and equal in every bit that a function could see."""
     if one is other:
@@ -68,18 +73,43 @@ def same(one: Any, other: Any) -> bool:
         return False
 
 
+def is_deep(value: Any) -> bool:
+    """Tell values that nest beyond what Python copies and writes without reaching its own limit."""
+    level = [value]
+    for _ in range(_MOST_LEVELS):
+        inner = [
+            list(part) + list(part.values()) if isinstance(part, Mapping) else list(part)
+            for part in level
+            if isinstance(part, _NESTING)
+        ]
+        level = [part for parts in inner for part in parts if isinstance(part, _NESTING)]
+        if not level:
+            return False
+    return True
+
+
 def same_zone(one: tzinfo | None, other: tzinfo | None) -> bool:
     """Tell whether two time zones are one: an hour's offset that is named like a zone is neither that zone nor the bare offset."""
     if one is None or other is None or one is other:
         return one is other
+    if _is_of_a_file(one) or _is_of_a_file(other):
+        return False
     return one.utcoffset(None) == other.utcoffset(None) and str(one) == str(other)
+
+
+def _is_of_a_file(zone: tzinfo) -> bool:
+    """Tell a zone that was read from a file: it bears any key, and says so only when it is pickled."""
+    try:
+        return type(zone) is ZoneInfo and not zone.__reduce__()
+    except PicklingError:
+        return True
 
 
 def zone_to_json(zone: tzinfo | None) -> Any:
     """Describe a time zone; raises ``TypeError`` for one that has no key and no plain offset."""
     if zone is None or zone is UTC:
         return None if zone is None else "utc"
-    if type(zone) is ZoneInfo and zone.key:
+    if type(zone) is ZoneInfo and zone.key and not _is_of_a_file(zone):
         return {"zone": zone.key}
     if type(zone) is timezone and timezone(zone.utcoffset(None)).tzname(None) == zone.tzname(None):
         return {"offset": zone.utcoffset(None).total_seconds()}

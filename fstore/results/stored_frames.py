@@ -23,7 +23,7 @@ from fstore.results.frame_notes import FRAME_KEY, FREQUENCY_KEY, Notes, unpacked
 from fstore.results.frequencies import frequency_to_json, is_told_by_its_name
 from fstore.results.likeness import index_difference, label_at
 from fstore.results.object_cells import cells_to_arrow, holds_texts
-from fstore.results.python_values import same, to_json
+from fstore.results.python_values import is_deep, same, to_json
 from fstore.results.stored_tables import UnstorableResult, with_metadata
 
 _ARROW_FAULTS = (
@@ -40,6 +40,8 @@ _ARROW_FAULTS = (
 
 def frame_to_table(frame: pd.DataFrame) -> pa.Table:
     """Convert a frame with unique labels; raises ``UnstorableResult`` naming the part that cannot be."""
+    if frame.attrs and is_deep(frame.attrs):
+        raise UnstorableResult("attrs: they nest too deeply; leave them out or make them flat")
     notes: Notes = {}
     cells: dict[int, pa.ChunkedArray] = {}
     plain = frame.copy(deep=False)
@@ -244,7 +246,9 @@ def _frequency(freq: Any) -> Any:
 
 def _json_of(where: str, value: Any) -> Any:
     try:
-        return to_json(value)
+        found = to_json(value)
+        json.dumps(found)  # Python writes no int of thousands of digits
+        return found
     except (TypeError, ValueError, RecursionError) as error:
         raise UnstorableResult(f"{where}: {error}; leave it out or make it plain values") from error
 

@@ -81,6 +81,9 @@ class _Pickler(pickle.Pickler):
             allowed = is_there and home.partition(".")[0] in _FAITHFUL | {"builtins"}
         else:
             allowed = is_library_value(type(obj)) or type(obj) in _OWN_KINDS
+            # A type variable and the like are pickled by a name of the author's, which says nothing of what they are.
+            home = str(getattr(obj, "__module__", None) or "").partition(".")[0]
+            allowed &= not hasattr(obj, "__name__") or home in _FAITHFUL or not isinstance(obj.__reduce_ex__(5), str)
         if not allowed:
             raise Untellable(f"{type(obj).__module__}.{type(obj).__qualname__}")
         return NotImplemented

@@ -7,6 +7,7 @@ the text that was read when such a module was first needed, until it is loaded a
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import FunctionType
 
 from fstore.features.held.library_values import Untellable
 from fstore.features.source.digest import SourceUnavailable, whole_texts
@@ -19,10 +20,16 @@ _known: dict[tuple[frozenset[str], frozenset[str]], tuple[LoadedModules, list[st
 
 @dataclass(slots=True)
 class Needs:
-    """Names of modules, or what may be some, and words by which parts of packages may be meant."""
+    """What a walk through values met that it has to follow when it has seen them all.
+
+    Names of modules, or what may be some; words by which parts of packages may be
+    meant; texts, and the functions that may look up what these name.
+    """
 
     modules: set[str] = field(default_factory=set)
     words: set[str] = field(default_factory=set)
+    texts: set[str] = field(default_factory=set)
+    readers: list[FunctionType] = field(default_factory=list)
 
 
 def own_texts(needs: Needs) -> list[str | bytes]:

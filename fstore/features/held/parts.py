@@ -6,7 +6,9 @@ import functools
 import inspect
 import struct
 import types
-from collections.abc import Callable, Iterable, Mapping
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import Enum
 from typing import Any
 
 from fstore.features.held.code import code_identity
@@ -51,10 +53,35 @@ def without_mark(state: Any) -> Any:
     return {name: item for name, item in state.items() if name != MARK} if isinstance(state, dict) else state
 
 
-def is_method_of(cls: type, part: Any) -> bool:
+def enum_parts(cls: type[Enum]) -> Iterator[tuple[str, list[Any]]]:
+    """Yield the members of an enumeration, what else its body says, and what was set on either later."""
+    members = dict(cls.__members__)
+    yield "members", [part for name, member in members.items() for part in (name, member.value)]
+    for name, member in members.items():
+        if held := sorted_items({key: item for key, item in vars(member).items() if key not in vars(_Plain.MEMBER)}):
+            yield name, held
+    made = vars(_Plain).keys() | members.keys()
+    own = {name: part for name, part in vars(cls).items() if name not in made or _is_method_of(cls, part)}
+    yield "methods", sorted_items(own)
+
+
+class _Plain(Enum):
+    MEMBER = 1
+
+
+def _is_method_of(cls: type, part: Any) -> bool:
     """Tell what is written in a class body from what its metaclass put there."""
     function = getattr(part, "__func__", getattr(part, "fget", part))
     return isinstance(function, types.FunctionType) and function.__module__ == cls.__module__
+
+
+_DISPATCH_PARTS = frozenset(vars(functools.singledispatch(lambda value: value)))
+
+
+def dispatch_parts(function: Any) -> list[Any]:
+    """Return the implementations of a dispatching function, and what was set on it."""
+    held = {name: part for name, part in vars(function).items() if name not in _DISPATCH_PARTS}
+    return [*(part for item in function.registry.items() for part in item), *sorted_items(held)]
 
 
 def _builtin_parts(function: types.BuiltinFunctionType) -> list[Any]:
@@ -126,6 +153,11 @@ CALLABLES: dict[type, Callable[[Any], Iterable[Any]]] = {
     types.GetSetDescriptorType: lambda member: [member.__name__],
     types.GenericAlias: lambda alias: [alias.__origin__, alias.__args__],
     types.UnionType: lambda union: union.__args__,
+    typing.TypeVar: lambda kind: [
+        *(kind.__name__, kind.__constraints__, kind.__bound__, kind.__covariant__, kind.__contravariant__),
+    ],
+    typing.ParamSpec: lambda kind: [kind.__name__, kind.__bound__],
+    typing.NewType: lambda kind: [kind.__name__, kind.__supertype__],
     staticmethod: lambda method: [method.__func__],
     classmethod: lambda method: [method.__func__],
     property: lambda found: [found.fget, found.fset, found.fdel],

@@ -24,6 +24,7 @@ from typing import Any
 from blake3 import blake3
 
 from fstore.features.held.code import code_identity
+from fstore.features.held.globals import is_set_by_somebody, names_at_large, patches
 from fstore.features.held.library_values import Untellable, is_library_value, pickled_into, pickles_itself
 from fstore.features.held.own_modules import Needs, own_texts
 from fstore.features.held.parts import (
@@ -34,7 +35,8 @@ from fstore.features.held.parts import (
     annotation_text,
     compiled_parts,
     content_of,
-    is_method_of,
+    dispatch_parts,
+    enum_parts,
     main_once,
     sorted_items,
     without_mark,
@@ -56,6 +58,7 @@ def held_digest(func: Callable[..., Any]) -> str:
     walk = _Walk(None if core is None else core.__globals__)
     try:
         walk.value(func)
+        walk.add_what_texts_name()
     except RecursionError:
         raise Untellable("it is nested too deeply") from None
     except RuntimeError as exc:  # a dict that another thread fills meanwhile
@@ -85,11 +88,31 @@ class _Walk:
         for text in own_texts(self._needs):
             self._put("text", text)
 
+    def add_what_texts_name(self) -> None:
+        """Write the globals that functions find by texts which they are given, and docstrings of classes that were met."""
+        done: set[tuple[int, str]] = set()
+        while True:
+            more = [
+                (function, name)
+                for function in self._needs.readers
+                for name in sorted(code_identity(function.__code__).names_in(self._needs.texts))
+                if name in function.__globals__ and (id(function), name) not in done
+            ]
+            if not more:
+                break
+            for function, name in more:
+                done.add((id(function), name))
+                self._global(function, name)
+        if any("__doc__" in code_identity(function.__code__).attributes for function in self._needs.readers):
+            self._parts("docs", [cls.__doc__ for cls in self._kept if isinstance(cls, type)])
+
     def value(self, value: Any) -> None:
         """Write one value with its exact type."""
         kind = type(value)
         if (plain := PLAIN.get(kind)) is not None:
             self._put(kind.__name__, plain(value))
+            if kind is str:
+                self._needs.texts.add(value)
         elif (container := CONTAINERS.get(kind)) is not None:
             with self._inside(value):
                 self._parts(kind.__name__, container(value))
@@ -140,8 +163,7 @@ class _Walk:
             self._named(place)
             return
         if function.__code__ is _DISPATCHING:
-            registry: Mapping[type, Any] = function.registry  # type: ignore[attr-defined]
-            self._parts("singledispatch", [part for item in registry.items() for part in item])
+            self._parts("singledispatch", dispatch_parts(function))
             return
         before, self._own = self._own, space if space is self._home or not is_installed(space) else None
         code = code_identity(function.__code__)
@@ -152,8 +174,12 @@ class _Walk:
         self._parts("attributes", sorted_items(function.__dict__))
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
             self._named_part(name, content_of(cell))
-        names = sorted(code.looked_up(space))
+        names = sorted(code.looked_up(space) | names_at_large(code, space))
+        if code.queries or "__doc__" in code.attributes:
+            self._needs.readers.append(function)
         self._needs.words |= code.attributes | code.names_in_texts
+        for name, part in patches(code.attributes):
+            self._named_part(name, part)
         # What is no global may be a module that the code imports.
         self._needs.modules |= {name for name in (*names, *code.names_in_texts) if name not in space}
         self._put("globals", str(len(names)))
@@ -168,8 +194,10 @@ class _Walk:
     def _global(self, function: types.FunctionType, name: str) -> None:
         space = function.__globals__
         if name not in space:
-            known = name in getattr(function, "__builtins__", {})
-            self._put("builtin" if known else "absent", name)
+            known = getattr(function, "__builtins__", {})
+            self._put("builtin" if name in known else "absent", name)
+            if name in known and is_set_by_somebody(name, known[name]):
+                self._named_part(name, known[name])
         elif name == "__name__":
             self._put("name", str(main_once(space[name])))
         else:
@@ -184,9 +212,8 @@ class _Walk:
         self._put("annotations", annotation_text(cls))
         self._parts("bases", [type(cls), *cls.__bases__])
         if issubclass(cls, Enum):
-            self._parts("members", [part for name, member in cls.__members__.items() for part in (name, member.value)])
-            methods = {name: part for name, part in vars(cls).items() if is_method_of(cls, part)}
-            self._parts("methods", sorted_items(methods))
+            for kind, parts in enum_parts(cls):
+                self._parts(kind, parts)
             return
         names = sorted(vars(cls).keys() - _CLASS_MACHINERY)
         self._put("members", str(len(names)))

@@ -14,8 +14,9 @@ digest as it is.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FunctionType
 from typing import Literal
 
@@ -23,13 +24,14 @@ from blake3 import blake3
 
 from fstore.features.source import module_text, running_code
 from fstore.features.source.foreign_names import foreign_texts
+from fstore.features.source.imports import imports_in
 from fstore.features.source.loaded_modules import LoadedModules, OwnModule
-from fstore.features.source.lookups import Definition, Lookups
-from fstore.features.source.module_source import ModuleSource, first_line
+from fstore.features.source.lookups import Definition, Lookups, mangled
+from fstore.features.source.module_source import ModuleSource, first_line, import_text, is_script_part
 from fstore.features.source.module_text import SourceUnavailable
 from fstore.features.source.own_code import FSTORE, Home, home_of
 from fstore.features.source.package_walk import Walk, walk
-from fstore.features.source.reached import Reached, reached_from, reached_texts
+from fstore.features.source.syntax import alias_name, does_nothing, syntax_text
 
 __all__ = ["SourceUnavailable", "Track", "covered", "digest_of_covered", "imported_by", "source_digest", "whole_texts"]
 
@@ -72,7 +74,9 @@ def digest_of_covered(found: Covered) -> str:
 
 def whole_texts(found: Walk) -> list[str | bytes]:
     """Write all that runs of the modules of a walk, each after its name."""
-    return [part for name, text in sorted(found.texts.items()) for part in (f"module {name}", _whole(name, text))]
+    return [
+        part for name, text in sorted(found.texts.items()) for part in (f"module {name}", _whole(name, text, found))
+    ]
 
 
 def covered(function: FunctionType, track: Track = "package", layers: Iterable[str] = ()) -> Covered:
@@ -87,10 +91,18 @@ def covered(function: FunctionType, track: Track = "package", layers: Iterable[s
             running_code.check_function(function, text, home.name or file)
         walked, reached = _settle(source, own, home, [layer for layer in layers if layer != home.name])
         if track != "package" or home.top in FSTORE:
-            walked = Walk(others=walked.others | {name.partition(".")[0] for name in walked.modules})
+            others = walked.others | {name.partition(".")[0] for name in walked.modules}
+            walked = Walk(others=others, docstrings=walked.docstrings, source_text=walked.source_text)
         loaded = LoadedModules(walked.modules, walked.texts, OwnModule(function.__globals__, file, text))
         loaded.check()
-        texts = reached_texts(source, own, reached)
+        reads = _reads(source, own, reached)
+        walked = replace(
+            walked,
+            docstrings=walked.docstrings or reads.docstrings,
+            source_text=walked.source_text or reads.source_text,
+        )
+        reads.docstrings, reads.own_lines = walked.docstrings, reads.own_lines or walked.source_text
+        texts = _reached_texts(source, own, reached, reads)
         foreign = foreign_texts(function, source, reached.places, source_digest)
         return Covered(home.name, (*texts, *foreign), walked, loaded)
     except RecursionError as exc:
@@ -104,19 +116,25 @@ def imported_by(function: FunctionType) -> frozenset[str]:
     return frozenset(walk(home_of(function.__globals__, file), source, range(len(source.statements))).others)
 
 
-def _settle(source: ModuleSource, own: Definition, home: Home, layers: list[str]) -> tuple[Walk, Reached]:
+def _settle(source: ModuleSource, own: Definition, home: Home, layers: list[str]) -> tuple[Walk, _Reached]:
     """Find the statements of the module and the other modules that lead to each other."""
     wanted: set[str] = set()
     everything = False
     while True:
-        reached = reached_from(source, own, wanted, everything=everything)
+        reached = _reached_from(source, own, wanted, everything=everything)
         running = reached.places | source.imports
         walked = walk(home, source, running, layers)
         taken = walked.taken | _taken_from_itself(source, running, home)
-        if taken <= wanted and (everything or not walked.takes_all):
+        takes_all = walked.takes_all or _imports_itself(source, running, home)
+        if taken <= wanted and (everything or not takes_all):
             return walked, reached
         wanted |= taken
-        everything |= walked.takes_all
+        everything |= takes_all
+
+
+def _imports_itself(source: ModuleSource, places: Iterable[int], home: Home) -> bool:
+    lines = imports_in((source.statements[place] for place in places), home.package)
+    return any(home.name in ([f"{line.module}.{name}" for name in line.names] or [line.module]) for line in lines)
 
 
 def _taken_from_itself(source: ModuleSource, places: Iterable[int], home: Home) -> set[str]:
@@ -128,9 +146,11 @@ def _taken_from_itself(source: ModuleSource, places: Iterable[int], home: Home) 
     return lookups.attributes if last in lookups.attributes | lookups.names | lookups.texts else set()
 
 
-def _whole(name: str, text: str | bytes) -> str | bytes:
+def _whole(name: str, text: str | bytes, found: Walk) -> str | bytes:
+    if isinstance(text, bytes) or found.source_text:
+        return text
     try:
-        return text if isinstance(text, bytes) else module_text.parsed(text, name).whole_text
+        return module_text.parsed(text, name).whole_text(docstrings=found.docstrings)
     except RecursionError as exc:
         raise SourceUnavailable(f"{name} is nested too deeply") from exc
 
@@ -141,6 +161,78 @@ def _definition_of(function: FunctionType, source: ModuleSource) -> Definition:
         if first_line(node) == line:
             return node
     raise SourceUnavailable(f"{function.__code__.co_filename} does not define {function.__qualname__} in line {line}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Reached:
+    """Places of statements in a module, and the names by which they were found."""
+
+    places: frozenset[int]
+    names: frozenset[str]
+
+
+def _reached_from(source: ModuleSource, own: Definition, wanted: set[str], *, everything: bool) -> _Reached:
+    """Find all statements that ``own``, or who looks up ``wanted`` from outside, leans on."""
+    home = source.place_of(own)
+    waiting = source.always | ({home} if home is not None else set())
+    found = source.lookups_of(own)
+    names = wanted | _names(found, source)
+    everything |= found.any_name
+    places: set[int] = set()
+    known: set[str] = set()
+    while waiting or not names <= known:
+        waiting |= {place for name in names - known for place in source.by_name.get(name, ())}
+        known |= names
+        for place in waiting - places:
+            found = source.lookups(place)
+            names |= _names(found, source)
+            everything |= found.any_name
+        places |= waiting
+        waiting = set()
+        if everything:
+            waiting = {i for i, s in enumerate(source.statements) if not is_script_part(s)} - places
+            names |= set(source.by_name)
+    return _Reached(frozenset(places), frozenset(names))
+
+
+def _reads(source: ModuleSource, own: Definition, reached: _Reached) -> Lookups:
+    """Tell what these statements look up together."""
+    found = Lookups()
+    for node in (own, *(source.statements[place] for place in reached.places)):
+        found.add(source.lookups_of(node))
+    return found
+
+
+def _reached_texts(source: ModuleSource, own: Definition, reached: _Reached, found: Lookups) -> list[str]:
+    """Write these statements, imports first where their order cannot matter, the others as they run."""
+    if found.own_lines:
+        return [syntax_text(own), source.text]
+    doc = source.tree.body[:1] if found.docstrings else []  # It binds no name by which it would be reached.
+    in_order = any(_is_star(source.statements[place]) for place in reached.places)
+    imports: set[str] = set()
+    texts: list[str] = []
+    for place in sorted(reached.places):
+        statement = source.statements[place]
+        if isinstance(statement, ast.Import | ast.ImportFrom) and not in_order:
+            names = {alias_name(alias) for alias in statement.names}
+            single = {name for name in names if len(source.by_name[name]) == 1}
+            kept = single if place in source.always else single & reached.names
+            imports |= {import_text(statement, name) for name in kept}
+            if not (names - single) & reached.names:
+                continue
+        if statement is not own:
+            texts.append(syntax_text(statement, docstrings=found.docstrings))
+    docs = [syntax_text(statement, docstrings=True) for statement in doc if does_nothing(statement)]
+    return [syntax_text(own, docstrings=found.docstrings), *sorted(imports), *docs, *texts]
+
+
+def _names(found: Lookups, source: ModuleSource) -> set[str]:
+    names = found.names | found.words()
+    return names | mangled(names, source.classes)
+
+
+def _is_star(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.ImportFrom) and statement.names[0].name == "*"
 
 
 def source_format() -> str:

@@ -48,6 +48,7 @@ class Inert:
         self._builtins = frozenset() if "*" in imported else _BUILTINS  # A star may bind any name anew.
         self._bindings = bindings
         self._classes: dict[str, bool] = {}
+        self._around: list[dict[str, bool]] = []  # names that the classes around bind, and whether by a def
 
     def is_inert(self, statement: ast.stmt) -> bool:
         """Tell whether a statement does no more than bind names."""
@@ -83,8 +84,13 @@ class Inert:
 
     def _is_known(self, name: str) -> bool:
         """Tell whether a name is surely what the import line says, or Python's own."""
+        if self._is_shadowed(name):
+            return False
         times = len(self._bindings.get(name, ()))
         return times == 1 if name in self._imported else times == 0 and name in self._builtins
+
+    def _is_shadowed(self, name: str) -> bool:
+        return any(name in names for names in self._around)
 
     def _is_plain_function(self, function: Definition) -> bool:
         arguments = function.args
@@ -101,16 +107,22 @@ class Inert:
             given = [*decorator.args, *(keyword.value for keyword in decorator.keywords)]
             return all(self._is_pure(value) for value in given) and self.is_plain_decorator(decorator.func)
         if isinstance(decorator, ast.Attribute) and decorator.attr in _ACCESSORS:
-            return isinstance(decorator.value, ast.Name) and decorator.value.id not in self._bindings
+            if not isinstance(decorator.value, ast.Name):
+                return False
+            name = decorator.value.id
+            return self._around[-1].get(name, False) if self._around else name not in self._bindings
         return self.full_name(decorator) in _DECORATORS
 
     def _is_plain_class(self, definition: ast.ClassDef) -> bool:
-        return (
-            not definition.keywords
-            and all(self.is_plain_decorator(decorator) for decorator in definition.decorator_list)
-            and all(self._is_plain_base(base) for base in definition.bases)
-            and all(self._is_plain_part(part) for part in definition.body)
-        )
+        if definition.keywords or not all(map(self.is_plain_decorator, definition.decorator_list)):
+            return False
+        if not all(map(self._is_plain_base, definition.bases)):
+            return False
+        self._around.append(_bound_in(definition))
+        try:
+            return all(map(self._is_plain_part, definition.body))
+        finally:
+            self._around.pop()
 
     def _is_plain_part(self, part: ast.stmt) -> bool:
         """Judge a statement of a class; one that hears of its subclasses is never plain, nor are they."""
@@ -130,10 +142,12 @@ class Inert:
         if name not in self._classes:
             self._classes[name] = False  # A class that is its own base is a fault of the text.
             found = self._bindings.get(name, [])
+            before, self._around = self._around, []
             self._classes[name] = (
                 len(found) == 1 and isinstance(found[0], ast.ClassDef) and self._is_plain_class(found[0])
             )
-        return self._classes[name]
+            self._around = before
+        return self._classes[name] and not self._is_shadowed(name)
 
     def _is_pure(self, value: ast.expr) -> bool:
         """Tell whether an expression surely runs no code of somebody's."""
@@ -184,9 +198,21 @@ class Inert:
         found = self._bindings.get(name, [])
         if self._is_known(name) and self._is_standard(name):
             return True
-        if len(found) != 1 or not isinstance(found[0], ast.Assign):
+        if len(found) != 1 or not isinstance(found[0], ast.Assign) or self._is_shadowed(name):
             return False
         return not _runs(found[0].value) and not any(_names(found[0].value)) and _only_reads(found[0].value)
+
+
+def _bound_in(definition: ast.ClassDef) -> dict[str, bool]:
+    """Return the names that a class body binds in its statements, and whether only functions do."""
+    names: dict[str, bool] = {}
+    for part in definition.body:
+        if isinstance(part, Definition):
+            names.setdefault(part.name, True)
+        else:
+            stored = {n.id for n in ast.walk(part) if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
+            names |= dict.fromkeys(stored | ({part.name} if isinstance(part, ast.ClassDef) else set()), False)
+    return names
 
 
 def _is_plain_target(target: ast.expr) -> bool:

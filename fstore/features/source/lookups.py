@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -29,24 +30,40 @@ _NESTED_SCOPES = (
 )
 # Who uses one of these can reach every name of the module, or objects that nothing names.
 _NAME_SPACES = frozenset({
-    "__builtins__", "__closure__", "__main__", "__dict__", "__globals__", "__subclasses__", "_getframe", "attrgetter",
-    "builtins", "currentframe", "f_back", "f_globals", "f_locals", "gc", "get_objects", "getattr_static",
-    "getmembers", "getmodule", "methodcaller", "modules", "registered", "run_path", "run_module",
+    "__annotate__", "__annotations__", "__builtins__", "__closure__", "__dict__", "__getattribute__", "__globals__",
+    "__main__", "__subclasses__", "_current_frames", "_getframe", "attrgetter", "builtins", "currentframe", "f_back",
+    "f_globals", "f_locals", "gc", "get_objects", "getattr_static", "getmembers", "getmodule", "gi_frame",
+    "methodcaller", "modules", "registered", "run_path", "run_module", "tb_frame",
+})  # fmt: skip
+# Those of them that lead to modules and functions which nobody handed over.
+_FOREIGN_SPACES = frozenset({
+    "__closure__", "__globals__", "__main__", "__subclasses__", "_current_frames", "_getframe", "currentframe",
+    "f_back", "f_globals", "f_locals", "gc", "get_objects", "getmodule", "gi_frame", "modules", "run_path",
+    "run_module", "tb_frame",
 })  # fmt: skip
 _NAME_SPACE_BUILTINS = frozenset({"dir", "globals", "locals", "vars"})
 # Harmless when the text they are given stands in the code: then its words count as looked up.
 _TEXT_FIRST = frozenset({"eval", "exec", "compile", "query"})
 _TEXT_SECOND = frozenset({"getattr", "setattr", "delattr"})
-_IMPORTERS = frozenset({"import_module", "__import__", "importorskip", "resolve_name", "run_module", "lazy_import"})
+_IMPORTERS = frozenset({
+    "import_module", "__import__", "importorskip", "resolve_name", "run_module", "lazy_import", "_gcd_import",
+    "_find_and_load", "_handle_fromlist", "import_attr", "import_from_string", "import_item", "import_object",
+    "import_string", "load_object", "safeimport", "symbol_by_name",
+})  # fmt: skip
+# What is read back from bytes may be any function or object of any module.
+_PICKLES = frozenset({
+    "_pickle", "allow_pickle", "cloudpickle", "dill", "joblib", "pickle", "read_pickle", "shelve", "unpickle",
+})  # fmt: skip
 _DISCOVERERS = frozenset({
     "iter_modules", "walk_packages", "entry_points", "spec_from_file_location", "SourceFileLoader", "run_path",
-    "exec_module", "load_module", "module_from_spec",
+    "exec_module", "load_module", "module_from_spec", "pydoc", *_PICKLES,
 })  # fmt: skip
-_DOCUMENTS = frozenset({"__doc__", "getdoc", "pydoc", "docstring"})
+_DOCUMENTS = frozenset({"__doc__", "getdoc", "pydoc", "docstring", "doctest", "DocTestFinder"})
 _SOURCE_TEXTS = frozenset({
     "getsource", "getsourcelines", "getsourcefile", "getcomments", "get_source", "linecache", "co_firstlineno",
-    "f_lineno", "tb_lineno", "co_positions", "co_lines", "__code__", "findsource",
+    "f_lineno", "tb_lineno", "co_positions", "co_lines", "findsource", "run_module", "runpy",
 })  # fmt: skip
+_TYPE_CHECKING = "TYPE_CHECKING"
 
 
 @dataclass(slots=True)
@@ -61,10 +78,13 @@ class Lookups:
     any_module: bool = False
     docstrings: bool = False
     source_text: bool = False
+    foreign_spaces: bool = False  # ways to modules that it does not import, and into functions
+    own_lines: bool = False  # the text around it, or its positions
 
     def words(self) -> set[str]:
         """Return the identifiers inside the texts, as ``raw.query("close > @LIMIT")`` holds some."""
-        return {word for text in self.texts for word in _WORD.findall(text)}
+        # Python and pandas read identifiers so, whatever form they are written in.
+        return {word for text in self.texts for word in _WORD.findall(unicodedata.normalize("NFKC", text))}
 
     def add(self, other: Lookups) -> None:
         """Take in what another piece of syntax looks up."""
@@ -76,6 +96,8 @@ class Lookups:
         self.any_module |= other.any_module
         self.docstrings |= other.docstrings
         self.source_text |= other.source_text
+        self.foreign_spaces |= other.foreign_spaces
+        self.own_lines |= other.own_lines
 
 
 def lookups_in(root: ast.AST) -> Lookups:
@@ -84,11 +106,21 @@ def lookups_in(root: ast.AST) -> Lookups:
     _collect(root, found)
     if isinstance(root, Definition):
         found.names -= _local_names(root)
-    used = found.names | found.attributes
+    return _flagged(found)
+
+
+def _flagged(found: Lookups) -> Lookups:
+    # getattr(function, "__globals__") and the like: only names that no prose has.
+    used = (
+        found.names | found.attributes | {text for text in found.texts if text.startswith(("__", "f_", "tb_", "co_"))}
+    )
+    found.any_name |= not used.isdisjoint(_PICKLES)
     found.any_name |= not used.isdisjoint(_NAME_SPACES) or not found.names.isdisjoint(_NAME_SPACE_BUILTINS)
     found.any_module |= not used.isdisjoint(_DISCOVERERS)
     found.docstrings = not used.isdisjoint(_DOCUMENTS)
-    found.source_text = not used.isdisjoint(_SOURCE_TEXTS)
+    found.source_text |= not used.isdisjoint(_SOURCE_TEXTS)
+    found.own_lines = found.source_text or "__code__" in used
+    found.foreign_spaces = found.any_module or not used.isdisjoint(_FOREIGN_SPACES)
     return found
 
 
@@ -103,16 +135,24 @@ def _collect(root: ast.AST, found: Lookups) -> None:
         elif isinstance(node, ast.Attribute):
             found.attributes.add(node.attr)
             _judge(node, node.attr, told, found)
+            # Who sets it has code run that this text is not taken to run, here or elsewhere.
+            found.source_text |= node.attr == _TYPE_CHECKING and isinstance(node.ctx, ast.Store)
         elif isinstance(node, ast.Constant):
             if isinstance(node.value, str | bytes):
-                found.texts.add(node.value if isinstance(node.value, str) else node.value.decode("latin-1"))
+                found.texts.update([node.value] if isinstance(node.value, str) else _decoded(node.value))
+                found.source_text |= any(_TYPE_CHECKING in text for text in [node.value] if isinstance(text, str))
             continue
+        elif isinstance(node, ast.keyword) and node.arg in _PICKLES:
+            found.attributes.add(node.arg)
         elif isinstance(node, ast.Call):
             _judge_call(node, told, found)
         elif isinstance(node, ast.Global):
             found.names.update(node.names)
         elif isinstance(node, ast.Import | ast.ImportFrom):
             found.attributes.update(part for alias in node.names for part in alias.name.split("."))
+            found.any_name |= isinstance(node, ast.ImportFrom) and node.module in {"builtins", "gc"}
+            if any(alias.name in _IMPORTERS and alias.asname not in _IMPORTERS | {None} for alias in node.names):
+                found.any_module = found.any_name = True
         elif does_nothing(node):
             continue
         waiting.extend(ast.iter_child_nodes(node))
@@ -124,7 +164,8 @@ def _judge_call(call: ast.Call, told: set[ast.AST], found: Lookups) -> None:
     if name not in _TEXT_SECOND | _TEXT_FIRST | _IMPORTERS or len(call.args) <= place:
         return
     text = call.args[place]
-    if isinstance(text, ast.Constant):
+    is_relative = name == "__import__" and (len(call.args) > 4 or any(k.arg in {"level", None} for k in call.keywords))
+    if isinstance(text, ast.Constant) and not is_relative:
         told.add(call.func)
         if name in _IMPORTERS and isinstance(text.value, str):
             _note_import(text.value, call, found)
@@ -152,6 +193,15 @@ def _judge(node: ast.Name | ast.Attribute, name: str, told: set[ast.AST], found:
         found.any_name |= name in _TEXT_FIRST | _TEXT_SECOND and name != "query"
     else:
         found.any_name |= name in {"query", "eval"}
+
+
+def _decoded(text: bytes) -> set[str]:
+    return {text.decode("latin-1"), text.decode("utf-8", "replace")}
+
+
+def lookups_of_words(words: Iterable[str]) -> Lookups:
+    """Return what compiled code may look up, of which only words are known."""
+    return _flagged(Lookups(attributes=set(words)))
 
 
 def called_name(call: ast.Call) -> str:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import ast
 import sys
-import warnings
 from collections.abc import Iterator
 from functools import cached_property
 from typing import TypeGuard
 
 from fstore.features.source.inert import Inert
 from fstore.features.source.lookups import Definition, Lookups, declared_global, lookups_in, mangled
-from fstore.features.source.syntax import does_nothing, syntax_text
+from fstore.features.source.syntax import alias_name, does_nothing, syntax_text, syntax_tree, without_type_checking
 
 
 class ModuleSource:
@@ -27,11 +26,9 @@ class ModuleSource:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Who imports the module is warned of odd escapes.
-            self.tree = ast.parse(text)
+        self.tree = syntax_tree(text)
         nodes = list(ast.walk(self.tree))
-        self.statements = list(_without_type_checking(self.tree.body))
+        self.statements = list(without_type_checking(self.tree.body, nodes))
         self.classes = {node.name for node in nodes if isinstance(node, ast.ClassDef)}
         self._declares = any(isinstance(node, ast.Global) for node in nodes)
         self._used = {node.id for node in nodes if isinstance(node, ast.Name)}
@@ -49,6 +46,7 @@ class ModuleSource:
         self.always |= {i for i, statement in enumerate(self.statements) if self._is_imported_for_effect(statement)}
         self.imports = {i for i, s in enumerate(self.statements) if isinstance(s, ast.Import | ast.ImportFrom)}
         self._lookups: dict[ast.AST, Lookups] = {}
+        self._whole: dict[bool, str] = {}
 
     def lookups(self, index: int) -> Lookups:
         """Return what a statement may look up."""
@@ -71,14 +69,34 @@ class ModuleSource:
                 found.add(self.lookups(index))
         return found
 
-    @cached_property
-    def whole_text(self) -> str:
-        """All that runs when the module is imported or used, as one line of syntax."""
-        if self.all_lookups.source_text:
+    def whole_text(self, *, docstrings: bool = False) -> str:
+        """Write all that runs when the module is imported or used, as one line of syntax."""
+        if self.all_lookups.own_lines:
             return self.text
-        docs = self.all_lookups.docstrings
-        running = [s for s in self.statements if not is_script_part(s) and (docs or not does_nothing(s))]
-        return "\n".join(syntax_text(s, docstrings=docs) for s in running)
+        docs = docstrings or self.all_lookups.docstrings
+        if docs not in self._whole:
+            running = [s for s in self.statements if not is_script_part(s) and (docs or not does_nothing(s))]
+            self._whole[docs] = "\n".join(syntax_text(s, docstrings=docs) for s in running)
+        return self._whole[docs]
+
+    def exports_what_is_written(self) -> bool:
+        """Tell whether all that ``__all__`` may hold stands in the text as texts."""
+        parts = [node for place in self.by_name.get("__all__", ()) for node in ast.walk(self.statements[place])]
+        literal = (
+            ast.stmt,
+            ast.Constant,
+            ast.List,
+            ast.Tuple,
+            ast.Set,
+            ast.Starred,
+            ast.expr_context,
+            ast.operator,
+            ast.BinOp,
+        )
+        return all(
+            isinstance(part, literal) or (isinstance(part, ast.Name) and part.id in {"__all__", "list", "str"})
+            for part in parts
+        )
 
     def definitions(self, qualname: str) -> list[Definition]:
         """Find every definition of a dotted name; several when branches or mistakes define it again."""
@@ -131,11 +149,6 @@ def is_script_part(statement: ast.stmt) -> bool:
             return False
 
 
-def alias_name(alias: ast.alias) -> str:
-    """Return the name that an import binds."""
-    return alias.asname or alias.name.partition(".")[0]
-
-
 def import_text(statement: ast.Import | ast.ImportFrom, name: str) -> str:
     """Write the part of an import line that binds ``name``, so that its neighbours do not matter."""
     chosen = sorted(alias.name for alias in statement.names if alias_name(alias) == name)
@@ -156,38 +169,6 @@ def _is_of_everything(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.ImportFrom) and (
         statement.names[0].name == "*" or statement.module == "__future__"
     )
-
-
-def _without_type_checking(statements: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """Put what runs in place of ``if TYPE_CHECKING:``.
-
-    As long as the name is that of the standard library.
-    """
-    known = {
-        alias_name(alias)
-        for node in statements
-        if isinstance(node, ast.ImportFrom) and node.module == "typing"
-        for alias in node.names
-        if alias.name == "TYPE_CHECKING"
-    }
-    modules = {
-        alias_name(alias)
-        for node in statements
-        if isinstance(node, ast.Import)
-        for alias in node.names
-        if alias.name == "typing"
-    }
-    if not known | modules:
-        yield from statements
-        return
-    stored = {n.id for s in statements for n in ast.walk(s) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-    known -= stored
-    known |= {f"{module}.TYPE_CHECKING" for module in modules - stored}
-    for statement in statements:
-        if isinstance(statement, ast.If) and ast.unparse(statement.test) in known:
-            yield from statement.orelse
-        else:
-            yield statement
 
 
 def _imported(statements: list[ast.stmt]) -> dict[str, str]:

@@ -68,7 +68,7 @@ def parsed(text: str, name: str) -> ModuleSource:
     if known is None:
         try:
             known = ModuleSource(text)
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as exc:
+        except (SyntaxError, ValueError, RecursionError, MemoryError, SystemError) as exc:
             raise SourceUnavailable(f"{name} does not parse: {exc}") from exc
         _parsed[text] = known
         if len(_parsed) > _MOST_TEXTS:

@@ -7,26 +7,15 @@ submodule. Who imports what is only known at run time gets the whole package.
 
 from __future__ import annotations
 
-import ast
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
 
-from fstore.features.source.lookups import Lookups
+from fstore.features.source.imports import Import, absolute, imports_in, named_in
+from fstore.features.source.lookups import Lookups, lookups_of_words
 from fstore.features.source.module_source import ModuleSource, is_script_part
 from fstore.features.source.module_text import SourceUnavailable, parsed, stamp, text_of, written_at
 from fstore.features.source.own_code import Found, Home, find, is_standard, submodules
-
-_DOTTED = re.compile(r"\.*[^\W\d]\w*(\.[^\W\d]\w*)+(:.*)?|\.+[^\W\d]\w*")
-
-
-class Import(NamedTuple):
-    """An import line with absolute names; ``names`` are empty for ``import a.b``."""
-
-    module: str
-    names: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -34,8 +23,9 @@ class Walk:
     """What was found by following imports.
 
     Own modules with their texts, other top-level names, and what is taken from the
-    feature's module. ``written`` is when the youngest of their files was; nothing is
-    decided by it.
+    feature's module. ``docstrings`` and ``source_text`` say that one of them may read
+    those of all the others. ``written`` is when the youngest of their files was;
+    nothing is decided by it.
     """
 
     modules: dict[str, Found] = field(default_factory=dict)
@@ -43,6 +33,8 @@ class Walk:
     others: set[str] = field(default_factory=set)
     taken: set[str] = field(default_factory=set)
     takes_all: bool = False
+    docstrings: bool = False
+    source_text: bool = False
     stamps: dict[str, tuple[int, ...] | None] = field(default_factory=dict)
     written: float = 0.0
 
@@ -51,7 +43,7 @@ class Walk:
         return all(seen is not None and stamp(path) == seen for path, seen in self.stamps.items())
 
 
-_walks: dict[tuple[Home, frozenset[tuple[str, str]]], Walk] = {}
+_walks: dict[tuple[Home, frozenset[tuple[str, str]], bool], Walk] = {}
 
 
 def walk(home: Home, source: ModuleSource, places: Iterable[int], extra: Iterable[str] = ()) -> Walk:
@@ -63,23 +55,29 @@ def walk(home: Home, source: ModuleSource, places: Iterable[int], extra: Iterabl
     for place in places:
         lookups.add(source.lookups(place))
     walker = _Walker(home)
-    walker.start(_imports([source.statements[place] for place in places], home.package), lookups, extra)
-    return _finished(walker, home)
+    walker.start(imports_in([source.statements[place] for place in places], home.package), lookups, extra)
+    return _finished(walker, home, lookups)
 
 
 def walk_from(home: Home, modules: Iterable[str], words: Iterable[str]) -> Walk:
     """Follow modules, and the parts of packages among them that words may mean, through own code."""
     walker = _Walker(home)
-    walker.start([Import(module, ()) for module in modules], Lookups(attributes=set(words)), ())
-    return _finished(walker, home)
+    lookups = lookups_of_words(words)
+    walker.start([Import(module, ()) for module in modules], Lookups(attributes=lookups.attributes), ())
+    return _finished(walker, home, lookups)
 
 
-def _finished(walker: _Walker, home: Home) -> Walk:
-    first = home, frozenset(walker.seen.items())
+def _finished(walker: _Walker, home: Home, lookups: Lookups) -> Walk:
+    first = home, frozenset(walker.seen.items()), walker.wants_all
     known = _walks.get(first)
     if known is None or not known.is_current():
         known = _walks[first] = walker.finish()
-    return replace(known, others=known.others | walker.others)
+    return replace(
+        known,
+        others=known.others | walker.others,
+        docstrings=known.docstrings or lookups.docstrings,
+        source_text=known.source_text or lookups.source_text,
+    )
 
 
 class _Walker:
@@ -87,7 +85,9 @@ class _Walker:
         self._home = home
         self._walk = Walk()
         self._waiting: list[Found] = []
+        self._entered: dict[str, tuple[list[Import], Lookups]] = {}
         self.seen: dict[str, str] = {}  # names and files
+        self.wants_all = False  # who imports what is only known at run time
         self.others = self._walk.others
 
     def start(self, imports: Iterable[Import], lookups: Lookups, extra: Iterable[str]) -> None:
@@ -98,8 +98,14 @@ class _Walker:
 
     def finish(self) -> Walk:
         """Follow them until nothing new turns up."""
-        while self._waiting:
-            self._enter(self._waiting.pop())
+        is_all = False
+        while self._waiting or (self.wants_all and not is_all):
+            if self._waiting:
+                self._enter(self._waiting.pop())
+            else:
+                is_all = True
+                self._reach_all()
+        self._note_what_is_taken()
         return self._walk
 
     def _enter(self, found: Found) -> None:
@@ -113,14 +119,16 @@ class _Walker:
             return
         source = parsed(text, found.name)
         package = found.name if found.folders else found.name.rpartition(".")[0]
-        imports = list(_imports([s for s in source.statements if not is_script_part(s)], package))
+        imports = list(imports_in([s for s in source.statements if not is_script_part(s)], package))
         lookups = source.all_lookups
-        self._follow(imports, lookups, package)
-        self._note_what_is_taken(imports, lookups)
+        self._entered[found.name] = imports, lookups
+        self._walk.docstrings |= lookups.docstrings
+        self._walk.source_text |= lookups.source_text
+        self._follow(imports, lookups, package, found.name)
         if found.folders:
             self._reach_parts(found, lookups.words())
 
-    def _follow(self, imports: Iterable[Import], lookups: Lookups, package: str) -> None:
+    def _follow(self, imports: Iterable[Import], lookups: Lookups, package: str, whose: str = "") -> None:
         packages: list[Found] = []  # those that the importer holds as objects
         for line in imports:
             around = self._reach(line.module)
@@ -129,17 +137,16 @@ class _Walker:
                 full = f"{line.module}.{name}"
                 packages += [found for found in self._reach(full) if found.name == full]
                 if name == "*" and around and around[-1].name == line.module:
-                    self._reach_parts(around[-1], _words_of(around[-1]))
-        for name in lookups.imported_texts | set(_named_in(lookups.texts, package)):
-            packages += self._reach(_absolute(name, package))
+                    self._reach_parts(around[-1], _exported_by(around[-1]))
+        for name in lookups.imported_texts | set(named_in(lookups.texts, package, whose or self._home.name)):
+            packages += self._reach(absolute(name, package))
         known: set[str] = set()
         while packages:
             found = packages.pop()
             if found.name not in known:
                 known.add(found.name)
                 packages += self._reach_parts(found, lookups.attributes)
-        if lookups.any_module:
-            self._reach_all()
+        self.wants_all |= lookups.any_module
 
     def _reach(self, name: str) -> list[Found]:
         """Note a module and the packages around it; returns the own packages among them."""
@@ -190,70 +197,46 @@ class _Walker:
             if isinstance(text := text_of(found), str):
                 parsed(text, found.name)
         except SourceUnavailable:
+            self._walk.stamps[found.file] = stamp(found.file)
             return  # Nobody says that it is imported.
         self._reach(found.name)
 
-    def _note_what_is_taken(self, imports: Iterable[Import], lookups: Lookups) -> None:
-        """Note what a covered module uses of the feature's own, which it may import in turn."""
+    def _note_what_is_taken(self) -> None:
+        """Note what the covered modules use of the feature's own, which they may import in turn."""
         own = self._home.name
-        reaches = lookups.any_name
-        for line in imports:
-            if line.module == own and line.names:
-                self._walk.taken.update(line.names)
-                self._walk.takes_all |= "*" in line.names
-            reaches |= line.module == own
-            if own in ([line.module] if not line.names else [f"{line.module}.{name}" for name in line.names]):
+        holders = {name for name, (imports, lookups) in self._entered.items() if self._may_hold_own(imports, lookups)}
+        while more := {
+            name
+            for name, (imports, _) in self._entered.items()
+            if name not in holders and any(not holders.isdisjoint(line.all_names()) for line in imports)
+        }:
+            holders |= more
+        for name, (imports, lookups) in self._entered.items():
+            for line in imports:
+                if line.module == own and line.names:
+                    self._walk.taken.update(line.names)
+                    self._walk.takes_all |= "*" in line.names
+            self._walk.takes_all |= lookups.foreign_spaces or own in lookups.texts | lookups.imported_texts
+            if name in holders:
                 self._walk.taken |= lookups.attributes | lookups.words()
                 self._walk.takes_all |= lookups.any_name
-        if own in lookups.texts | lookups.imported_texts or (lookups.any_name and reaches and lookups.source_text):
-            self._walk.takes_all = True
-        if not lookups.attributes.isdisjoint({"_getframe", "currentframe", "f_back", "f_globals", "__globals__"}):
-            self._walk.takes_all = True
+
+    def _may_hold_own(self, imports: Iterable[Import], lookups: Lookups) -> bool:
+        """Tell whether a module may have the feature's module in its hands as an object."""
+        own = self._home.name
+        _, dot, last = own.rpartition(".")
+        if any(own in ([f"{line.module}.{name}" for name in line.names] or [line.module]) for line in imports):
+            return True
+        return bool(dot) and last in lookups.attributes | lookups.names | lookups.texts
 
 
-def _imports(statements: Iterable[ast.stmt], package: str) -> Iterator[Import]:
-    for statement in statements:
-        for node in ast.walk(statement):
-            if isinstance(node, ast.Import):
-                yield from (Import(alias.name, ()) for alias in node.names)
-            elif isinstance(node, ast.ImportFrom):
-                origin = _absolute("." * node.level + (node.module or ""), package)
-                yield Import(origin, tuple(alias.name for alias in node.names))
-
-
-def _named_in(texts: Iterable[str], package: str) -> Iterator[str]:
-    """Yield modules that texts may name.
-
-    By dotted names, by files, and by import lines of code that is kept as a text.
-    """
-    for text in texts:
-        if _DOTTED.fullmatch(text):
-            yield text.partition(":")[0]
-        if text.endswith(".py"):
-            stem = re.split(r"[\\/]", text[:-3])[-1]
-            yield from (stem, f".{stem}") if stem.isidentifier() else ()
-        if "import" in text:
-            try:
-                lines = ast.parse(text).body
-            except (SyntaxError, ValueError, RecursionError, MemoryError):
-                continue
-            for line in _imports(lines, package):
-                yield line.module
-                yield from (f"{line.module}.{name}" for name in line.names)
-
-
-def _absolute(name: str, package: str) -> str:
-    bare = name.lstrip(".")
-    level = len(name) - len(bare)
-    if not level:
-        return name
-    above = package.split(".")[: len(package.split(".")) - level + 1] if package else []
-    return ".".join([*above, *([bare] if bare else [])])
-
-
-def _words_of(package: Found) -> set[str]:
+def _exported_by(package: Found) -> Iterable[str]:
+    """Return words among which are all submodules that a star takes from a package."""
     text = text_of(package)
-    return parsed(text, package.name).all_lookups.words() if isinstance(text, str) else set()
+    if not isinstance(text, str):
+        return submodules(package)
+    source = parsed(text, package.name)
+    return source.all_lookups.words() if source.exports_what_is_written() else submodules(package)
 
 
 def _same_file(one: str, other: str) -> bool:

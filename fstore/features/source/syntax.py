@@ -2,17 +2,117 @@
 
 ``ast.dump`` and ``ast.unparse`` change with the interpreter; digests must not.
 Left out are positions, empty fields and statements that do nothing, docstrings
-first among them. Apart from that, two texts are equal only if the syntax is.
+first among them, and what only type checkers read. Apart from that, two texts
+are equal only if the syntax is.
 """
 
 from __future__ import annotations
 
 import ast
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 _IRRELEVANT = frozenset({"ctx", "type_comment", "kind", "type_ignores"})
+_TRIES = 5
 # Literal parts of f-strings and t-strings are cut differently by different versions.
 _PIECED = frozenset({"JoinedStr", "TemplateStr"})
+
+
+# Who uses one of these may bind any name of a module.
+_SETTERS = frozenset({
+    "__builtins__", "__dict__", "__setattr__", "eval", "exec", "globals", "locals", "modules", "setattr", "vars",
+})  # fmt: skip
+
+
+def syntax_tree(text: str) -> ast.Module:
+    """Parse a text; the same tree whatever else this process parses meanwhile.
+
+    Python 3.11 counts the depth of all its parsers together: one that begins while
+    another makes its tree, in a finalizer or a thread, ends the latter with a
+    ``SystemError``, or with a ``RecursionError`` of a depth that is not its own.
+    """
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Who imports the module is warned of odd escapes.
+                return ast.parse(text)
+        except (SystemError, RecursionError):
+            if not tries_left:
+                raise
+    raise AssertionError  # pragma: no cover
+
+
+def alias_name(alias: ast.alias) -> str:
+    """Return the name that an import binds."""
+    return alias.asname or alias.name.partition(".")[0]
+
+
+def without_type_checking(statements: list[ast.stmt], nodes: list[ast.AST]) -> Iterator[ast.stmt]:
+    """Put what runs in place of ``if TYPE_CHECKING:``.
+
+    As long as the name is that of the standard library, and nothing can set it.
+    """
+    known = {
+        alias_name(alias)
+        for node in statements
+        if isinstance(node, ast.ImportFrom) and node.module == "typing"
+        for alias in node.names
+        if alias.name == "TYPE_CHECKING"
+    }
+    modules = {
+        alias_name(alias)
+        for node in statements
+        if isinstance(node, ast.Import)
+        for alias in node.names
+        if alias.name == "typing"
+    }
+    if not known | modules or _may_set_any(nodes):
+        yield from statements
+        return
+    bound = list(_names_bound_at(nodes))
+    known = {name for name in known if bound.count(name) == 1}
+    known |= {f"{module}.TYPE_CHECKING" for module in modules if bound.count(module) == 1}
+    for statement in statements:
+        if isinstance(statement, ast.If) and ast.unparse(statement.test) in known:
+            yield from statement.orelse
+        else:
+            yield statement
+
+
+def _may_set_any(nodes: list[ast.AST]) -> bool:
+    """Tell whether a text may bind names, or set attributes of modules, that it does not show."""
+    for node in nodes:
+        match node:
+            case ast.Name(id=name) | ast.Attribute(attr=name) if name in _SETTERS:
+                return True
+            case ast.alias(name="*") | ast.Attribute(attr="TYPE_CHECKING", ctx=ast.Store() | ast.Del()):
+                return True
+            case ast.Constant(value=str(text)) if "TYPE_CHECKING" in text:
+                return True
+            case _:
+                pass
+    return False
+
+
+def _names_bound_at(nodes: list[ast.AST]) -> Iterator[str]:
+    """Yield the names that are bound anywhere in a text, each time."""
+    for node in nodes:
+        match node:
+            case (
+                ast.Name(id=name, ctx=ast.Store() | ast.Del())
+                | ast.MatchStar(name=str(name))
+                | ast.MatchAs(name=str(name))
+            ):
+                yield name
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                yield name
+            case ast.ExceptHandler(name=str(name)) | ast.MatchMapping(rest=str(name)):
+                yield name
+            case ast.alias():
+                yield alias_name(node)
+            case _:
+                pass
 
 
 def syntax_text(node: ast.AST, *, docstrings: bool = False) -> str:

@@ -30,6 +30,7 @@ from fstore.features.keys import (
     restore_config,
 )
 from fstore.model import KeyParts
+from tests.awkward_tables import foreign_zone
 
 at = dt.datetime.fromisoformat  # times without a zone are part of what is tested
 
@@ -261,6 +262,7 @@ def test_ambiguous_hour_keeps_its_instant():
         (range(3), "list(range"),
         (1j, "imaginary"),
         (object(), "no canonical form"),
+        (pd.Timestamp("2024-07-01", tz=foreign_zone()), "does not come back"),
         (len, "no canonical form"),
         ({1: 2}, "keys must be strings"),
         ({None: 2}, "keys must be strings"),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from enum import StrEnum
+from functools import reduce
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -352,6 +355,19 @@ def test_times_that_pytz_does_not_know_are_refused() -> None:
         content_digest(far)
 
 
+class Venue(StrEnum):
+    """Texts that know more than their letters."""
+
+    A = "a"
+
+
+def described(attrs: dict[Any, Any]) -> pd.DataFrame:
+    """Make a frame with these attrs."""
+    frame = column([1.0])
+    frame.attrs = attrs
+    return frame
+
+
 REFUSED: dict[str, tuple[pd.DataFrame, str, str]] = {
     "index called 0": (indexed(pd.Index([1, 2], name=0)), "index name 0", "rename_axis"),
     "mixed labels": (labelled(["a", 1]), "labels", "columns.astype(str)"),
@@ -363,6 +379,21 @@ REFUSED: dict[str, tuple[pd.DataFrame, str, str]] = {
         column(pd.Series([None], dtype=pd.ArrowDtype(pa.list_(pa.dictionary(pa.int8(), pa.string()))))), "x", "plain values",
     ),
     "mixed categories": (column(pd.Categorical([1, "a"])), "'x'", "convert"),
+    "texts of an enumeration": (column(pd.Series([Venue.A], dtype=object)), "'x'", ".astype('str')"),
+    "numpy's texts": (column(pd.Series([np.str_("a")], dtype=object)), "'x'", ".astype('str')"),
+    "categories of an enumeration": (
+        column(pd.Categorical.from_codes([0], pd.Index([Venue.A], dtype=object))), "'x'", "strings",
+    ),
+    "attrs of an enumeration": (described({"venue": Venue.A}), "attrs", "plain value"),
+    "attrs of an enumeration in a list": (described({"venues": [Venue.A]}), "attrs", "plain value"),
+    "attrs called by an enumeration": (described({Venue.A: 1}), "attrs", "plain value"),
+    "attrs of numpy's floats": (described({"scale": np.float64(2.5)}), "attrs", "plain value"),
+    "attrs of a mapping of another kind": (described({"a": OrderedDict(b=1)}), "attrs", "plain value"),
+    "attrs of a huge int": (described({"a": 10**5000}), "attrs", "frame.attrs = {}"),
+    "attrs that nest a thousand times": (described(reduce(lambda inner, _: {"a": inner}, range(3000), {})), "attrs", "levels"),
+    "a zone that nobody knows": (
+        column(pd.arrays.ArrowExtensionArray(pa.array([0], pa.timestamp("ns", "Mars/Phobos")))), "x", "no time zone",
+    ),
 }  # fmt: skip
 
 

@@ -13,8 +13,10 @@ import pandas as pd
 import pytest
 
 from fstore.features import registry as features
+from fstore.features.source import running_code
 from fstore.features.source.digest import source_digest
 from tests.unit.features.digests.digest_edits import EDITS, NO_EDITS, PAIRS
+from tests.unit.features.digests.rare_edits import RARE_EDITS, RARE_NO_EDITS
 
 Seen = Callable[[str], tuple[str, str]]
 
@@ -37,13 +39,20 @@ def seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Seen:
             warnings.simplefilter("ignore")  # of accessors that are registered again
             exec(compile(text, str(file), "exec", dont_inherit=True), module.__dict__)  # noqa: S102 our own text
             found: Any = module.vwap
-            result = str(found(pd.DataFrame({"close": [1.0, 7.0, 11.0]}), {}))
+            result = _told(found)
         while hasattr(found, "__wrapped__"):
             found = found.__wrapped__
         assert isinstance(found, FunctionType)
         return source_digest(found), result
 
     return run
+
+
+def _told(function: Any) -> str:
+    try:
+        return str(function(pd.DataFrame({"close": [1.0, 7.0, 11.0]}), {}))
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
 
 
 def test_tables_are_long_enough():
@@ -80,3 +89,24 @@ def test_edit_that_cannot_change_the_result_is_not_seen(seen: Seen, name: str):
     assert before != after
 
     assert seen(before) == seen(after)
+
+
+@pytest.mark.parametrize("name", RARE_EDITS)
+def test_edit_on_a_rare_way_is_seen(seen: Seen, name: str, monkeypatch: pytest.MonkeyPatch):
+    """Also in a file that is older than the process, whose constants are not compared."""
+    monkeypatch.setattr(running_code, "_is_young", lambda file: False)
+    text = RARE_EDITS[name]
+
+    digest, result = seen(text.replace("<W>", "5"))
+    other_digest, other_result = seen(text.replace("<W>", "9"))
+
+    assert result != other_result
+    assert digest != other_digest
+
+
+@pytest.mark.parametrize("name", RARE_NO_EDITS)
+def test_what_stands_beside_rare_ways_is_not_seen(seen: Seen, name: str):
+    """The ways count for those who take them."""
+    text = RARE_NO_EDITS[name]
+
+    assert seen(text.replace("<W>", "5")) == seen(text.replace("<W>", "9"))

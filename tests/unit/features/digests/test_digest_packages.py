@@ -16,10 +16,11 @@ from fstore.errors import FeatureNotRegistered
 from fstore.features import registry as features
 from fstore.features.coverage import source_of
 from fstore.features.registry import resolve_feature
+from fstore.features.source import running_code
 from fstore.features.source.digest import SourceUnavailable, covered, source_digest
+from tests.unit.features.digests.package_edits import HELPER, PACKAGE, PACKAGE_EDITS
 
 Files = Mapping[str, str]
-HELPER = "def w():\n    return <W>\n"
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.setattr(features, "_registry", {})
     count = 0
-    before = set(sys.modules)
+    before = {name for name in sys.modules if not _is_of(name, tmp_path)}
 
     def digest(files: Files) -> str:
         nonlocal count
@@ -38,7 +39,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_text(text.replace("<W>", "5"), encoding="utf-8")
         for name in set(sys.modules) - before:
-            if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)) or name == "pkg":
+            if _is_of(name, tmp_path):
                 del sys.modules[name]
         monkeypatch.setattr(sys, "path", [str(root), *(p for p in sys.path if not p.startswith(str(tmp_path)))])
         importlib.invalidate_caches()
@@ -47,11 +48,15 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 
     yield digest
     for name in set(sys.modules) - before:
-        if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)) or name == "pkg":
+        if _is_of(name, tmp_path):
             del sys.modules[name]
 
 
-PACKAGE = {"pkg/__init__.py": "", "pkg/helper.py": HELPER}
+def _is_of(name: str, folder: Path) -> bool:
+    file = getattr(sys.modules[name], "__file__", None) or ""
+    return file.startswith(str(folder)) or name.partition(".")[0] in {"pkg", "other_top"}
+
+
 USES = {
     "from the package": "from pkg import helper\ndef vwap(raw, config):\n    return helper.w()\n",
     "from the module": "from pkg.helper import w\ndef vwap(raw, config):\n    return w()\n",
@@ -314,7 +319,7 @@ def test_an_archive_gives_the_digest_of_its_files(
     with zipfile.ZipFile(tmp_path / "zipped.zip", "w") as archive:
         for path, text in files.items():
             archive.writestr(path, text)
-    monkeypatch.syspath_prepend(str(tmp_path / "zipped.zip"))
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "zipped.zip"), *sys.path])
     for name in ("pkg", "pkg.alphas"):
         sys.modules.pop(name)
 
@@ -329,3 +334,31 @@ def test_docstrings_and_comments_of_another_module_leave_the_digest(package: Cal
     )
 
     assert package(files) == package({**files, "pkg/helper.py": told})
+
+
+@pytest.mark.parametrize("name", PACKAGE_EDITS)
+def test_edit_of_a_package_that_changes_the_result_is_seen(
+    package: Callable[[Files], str], name: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Whatever way a value of another module, or of the feature's own through another, takes into the function."""
+    monkeypatch.setattr(running_code, "_is_young", lambda file: False)
+    found: list[tuple[str, str]] = []
+    for value in "59":
+        digest = package({path: text.replace("<W>", value) for path, text in PACKAGE_EDITS[name].items()})
+        module = sys.modules.get("pkg.alphas") or sys.modules["alphas"]
+        found.append((digest, str(module.vwap(None, {}))))
+
+    assert found[0][1] != found[1][1]
+    assert found[0][0] != found[1][0]
+
+
+def test_what_other_modules_do_not_take_leaves_the_digest(package: Callable[[Files], str]):
+    """A helper that imports the feature's module in turn does not make all of it count, nor do docstrings."""
+    text = 'from pkg.takes import of\nW = 1\ndef unused():\n    """Five."""\n    return 5\ndef vwap(raw, config):\n    return of()\n'
+    files = {**PACKAGE, "pkg/takes.py": "import pkg.alphas\ndef of():\n    return pkg.alphas.W\n"}
+
+    plain = package({**files, "pkg/alphas.py": text})
+
+    assert plain == package({**files, "pkg/alphas.py": text.replace("return 5", "return 6")})
+    assert plain == package({**files, "pkg/alphas.py": text.replace("Five", "Six")})
+    assert plain != package({**files, "pkg/alphas.py": text.replace("W = 1", "W = 2")})

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ast
 import copy
+import gc
 import sys
 from pathlib import Path
 
 import pytest
 
-from fstore.features.source.syntax import syntax_text
+from fstore.features.source.imports import named_in
+from fstore.features.source.module_text import SourceUnavailable, parsed
+from fstore.features.source.syntax import syntax_text, syntax_tree
 
 SYNTAX = """
 {**a} | {None: a} | {a: None} | {} | {a} | [] | () | [None] | (None,) | [*a] | [a] | a[:] | a[None:] | a[:None] | a[::None]
@@ -89,3 +92,53 @@ class Normal(ast.NodeTransformer):
 def test_numbers_of_any_length_are_written():
     """A literal longer than Python prints in decimal has a text, too."""
     assert syntax_text(ast.parse(f"0x{'f' * 5000}")) != syntax_text(ast.parse(f"x = 0x{'e' * 5000}"))
+
+
+LONG = "\n".join(f"def f{n}(x):\n    return x + {n}" for n in range(3000))
+
+
+class _Parsing:
+    """Parses another text when it is collected, as the traceback of a finalizer does."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+    def __del__(self) -> None:
+        ast.parse("x = 1")
+
+
+def test_a_parse_during_another_changes_nothing():
+    """Python 3.11 fails in the outer one with a ``SystemError`` of its own."""
+    known = syntax_text(syntax_tree(LONG))
+    for _ in range(3):
+        gc.collect()
+        _Parsing(), _Parsing()
+        assert syntax_text(syntax_tree(LONG)) == known
+
+
+@pytest.mark.parametrize("error", [SystemError("AST constructor recursion depth mismatch"), RecursionError("ast")])
+@pytest.mark.parametrize("times", [1, 4, 1000])
+def test_a_parser_that_stumbles_is_asked_a_few_times_more(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, times: int
+):
+    """Then the text is refused with the name of its module, never by the parser's own error, nor left out."""
+    plain, failed = ast.parse, [0]
+
+    def stumbling(text: str) -> ast.Module:
+        failed[0] += 1
+        if failed[0] <= times:
+            raise error
+        return plain(text)
+
+    monkeypatch.setattr(ast, "parse", stumbling)
+    name = f"x = {times}"
+    if times < 1000:
+        assert ast.dump(parsed(name, "pkg.helper").tree) == ast.dump(plain(name))
+        failed[0] = 0
+        assert list(named_in(["import x.y"], "", "pkg.helper")) == ["x.y"]
+        return
+    with pytest.raises(SourceUnavailable, match=r"pkg\.helper does not parse"):
+        parsed(f"{name}{error!r:.5}".replace("'", "").replace("(", ""), "pkg.helper")
+    with pytest.raises(SourceUnavailable, match=r"a text of pkg\.helper cannot be read"):
+        list(named_in(["import x.y"], "", "pkg.helper"))
+    assert failed[0] < 20
