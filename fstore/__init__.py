@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     )
     from fstore.features import feature, local, partitions, sessions
     from fstore.model import Entry, Fingerprint, ParquetSource, Request
+    from fstore.runtime.versions import __version__ as __version__
     from fstore.store import FeatureStore, connect
 else:
     # The command line shows its help without pandas, Celery or a driver.
@@ -49,6 +50,7 @@ else:
                 "UpkeepRefused VersionMismatch"
             ),
             "features": "feature local partitions sessions",
+            "runtime.versions": "__version__",
             "model": "Entry Fingerprint ParquetSource Request",
             "store": "FeatureStore connect",
         },
@@ -91,6 +93,11 @@ __all__ = [
     "OptimizedFeatureStore",
     "DiskGarbageCollector",
 ]
+
+
+def __dir__() -> list[str]:
+    """List what is for users, loaded or not: what a notebook completes."""
+    return sorted([*__all__, "__version__"])
 
 
 def load(answer: Mapping[str, Any], **settings: Any) -> Any:

@@ -172,6 +172,15 @@ class Entry(EntryFacts):
     created_ts: datetime
     condemned_ts: datetime | None
     verified_ts: datetime | None
+    pinned_ts: datetime | None = None  # since when garbage collection leaves it alone
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Show in a notebook what a person looks for; ``fstore show`` shows all of it."""
+        parts, pinned = self.parts, ", pinned" if self.pinned_ts else ""
+        printer.text(
+            f"Entry {self.key[:12]}: {parts.symbol}, {parts.feature} {parts.feature_version}, {parts.config}\n"
+            f"{self.rows} rows, {self.file_size_bytes} bytes, {self.state}{pinned}, of {self.created_ts:%Y-%m-%d %H:%M:%S %Z}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +263,7 @@ class ShardRow(NamedTuple):
     created_at: datetime
     used_at: datetime | None
     condemned_at: datetime | None
+    is_pinned: bool = False
 
     @property
     def last_used_at(self) -> datetime:

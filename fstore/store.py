@@ -4,48 +4,62 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from fstore import bootstrap
 from fstore.bootstrap import Opening
 from fstore.client import (
-    Explanation,
     KeyedRequest,
     Progress,
+    StoreLooks,
     Ticket,
     answer_request,
-    explain,
     get_or_compute_many,
-    load_answered,
-    peek_many,
     prepare,
     start_request,
     warm_up,
-    warn_of_other_source,
 )
 from fstore.entries import in_form
 from fstore.errors import FeatureStoreError, InvalidRequest
-from fstore.features import resolve_feature
 from fstore.fingerprint import limits_of
-from fstore.model import Entry, EntryState, ParquetSource, Request
+from fstore.model import ParquetSource, Request
 from fstore.projection import Part, checked_selection
-from fstore.reporting import cache_overview, cache_stats
 from fstore.resources import Resources
-from fstore.results import Returns, check_returns
+from fstore.results import Arrow, Pandas, Polars, Returns, check_returns
 from fstore.runtime import deadline, tracing
 from fstore.settings import Settings
-from fstore.upkeep import collect_garbage, count_orphans, verify_entries
+from fstore.upkeep import StoreUpkeep
 
 if TYPE_CHECKING:
     import pandas as pd
+    import polars as pl
     import pyarrow as pa
 
     from fstore.ingest import IngestOptions
 
 
-class FeatureStore:
+Config = Mapping[str, Any]
+Requests = Iterable[Request]
+Seconds = float | None
+Watch = bool | Callable[[Progress], object]
+Raise = Literal["raise"]
+Errors = Literal["raise", "return"]
+
+
+class How(Part, total=False):
+    """What else may be said of one request, and in the same words of many."""
+
+    timeout: Seconds
+
+
+class HowMany(How, total=False):
+    """What else may be said of many requests."""
+
+    progress: Watch
+
+
+class FeatureStore(StoreLooks, StoreUpkeep):
     """A shared, verified cache of computed features.
 
     Give settings by name (``root`` is ``FEATURE_STORE_PATH``); what is not given
@@ -107,33 +121,35 @@ class FeatureStore:
         self,
         symbol: str,
         raw_data: object,
-        config: Mapping[str, Any],
+        config: Config,
         compute_func: object,
         *,
-        timeout: float | None = None,
-        returns: Literal["pandas"] = "pandas",
-        **part: Unpack[Part],
+        returns: Pandas = "pandas",
+        **how: Unpack[How],
     ) -> pd.DataFrame: ...
+    @overload
+    def get_or_compute(
+        self, symbol: str, raw_data: object, config: Config, compute_func: object, *, returns: Arrow, **how: Unpack[How]
+    ) -> pa.Table: ...
     @overload
     def get_or_compute(
         self,
         symbol: str,
         raw_data: object,
-        config: Mapping[str, Any],
+        config: Config,
         compute_func: object,
         *,
-        timeout: float | None = None,
-        returns: Literal["arrow"],
-        **part: Unpack[Part],
-    ) -> pa.Table: ...
+        returns: Polars,
+        **how: Unpack[How],
+    ) -> pl.DataFrame: ...
     def get_or_compute(
         self,
         symbol: str,
         raw_data: object,
-        config: Mapping[str, Any],
+        config: Config,
         compute_func: object,
         *,
-        timeout: float | None = None,
+        timeout: Seconds = None,
         returns: Returns = "pandas",
         **part: Unpack[Part],
     ) -> Any:
@@ -143,7 +159,8 @@ class FeatureStore:
         ``__arrow_c_stream__`` (read once), or a ``ParquetSource``. ``compute_func`` is registered
         with ``@fstore.feature`` (or its name), or wrapped by ``fstore.local``.
         ``timeout`` is in seconds. Returns a DataFrame equal to what the function
-        returned, or a pyarrow Table with ``returns="arrow"``.
+        returned (the Series, if it returned a named one), a pyarrow Table with ``returns="arrow"``, or
+        a polars DataFrame with ``returns="polars"``; in those two an index is a column.
 
         ``columns=["spread"]`` and ``between=(start, end)``, half-open, return that part of the same entry, verified.
 
@@ -168,14 +185,30 @@ class FeatureStore:
         except FeatureStoreError as error:  # its message says it all; the causes keep their frames
             raise error.with_traceback(None) from error.__cause__
 
+    @overload
+    def get_or_compute_many(
+        self, requests: Requests, *, returns: Pandas = "pandas", errors: Raise = "raise", **how: Unpack[HowMany]
+    ) -> Iterator[tuple[Request, pd.DataFrame]]: ...
+    @overload
+    def get_or_compute_many(
+        self, requests: Requests, *, returns: Arrow, errors: Raise = "raise", **how: Unpack[HowMany]
+    ) -> Iterator[tuple[Request, pa.Table]]: ...
+    @overload
+    def get_or_compute_many(
+        self, requests: Requests, *, returns: Polars, errors: Raise = "raise", **how: Unpack[HowMany]
+    ) -> Iterator[tuple[Request, pl.DataFrame]]: ...
+    @overload
+    def get_or_compute_many(
+        self, requests: Requests, *, returns: Returns = "pandas", errors: Errors = "raise", **how: Unpack[HowMany]
+    ) -> Iterator[tuple[Request, Any]]: ...
     def get_or_compute_many(
         self,
-        requests: Iterable[Request],
+        requests: Requests,
         *,
-        timeout: float | None = None,
+        timeout: Seconds = None,
         returns: Returns = "pandas",
-        progress: bool | Callable[[Progress], object] = False,
-        errors: Literal["raise", "return"] = "raise",
+        progress: Watch = False,
+        errors: Errors = "raise",
         **part: Unpack[Part],
     ) -> Iterator[tuple[Request, Any]]:
         """Yield ``(request, frame)`` as results come, the hits first.
@@ -202,45 +235,6 @@ class FeatureStore:
             request = start_request(self._resources, request, seconds=self._seconds(None))
             return Ticket(self._resources, request, store=None if self._opening is None else self)
 
-    def peek(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> Entry | None:
-        """Return the live entry that would answer, or None; computes nothing."""
-        request = self._prepare(symbol, raw_data, config, compute_func)
-        entry = self._resources.manifest.find_entry(request.key)
-        if entry is None or entry.state is not EntryState.LIVE:
-            return None
-        warn_of_other_source(self._resources.manifest, request.feature, entry)
-        return entry
-
-    def peek_many(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Entry | None]]:
-        """Yield each request with the live entry that would answer it, or None, in their order; computes nothing.
-
-        All requests are taken at once. Raw data that several requests of a list share are
-        fingerprinted once.
-        """
-        return peek_many(self._resources, requests)
-
-    def explain(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> Explanation:
-        """Tell whether this hits, why not, which earlier entry is nearest, and who is computing it."""
-        return explain(self._resources, self._prepare(symbol, raw_data, config, compute_func))
-
-    def invalidate(self, *, key: str | None = None, symbol: str | None = None, feature: object = None) -> int:
-        """Condemn entries: hidden now, deleted after the grace period, computed anew when asked for. Returns how many.
-
-        Conditions given together must all hold. A failed or dead job of ``key`` may
-        start anew.
-        """
-        if key is None and symbol is None and feature is None:
-            raise InvalidRequest("invalidate", "name a key, a symbol or a feature; nothing was condemned")
-        name = None if feature is None else feature if isinstance(feature, str) else resolve_feature(feature).name
-        if key is not None:
-            self._resources.jobs.reset(key)
-        return self._resources.manifest.condemn(key=key, symbol=symbol, feature=name)
-
-    def load(self, answer: Mapping[str, Any], *, returns: Returns = "pandas", **part: Unpack[Part]) -> Any:
-        """Read the frame that a plain Celery call of ``fstore.get_or_compute`` answered with, verified like every read."""
-        key, path, wanted = str(answer["key"]), str(answer.get("path")), checked_selection(**part)
-        return in_form(load_answered(self._resources, key, path, wanted), check_returns(returns))
-
     def ingest(self, frame_or_table: object, path: str | Path, **options: Unpack[IngestOptions]) -> ParquetSource:
         """Write raw data as Parquet whose footer carries the fingerprint, so that nobody has to scan it again.
 
@@ -249,23 +243,6 @@ class FeatureStore:
         from fstore.ingest import ingest  # noqa: PLC0415 a writer's code is no business of the hit path
 
         return ingest(frame_or_table, Path(path), limits=limits_of(self.settings), **options)
-
-    def get_cache_stats(self) -> dict[str, int]:
-        """Return the counters of the whole store since it was made."""
-        return cache_stats(self._resources)
-
-    def get_cache_overview(self) -> dict[str, Any]:
-        """Return entries, sizes, what is old and what is orphaned, by symbol and by feature."""
-        orphans = count_orphans(self._resources)
-        return cache_overview(self._resources, now=datetime.now(UTC), orphaned_files=orphans)
-
-    def validate_cache_integrity(self) -> dict[str, Any]:
-        """Read every live entry and return ``integrity_ok``, ``issues``, ``checked`` and ``bytes_read``."""
-        return verify_entries(self._resources)
-
-    def run_garbage_collection(self, *, dry_run: bool = False, force: bool = False) -> dict[str, Any]:
-        """Give up what the policy no longer keeps; with ``dry_run`` only report what would go."""
-        return collect_garbage(self._resources, dry_run=dry_run, force=force)
 
     def close(self) -> None:
         """Hand over what was noted and close every connection."""

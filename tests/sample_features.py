@@ -26,6 +26,14 @@ def scaled(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
 
 
 @feature(version="1")
+def spread(raw: pd.DataFrame, config: Mapping[str, Any]) -> Any:
+    """Return a Series, named unless told otherwise."""
+    series = (raw["x"] * 1.5).rename(None if config.get("nameless") else "spread")
+    series.attrs = {"unit": "bp"}
+    return series
+
+
+@feature(version="1")
 def slow(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
     """Take as long as told, and leave a mark of each start."""
     mark_start(config)

@@ -18,32 +18,33 @@ from celery.signals import (
     worker_ready,
 )
 from celery.states import FAILURE
+from kombu import Queue
 
 from fstore.bootstrap import load_settings
-from fstore.broker import FLUSH_USAGE, RECONCILE_JOBS, celery_config
+from fstore.broker import FLUSH_USAGE, PING, RECONCILE_JOBS, celery_config, compute_queue
 from fstore.calling import noted_settings, watch_imports
 from fstore.errors import ConfigurationError
-from fstore.features import load_feature_modules
+from fstore.features import load_feature_modules, own_queues
 from fstore.runtime import logs, tracing
 from fstore.runtime.logs import configure_logging
 from fstore.runtime.probes import touch_probe
 from workers import process
-from workers.bootsteps import GroupedEvents, LastResort, PromptReplacement, freeze_once
+from workers.bootsteps import GroupedEvents, LastResort, PromptReplacement, SteadyControl, freeze_once
 from workers.progress_events import board
 from workers.rejected_messages import note_rejected
 from workers.task_class import FstoreTask, request_of
 
 log = logging.getLogger("fstore.worker")
 
-# Three times a minute: in Flower nothing else could be seen between them. Their runs stand in the database.
-UNSHOWN = (RECONCILE_JOBS, FLUSH_USAGE)
+# Three times a minute, or whenever somebody is watched over: in Flower nothing else could be seen between them.
+UNSHOWN = (RECONCILE_JOBS, FLUSH_USAGE, PING)
 
 settings = load_settings()
 app = Celery("fstore", task_cls=FstoreTask, include=["workers.tasks"])
 app.conf.update(celery_config(settings, refused=note_rejected))
 app.conf.task_annotations = {name: {"send_events": False} for name in UNSHOWN}
 app.steps["worker"].update((LastResort, PromptReplacement))
-app.steps["consumer"].add(GroupedEvents)
+app.steps["consumer"].update((GroupedEvents, SteadyControl))
 celery_app = app
 
 
@@ -72,12 +73,19 @@ def _refuse_what_is_missing(**_: Any) -> None:
     watch_imports()
     try:
         load_feature_modules(settings.feature_modules)
+        _know_queues_of_features()
         if settings.trace_exporter is not None:
             tracing.find_exporter(settings.trace_exporter)
     except ConfigurationError as error:
         raise SystemExit(str(error)) from error
     for module, names in noted_settings().items():
         log.info("%s sets %s while it is imported; that holds for its own features alone", module, ", ".join(names))
+
+
+def _know_queues_of_features() -> None:
+    """Let ``-Q`` choose the queues that features have of their own; without it the worker serves these too."""
+    for name in own_queues():
+        app.amqp.queues.select_add(Queue(compute_queue(name)))
 
 
 @worker_before_create_process.connect

@@ -21,6 +21,7 @@ from celery.bootsteps import StartStopStep
 from celery.concurrency.prefork import TaskPool
 from celery.platforms import EX_FAILURE
 from celery.worker import state
+from celery.worker.consumer.control import Control
 
 log = logging.getLogger("fstore.worker")
 
@@ -114,6 +115,29 @@ class GroupedEvents(StartStopStep):
         """Celery calls this when the worker stops: what still waits is sent."""
         if consumer.event_dispatcher is not None:
             consumer.event_dispatcher.flush()
+
+
+class SteadyControl(StartStopStep):
+    """Keeps the channel of remote control when a command fails; the failure is logged, and the next command is taken.
+
+    Celery opens another channel after an answer that could not be sent. A worker that has
+    replaced a child then waits on the old one's socket, where nothing comes any more,
+    and takes tasks every few seconds only. A connection that is really lost shows in
+    the other channels as well, and all of them are opened anew.
+    """
+
+    requires = ("celery.worker.consumer.control:Control",)
+
+    def start(self, consumer: Any) -> None:
+        """Celery calls this for each new connection; the mailbox stays the same."""
+        for step in consumer.steps:
+            if isinstance(step, Control):
+                cast(Any, step).box.reset = self.keep
+
+    @staticmethod
+    def keep() -> None:
+        """Stand in for the reset."""
+        log.warning("a control command could not be answered; remote control goes on")
 
 
 class LastResort(StartStopStep):

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from celery.exceptions import Ignore
+
 from fstore.broker import (
     COLLECT_GARBAGE,
     FLUSH_USAGE,
     GET_OR_COMPUTE,
     GET_OR_COMPUTE_MANY,
+    PING,
     PUBLISH,
     RECONCILE_JOBS,
     SWEEP_INTEGRITY,
@@ -25,7 +28,7 @@ from fstore.upkeep import collect_garbage as collect
 from fstore.upkeep import flush_usage as flush
 from fstore.upkeep import reconcile_jobs as reconcile
 from fstore.upkeep import sweep_integrity as sweep
-from workers import policy, process
+from workers import policy, process, routing
 from workers.app import app
 from workers.task_class import FstoreTask
 
@@ -44,6 +47,9 @@ def get_or_compute(self: FstoreTask, request: dict[str, Any]) -> dict[str, Any]:
     slot, unless nobody waits for this task's answer.
     """
     asked = parse_compute(request)
+    if (elsewhere := routing.options_elsewhere(self, asked)) is not None:
+        self.apply_async(kwargs={"request": request}, task_id=self.request.id, **elsewhere)
+        raise Ignore  # its other message answers under the same id
     try:
         outcome = execute(process.resources(), asked, phase=self.phase)
     except policy.TRANSIENT as error:
@@ -106,3 +112,9 @@ def reconcile_jobs() -> dict[str, Any]:
 def flush_usage() -> dict[str, Any]:
     """Take usage and counters from Redis to Postgres; see ``fstore.upkeep.api.flush_usage``."""
     return flush(process.resources(), scheduled=True)
+
+
+@app.task(name=PING, ignore_result=True)
+def ping(token: str) -> None:
+    """Announce that a child of this worker took a message; nothing else is done or noted."""
+    process.resources().notifier.announce([str(token)[:64]], {})

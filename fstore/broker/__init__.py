@@ -14,6 +14,8 @@ if TYPE_CHECKING:
         GET_OR_COMPUTE,
         GET_OR_COMPUTE_MANY,
         KEY_PREFIX,
+        OWN_QUEUE,
+        PING,
         PUBLISH,
         QUEUES,
         RECONCILE_JOBS,
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
         UPKEEP_QUEUE,
         WRITE_QUEUE,
         celery_config,
+        compute_queue,
+        time_limits,
     )
     from fstore.broker.dashboard import FLOWER_SETTINGS, flower_variables
     from fstore.broker.messages import (
@@ -40,7 +44,7 @@ else:
         {
             "chunks": "UNKNOWN_S in_chunks",
             "client": "Broker",
-            "configuration": "COLLECT_GARBAGE COMPUTE_QUEUE FLUSH_USAGE GET_OR_COMPUTE GET_OR_COMPUTE_MANY KEY_PREFIX PUBLISH QUEUES RECONCILE_JOBS SWEEP_INTEGRITY UPKEEP_QUEUE WRITE_QUEUE celery_config",
+            "configuration": "COLLECT_GARBAGE COMPUTE_QUEUE FLUSH_USAGE GET_OR_COMPUTE GET_OR_COMPUTE_MANY KEY_PREFIX OWN_QUEUE PING PUBLISH QUEUES RECONCILE_JOBS SWEEP_INTEGRITY UPKEEP_QUEUE WRITE_QUEUE celery_config compute_queue time_limits",
             "dashboard": "FLOWER_SETTINGS flower_variables",
             "messages": "ComputeRequest PublishRequest RawReference claim_in parse_compute parse_compute_many parse_publish short_repr",
             "schedules": "read_schedules",
@@ -57,6 +61,8 @@ __all__ = [
     "GET_OR_COMPUTE",
     "GET_OR_COMPUTE_MANY",
     "KEY_PREFIX",
+    "OWN_QUEUE",
+    "PING",
     "PUBLISH",
     "PublishRequest",
     "QUEUES",
@@ -68,6 +74,7 @@ __all__ = [
     "WRITE_QUEUE",
     "celery_config",
     "claim_in",
+    "compute_queue",
     "flower_variables",
     "in_chunks",
     "parse_compute",
@@ -75,4 +82,5 @@ __all__ = [
     "parse_publish",
     "read_schedules",
     "short_repr",
+    "time_limits",
 ]

@@ -10,15 +10,19 @@ from typing import Any
 import celery.app.amqp  # noqa: F401
 import kombu.transport.redis
 from celery import Celery
+from kombu import Queue
 from kombu.exceptions import OperationalError
 
 from fstore.broker.configuration import (
     GET_OR_COMPUTE,
     GET_OR_COMPUTE_MANY,
+    PING,
     PUBLISH,
     QUEUES,
     SOCKET_TIMEOUT_S,
     celery_config,
+    compute_queue,
+    time_limits,
 )
 from fstore.broker.messages import ComputeRequest, PublishRequest, short_repr, short_repr_many
 from fstore.errors import BrokerUnavailable
@@ -58,20 +62,37 @@ class Broker:
     def send_compute(self, request: ComputeRequest) -> None:
         """Ask a worker to compute; raises ``BrokerUnavailable``."""
         shown = short_repr(request.symbol, request.feature, request.key)
-        self._send(GET_OR_COMPUTE, {"request": request.wire()}, shown)
+        limits = time_limits(self._settings, request.time_limit_s)
+        self._send(GET_OR_COMPUTE, {"request": request.wire()}, shown, queue=compute_queue(request.queue), **limits)
 
     def send_compute_many(self, requests: Sequence[ComputeRequest]) -> None:
-        """Ask one worker to compute several, one after the other; raises ``BrokerUnavailable``."""
+        """Ask one worker to compute several, one after the other; raises ``BrokerUnavailable``.
+
+        All are of one queue, and none has a time limit of its own, which is a message's.
+        """
         if len(requests) == 1:
             self.send_compute(requests[0])
             return
         shown = short_repr_many([request.symbol for request in requests], requests[0].feature)
-        self._send(GET_OR_COMPUTE_MANY, {"requests": [request.wire() for request in requests]}, shown)
+        arguments = {"requests": [request.wire() for request in requests]}
+        self._send(GET_OR_COMPUTE_MANY, arguments, shown, queue=compute_queue(requests[0].queue))
 
     def send_publish(self, request: PublishRequest) -> None:
         """Ask a worker to publish a staged result; raises ``BrokerUnavailable``."""
         shown = short_repr(request.symbol, request.feature, request.key)
         self._send(PUBLISH, {"request": request.wire()}, shown)
+
+    def send_ping(self, token: str, queue: str, *, expires_s: float) -> None:
+        """Ask any worker of a queue to announce ``token``; raises ``BrokerUnavailable``."""
+        self._send(PING, {"token": token}, repr({"token": token[:12]}), queue=queue, expires=expires_s)
+
+    def busy_workers(self, *, timeout_s: float = 2.0) -> dict[str, int]:
+        """Return how many tasks each worker runs, of those that answer in time; raises ``BrokerUnavailable``."""
+        try:
+            answers = self._client().control.inspect(timeout=timeout_s).active() or {}
+        except _UNAVAILABLE as error:
+            raise BrokerUnavailable("asking for workers", str(error) or type(error).__name__) from error
+        return {worker: len(tasks) for worker, tasks in answers.items()}
 
     def workers_by_queue(self, *, timeout_s: float = 2.0) -> dict[str, list[str]]:
         """Ask all workers which queues they serve, and return those that answer in time, by queue; raises ``BrokerUnavailable``."""
@@ -95,8 +116,11 @@ class Broker:
         if app is not None:
             app.close()
 
-    def _send(self, task: str, arguments: Mapping[str, Any], shown: str) -> None:
+    def _send(
+        self, task: str, arguments: Mapping[str, Any], shown: str, *, queue: str | None = None, **options: Any
+    ) -> None:
         trace = tracing.headers()
+        where = {} if queue is None else {"queue": Queue(queue)}  # Celery knows by name what every worker has
 
         def send() -> None:
             self._client().send_task(
@@ -107,7 +131,7 @@ class Broker:
                 headers=trace,
                 ignore_result=True,
                 retry=False,
-                expires=self._settings.visibility_timeout_s,
+                **{"expires": self._settings.visibility_timeout_s, **where, **options},
             )
 
         # Celery's own timeouts add up; a call that is nearly due keeps half of its time to do without a worker.

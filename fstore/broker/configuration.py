@@ -19,11 +19,13 @@ COLLECT_GARBAGE = "fstore.collect_garbage"
 SWEEP_INTEGRITY = "fstore.sweep_integrity"
 RECONCILE_JOBS = "fstore.reconcile_jobs"
 FLUSH_USAGE = "fstore.flush_usage"
+PING = "fstore.ping"
 
 COMPUTE_QUEUE = "fstore.compute"
 WRITE_QUEUE = "fstore.write"
 UPKEEP_QUEUE = "fstore.upkeep"
 QUEUES = (COMPUTE_QUEUE, WRITE_QUEUE, UPKEEP_QUEUE)
+OWN_QUEUE = r"[a-z0-9][a-z0-9_-]{0,62}"  # what a feature may call its own queue
 
 ROUTES = {
     GET_OR_COMPUTE: {"queue": COMPUTE_QUEUE},
@@ -36,6 +38,20 @@ ROUTES = {
 }
 KEY_PREFIX = "fstore:"
 SOCKET_TIMEOUT_S = 5
+ENDS_WITHIN_S = 5.0  # what a computation past its feature's own limit has to end in order, at least
+
+
+def compute_queue(own: str | None) -> str:
+    """Return the queue of computations, or the one that a feature has of its own; trainers may append to both."""
+    return COMPUTE_QUEUE if own is None else f"{COMPUTE_QUEUE}.{own}"
+
+
+def time_limits(settings: Settings, own_s: float | None) -> dict[str, float]:
+    """Return when a computation is asked to stop and when it is killed, as Celery's options; a feature's own are never longer."""
+    if own_s is None:
+        return {}
+    hard_s = min(own_s + max(ENDS_WITHIN_S, 0.07 * own_s), settings.compute_time_limit_s)
+    return {"soft_time_limit": min(own_s, settings.soft_time_limit_s), "time_limit": hard_s}
 
 
 def celery_config(settings: Settings, *, refused: Callable[[], None] | None = None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from fstore.broker.configuration import OWN_QUEUE
 from fstore.errors import InvalidRequest
 from fstore.model import Claim, ComputedFacts
 from fstore.records import flat, flat_names, unflat
@@ -60,6 +61,9 @@ class ComputeRequest(BaseModel):
     )
     input: Literal["pandas", "arrow", "dataset"] | None = None
     on_source_change: Literal["refuse", "warn"] | None = None
+    # Of the feature's declaration, for whoever sends the job again without knowing the feature.
+    queue: Annotated[str | None, Field(pattern=f"^{OWN_QUEUE}$")] = None
+    time_limit_s: Annotated[float | None, Field(gt=0, le=1e7)] = None
 
     @property
     def known_key(self) -> str:

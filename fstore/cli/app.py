@@ -62,6 +62,8 @@ FAMILIES = (
         "get": "Ask for one feature of SYMBOL's data in RAW, compute it if need be, and show or write it.",
         "warm": "Have everything computed that a file of requests names and the store lacks.",
         "invalidate": "Condemn entries: hidden now, deleted after the grace period, computed again when asked for.",
+        "pin": "Keep entries whatever their age and the space: garbage collection leaves them alone.",
+        "unpin": "Let garbage collection decide again about entries that were pinned.",
         "migrate": "Bring database and folder to what this version needs; safe to repeat, and from several hosts at once.",
     }),
     Family("Upkeep", "upkeep", {

@@ -6,7 +6,7 @@ from fstore import lazy
 
 if TYPE_CHECKING:
     from fstore.client.batch import Progress, get_or_compute_many, peek_many
-    from fstore.client.explanation import Explanation, differences, explain
+    from fstore.client.explanation import Explanation, StoreLooks, differences, explain
     from fstore.client.read_through import answer_request, load_answered, start_request
     from fstore.client.request import KeyedRequest, prepare, warn_of_other_source
     from fstore.client.ticket import Ticket
@@ -16,7 +16,7 @@ else:
         __name__,
         {
             "batch": "Progress get_or_compute_many peek_many",
-            "explanation": "Explanation differences explain",
+            "explanation": "Explanation StoreLooks differences explain",
             "read_through": "answer_request load_answered start_request",
             "request": "KeyedRequest prepare warn_of_other_source",
             "ticket": "Ticket",
@@ -28,6 +28,7 @@ __all__ = [
     "Explanation",
     "KeyedRequest",
     "Progress",
+    "StoreLooks",
     "Ticket",
     "answer_request",
     "differences",

@@ -106,6 +106,10 @@ class Enqueuer:
             return
         for feature in {message.feature: None for message in messages}:
             alike = [message for message in messages if message.feature == feature]
+            if alike[0].time_limit_s is not None:  # a limit is a message's: each computation has its own
+                for message in alike:
+                    self._broker.send_compute(message)
+                continue
             for chunk in in_chunks(alike, per_item_s=self._expected_s(feature)):
                 self._broker.send_compute_many(chunk)
 

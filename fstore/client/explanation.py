@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
-from fstore.client.request import KeyedRequest
+from fstore.client.batch import peek_many
+from fstore.client.read_through import load_answered
+from fstore.client.request import KeyedRequest, prepare, warn_of_other_source
 from fstore.compute import are_comparable, differing_versions, format_of
+from fstore.entries import in_form
 from fstore.features import Feature, differing_parts, source_format
-from fstore.model import Entry, EntryState, Job, KeyParts
+from fstore.model import Entry, EntryState, Job, KeyParts, Request
+from fstore.projection import Part, checked_selection
 from fstore.resources import Resources
+from fstore.results import Arrow, Pandas, Polars, Returns, check_returns
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +105,10 @@ class Explanation:
             "library_versions": dict(self.entry.library_versions) if self.entry else None,
             "differs_from_here": {name: asdict(both) for name, both in self.differs_from_here.items()},
         }
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Show in a notebook what ``print`` shows."""
+        printer.text(str(self))
 
     def __str__(self) -> str:
         lines = [f"{'hit' if self.hit else 'miss'}: {self.key} ({self.state})"]
@@ -187,3 +201,41 @@ def _parts(parts: KeyParts) -> dict[str, Any]:
         "config": json.loads(parts.config),
         "fingerprint": parts.fingerprint,
     }
+
+
+class StoreLooks:
+    """The part of a store that only looks."""
+
+    _resources: Resources
+
+    def peek(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> Entry | None:
+        """Return the live entry that would answer, or None; computes nothing."""
+        request = prepare(self._resources, symbol, raw_data, config, compute_func)
+        entry = self._resources.manifest.find_entry(request.key)
+        if entry is None or entry.state is not EntryState.LIVE:
+            return None
+        warn_of_other_source(self._resources.manifest, request.feature, entry)
+        return entry
+
+    def peek_many(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Entry | None]]:
+        """Yield each request with the live entry that would answer it, or None, in their order; computes nothing.
+
+        All requests are taken at once. Raw data that several requests of a list share are
+        fingerprinted once.
+        """
+        return peek_many(self._resources, requests)
+
+    def explain(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> Explanation:
+        """Tell whether this hits, why not, which earlier entry is nearest, and who is computing it."""
+        return explain(self._resources, prepare(self._resources, symbol, raw_data, config, compute_func))
+
+    @overload
+    def load(self, answer: Mapping[str, Any], *, returns: Pandas = "pandas", **part: Unpack[Part]) -> pd.DataFrame: ...
+    @overload
+    def load(self, answer: Mapping[str, Any], *, returns: Arrow, **part: Unpack[Part]) -> pa.Table: ...
+    @overload
+    def load(self, answer: Mapping[str, Any], *, returns: Polars, **part: Unpack[Part]) -> pl.DataFrame: ...
+    def load(self, answer: Mapping[str, Any], *, returns: Returns = "pandas", **part: Unpack[Part]) -> Any:
+        """Read the frame that a plain Celery call of ``fstore.get_or_compute`` answered with, verified like every read."""
+        key, path, wanted = str(answer["key"]), str(answer.get("path")), checked_selection(**part)
+        return in_form(load_answered(self._resources, key, path, wanted), check_returns(returns))

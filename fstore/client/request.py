@@ -56,6 +56,8 @@ class KeyedRequest:
             source_time=feature.source_time,
             input=feature.input,
             on_source_change="warn" if on_source_change == "warn" else None,
+            queue=feature.queue,
+            time_limit_s=feature.timeout_s,
         )
 
 

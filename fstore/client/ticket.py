@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
+from typing import TYPE_CHECKING, Any, Protocol, Unpack, overload
 
 from fstore.client.read_through import answer_request
 from fstore.client.request import KeyedRequest, concerning, is_refused_to_another
@@ -13,12 +12,13 @@ from fstore.errors import FeatureStoreError, InvalidRequest, VersionMismatch
 from fstore.features import LocalFeature, key_of, resolve_feature
 from fstore.fingerprint import RawInput
 from fstore.model import Fingerprint, KeyParts, KeyStatus
-from fstore.projection import checked_selection
+from fstore.projection import Part, checked_selection
 from fstore.resources import Resources
-from fstore.results import Returns, check_returns
+from fstore.results import Arrow, Pandas, Polars, Returns, check_returns
 
 if TYPE_CHECKING:
     import pandas as pd
+    import polars as pl
     import pyarrow as pa
 
 
@@ -72,45 +72,21 @@ class Ticket:
 
     @overload
     def result(
-        self,
-        timeout: float | None = None,
-        *,
-        returns: Literal["pandas"] = "pandas",
-        columns: Sequence[str] | None = None,
-        between: tuple[Any, Any] | None = None,
+        self, timeout: float | None = None, *, returns: Pandas = "pandas", **part: Unpack[Part]
     ) -> pd.DataFrame: ...
     @overload
-    def result(
-        self,
-        timeout: float | None = None,
-        *,
-        returns: Literal["arrow"],
-        columns: Sequence[str] | None = None,
-        between: tuple[Any, Any] | None = None,
-    ) -> pa.Table: ...
+    def result(self, timeout: float | None = None, *, returns: Arrow, **part: Unpack[Part]) -> pa.Table: ...
     @overload
-    def result(
-        self,
-        timeout: float | None = None,
-        *,
-        returns: Returns,
-        columns: Sequence[str] | None = None,
-        between: tuple[Any, Any] | None = None,
-    ) -> Any: ...
-    def result(
-        self,
-        timeout: float | None = None,
-        *,
-        returns: Returns = "pandas",
-        columns: Sequence[str] | None = None,
-        between: tuple[Any, Any] | None = None,
-    ) -> Any:
+    def result(self, timeout: float | None = None, *, returns: Polars, **part: Unpack[Part]) -> pl.DataFrame: ...
+    @overload
+    def result(self, timeout: float | None = None, *, returns: Returns, **part: Unpack[Part]) -> Any: ...
+    def result(self, timeout: float | None = None, *, returns: Returns = "pandas", **part: Unpack[Part]) -> Any:
         """Wait for the frame at most ``timeout`` seconds (default: the store's request timeout), or raise its error.
 
         A result that was given up meanwhile is computed again. ``columns`` and ``between``
         say which part of it is read, as for ``get_or_compute``.
         """
-        form, wanted = check_returns(returns), checked_selection(columns, between)
+        form, wanted = check_returns(returns), checked_selection(**part)
         seconds = self._resources.settings.request_timeout_s if timeout is None else timeout
         answer = answer_request(self._resources, self._request, seconds=seconds, wanted=wanted)
         if answer.error is not None:

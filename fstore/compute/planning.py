@@ -79,6 +79,8 @@ def plan(resources: Resources, request: ComputeRequest) -> Computation:
             "config": {},
             "fingerprint": str(taken),
             "hash_method": taken.method.value,
+            "queue": feature.queue,
+            "time_limit_s": feature.timeout_s,
         }
     )
     return Computation(key, parts, feature, config, taken, known)

@@ -44,7 +44,7 @@ class Loaded:
 
     def settle(self, result: object) -> object:
         """Return the result, read to its end, if the feature cannot have seen other data; raises ``SourceChanged``."""
-        if not isinstance(result, pd.DataFrame):
+        if not isinstance(result, pd.DataFrame | pd.Series):
             # A stream can be read once perhaps, and may still be reading from the source.
             result = encode_result(result)
         if self.streamed is not None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from fstore.broker import COMPUTE_QUEUE, Broker, parse_compute
+from fstore.broker import Broker, compute_queue, parse_compute
 from fstore.coordination import Notifier, RedisServer
 from fstore.errors import BrokerUnavailable, InvalidRequest
+from fstore.features import own_queues
 from fstore.postgres import Jobs
 from fstore.resources import Resources
 
@@ -58,9 +59,7 @@ class Recovery:
     def resend(self, keys: Sequence[str] | None = None) -> Resent:
         """Send again what was lost, among ``keys`` or all, each by itself: one may have ended its worker."""
         resent = Resent()
-        lost: Mapping[str, Mapping[str, object]] = dict(
-            self._jobs.take_stale(keys, idle=self._server.is_drained(COMPUTE_QUEUE))
-        )
+        lost: Mapping[str, Mapping[str, object]] = dict(self._jobs.take_stale(keys, drained=self._drained_queues()))
         away: BrokerUnavailable | None = None
         for key, message in lost.items():
             try:
@@ -77,3 +76,7 @@ class Recovery:
             if away is not None:
                 resent.unsent[key] = away
         return resent
+
+    def _drained_queues(self) -> list[str | None]:
+        """Return which queues are empty, of those that this process knows; what lies in others is due later."""
+        return [name for name in (None, *own_queues()) if self._server.is_drained(compute_queue(name))]

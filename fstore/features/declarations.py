@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, get_args
@@ -9,11 +10,15 @@ from typing import Any, Literal, Self, get_args
 from fstore.errors import ConfigurationError, FeatureNotRegistered
 from fstore.features.coverage import Coverage, Source, coverage_of
 from fstore.features.libraries import names_libraries
+from fstore.features.names import plain_function
 from fstore.features.partitioning import Partitioning
 from fstore.features.source.digest import SourceUnavailable, Track
 
 InputKind = Literal["pandas", "arrow", "dataset"]
 SOURCE_PREFIX = "src:"
+QUEUE_NAME = re.compile("[a-z0-9][a-z0-9_-]{0,62}")
+SHARED_QUEUES = ("compute", "write", "upkeep")
+SHORTEST_S, LONGEST_S = 0.1, 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +29,8 @@ class Feature:
     of ``source_digest``, which is empty when an explicit version stands for a
     source that cannot be read; the versions of declared ``libraries`` are added.
     ``input`` is what the function is given: a pandas frame, an Arrow table or a
-    pyarrow dataset. ``track`` is how far the digest follows imports. ``source_time``
+    pyarrow dataset. ``queue`` and ``timeout_s`` say where and for how long workers
+    compute it, and are no part of any key. ``track`` is how far the digest follows imports. ``source_time``
     is when the youngest file was written that the digest covers; nothing is
     decided by it. ``partitioning`` is how it is computed piece by piece, None if it is computed whole.
     ``source`` is what else was known when the digest was taken.
@@ -40,6 +46,8 @@ class Feature:
     track: Track = "package"
     libraries: tuple[tuple[str, str], ...] = ()
     partitioning: Partitioning | None = None
+    queue: str | None = None
+    timeout_s: float | None = None
     source: Source = field(default_factory=Source, repr=False, compare=False)
 
     @property
@@ -99,3 +107,58 @@ def checked_track(track: Any, name: str) -> Track:
         if track == known:
             return known  # type: ignore[no-any-return]
     raise ConfigurationError([f"{name}: track must be 'package' or 'module', not {track!r:.40}"])
+
+
+def checked_queue(queue: Any, name: str) -> str | None:
+    """Return the name of a feature's own queue; raises ``ConfigurationError`` for what cannot be one."""
+    if queue is None or (isinstance(queue, str) and QUEUE_NAME.fullmatch(queue) and queue not in SHARED_QUEUES):
+        return queue
+    raise ConfigurationError(
+        [
+            f"{name}: queue must be 1 to 63 lower-case letters, digits, - and _, and none of {', '.join(SHARED_QUEUES)}, "
+            f'for example queue="gpu", not {queue!r:.40}'
+        ]
+    )
+
+
+def checked_timeout(timeout: Any, name: str) -> float | None:
+    """Return a feature's own time limit in seconds; raises ``ConfigurationError`` for what is none."""
+    if timeout is None:
+        return None
+    is_number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
+    if is_number and SHORTEST_S <= timeout <= LONGEST_S:
+        return float(timeout)
+    raise ConfigurationError(
+        [
+            f"{name}: timeout must be {SHORTEST_S:g} to {LONGEST_S:g} seconds, for example timeout=30, not {timeout!r:.40}"
+        ]
+    )
+
+
+def refuse_second(known: Feature, entry: Feature) -> None:
+    """Raise ``FeatureNotRegistered`` where a name was registered before as something else."""
+    if known.func is entry.func:
+        if (_declared(known), known.partitioning) == (_declared(entry), entry.partitioning):
+            return
+        apart = "version or input, queue or timeout" if known.partitioning == entry.partitioning else "partition"
+        fault = f"it was registered before with another {apart}; one function is one feature, write a def for each"
+    elif plain_function(known.func) is plain_function(entry.func):
+        fault = (
+            "the name is taken by another function: two callables wrap one function and carry its name; write a def for "
+            'each and put @fstore.feature(version="1") on top of it'
+        )
+    else:
+        fault = (
+            f"the name is taken by another function ({_place(known)}); rename the one in {_place(entry)} "
+            "(a module that is edited and run again: importlib.reload)"
+        )
+    raise FeatureNotRegistered(entry.name, fault)
+
+
+def _declared(entry: Feature) -> tuple[object, ...]:
+    return entry.version, entry.input, entry.queue, entry.timeout_s
+
+
+def _place(entry: Feature) -> str:
+    function = plain_function(entry.func)
+    return f"{function.__code__.co_filename}:{function.__code__.co_firstlineno}" if function else entry.name

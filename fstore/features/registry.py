@@ -17,8 +17,11 @@ from fstore.features.declarations import (
     Feature,
     InputKind,
     checked_input,
+    checked_queue,
+    checked_timeout,
     checked_track,
     checked_version,
+    refuse_second,
 )
 from fstore.features.libraries import declared_versions, with_libraries
 from fstore.features.lookup import MAIN_NAMES, MARK, is_twin, look_up
@@ -28,7 +31,6 @@ from fstore.features.names import (
     feature_name,
     misleading,
     not_registered,
-    plain_function,
     stuck_in_script,
 )
 from fstore.features.partitioning import Sessions, checked_partitioning
@@ -51,6 +53,8 @@ def feature(
     input: InputKind = "pandas",
     track: Track = "package",
     libraries: Sequence[str] = (),
+    timeout: float | None = None,
+    queue: str | None = None,
     partition: str | Sessions | None = None,
     lookback: Any = 0,
     lookahead: Any = 0,
@@ -63,6 +67,8 @@ def feature(
     input: InputKind = "pandas",
     track: Track = "package",
     libraries: Sequence[str] = (),
+    timeout: float | None = None,
+    queue: str | None = None,
     partition: str | Sessions | None = None,
     lookback: Any = 0,
     lookahead: Any = 0,
@@ -86,6 +92,11 @@ def feature(
     ``input`` says how the raw data arrive: ``"pandas"``, ``"arrow"`` (a Table) or
     ``"dataset"`` (a pyarrow.dataset.Dataset, for sources larger than memory).
 
+    ``timeout`` is this feature's own limit in seconds, below that of all
+    (``FEATURE_STORE_COMPUTE_TIME_LIMIT_S``). ``queue`` is a queue of its own, as for
+    machines with a GPU: ``fstore worker --queues gpu`` serves ``queue="gpu"``. Neither
+    is part of a key; both hold where workers compute, not in a caller's process.
+
     ``partition``, a period such as ``"day"`` or ``fstore.sessions(...)``, says that the
     feature is what it gives for each of them, computed from exactly the rows of
     [start - ``lookback``, end + ``lookahead``), one after the other. A reach is a number
@@ -94,9 +105,12 @@ def feature(
     column of times of an Arrow table. See ``fstore check-feature``.
     """
     if callable(version):
-        return _register(version, None, "pandas", "package", (), {})
-    declared = {"lookback": lookback, "lookahead": lookahead, "segment": segment, "time": time}
-    return lambda func: _register(func, version, input, track, libraries, {"partition": partition, **declared})
+        return _register(version, None, {})
+    said: dict[str, Any] = {"input": input, "track": track, "libraries": libraries, "timeout": timeout, "queue": queue}
+    said["partition"] = {
+        "partition": partition, "lookback": lookback, "lookahead": lookahead, "segment": segment, "time": time,
+    }  # fmt: skip
+    return lambda func: _register(func, version, said)
 
 
 def resolve_feature(compute_func: Any) -> Feature:
@@ -138,6 +152,11 @@ def registered_features() -> Mapping[str, Feature]:
     return MappingProxyType(dict(sorted(_registry.items())))
 
 
+def own_queues() -> tuple[str, ...]:
+    """List the queues that features of this process have of their own."""
+    return tuple(sorted({entry.queue for entry in _registry.values() if entry.queue is not None}))
+
+
 def rename_script() -> None:
     """Give the script's features the name under which workers import them."""
     with _lock:
@@ -150,28 +169,33 @@ def rename_script() -> None:
                 _runs[renamed.name] = _run_of(entry.func)
 
 
-def _register(
-    func: Any,
-    version: str | None,
-    kind: InputKind,
-    track: Track,
-    libraries: Sequence[str],
-    declared_partition: Mapping[str, Any],
-) -> Any:
+def _register(func: Any, version: str | None, said: Mapping[str, Any]) -> Any:
     if fault := fault_of(func):
         raise FeatureNotRegistered(describe(func), fault)
     name = feature_name(func)
-    kind = checked_input(kind, name)
-    track, versions = checked_track(track, name), declared_versions(libraries, name)
+    versions = declared_versions(said.get("libraries", ()), name)
     declared = with_libraries(checked_version(version, name), versions) if version is not None else ""
-    partitioning = checked_partitioning(name, **{"partition": None, **declared_partition}, input=kind)
-    entry = _digested(Feature(name, func, declared, "", version is not None, kind, None, track, versions, partitioning))
+    kind = checked_input(said.get("input", "pandas"), name)
+    made = Feature(
+        name,
+        func,
+        declared,
+        source_digest="",
+        explicit=version is not None,
+        input=kind,
+        track=checked_track(said.get("track", "package"), name),
+        libraries=versions,
+        partitioning=checked_partitioning(name, **{"partition": None, **said.get("partition", {})}, input=kind),
+        queue=checked_queue(said.get("queue"), name),
+        timeout_s=checked_timeout(said.get("timeout"), name),
+    )
+    entry = _digested(made)
     run = _run_of(func)
     with _lock:
         known = _registry.get(name)
         # In a notebook a cell that runs again replaces; there nothing is asked for by name.
         if known is not None and not name.startswith(MAIN_NAMES) and _is_same_run(_runs.get(name), run):
-            _refuse_second(known, entry)
+            refuse_second(known, entry)
         _enter(entry)
         _runs[name] = run
     return func
@@ -209,30 +233,6 @@ def _run_of(func: Callable[..., Any]) -> tuple[object, object]:
 
 def _is_same_run(a: tuple[object, object] | None, b: tuple[object, object]) -> bool:
     return a is not None and a[0] is b[0] and a[1] is b[1]  # specs of two runs are equal
-
-
-def _refuse_second(known: Feature, entry: Feature) -> None:
-    if known.func is entry.func:
-        if (known.version, known.input, known.partitioning) == (entry.version, entry.input, entry.partitioning):
-            return
-        apart = "version or input" if known.partitioning == entry.partitioning else "partition"
-        fault = f"it was registered before with another {apart}; one function is one feature, write a def for each"
-    elif plain_function(known.func) is plain_function(entry.func):
-        fault = (
-            "the name is taken by another function: two callables wrap one function and carry its name; write a def for "
-            'each and put @fstore.feature(version="1") on top of it'
-        )
-    else:
-        fault = (
-            f"the name is taken by another function ({_place(known)}); rename the one in {_place(entry)} "
-            "(a module that is edited and run again: importlib.reload)"
-        )
-    raise FeatureNotRegistered(entry.name, fault)
-
-
-def _place(entry: Feature) -> str:
-    function = plain_function(entry.func)
-    return f"{function.__code__.co_filename}:{function.__code__.co_firstlineno}" if function else entry.name
 
 
 def _reachable(entry: Feature) -> Feature:

@@ -7,6 +7,7 @@ and nobody asks for its kind again. A new kind of input is one more class here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -254,9 +255,16 @@ def open_raw(raw: object, limits: ParquetLimits = USUAL) -> RawInput:
     if not hasattr(raw, "__arrow_c_stream__"):
         raise UnhashableInput(
             "raw_data",
-            f"{type(raw).__name__} is neither a DataFrame, an Arrow table, an Arrow stream nor a ParquetSource",
+            f"{type(raw).__name__} is neither a DataFrame, an Arrow table, an Arrow stream nor a ParquetSource{_meant(raw)}",
         )
     return StreamInput(raw, limits)
+
+
+def _meant(raw: object) -> str:
+    """Return a question that names what was probably meant."""
+    if isinstance(raw, str | Path):
+        return f"; did you mean fstore.ParquetSource({str(raw)[:200]!r})?"
+    return "; did you mean .collect()?" if callable(getattr(raw, "collect", None)) else ""
 
 
 def _hashed(schema: pa.Schema, batches: Iterable[pa.RecordBatch], progress: Progress | None) -> Digested:

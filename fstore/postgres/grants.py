@@ -21,6 +21,7 @@ TABLES = (
     "usage",
     "jobs",
     "sources",
+    "pins",
     "counters",
     "activity",
     "upkeep_runs",
@@ -32,7 +33,12 @@ TABLES = (
     "alembic_version",
 )
 HIDE_MANY = "fstore_condemn(text, text, text)"
-FUNCTIONS = ("fstore_quarantine(text, text)", "fstore_condemn_one(text)", *job_functions.signatures())
+FUNCTIONS = (
+    "fstore_quarantine(text, text)",
+    "fstore_condemn_one(text)",
+    "fstore_pin(text[], boolean)",
+    *job_functions.signatures(),
+)
 
 _READ_ALL: Mapping[str, str] = dict.fromkeys(TABLES, "SELECT")
 VERBS: Mapping[str, Mapping[str, str]] = {

@@ -40,7 +40,7 @@ _TYPES = {
     "request": "json",
     "requests": "jsonb",
     "error": "jsonb",
-    "idle": "boolean",
+    "drained": "text[]",
     "limit": "integer",
     "max_starts": "integer",
     "max_stops": "integer",

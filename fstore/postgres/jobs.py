@@ -101,14 +101,15 @@ class Jobs:
         return [key for (key,) in self._database.transact(sql, wanted)]
 
     def take_stale(
-        self, keys: Sequence[str] | None = None, *, idle: bool = False, limit: int = 500
+        self, keys: Sequence[str] | None = None, *, drained: Sequence[str | None] = (), limit: int = 500
     ) -> list[tuple[str, Mapping[str, Any]]]:
         """Return jobs (key, request) whose message or worker was lost, each to one caller only: send them again.
 
-        ``idle`` says that the workers' queue is empty, so that a job still queued has
-        no message in it.
+        ``drained`` names the queues that are empty, so that a job still queued there has no
+        message: None is the one that features share, others have one of their own.
         """
-        wanted = {**self._rules, "keys": None if keys is None else list(keys), "idle": idle, "limit": limit}
+        empty = [name or "" for name in drained]
+        wanted = {**self._rules, "keys": None if keys is None else list(keys), "drained": empty, "limit": limit}
         sql = (self._whole if keys is None else self._sql)["take_stale"]
         return [(key, request) for key, request in self._database.transact(sql, wanted)]
 

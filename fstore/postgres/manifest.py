@@ -75,10 +75,11 @@ class Manifest:
         symbol: str | None = None,
         feature: str | None = None,
         state: EntryState | None = None,
+        pinned: bool = False,
         limit: int = 100,
     ) -> list[Entry]:
-        """Return rows, newest first."""
-        wanted = {"symbol": symbol, "feature": feature, "state": state, "limit": limit}
+        """Return rows, newest first; with ``pinned`` only those that are."""
+        wanted = {"symbol": symbol, "feature": feature, "state": state, "pinned": pinned, "limit": limit}
         return [ENTRY.read(row) for row in self._database.query(self._sql["list_entries"], wanted)]
 
     def nearest_entries(self, parts: KeyParts, *, limit: int = 200) -> list[Entry]:
@@ -129,6 +130,11 @@ class Manifest:
         wanted = {"key": key, "symbol": symbol, "feature": feature}
         one = key is not None and symbol is None and feature is None
         return len(self._database.transact(self._sql["condemn_one" if one else "condemn"], wanted))
+
+    def pin(self, keys: Sequence[str], *, wanted: bool = True) -> set[str]:
+        """Have garbage collection leave live entries alone, or no longer; return the keys that this changed."""
+        found = self._database.transact(self._sql["pin"], {"keys": list(keys), "wanted": wanted})
+        return {key for (key,) in found}
 
     def revive(self, key: str, *, youngest_s: float) -> Locator | None:
         """Take a condemned entry back unless it was condemned more than ``youngest_s`` ago, when it may be reaped any moment."""

@@ -17,8 +17,9 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
 from prometheus_client.registry import Collector
 
-from fstore.broker import QUEUES
+from fstore.broker import QUEUES, compute_queue
 from fstore.errors import FeatureStoreError
+from fstore.features import own_queues
 from fstore.model import EntryState, JobState
 from fstore.postgres import Kind
 from fstore.reporting.stats import read_counters
@@ -154,7 +155,7 @@ class StoreCollector(Collector):
 
     def _queues(self) -> Iterator[Metric]:
         lengths = GaugeMetricFamily("fstore_queue_length", "messages that wait in a queue", labels=["queue"])
-        for queue in QUEUES:
+        for queue in (*QUEUES, *map(compute_queue, own_queues())):
             lengths.add_metric([queue], self._resources.redis_server.queue_length(queue))
         yield lengths
 

@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 from fstore.errors import UnhashableInput
 from fstore.frames import NOTES_KEY, number_frame_over, own_index
 from fstore.results.frame_notes import has_simple_notes, table_to_frame, with_simple_notes
-from fstore.results.likeness import frame_difference, table_difference
+from fstore.results.likeness import frame_difference, series_difference, table_difference
 from fstore.results.stored_frames import frame_to_table
+from fstore.results.stored_series import SERIES_KEY, is_series, series_to_table, table_to_series
 from fstore.results.stored_tables import UnstorableResult
 
 __all__ = [
@@ -34,12 +35,14 @@ _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 def encode_result(result: object) -> pa.Table:
     """Turn what a feature function returned into a table that ``decode_result`` turns back into an equal frame.
 
-    Takes a pandas DataFrame, a pyarrow Table, or anything with ``__arrow_c_stream__``,
+    Takes a pandas DataFrame, a named Series, a pyarrow Table, or anything with ``__arrow_c_stream__``,
     which is read. Raises ``UnstorableResult``, naming the column,
     for anything else and for frames that would come back changed.
     """
     if isinstance(result, pa.Table):
         return result
+    if isinstance(result, pd.Series):
+        return series_to_table(result)
     if not isinstance(result, pd.DataFrame):
         return _table_of_stream(result)
     if not result.columns.is_unique:
@@ -48,14 +51,15 @@ def encode_result(result: object) -> pa.Table:
     return frame_to_table(result)
 
 
-def decode_result(table: pa.Table) -> pd.DataFrame:
-    """Return the frame a table was made of: values, dtypes, labels, index with its names, freq and time zone, attrs."""
-    return table_to_frame(table)
+def decode_result(table: pa.Table) -> Any:
+    """Return the frame or Series a table was made of: values, dtypes, labels, index with its names, freq and time zone, attrs."""
+    return table_to_series(table) if is_series(table) else table_to_frame(table)
 
 
 def map_result(table: pa.Table) -> pd.DataFrame | None:
     """Return the same frame over the table's own memory, read-only, or None where not all of it can lie there."""
-    simple = NOTES_KEY not in (table.schema.metadata or {}) and has_simple_notes(table)
+    is_plain = {SERIES_KEY, NOTES_KEY}.isdisjoint(table.schema.metadata or {})
+    simple = is_plain and has_simple_notes(table)
     frame = number_frame_over(table) if simple else None
     return None if frame is None else with_simple_notes(frame, table)
 
@@ -75,6 +79,8 @@ def check_faithful(result: object, restored: pa.Table) -> None:
     try:
         if isinstance(result, pd.DataFrame):
             what, fault = "frame", frame_difference(result, decode_result(restored))
+        elif isinstance(result, pd.Series):
+            what, fault = "Series", series_difference(result, decode_result(restored))
         else:
             what, fault = "table", table_difference(encode_result(result), restored)
             if not fault:
@@ -110,7 +116,7 @@ def time_bounds(table: pa.Table) -> tuple[datetime | None, datetime | None]:
 
 
 def _table_of_stream(result: Any) -> pa.Table:
-    if hasattr(result, "__arrow_c_stream__") and not isinstance(result, pd.Series):
+    if hasattr(result, "__arrow_c_stream__"):
         try:
             return pa.table(result)
         except (pa.ArrowException, TypeError, ValueError, NotImplementedError) as error:
@@ -118,8 +124,7 @@ def _table_of_stream(result: Any) -> pa.Table:
                 f"the feature function returned {type(result).__name__}, of which Arrow makes no table: {error}"
             ) from error
     raise UnstorableResult(
-        f"the feature function returned {type(result).__name__}; return a pandas DataFrame or a pyarrow Table"
-        + (" (result.to_frame() makes one of a Series)" if isinstance(result, pd.Series) else "")
+        f"the feature function returned {type(result).__name__}; return a pandas DataFrame, a named Series or a pyarrow Table"
     )
 
 

@@ -45,6 +45,20 @@ def frame_difference(one: pd.DataFrame, other: pd.DataFrame) -> str | None:
     return _differing_column(one, other)
 
 
+def series_difference(one: pd.Series[Any], other: object) -> str | None:
+    """Say where a Series differs from what came back, or return None when a function could not tell them apart."""
+    if not isinstance(other, pd.Series):
+        return f"a {type(other).__name__}"
+    if not same(one.name, other.name):
+        return f"the name {one.name!r}"
+    if not same(dict(one.attrs), dict(other.attrs)):
+        return "its attrs"
+    frames = [pd.DataFrame({"x": series}) for series in (one, other)]
+    if one.flags.allows_duplicate_labels != other.flags.allows_duplicate_labels:
+        return "its flags"
+    return frame_difference(*frames)
+
+
 def index_difference(one: pd.Index, other: pd.Index) -> str | None:
     """Say how two indexes or sets of labels differ, or return None."""
     if type(one) is not type(other) or one.nlevels != other.nlevels:

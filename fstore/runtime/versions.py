@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 
+__version__ = version("intraday-fstore")
+
 _ALWAYS = {"fstore": "intraday-fstore", "pandas": "pandas", "pyarrow": "pyarrow", "numpy": "numpy"}
 
 

@@ -105,7 +105,9 @@ def celery_children(
     argv: tuple[str, ...]
     for queue in QUEUES:
         heartbeat = layout.heartbeat(f"fstore.{queue}")
-        argv = ("-A", "workers.app", "worker", "-Q", f"fstore.{queue}", "-n", f"{queue}@%h")
+        # Everything but the others' in the one that computes: features may have queues of their own.
+        chosen = ("-X", "fstore.write,fstore.upkeep") if queue == "compute" else ("-Q", f"fstore.{queue}")
+        argv = ("-A", "workers.app", "worker", *chosen, "-n", f"{queue}@%h")
         argv += ("-c", str(concurrency[queue]), "-l", "INFO", "--without-gossip", "--without-mingle")
         children.append(
             spec(

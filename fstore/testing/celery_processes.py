@@ -17,7 +17,6 @@ from fstore.errors import ConfigurationError
 from fstore.settings import Settings, child_environment
 from fstore.stack import Order, python_path, spawn
 
-QUEUES = "fstore.compute,fstore.write,fstore.upkeep"
 READY_WITHIN_S = 60.0
 ENDED_WITHIN_S = 10.0
 # Any of these would lead a worker past the store under test.
@@ -25,9 +24,9 @@ _UNWANTED = ("CELERY_", "FLOWER_", "PG")
 
 
 def start_worker(
-    environment: Mapping[str, str], folder: Path, *arguments: str, concurrency: int = 2, queues: str = QUEUES
+    environment: Mapping[str, str], folder: Path, *arguments: str, concurrency: int = 2, queues: str | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start a worker and wait until it takes messages.
+    """Start a worker and wait until it takes messages, from all queues unless some are named.
 
     ``environment`` is its whole environment, see ``celery_environment``. Its output goes to
     ``<folder>/worker-*.log``. Raises ``ConfigurationError`` with the end of it when the worker ends, or
@@ -35,7 +34,7 @@ def start_worker(
     """
     beating = folder / f"worker-{uuid4().hex[:8]}.heartbeat"
     log = beating.with_suffix(".log")
-    command = ("-A", "workers.app", "worker", "-Q", queues, "-c", str(concurrency), "-n", f"{beating.stem}@%h",
+    command = ("-A", "workers.app", "worker", *(("-Q", queues) if queues else ()), "-c", str(concurrency), "-n", f"{beating.stem}@%h",
                "--loglevel", "INFO", *arguments)  # fmt: skip
     process = start_celery(command, {**environment, "FEATURE_STORE_HEARTBEAT_FILE": str(beating)}, log)
     ends_at = time.monotonic() + READY_WITHIN_S

@@ -19,7 +19,7 @@ from fstore.runtime.systems import require_posix
 from fstore.settings import Settings, gather_settings
 from fstore.stack import EmbeddedServers, stack_settings, temporary_servers
 from fstore.store import FeatureStore
-from fstore.testing.celery_processes import QUEUES, celery_environment, start_celery, start_worker, stop_group
+from fstore.testing.celery_processes import celery_environment, start_celery, start_worker, stop_group
 
 DEADLINES = {"request_timeout_s": 60}  # instead of a quarter of an hour, for which no test should hang
 
@@ -61,7 +61,7 @@ class RunningStore:
         return {**celery_environment(self.settings), **self.environment, **environment}
 
     def start_worker(
-        self, *arguments: str, concurrency: int = 2, queues: str = QUEUES, **environment: str
+        self, *arguments: str, concurrency: int = 2, queues: str | None = None, **environment: str
     ) -> subprocess.Popen[bytes]:
         """Start another worker and wait until it takes messages; it is killed when the block ends.
 

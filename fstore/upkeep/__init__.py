@@ -14,18 +14,22 @@ if TYPE_CHECKING:
         sweep_integrity,
         verify_entries,
     )
+    from fstore.upkeep.by_hand import StoreUpkeep, chosen_entries
     from fstore.upkeep.gc_policy import GarbagePolicy
 else:
     __getattr__ = lazy.names(
         __name__,
         {
             "api": "collect_garbage count_orphans flush_usage list_runs reconcile_jobs sweep_integrity verify_entries",
+            "by_hand": "StoreUpkeep chosen_entries",
             "gc_policy": "GarbagePolicy",
         },
     )
 
 __all__ = [
     "GarbagePolicy",
+    "StoreUpkeep",
+    "chosen_entries",
     "collect_garbage",
     "count_orphans",
     "flush_usage",

@@ -32,6 +32,7 @@ class Candidate(NamedTuple):
     size_bytes: int
     created_at: datetime
     last_used_at: datetime
+    is_pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def plan_eviction(
     Expired entries always go. If what remains is above the budget, the least recently
     used go next, until the total is at or under the low watermark. An entry younger than
     the guard or used within it is never chosen, however little is left to choose from:
-    someone may just have been handed its path.
+    someone may just have been handed its path. Nor is a pinned one, whose bytes count.
 
     Equal times are settled by key, so the plan does not depend on the order of
     the input. ``candidates`` may be a stream of millions; with ``total_bytes``,
@@ -117,7 +118,8 @@ def plan_eviction(
     settled = _LeastRecentlyUsed(policy.worth_choosing(total_bytes))
     guard, kept_bytes = policy.guard, 0
     for candidate in candidates:
-        may_go = now - candidate.last_used_at >= guard and now - candidate.created_at >= guard
+        is_settled = now - candidate.last_used_at >= guard and now - candidate.created_at >= guard
+        may_go = is_settled and not candidate.is_pinned
         if may_go and policy.is_expired(candidate.last_used_at, now):
             expired.append(candidate)
             continue

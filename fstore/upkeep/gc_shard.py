@@ -38,6 +38,7 @@ class Totals:
     rows: int = 0
     live_entries: int = 0
     live_bytes: int = 0
+    pinned: int = 0
     files: int = 0
     file_bytes: int = 0
     strays: int = 0
@@ -119,20 +120,24 @@ def judge_shard(
     time, ``file_now_ns`` the store's: ages never mix clocks.
     """
     plan = ShardPlan()
-    live_entries = live_bytes = 0
+    live_entries = live_bytes = pinned = 0
     for row in rows:
         if row.state == EntryState.LIVE:
             live_entries += 1
             live_bytes += row.size_bytes
+            pinned += row.is_pinned
             if policy.may_choose(row.last_used_at, now):
-                plan.candidates.append(Candidate(row.key, row.path, row.size_bytes, row.created_at, row.last_used_at))
+                plan.candidates.append(
+                    Candidate(row.key, row.path, row.size_bytes, row.created_at, row.last_used_at, row.is_pinned)
+                )
         elif row.condemned_at is not None:
-            if row.state == EntryState.CONDEMNED and row.last_used_at > row.condemned_at:
+            if row.state == EntryState.CONDEMNED and (row.is_pinned or row.last_used_at > row.condemned_at):
                 plan.revive.append(row.key)
             elif now - row.condemned_at > policy.grace:
                 plan.reap.append(ReapableEntry(row.key, row.path, row.size_bytes))
     totals.live_entries += live_entries
     totals.live_bytes += live_bytes
+    totals.pinned += pinned
     totals.rows += compared.rows
     totals.files += compared.files
     plan.lost.extend(row for row in compared.lost if row.state == EntryState.LIVE)

@@ -141,6 +141,16 @@ def test_flower_shows_who_works_on_what(house: House, flower: str, browser: webd
     worker = eventually(lambda: [row for row in rows(browser) if "@" in row], seconds=20, what="the worker")
     assert len(worker) == 1
     picture(browser, "flower-workers")
+    link = browser.find_element(By.CSS_SELECTOR, "table tbody a").get_attribute("href")
+    assert link is not None
+    path = link.partition(flower)[2]
+    assert status_of(f"http://{flower}{path}") == 401
+    show(browser, f"http://{AUTH}@{flower}{path}")  # what a click on it opens
+    about = eventually(
+        lambda: text if "prefork" in (text := browser.page_source) else "", seconds=20, what="its statistics"
+    )
+    assert "Unable to get stats" not in about
+    picture(browser, "flower-worker")
 
     found = search(browser, flower, "kwargs:symbol=MSFT", shown="MSFT")
     assert len(found) == 1

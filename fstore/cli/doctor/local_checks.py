@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -32,12 +32,13 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the doctor's report; ``advice`` says what to do when it is not ok."""
+    """One line of the doctor's report; ``advice`` says what to do when it is not ok, ``figures`` are its measurements."""
 
     check: str
     level: Severity
     detail: str
     advice: str = ""
+    figures: Mapping[str, object] = field(default_factory=dict)
 
 
 def ok(check: str, detail: str) -> Finding:

@@ -1,25 +1,21 @@
-"""What ``fstore doctor`` asks Postgres, Redis and the workers."""
+"""What ``fstore doctor`` asks Postgres and Redis."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
-from fstore.broker import QUEUES
 from fstore.cli.doctor.local_checks import Finding, fault, ok, warning
 from fstore.cli.output import number_of
-from fstore.errors import BrokerUnavailable, FeatureStoreError, ManifestUnavailable, StoreMismatch
+from fstore.errors import BrokerUnavailable, FeatureStoreError, StoreMismatch
 from fstore.model import JobState
 from fstore.postgres import wanted_revision
-from fstore.reporting import cache_stats
 from fstore.resources import Resources
 
 OLDEST_POSTGRES = 140000
 OLDEST_REDIS = (6, 2)
 SKEW_S = 2.0
-MANY_MESSAGES = 10_000
 
 
 def check_postgres(resources: Resources) -> Iterator[Finding]:
@@ -64,7 +60,7 @@ def check_redis(resources: Resources) -> Iterator[Finding]:
         about, now = resources.redis_server.info()
         ended = time.time()
     except BrokerUnavailable as error:
-        if _is_denied(error):
+        if is_denied(error):
             yield ok("redis", "answers; this user may not ask for its version and settings")
             return
         yield fault(
@@ -84,62 +80,9 @@ def check_redis(resources: Resources) -> Iterator[Finding]:
     yield _skew("Redis", (began + ended) / 2, now)
 
 
-def check_workers(resources: Resources) -> Iterator[Finding]:
-    """Ask for the workers of each queue, the messages that wait, and whether Beat's tasks have run."""
-    try:
-        dropped = _dropped(resources)
-        workers = resources.broker.workers_by_queue()
-        dropped = 0 if any(workers.values()) else _dropped(resources) - dropped
-        waiting = {queue: resources.redis_server.queue_length(queue) for queue in QUEUES}
-    except BrokerUnavailable as error:
-        if not _is_denied(error):
-            yield fault("workers", str(error), "start Redis first")
-            return
-        yield ok("workers", "not asked: this user of Redis may not; 'fstore doctor' in the upkeep worker asks them")
-    else:
-        yield from _judge_queues(workers, waiting, dropped)
-    try:
-        yield from _check_upkeep(resources)
-    except (ManifestUnavailable, FeatureStoreError) as error:
-        yield fault("beat", str(error), "mend Postgres first")
-
-
-def _is_denied(error: BrokerUnavailable) -> bool:
+def is_denied(error: BrokerUnavailable) -> bool:
     """Whether Redis answered that this user may not: a trainer's (``ops/redis``) can neither ask Redis about itself nor the workers."""
     return "no permissions" in str(error).lower()
-
-
-def _judge_queues(workers: Mapping[str, list[str]], waiting: Mapping[str, int], dropped: int) -> Iterator[Finding]:
-    if dropped > 0:
-        yield fault(
-            "signing key",
-            "workers run but dropped the question unread: it was not signed with their key",
-            "give this process the workers' FEATURE_STORE_SIGNING_KEY (or ..._FILE)",
-        )
-    for queue in QUEUES:
-        n = len(workers[queue])
-        if not n and dropped > 0:
-            yield warning(
-                "workers", f"nobody answers for {queue}, {waiting[queue]} messages wait", "mend the signing key first"
-            )
-        elif not n:
-            yield fault(
-                "workers",
-                f"nobody serves {queue}, {waiting[queue]} messages wait",
-                f"start one: fstore worker -Q {queue} (or celery -A workers.app worker -Q {queue})",
-            )
-        elif waiting[queue] > MANY_MESSAGES:
-            yield warning("workers", f"{n} serve {queue}, {waiting[queue]} messages wait", "start more workers")
-        else:
-            yield ok("workers", f"{n} serve {queue}, {waiting[queue]} messages wait")
-
-
-def _dropped(resources: Resources) -> int:
-    """Return how many messages workers dropped unread so far."""
-    try:
-        return cache_stats(resources).get("messages_rejected", 0)
-    except FeatureStoreError:
-        return 0
 
 
 def _check_pooler(resources: Resources) -> Iterator[Finding]:
@@ -180,22 +123,6 @@ def _check_tables(resources: Resources) -> Iterator[Finding]:
         )
     else:
         yield ok("jobs", "none is dead")
-
-
-def _check_upkeep(resources: Resources) -> Iterator[Finding]:
-    """Beat answers no probe of ours; the most frequent of its tasks leaves its mark in the database."""
-    runs = resources.runs.list_runs("reconcile", limit=1)
-    period_s = resources.settings.reconcile_period_s
-    age_s = (datetime.now(UTC) - runs[0].started_at).total_seconds() if runs else None
-    if age_s is None or age_s > 3 * period_s + 10:
-        when = "were never reconciled" if age_s is None else f"were last reconciled {age_s:.0f} s ago"
-        yield warning(
-            "beat",
-            f"jobs {when}, it should be every {period_s:g} s",
-            "give a stack that was just started a minute; else start Beat (celery -A beat.app beat) and a worker for fstore.upkeep",
-        )
-    else:
-        yield ok("beat", f"jobs were reconciled {age_s:.0f} s ago")
 
 
 def _eviction(about: Mapping[str, Any]) -> Finding:

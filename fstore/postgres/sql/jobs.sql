@@ -103,28 +103,33 @@ RETURNING key
 -- the workers' queue is empty, so that its message cannot be in there. Otherwise its message may
 -- wait behind others, and one more would only make the queue longer: workers take them in the
 -- order in which they were sent, so it is lost when one that was sent later is being computed.
+-- All of that holds for each queue by itself: a feature may have one of its own, which "drained" names
+-- when it is empty ("" for the one that all share).
 -- A row is written by trainers: a request that is longer than messages may be is not even read.
 -- A job that was given back unfinished has no message. A running one is due when its lease is over.
 WITH taken AS (
     -- A job that is as old as its start was registered by its claim: its message was another client's.
-    SELECT max(coalesce(sent_ts, requested_ts)) AS up_to FROM jobs WHERE state = 'running' AND requested_ts < started_ts
+    SELECT coalesce(request->>'queue', '') AS queue, max(coalesce(sent_ts, requested_ts)) AS up_to FROM jobs
+    WHERE state = 'running' AND requested_ts < started_ts GROUP BY 1
 )
 UPDATE jobs SET sent_ts = now()
 WHERE key IN (
-    SELECT key FROM jobs
+    SELECT key FROM jobs CROSS JOIN LATERAL (
+        SELECT coalesce(request->>'queue', '') = ANY(%(drained)s) AS idle,
+            (SELECT up_to FROM taken WHERE taken.queue = coalesce(request->>'queue', '')) AS up_to) AS here
     WHERE (%(keys)s::text[] IS NULL OR key = ANY(%(keys)s)) AND starts < %(max_starts)s
       AND request->'raw_data'->>'kind' <> 'caller'
       AND ((state = 'queued' AND coalesce(sent_ts, requested_ts) < now() - CASE
-                WHEN %(idle)s THEN make_interval(secs => %(lost_when_idle_s)s)
+                WHEN here.idle THEN make_interval(secs => %(lost_when_idle_s)s)
                 WHEN sent_ts IS NULL THEN make_interval(secs => %(lost_unsent_s)s)
                 ELSE make_interval(secs => %(lost_sent_s)s) END
-            AND (%(idle)s OR (sent_ts IS NULL AND starts + stops > 0)
-                OR coalesce(sent_ts, requested_ts) < (SELECT up_to FROM taken)
-                OR ((SELECT up_to FROM taken) IS NULL AND coalesce(sent_ts, requested_ts) < now() - greatest(
+            AND (here.idle OR (sent_ts IS NULL AND starts + stops > 0)
+                OR coalesce(sent_ts, requested_ts) < here.up_to
+                OR (here.up_to IS NULL AND coalesce(sent_ts, requested_ts) < now() - greatest(
                     make_interval(secs => %(lost_when_unwatched_s)s), sent_ts - requested_ts))))
         OR (state = 'running' AND lease_until < now()
             AND (sent_ts IS NULL OR sent_ts < lease_until OR sent_ts < now() - make_interval(secs => %(resend_pause_s)s))))
-    ORDER BY key LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+    ORDER BY key LIMIT %(limit)s FOR UPDATE OF jobs SKIP LOCKED)
 RETURNING key, CASE WHEN octet_length(request::text) > %(most_request_bytes)s THEN '{}' ELSE request END
 
 -- name: delete_published

@@ -20,6 +20,7 @@ SELECT {entry} FROM manifest WHERE key >= %(low)s AND key < %(high)s ORDER BY ke
 SELECT {entry} FROM manifest
 WHERE (%(symbol)s::text IS NULL OR symbol = %(symbol)s) AND (%(feature)s::text IS NULL OR feature = %(feature)s)
   AND (%(state)s::text IS NULL OR state = %(state)s)
+  AND (NOT %(pinned)s OR EXISTS (SELECT FROM pins WHERE pins.key = manifest.key))
 ORDER BY created_ts DESC, key LIMIT %(limit)s
 
 -- name: nearest_entries
@@ -56,6 +57,10 @@ SELECT * FROM fstore_quarantine(%(key)s, %(path)s)
 -- name: condemn
 -- A function as well; see quarantine.
 SELECT * FROM fstore_condemn(%(key)s, %(symbol)s, %(feature)s)
+
+-- name: pin
+-- A function, because trainers may pin but not write the table (migration 0011).
+SELECT * FROM fstore_pin(%(keys)s::text[], %(wanted)s)
 
 -- name: condemn_one
 -- What trainers may do: name each entry that they hide (migration 0008).

@@ -1,8 +1,9 @@
 -- name: shard_rows
 -- One shard of the manifest in the order of the primary key; keys are hex, so "g" follows every digit.
 SELECT m.key, m.path, m.file_size_bytes, m.state, m.created_ts,
-    CASE WHEN NOT m.withdrawn AND u.last_accessed_ts > m.created_ts THEN u.last_accessed_ts END, m.condemned_ts
-FROM manifest m LEFT JOIN usage u ON u.key = m.key
+    CASE WHEN NOT m.withdrawn AND u.last_accessed_ts > m.created_ts THEN u.last_accessed_ts END, m.condemned_ts,
+    NOT m.withdrawn AND p.key IS NOT NULL
+FROM manifest m LEFT JOIN usage u ON u.key = m.key LEFT JOIN pins p ON p.key = m.key
 WHERE m.key >= %(shard)s AND m.key < %(shard)s || 'g'
 
 -- name: rows_of
@@ -17,19 +18,20 @@ SELECT key FROM jobs WHERE state IN ('queued', 'running') AND key = ANY(%(keys)s
 SELECT DISTINCT request->'raw_data'->>'path' FROM jobs WHERE state IN ('queued', 'running')
 
 -- name: condemn_unused
--- Looks once more: an entry that was used or published anew since the plan was made stays.
+-- Looks once more: an entry that was used, pinned or published anew since the plan was made stays.
 UPDATE manifest m SET state = 'condemned', condemned_ts = now()
 FROM unnest(%(keys)s::text[], %(paths)s::text[], %(last_used)s::timestamptz[]) AS c(key, path, last_used)
 WHERE m.key = c.key AND m.path = c.path AND m.state = 'live'
     AND NOT EXISTS (SELECT FROM usage u WHERE u.key = m.key AND u.last_accessed_ts > c.last_used)
+    AND NOT EXISTS (SELECT FROM pins p WHERE p.key = m.key)
 RETURNING m.key
 
 -- name: revive_used
--- Condemned, then used before it was reaped: somebody still needs it.
+-- Condemned, then used or pinned before it was reaped: somebody still needs it.
 UPDATE manifest m SET state = 'live', condemned_ts = NULL
-FROM usage u
-WHERE m.key = ANY(%(keys)s) AND m.state = 'condemned' AND NOT m.withdrawn AND u.key = m.key
-    AND u.last_accessed_ts > m.condemned_ts
+WHERE m.key = ANY(%(keys)s) AND m.state = 'condemned' AND NOT m.withdrawn
+    AND (EXISTS (SELECT FROM usage u WHERE u.key = m.key AND u.last_accessed_ts > m.condemned_ts)
+        OR EXISTS (SELECT FROM pins p WHERE p.key = m.key))
 RETURNING m.key
 
 -- name: reap
@@ -41,6 +43,7 @@ WITH gone AS (
         AND NOT EXISTS (
             SELECT FROM usage u WHERE m.state = 'condemned' AND NOT m.withdrawn AND u.key = m.key
                 AND u.last_accessed_ts > m.condemned_ts)
+        AND NOT EXISTS (SELECT FROM pins p WHERE m.state = 'condemned' AND NOT m.withdrawn AND p.key = m.key)
     RETURNING m.key, m.path, m.file_size_bytes
 ), unused AS (
     DELETE FROM usage u USING gone WHERE u.key = gone.key

@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.figures import table
 
-SUITES = ("hits", "misses", "stampede", "batch", "manifest", "scale", "fingerprint", "upkeep")
+SUITES = ("hits", "misses", "stampede", "batch", "manifest", "scale", "fingerprint", "upkeep", "control")
 
 
 def run_suite(name: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
 import shutil
 import struct
 import subprocess
@@ -119,6 +120,47 @@ def test_in_tmux_a_listed_key_can_be_shown(house: House, shelf: Shelf, tmp_path:
         assert key("AAPL") in tmux("capture-pane", "-p", "-J", "-t", session)
     finally:
         tmux("kill-server")
+
+
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux (Debian package tmux)")
+def test_in_tmux_no_command_breaks_a_key(house: House, shelf: Shelf, tmp_path: Path) -> None:
+    """The main commands one after the other in one session of 80 columns: wherever a key begins on a line, it stays there."""
+    socket, session = str(tmp_path / "tmux"), f"fstore-{uuid.uuid4().hex[:6]}"
+    settings = [f"{name}={value}" for name, value in house.environment.items()]
+    keys = [key(name) for name in ("AAPL", "NIKKEI-225-FUTURES-CONTINUOUS", "RUNS")]
+
+    def tmux(*arguments: str) -> str:
+        return subprocess.run(["tmux", "-S", socket, *arguments], capture_output=True, text=True, check=True).stdout
+
+    tmux("-f", "/dev/null", "start-server", ";", "set-option", "-g", "history-limit", "5000", ";",
+         "new-session", "-d", "-s", session, "-x", "80", "-y", "24", "env", *settings, "PS1=$ ", "sh")  # fmt: skip
+    screens: dict[str, list[str]] = {}
+    try:
+        for verb in ("ls", "jobs", "pin --symbol AAPL", "ls --pinned", "invalidate --symbol AAPL --dry-run",
+                     "gc --dry-run --verbose", "features", "overview", "report", "stats", "verify"):  # fmt: skip
+            tmux("send-keys", "-t", session, "clear", "Enter")
+            tmux("clear-history", "-t", session)
+            tmux(
+                "send-keys",
+                "-t",
+                session,
+                f"{sys.executable} -m fstore.cli {verb}; echo end-$((100 + {len(screens)}))",
+                "Enter",
+            )
+            end = f"\nend-{100 + len(screens)}"  # not to be seen in what was typed
+            eventually(lambda end=end: end in tmux("capture-pane", "-p", "-t", session), seconds=60, what=verb)
+            screens[verb] = tmux("capture-pane", "-p", "-S", "-", "-t", session).splitlines()
+    finally:
+        tmux("kill-server")
+
+    for verb, lines in screens.items():
+        assert not any("Traceback" in line or "error:" in line for line in lines), lines
+        for word in re.findall(r"[0-9a-f]{6,64}", "\n".join(line for line in lines if "fstore.cli" not in line)):
+            whole = [one for one in keys if word in one]
+            assert not whole or whole[0].startswith(word), (verb, word, lines)
+    for verb in ("ls", "pin --symbol AAPL", "ls --pinned", "invalidate --symbol AAPL --dry-run"):
+        assert any(line.startswith(keys[0][:12]) for line in screens[verb]), "\n".join(screens[verb])
+    assert any(line.startswith(keys[2][:12]) for line in screens["jobs"])
 
 
 def test_sums_are_right_beyond_what_is_listed(house: House) -> None:

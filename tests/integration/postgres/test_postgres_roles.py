@@ -56,6 +56,7 @@ COLUMN = {
     "jobs_seen": "key",
     "pending": "path",
     "sources": "stamp",
+    "pins": "key",
     "counters": "name",
     "activity": "name",
     "upkeep_runs": "kind",

@@ -157,17 +157,17 @@ def test_a_backlog_does_not_grow_by_itself(shelf):
             "UPDATE jobs SET state = 'running', started_ts = now(), lease_until = now() + interval '30 seconds' WHERE key = ANY(%(keys)s) RETURNING 1",
             keys=keys[2 * passed : 2 * passed + 2],
         )
-        sent += len(shelf.resources.jobs.take_stale(keys[-2048:], idle=False))
-        sent += len(shelf.resources.jobs.take_stale(idle=False))
+        sent += len(shelf.resources.jobs.take_stale(keys[-2048:]))
+        sent += len(shelf.resources.jobs.take_stale())
     later = "requested_ts = requested_ts - interval '{0}', started_ts = started_ts - interval '{0}', sent_ts = sent_ts - interval '{0}'"
     shelf.sql(f"UPDATE jobs SET {later.format('5 hours')} RETURNING 1")
-    sent += len(shelf.resources.jobs.take_stale(idle=False))
+    sent += len(shelf.resources.jobs.take_stale())
     assert sent == 0
 
     shelf.sql("DELETE FROM jobs WHERE state = 'running' RETURNING 1")  # nobody works on any: who can tell?
-    assert len(shelf.resources.jobs.take_stale(idle=False, limit=20_000)) > 8000
+    assert len(shelf.resources.jobs.take_stale(limit=20_000)) > 8000
     shelf.sql(f"UPDATE jobs SET {later.format('4 hours')} RETURNING 1")
-    assert shelf.resources.jobs.take_stale(idle=False) == []
+    assert shelf.resources.jobs.take_stale() == []
 
 
 def test_a_job_whose_worker_died_is_sent_again(shelf):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,7 @@ from celery import Celery
 
 from fstore.broker.configuration import celery_config
 from tests import sample_features
-from tests.conftest import House
+from tests.conftest import House, Servers, build_house
 
 # What Celery's inspection offers, beside the dumps of memory that need further libraries.
 COMMANDS = (
@@ -31,7 +32,7 @@ def worker(house: House, tmp_path: Path) -> Celery:
 
 
 def ask(house: House, n: int) -> None:
-    house.store.get_or_compute("S", pd.DataFrame({"x": [float(n)]}), {}, sample_features.scaled, timeout=30)
+    house.store.get_or_compute("S", pd.DataFrame({"x": [float(n)]}), {}, sample_features.scaled, timeout=15)
 
 
 def test_a_worker_answers_whatever_it_is_asked(house: House, worker: Celery, tmp_path: Path) -> None:
@@ -47,3 +48,24 @@ def test_a_worker_answers_whatever_it_is_asked(house: House, worker: Celery, tmp
     assert shown["broker"]["transport_options"]["fstore_guard"] == "unsigned"
     logs = [path.read_text() for path in tmp_path.glob("worker-*.log")]
     assert logs and not any("Control command error" in text for text in logs)
+
+
+def test_a_command_that_cannot_be_answered_costs_nobody_a_request(servers: Servers, tmp_path: Path) -> None:
+    """Whatever fails in a command, the worker goes on reading where messages arrive, also after it replaced children."""
+    with ExitStack() as stack:
+        house = build_house(servers, tmp_path, stack, feature_modules="tests.sample_features,tests.odd_commands")
+        house.start(concurrency=1, FEATURE_STORE_WORKER_MAX_TASKS_PER_CHILD="2")
+        for n in range(5):
+            ask(house, n)
+        app = Celery("operator", set_as_current=False)
+        app.conf.update(celery_config(house.settings))
+
+        for round_ in range(3):
+            assert app.control.broadcast("unanswerable", reply=True, timeout=1) == []
+            for n in range(4):
+                ask(house, 100 + 10 * round_ + n)  # within its deadline
+
+        assert app.control.inspect(timeout=10, limit=1).stats()
+        (log,) = [path.read_text() for path in tmp_path.glob("worker-*.log")]
+        assert log.count("Control command error") == 3
+        assert log.count("remote control goes on") == 3

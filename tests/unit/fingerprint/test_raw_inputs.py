@@ -145,8 +145,8 @@ def test_the_forms_of_results_are_one_table() -> None:
     """What a caller may ask for, what the types say and what is converted are the same names."""
     assert get_args(Returns) == tuple(FORMS)
     assert all(check_returns(name) == name for name in FORMS)
-    with pytest.raises(InvalidRequest, match="'polars'; choose 'pandas' or 'arrow'"):
-        check_returns("polars")
+    with pytest.raises(InvalidRequest, match="'numpy'; choose 'pandas' or 'arrow' or 'polars'"):
+        check_returns("numpy")
     for form in FORMS.values():
         given = form.of_result(TABLE)
         assert type(given) is type(form.of_table(TABLE))

@@ -14,16 +14,17 @@ from fstore.model import Entry, EntryState
 @click.option("--symbol", help="Only entries of this symbol.")
 @click.option("--feature", metavar="MODULE:FUNCTION", help="Only entries of this feature.")
 @click.option("--state", type=click.Choice([str(state) for state in EntryState]), help="Only entries in this state.")
+@click.option("--pinned", is_flag=True, help="Only entries that garbage collection leaves alone.")
 @click.option(
     "--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many, the newest first."
 )
 @common()
 @pass_call
-def command(call: Call, symbol: str | None, feature: str | None, state: str | None, limit: int) -> int:
+def command(call: Call, symbol: str | None, feature: str | None, state: str | None, pinned: bool, limit: int) -> int:
     """List entries, the newest first."""
     with call.resources() as resources:
         entries = resources.manifest.list_entries(
-            symbol=symbol, feature=feature, state=EntryState(state) if state else None, limit=limit
+            symbol=symbol, feature=feature, state=EntryState(state) if state else None, pinned=pinned, limit=limit
         )
         total = sum(n for n, _ in resources.manifest.count_by_state().values())
     made = output.table(
@@ -53,6 +54,6 @@ def _cells(entry: Entry) -> tuple[object, ...]:
         short(entry.parts.config),
         entry.rows,
         output.size(entry.file_size_bytes),
-        entry.state,
+        f"{entry.state}, pinned" if entry.pinned_ts else entry.state,
         output.moment(entry.created_ts),
     )

@@ -22,7 +22,8 @@ from fstore.cli.doctor.local_checks import (
     ok,
     warning,
 )
-from fstore.cli.doctor.server_checks import check_postgres, check_redis, check_workers
+from fstore.cli.doctor.server_checks import check_postgres, check_redis
+from fstore.cli.doctor.worker_checks import check_workers
 from fstore.errors import ConfigurationError
 from fstore.settings import Settings
 from fstore.stack import status
