@@ -59,7 +59,7 @@ SELECT * FROM fstore_quarantine(%(key)s, %(path)s)
 SELECT * FROM fstore_condemn(%(key)s, %(symbol)s, %(feature)s)
 
 -- name: pin
--- A function, because trainers may pin but not write the table (migration 0011).
+-- A function, because trainers may pin but not write the table (migration 0009).
 SELECT * FROM fstore_pin(%(keys)s::text[], %(wanted)s)
 
 -- name: condemn_one
