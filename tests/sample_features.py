@@ -42,6 +42,14 @@ def slow(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
 
 
 @feature(version="1")
+def slow_at_first(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
+    """Take a minute at the first ``early`` starts, and no time at the next; leave a mark of each."""
+    mark_start(config)
+    time.sleep(60 if is_early(config) else 0)
+    return raw.head(3)
+
+
+@feature(version="1")
 def noise(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
     """Return random numbers that do not compress, eight bytes a row."""
     return pd.DataFrame({"x": np.random.default_rng(config["seed"]).random(config["rows"])})

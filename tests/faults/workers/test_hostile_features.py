@@ -40,18 +40,17 @@ def test_row_57_processes_that_features_leave(make_site):
     worker = site.worker(FEATURE_STORE_FEATURE_MODULES=MODULES)
     left = [int(pid) for pid in site.ask({"n": 1}, unsettling_features.leaving_behind)["pid"]]
     assert all(map(_runs, left))
+    worker.terminate()
+    worker.wait(40)
+    assert not [pid for pid in left if _runs(pid)]
+    assert site.store.get_cache_stats()["processes_ended"] == 3
+
+    site.worker(FEATURE_STORE_FEATURE_MODULES=MODULES)
     noted = site.folder / "pids"
     site.store.submit("ROW", RAW, {"pids": str(noted)}, unsettling_features.leaving_behind)
     eventually(lambda: noted.exists() and noted.read_text(), seconds=30, what="the processes of one that hangs")
     hung = [int(pid) for pid in noted.read_text().split()]
     eventually(lambda: not any(map(_runs, hung)), seconds=30, what="their end with the hard limit")
-
-    worker.terminate()
-    worker.wait(40)
-
-    assert not [pid for pid in left if _runs(pid)]
-    site.worker(FEATURE_STORE_FEATURE_MODULES=MODULES)
-    assert site.store.get_cache_stats()["processes_ended"] >= 3
     key = site.key({"pids": str(noted)}, unsettling_features.leaving_behind)
     eventually(
         lambda: upkeep.reconcile_jobs(site.store.resources) and _is_over(site, key), seconds=60, what="its burial"
