@@ -15,6 +15,7 @@ from fstore.features import load_feature_modules
 from fstore.postgres import Database, Figures, Jobs, Manifest, PostgresSourceMemo, UpkeepQueries, UpkeepRuns, Usage
 from fstore.resources import Resources
 from fstore.runtime.counters import Recorder
+from fstore.s3 import buckets_of
 from fstore.settings import Settings, load_settings, setting_name
 from fstore.storage import open_local_cache, open_storage
 
@@ -73,8 +74,9 @@ def open_resources(chosen: Settings, *, role: str) -> Resources:
     )
     link = RedisLink(chosen.redis_url.get_secret_value(), timeout_s=chosen.connect_timeout_s)
     usage_buffer = UsageBuffer(link)
-    storage = open_storage(chosen)
     recorder = Recorder(usage_buffer.note, timed=chosen.performance_tracking)
+    storage = open_storage(chosen)
+    buckets_of(chosen).count_with(recorder.count)
     return Resources(
         settings=chosen,
         database=database,

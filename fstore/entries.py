@@ -16,7 +16,7 @@ from fstore.projection import DamagedFile, NoDigests, Selection, Tail, VerifiedF
 from fstore.resources import Resources
 from fstore.results import FORMS, Returns
 from fstore.runtime.counters import Recorder
-from fstore.storage import SMALL, ByteRange, EntryStore, MappedEntry, rows_fault
+from fstore.storage import SMALL, ByteRange, EntryStore, FaultKind, MappedEntry, rows_fault
 
 log = logging.getLogger("fstore.reading")
 
@@ -26,18 +26,19 @@ def read_entry(resources: Resources, found: Locator, *, is_own: bool = False) ->
 
     Its file was gone or wrong: who asks again meets a miss. A reader that lost the race
     against upkeep (row seen, file gone, another row or none by now) has found nothing wrong;
-    any other fault is quarantined and counted. ``is_own`` says that this caller had it
+    any other fault is quarantined and counted. Raises ``StoreMismatch`` where a file is
+    missing since the place is another store's, or none. ``is_own`` says that this caller had it
     computed a moment ago: a small one then has to be asked for again before it is worth a
     place in the local cache.
     """
     cache = resources.local_cache
     if cache is None:
         return _read(resources, found)
-    if is_own:
+    if is_own and not (cache.downloads_once and found.file_size_bytes > SMALL):
         table = _read(resources, found)
         return table if table is None or table.nbytes <= SMALL else cache.promote(found, table) or table
     if (mapped := cache.find(found)) is None:
-        with cache.one_at_a_time(found.key):  # of many threads that were told at once, one reads
+        with cache.one_reader(found):  # of many that were told at once, one reads
             if (mapped := cache.find(found)) is None:
                 table = _read(resources, found)
                 if table is None:
@@ -83,7 +84,7 @@ def read_wanted(
 
 
 def _read_part(entries: EntryStore, found: Locator, tail: Tail, wanted: Selection) -> pa.Table | None:
-    """Read a part; None where that takes the whole, for notes in it or want of digests."""
+    """Read a part; None where that takes the whole, for notes in it, want of digests, or damage."""
 
     def read_ranges(ranges: Sequence[tuple[int, int]]) -> list[pa.Buffer]:
         return entries.read_ranges(found, [ByteRange(*each) for each in ranges])
@@ -96,7 +97,8 @@ def _read_part(entries: EntryStore, found: Locator, tail: Tail, wanted: Selectio
     except NoDigests:
         return None
     except DamagedFile as error:
-        raise EntryCorrupt(found.key, found.path, str(error)) from error
+        log.info("a part is damaged, the whole is read: key=%s fault=%s", found.key[:12], error)
+        return None  # it may have been the wire: reading the whole, which judges every byte, knows
 
 
 def _read(resources: Resources, found: Locator) -> pa.Table | None:
@@ -112,6 +114,8 @@ def _read(resources: Resources, found: Locator) -> pa.Table | None:
 def _found_wrong(resources: Resources, found: Locator, error: EntryCorrupt) -> None:
     current = resources.manifest.find_live(found.key)
     if current is not None and current.path == found.path:
+        if error.fault.startswith(FaultKind.MISSING):  # of a place that is another's, nothing says anything
+            resources.entries.check_identity(resources.manifest.store_identity()[0])
         quarantine_entry(resources.manifest, resources.entries, resources.recorder, found, error.fault)
 
 

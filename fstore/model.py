@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from fstore.errors import InvalidRequest
+from fstore.records import ObjectUrl as ObjectUrl  # noqa: PLC0414 - other packages find it here
 
 
 class HashMethod(StrEnum):
@@ -64,16 +68,23 @@ class Fingerprint:
 
 @dataclass(frozen=True, slots=True)
 class ParquetSource:
-    """Raw data that already lies on shared storage: one Parquet file, or a folder of them.
+    """Raw data that already lies on shared storage: one Parquet file, or a folder of them, by path or as ``s3://bucket/key``.
 
-    A folder stands for the concatenation of its ``*.parquet`` files in the order
-    of their relative paths.
+    A folder, or a prefix, stands for the concatenation of its ``*.parquet`` files in the
+    order of their relative paths. Raises ``InvalidRequest`` for an address that is none.
     """
 
-    path: Path
+    path: Path | ObjectUrl
 
-    def __init__(self, path: str | Path) -> None:
-        object.__setattr__(self, "path", Path(path).expanduser().absolute())
+    def __init__(self, path: str | Path | ObjectUrl) -> None:
+        if isinstance(path, str) and ObjectUrl.is_url(path):
+            try:
+                path = ObjectUrl.parse(path)
+            except ValueError as error:
+                raise InvalidRequest("raw_data", str(error)) from None
+        elif not isinstance(path, ObjectUrl) and re.match("s3[an]?:/", str(path)):
+            raise InvalidRequest("raw_data", "a Path cannot hold an address such as s3://bucket/key; pass it as text")
+        object.__setattr__(self, "path", path if isinstance(path, ObjectUrl) else Path(path).expanduser().absolute())
 
 
 @dataclass(frozen=True, slots=True)

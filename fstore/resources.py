@@ -8,6 +8,7 @@ from fstore.broker import Broker
 from fstore.coordination import DedupLocks, Notifier, RedisServer, UsageBuffer
 from fstore.postgres import Database, Figures, Jobs, Manifest, PostgresSourceMemo, UpkeepQueries, UpkeepRuns, Usage
 from fstore.runtime.counters import Recorder
+from fstore.s3 import buckets_of
 from fstore.settings import Settings
 from fstore.storage import EntryStore, LocalCache, StagingArea
 
@@ -41,4 +42,5 @@ class Resources:
         self.notifier.close()
         self.broker.close()
         self.redis_server.close()
+        buckets_of(self.settings).close()
         self.database.close()

@@ -136,7 +136,7 @@ def running_stack(root: Path) -> Mapping[str, Any] | None:
     }
     found: dict[str, Any] = {
         "local_cache": str(root / "local_cache"),
-        **{name: value for name, value in given.items() if name not in _OF_ONE_PROCESS},
+        **{name: value for name, value in given.items() if name not in _OF_ONE_PROCESS or value.startswith("s3://")},
         "postgres_url": state.postgres_url,
         "redis_url": state.redis_url,
     }

@@ -14,13 +14,19 @@ import redis
 
 from fstore.stack import temporary_servers
 from fstore.testing import RunningStore, Servers, running_store, stop_group, with_database
+from tests.object_servers import bucket, make_bucket, ministack, object_server, radosgw
 from tests.pooler import pooling
 
 __all__ = [
     "REPOSITORY",
     "House",
     "Servers",
+    "bucket",
     "build_house",
+    "make_bucket",
+    "ministack",
+    "object_server",
+    "radosgw",
     "run_sql",
     "stop_group",
     "with_database",

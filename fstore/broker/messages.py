@@ -30,6 +30,8 @@ class RawReference(BaseModel):
 
     kind: Literal["staged", "parquet", "caller"]
     path: str = Field(min_length=1, max_length=4096)
+    # Which one is meant, of an object that has versions.
+    version: Annotated[str | None, Field(min_length=1, max_length=1024, pattern=r"^[!-~]+$")] = None
 
 
 class ComputeRequest(BaseModel):

@@ -12,16 +12,22 @@ import click
 import yaml
 
 from fstore.errors import InvalidRequest
-from fstore.model import ParquetSource, Request
+from fstore.model import ObjectUrl, ParquetSource, Request
 
 _NAMES = {"symbol", "symbols", "raw", "feature", "features", "config", "configs"}
 
 
-def source_of(raw: Path) -> ParquetSource:
-    """Return the raw data that a path stands for; raises ``InvalidRequest`` when nothing is there."""
-    if not raw.exists():
-        raise InvalidRequest("raw", f"there is no {raw}; give a Parquet file or a folder of them")
-    return ParquetSource(raw)
+def source_of(raw: str, *, folder: Path | None = None) -> ParquetSource:
+    """Return the raw data that a path or an address stands for; raises ``InvalidRequest`` when no file is there.
+
+    A path is one below ``folder`` unless it is absolute. What lies in a bucket shows when it is read.
+    """
+    if ObjectUrl.is_url(raw):
+        return ParquetSource(raw)
+    path = (folder or Path()) / raw
+    if not path.exists():
+        raise InvalidRequest("raw", f"there is no {path}; give a Parquet file or a folder of them")
+    return ParquetSource(path)
 
 
 def config_of(text: str) -> dict[str, Any]:
@@ -65,7 +71,7 @@ def _requests(item: object, place: str, folder: Path) -> Iterator[Request]:
     for symbol, feature, config in itertools.product(symbols, features, configs):
         if not isinstance(config, Mapping):
             raise InvalidRequest(f"{place}.config", f"expected a mapping, found {config!r:.60}")
-        raw = source_of(folder / item["raw"].replace("{symbol}", str(symbol)))
+        raw = source_of(item["raw"].replace("{symbol}", str(symbol)), folder=folder)
         yield Request(str(symbol), raw, config, str(feature))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from fstore.client.miss_events import ComputeUnstored, Give
 from fstore.client.request import Answer, KeyedRequest, OnSourceChange, is_refused_to_another
@@ -49,7 +50,9 @@ class KeyProgress:
         if not isinstance(failure, SourceChanged | SourceNotAllowed) or self.has_offered:
             return False
         own = self.request.raw_data.path
-        return own is None or failure.path not in (str(own), sent_path(own, data_roots))
+        if own is None:
+            return True
+        return failure.path not in (str(own), sent_path(own, data_roots) if isinstance(own, Path) else str(own))
 
 
 class Step(StrEnum):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fstore.compute.private_copies import private_copy
     from fstore.compute.provenance import are_comparable, differing_versions, format_of
     from fstore.compute.publishing import Publisher
-    from fstore.compute.raw_data import Loaded, Taker, allowed_path, hold_raw, own_raw, stage_raw
+    from fstore.compute.raw_data import Loaded, Taker, allowed_path, hold_raw, own_raw, source_of, stage_raw
     from fstore.compute.recovery import Recovery
     from fstore.compute.staged_results import may_be_stored, not_trusted, publish_staged
 else:
@@ -28,7 +28,7 @@ else:
             "private_copies": "private_copy",
             "provenance": "are_comparable differing_versions format_of",
             "publishing": "Publisher",
-            "raw_data": "Loaded Taker allowed_path hold_raw own_raw stage_raw",
+            "raw_data": "Loaded Taker allowed_path hold_raw own_raw source_of stage_raw",
             "recovery": "Recovery",
             "staged_results": "may_be_stored not_trusted publish_staged",
         },
@@ -59,5 +59,6 @@ __all__ = [
     "perform",
     "private_copy",
     "publish_staged",
+    "source_of",
     "stage_raw",
 ]

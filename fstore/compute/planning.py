@@ -9,7 +9,7 @@ from typing import Any
 
 from fstore.broker import ComputeRequest
 from fstore.compute.provenance import versions_of
-from fstore.compute.raw_data import allowed_path
+from fstore.compute.raw_data import source_of
 from fstore.errors import InvalidRequest, VersionMismatch
 from fstore.features import (
     Feature,
@@ -20,8 +20,8 @@ from fstore.features import (
     restore_config,
     source_format,
 )
-from fstore.fingerprint import identify, limits_of, open_raw
-from fstore.model import ComputedFacts, Fingerprint, HashMethod, KeyParts, ParquetSource
+from fstore.fingerprint import identify
+from fstore.model import ComputedFacts, Fingerprint, HashMethod, KeyParts
 from fstore.resources import Resources
 
 log = logging.getLogger("fstore.planning")
@@ -47,7 +47,7 @@ class Computation:
             parts=self.parts,
             hash_method=self.fingerprint.method,
             source_digest=self.feature.source_digest,
-            source=self.request.raw_data.model_dump(),
+            source=self.request.raw_data.model_dump(exclude_none=True),
             compute_seconds=seconds,
             library_versions=versions_of(self.feature),
         )
@@ -154,10 +154,9 @@ def _claimed_fingerprint(request: ComputeRequest) -> Fingerprint | None:
 def _taken_fingerprint(resources: Resources, request: ComputeRequest) -> Fingerprint:
     if request.raw_data.kind == "staged":
         raise InvalidRequest("fingerprint", "staged raw data need the fingerprint they were staged under")
-    source = ParquetSource(allowed_path(request.raw_data.path, resources.staging, resources.settings))
     chosen = resources.settings
     taken = identify(
-        open_raw(source, limits_of(chosen)),
+        source_of(request.raw_data, resources.staging, chosen),
         threshold_bytes=chosen.threshold_bytes,
         policy=chosen.hash_policy,
         memo=resources.memo,

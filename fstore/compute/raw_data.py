@@ -27,9 +27,9 @@ from fstore.fingerprint import (
     to_table,
 )
 from fstore.frames import to_frame
-from fstore.model import Fingerprint, HashMethod, ParquetSource
+from fstore.model import Fingerprint, HashMethod, ObjectUrl, ParquetSource
 from fstore.results import encode_result
-from fstore.settings import DataRoot, Settings, folder_of, path_here, sent_path
+from fstore.settings import DataRoot, Settings, folder_of, path_here, sent_path, urls_of
 from fstore.storage import StagingArea, key_of
 
 IN_MEMORY = "in memory"
@@ -56,13 +56,16 @@ class Loaded:
 class StreamedSource:
     """A source that a feature reads by itself, what errors call it, and what it was before that."""
 
-    source: ParquetInput
+    source: RawInput
     name: str
     expected: Fingerprint
-    watch: SourceWatch
+    watch: SourceWatch | None
+    """None for a source that is read from a copy, which nobody else can touch."""
 
     def check(self) -> None:
         """Make sure that nobody touched the source meanwhile; raises ``SourceChanged``."""
+        if self.watch is None:
+            return
         with _told_by_name(self.source, self.name):
             if not self.watch.is_same():
                 raise SourceChanged(
@@ -79,7 +82,9 @@ def hold_raw(raw: object, settings: Settings | None = None) -> RawInput:
     again may answer otherwise. What is written to memory past pandas is left to
     ``take`` to notice. ``settings`` bound what a Parquet file may ask of this process.
     """
-    return (open_raw(raw) if settings is None else open_raw(raw, limits_of(settings))).held()
+    if settings is None:
+        return open_raw(raw).held()
+    return open_raw(raw, limits_of(settings), settings=settings).held()
 
 
 def own_raw(raw: object) -> RawInput:
@@ -92,7 +97,8 @@ def stage_raw(staging: StagingArea, raw: object, taken: Fingerprint, *, roots: S
     """Put raw data where a worker can read them; a ``ParquetSource`` already lies there, below one of ``roots`` perhaps."""
     data = open_raw(raw)
     if data.path is not None:
-        return RawReference(kind="parquet", path=sent_path(data.path, roots))
+        sent = sent_path(data.path, roots) if isinstance(data.path, Path) else str(data.path)
+        return RawReference(kind="parquet", path=sent, version=data.version)
     name = taken.digest if taken.method is not HashMethod.TAIL else content_digest(data)
     path = staging.reserve(name) or staging.write(name, data.table())
     return RawReference(kind="staged", path=path)
@@ -154,8 +160,8 @@ class Taker:
         change its own. Raises ``SourceChanged``.
         """
         data = open_raw(raw)
-        if isinstance(data, ParquetInput):
-            source = data.resolved()
+        if data.path is not None:
+            source = data.resolved() if isinstance(data, ParquetInput) else data
             if wanted == "dataset":
                 return _streamed(source, expected, name=str(source.path))
             table = source.table()
@@ -170,26 +176,32 @@ class Taker:
         return Loaded(_as_wanted(last[2], wanted))
 
 
-def allowed_path(path: str, staging: StagingArea, settings: Settings) -> Path:
+def allowed_path(path: str, staging: StagingArea, settings: Settings) -> Path | ObjectUrl:
     """Find a path by its root's name, resolve links and make sure that it lies below ``DATA_ROOTS`` or the store.
 
-    Raises ``SourceNotAllowed``.
+    An address is compared letter by letter; where its bucket is asked for, and with which
+    keys, only this host's settings say. Raises ``SourceNotAllowed``.
     """
     folder = staging.capabilities.folder
     roots = [*settings.data_roots, *([] if folder is None else [folder])]
-    here = path_here(path, roots)
-    resolved = None if here is None else here.resolve()
-    if resolved is None or not any(resolved.is_relative_to(folder_of(root).resolve()) for root in roots):
-        raise SourceNotAllowed(path, [str(root) for root in roots])
-    return resolved
+    if ObjectUrl.is_url(path):
+        url = ParquetSource(path).path
+        if isinstance(url, ObjectUrl) and any(root.holds(url) for root in urls_of(settings.data_roots)):
+            return url
+    elif (here := path_here(path, roots)) is not None:
+        resolved = here.resolve()
+        folders = (place for root in roots if (place := folder_of(root)) is not None)
+        if any(resolved.is_relative_to(place.resolve()) for place in folders):
+            return resolved
+    raise SourceNotAllowed(path, [str(root) for root in roots])
 
 
-def source_of(reference: RawReference, staging: StagingArea, settings: Settings) -> ParquetInput:
+def source_of(reference: RawReference, staging: StagingArea, settings: Settings) -> RawInput:
     """Open the source that a message names; raises ``SourceNotAllowed``, and ``SourceChanged`` where there is none."""
-    source = ParquetSource(allowed_path(reference.path, staging, settings))
-    if not source.path.exists():
+    path = allowed_path(reference.path, staging, settings)
+    if isinstance(path, Path) and not path.exists():
         raise SourceChanged(reference.path, "there is no such file or folder; check the path on the worker's host")
-    return ParquetInput(source, limits_of(settings))
+    return open_raw(ParquetSource(path), limits_of(settings), settings=settings, version=reference.version)
 
 
 def _read_table(reference: RawReference, staging: StagingArea, settings: Settings, expected: Fingerprint) -> pa.Table:
@@ -229,21 +241,21 @@ def _check(path: str, raw: object, expected: Fingerprint) -> None:
 
 
 @contextmanager
-def _told_by_name(source: ParquetInput, name: str) -> Iterator[None]:
+def _told_by_name(source: RawInput, name: str) -> Iterator[None]:
     """Let errors speak of a source as whoever asked knows it, not by its path on this host."""
     try:
         yield
     except SourceChanged as error:
         here = Path(error.path)
-        if error.path == name or not here.is_relative_to(source.reader.source.path):
+        if error.path == name or not isinstance(source.path, Path) or not here.is_relative_to(source.path):
             raise
-        inner = here.relative_to(source.reader.source.path).as_posix()
+        inner = here.relative_to(source.path).as_posix()
         raise SourceChanged(name if inner == "." else f"{name}/{inner}", error.reason) from error
 
 
-def _streamed(source: ParquetInput, expected: Fingerprint, *, name: str) -> Loaded:
+def _streamed(source: RawInput, expected: Fingerprint, *, name: str) -> Loaded:
     with _told_by_name(source, name):
-        watch = SourceWatch(source.reader)
+        watch = SourceWatch(source.reader) if isinstance(source, ParquetInput) else None
         _check(name, source, expected)
         return Loaded(to_dataset(source), StreamedSource(source, name, expected, watch))
 

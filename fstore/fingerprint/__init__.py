@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from fstore.fingerprint.raw_input import RawInput
     from fstore.fingerprint.seal import SEAL_BYTES, apply_seal, notes_of, read_seal
     from fstore.fingerprint.sources import ParquetInput, TableInput, open_raw
-    from fstore.fingerprint.stamps import SourceStamp, SourceWatch
+    from fstore.fingerprint.stamps import ObjectStamp, SourceStamp, SourceWatch
 else:
     __getattr__ = lazy.names(
         __name__,
@@ -53,7 +53,7 @@ else:
             "raw_input": "RawInput",
             "seal": "SEAL_BYTES apply_seal notes_of read_seal",
             "sources": "ParquetInput TableInput open_raw",
-            "stamps": "SourceStamp SourceWatch",
+            "stamps": "ObjectStamp SourceStamp SourceWatch",
         },
     )
 
@@ -65,6 +65,7 @@ __all__ = [
     "Footer",
     "MAX_CATEGORY_BYTES",
     "NumpyColumn",
+    "ObjectStamp",
     "Origin",
     "PARALLEL_BYTES",
     "ParquetInput",

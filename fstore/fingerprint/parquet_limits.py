@@ -9,7 +9,7 @@ limits are a store's own, and come with whatever it reads.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -84,11 +84,16 @@ def out_of_memory(path: Path) -> InvalidRequest:
 
 def check_tail(path: Path, limits: ParquetLimits) -> int:
     """Judge a file by its last eight bytes and return its size; raises what ``open_bounded`` raises, and ``OSError``."""
-    most = limits.footer_bytes
     with path.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(max(size - _TAIL, 0))
-        tail = file.read(_TAIL)
+        return judge_tail(file, str(path), limits)
+
+
+def judge_tail(file: BinaryIO, path: str, limits: ParquetLimits) -> int:
+    """Do the same for an open file; ``path`` is its name in errors."""
+    most = limits.footer_bytes
+    size = file.seek(0, 2)
+    file.seek(max(size - _TAIL, 0))
+    tail = file.read(_TAIL)
     length = int.from_bytes(tail[:4], "little")
     if tail[4:] != _MAGIC or length > size - _TAIL - len(_MAGIC):
         raise SourceChanged(str(path), "is not a Parquet file, or is cut short")
@@ -137,5 +142,5 @@ def _more(what: str, found: int, unit: str, most: int, setting: str) -> str:
     return f"has {counted}, and at most {most} are read; raise FEATURE_STORE_RAW_MAX_{setting} if it is meant to be so"
 
 
-def _beyond(path: Path, reason: str) -> InvalidRequest:
+def _beyond(path: Path | str, reason: str) -> InvalidRequest:
     return InvalidRequest("raw_data", f"{path} {reason}")

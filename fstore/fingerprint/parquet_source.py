@@ -22,14 +22,16 @@ from fstore.fingerprint.parquet_types import INTENT_KEY, Intention
 from fstore.fingerprint.seal import find_footer, read_seal
 from fstore.fingerprint.stamps import SourceStamp
 from fstore.frames import FRAME_METADATA, describe, without_list_views
-from fstore.model import ParquetSource
+from fstore.model import ObjectUrl, ParquetSource
 
 
 class ParquetReader:
     """Reads one source, within limits; nothing is kept from one call to the next, for files may change."""
 
     def __init__(self, source: ParquetSource, limits: ParquetLimits = USUAL) -> None:
-        self.source = source
+        if isinstance(source.path, ObjectUrl):
+            raise TypeError(f"{source.path} is no path of this host")
+        self.source, self.path = source, source.path
         self.limits = limits
 
     def files(self) -> list[Path]:
@@ -37,11 +39,11 @@ class ParquetReader:
 
         Raises ``InvalidRequest`` for folders called ``key=value``.
         """
-        return _files_in(self.source.path)
+        return _files_in(self.path)
 
     def stamp(self) -> SourceStamp:
         """Take the stamp of the source: reads every file's Parquet footer and nothing else."""
-        files, path = self.files(), self.source.path
+        files, path = self.files(), self.path
         stamps = [_file_stamp(file, self.limits) for file in files]
         if files == [path]:
             return stamps[0]

@@ -17,6 +17,7 @@ from fstore.fingerprint.footer import Progress
 from fstore.fingerprint.one_form import dataset_of_table
 from fstore.fingerprint.parquet_limits import USUAL, ParquetLimits
 from fstore.fingerprint.stamps import SourceMemo
+from fstore.model import ObjectUrl
 
 _FAULTS = (pa.ArrowException, NotImplementedError, TypeError, ValueError)
 
@@ -42,11 +43,16 @@ class RawInput(ABC):
     """Raw data of one request; ``path`` says where on shared storage they lie, None for what is in memory."""
 
     accepts: ClassVar[tuple[type, ...]] = ()
-    path: Path | None = None
+    path: Path | ObjectUrl | None = None
 
     @abstractmethod
     def __init__(self, raw: Any, limits: ParquetLimits = USUAL) -> None:
         """Take what a user handed in; looks at nothing yet."""
+
+    @property
+    def version(self) -> str | None:
+        """Return the id of the version that was seen, for what lies in a bucket that keeps versions."""
+        return None
 
     @property
     @abstractmethod

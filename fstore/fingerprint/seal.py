@@ -65,13 +65,21 @@ def read_seal(path: Path) -> Seal | None:
     """Read a file's seal; None if it has no valid one, for whatever reason: the scan that follows will tell."""
     try:
         with path.open("rb") as file:
-            at, parquet_footer = find_footer(file)
-            if at < SEAL_BYTES:
-                return None
-            file.seek(at - SEAL_BYTES)
-            found = file.read(SEAL_BYTES)
-    except (OSError, ValueError):
+            return seal_in(file)
+    except OSError:
         return None
+
+
+def seal_in(file: BinaryIO) -> Seal | None:
+    """Read the seal of an open file; None if it has no valid one. Raises ``OSError``."""
+    try:
+        at, parquet_footer = find_footer(file)
+    except ValueError:
+        return None
+    if at < SEAL_BYTES:
+        return None
+    file.seek(at - SEAL_BYTES)
+    found = file.read(SEAL_BYTES)
     head, proof = found[:-32], found[-32:]
     if head[:8] not in (_MAGIC, *_EARLIER) or blake3(head + parquet_footer).digest() != proof:
         return None

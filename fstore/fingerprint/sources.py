@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from fstore.errors import SourceChanged, UnhashableInput
+from fstore.errors import InvalidRequest, SourceChanged, UnhashableInput
 from fstore.fingerprint import stamps
 from fstore.fingerprint.canonical import BLOCK_ROWS
 from fstore.fingerprint.columns import columns_of
@@ -27,7 +27,10 @@ from fstore.fingerprint.seal import read_seal
 from fstore.fingerprint.stamps import SourceMemo, SourceWatch
 from fstore.fingerprint.tail import frame_tail, source_tail, table_tail
 from fstore.frames import FrameLook, batches_of, look_at
-from fstore.model import ParquetSource
+from fstore.model import ObjectUrl, ParquetSource
+
+if TYPE_CHECKING:
+    from fstore.settings import Settings
 
 
 class FrameInput(RawInput):
@@ -133,8 +136,8 @@ class ParquetInput(RawInput):
     accepts = (ParquetSource,)
 
     def __init__(self, raw: ParquetSource, limits: ParquetLimits = USUAL) -> None:
-        self.path = raw.path
         self.reader = ParquetReader(raw, limits)
+        self.path: Path = self.reader.path
 
     @property
     def schema(self) -> pa.Schema:
@@ -184,7 +187,7 @@ class ParquetInput(RawInput):
 
     def resolved(self) -> ParquetInput:
         """Follow links once, so that all of it is read from one place."""
-        return ParquetInput(ParquetSource(self.reader.source.path.resolve()), self.reader.limits)
+        return ParquetInput(ParquetSource(self.path.resolve()), self.reader.limits)
 
 
 class StreamInput(RawInput):
@@ -238,13 +241,21 @@ KINDS: tuple[type[RawInput], ...] = (FrameInput, TableInput, ParquetInput)
 _EXACT = {accepted: kind for kind in KINDS for accepted in kind.accepts}
 
 
-def open_raw(raw: object, limits: ParquetLimits = USUAL) -> RawInput:
-    """Find out what kind of raw data these are; raises ``UnhashableInput`` for what is none. ``RawInput`` stay what they are."""
+def open_raw(
+    raw: object, limits: ParquetLimits = USUAL, *, settings: Settings | None = None, version: str | None = None
+) -> RawInput:
+    """Find out what kind of raw data these are; raises ``UnhashableInput`` for what is none. ``RawInput`` stay what they are.
+
+    What lies in a bucket is read with the ``settings`` of a store, and where ``version``
+    names one, of that version.
+    """
     exact = _EXACT.get(type(raw))
-    if exact is not None:
+    if exact is not None and not (exact is ParquetInput and isinstance(raw.path, ObjectUrl)):  # type: ignore[attr-defined]
         return exact(raw, limits)
     if isinstance(raw, RawInput):
         return raw
+    if isinstance(raw, ParquetSource) and isinstance(raw.path, ObjectUrl):
+        return _open_object(raw, limits, settings, version)
     for kind in KINDS:
         if isinstance(raw, kind.accepts):
             return kind(raw, limits)
@@ -258,6 +269,19 @@ def open_raw(raw: object, limits: ParquetLimits = USUAL) -> RawInput:
             f"{type(raw).__name__} is neither a DataFrame, an Arrow table, an Arrow stream nor a ParquetSource{_meant(raw)}",
         )
     return StreamInput(raw, limits)
+
+
+def _open_object(raw: ParquetSource, limits: ParquetLimits, settings: Settings | None, version: str | None) -> RawInput:
+    if settings is None:
+        raise InvalidRequest(
+            "raw_data", f"{raw.path} is read by a store, which has the keys to it; ask fstore.connect()"
+        )
+    try:
+        from fstore.fingerprint.remote.source import ObjectInput  # noqa: PLC0415 - loads what only buckets need
+        from fstore.s3 import buckets_of  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise InvalidRequest("raw_data", f"{raw.path} needs {error.name}; pip install 'intraday-fstore[s3]'") from error
+    return ObjectInput(raw, limits, buckets_of(settings), version=version)
 
 
 def _meant(raw: object) -> str:

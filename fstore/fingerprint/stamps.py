@@ -36,14 +36,29 @@ class SourceStamp:
         return CHANGES_SHOW and max(self.mtime_ns, self.ctime_ns) + SETTLED_NS < now_ns
 
 
+@dataclass(frozen=True, slots=True)
+class ObjectStamp:
+    """What stays the same while nobody writes to an object; below a prefix, totals over what a listing tells of each.
+
+    No time is part of it: a write gives an object another ETag at once.
+    """
+
+    path: str
+    store: str
+    size_bytes: int
+    etag: str
+    version_id: str
+    footer_digest: str
+
+
 class SourceMemo(Protocol):
     """A memory of digests of foreign Parquet files, shared by all trainers."""
 
-    def recall(self, stamp: SourceStamp) -> str | None:
+    def recall(self, stamp: SourceStamp | ObjectStamp) -> str | None:
         """Find the content digest, in hex, remembered for exactly this stamp."""
         ...
 
-    def remember(self, stamp: SourceStamp, digest: str) -> None:
+    def remember(self, stamp: SourceStamp | ObjectStamp, digest: str) -> None:
         """Keep a digest; called only for sources that had settled before they were read."""
         ...
 

@@ -7,7 +7,7 @@ import logging
 from dataclasses import asdict
 
 from fstore.errors import ManifestUnavailable
-from fstore.fingerprint import SourceStamp
+from fstore.fingerprint import ObjectStamp, SourceStamp
 from fstore.model import Fingerprint
 from fstore.postgres.pool import Database
 from fstore.postgres.queries import statements
@@ -22,7 +22,7 @@ class PostgresSourceMemo:
         self._database = database
         self._sql = statements("sources")
 
-    def recall(self, stamp: SourceStamp) -> str | None:
+    def recall(self, stamp: SourceStamp | ObjectStamp) -> str | None:
         """Return the content digest recorded for exactly this state of the source, or None."""
         try:
             rows = self._database.query(self._sql["recall"], {"stamp": _text(stamp)})
@@ -31,7 +31,7 @@ class PostgresSourceMemo:
             return None
         return str(rows[0][0]) if rows else None
 
-    def remember(self, stamp: SourceStamp, digest: str) -> None:
+    def remember(self, stamp: SourceStamp | ObjectStamp, digest: str) -> None:
         """Record a digest for this state of the source."""
         try:
             self._database.query(self._sql["remember"], {"stamp": _text(stamp), "path": stamp.path, "digest": digest})
@@ -39,6 +39,6 @@ class PostgresSourceMemo:
             log.info("source memo not written: %s", error)
 
 
-def _text(stamp: SourceStamp) -> str:
+def _text(stamp: SourceStamp | ObjectStamp) -> str:
     # The digest's format belongs to the name: a later format must not believe an earlier one's memo.
     return json.dumps({"format": Fingerprint.FORMAT, **asdict(stamp)}, sort_keys=True)

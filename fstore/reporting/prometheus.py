@@ -24,7 +24,15 @@ from fstore.model import EntryState, JobState
 from fstore.postgres import Kind
 from fstore.reporting.stats import read_counters
 from fstore.resources import Resources
-from fstore.runtime.counters import COUNTERS, DEGRADED, MODES, mode_counter
+from fstore.runtime.counters import (
+    COUNTERS,
+    DEGRADED,
+    MODES,
+    OBJECT_KINDS,
+    OBJECT_REQUESTS,
+    kind_counter,
+    mode_counter,
+)
 from fstore.runtime.timings import TIMINGS, histogram, timing_of
 from fstore.runtime.versions import library_versions
 
@@ -79,13 +87,18 @@ class StoreCollector(Collector):
     def _counted(self) -> Iterator[Metric]:
         counters = self._never_less(read_counters(self._resources.usage, self._resources.usage_buffer))
         for name, meaning in COUNTERS.items():
-            if name != DEGRADED:
+            if name not in (DEGRADED, OBJECT_REQUESTS):
                 yield CounterMetricFamily(f"fstore_{name}", meaning, value=counters.get(name, 0))
         degraded = CounterMetricFamily(f"fstore_{DEGRADED}", COUNTERS[DEGRADED], labels=["mode"])
         by_mode = {mode: counters.get(mode_counter(mode), 0) for mode in MODES}
         for mode, n in {**by_mode, OTHER: max(0, counters.get(DEGRADED, 0) - sum(by_mode.values()))}.items():
             degraded.add_metric([mode], n)
         yield degraded
+        requests = CounterMetricFamily(f"fstore_{OBJECT_REQUESTS}", COUNTERS[OBJECT_REQUESTS], labels=["kind"])
+        by_kind = {kind: counters.get(kind_counter(kind), 0) for kind in OBJECT_KINDS}
+        for kind, n in {**by_kind, OTHER: max(0, counters.get(OBJECT_REQUESTS, 0) - sum(by_kind.values()))}.items():
+            requests.add_metric([kind], n)
+        yield requests
         for name, meaning in TIMINGS.items():
             found = histogram(name, counters)
             buckets = [("+Inf" if bound == float("inf") else f"{bound:g}", float(n)) for bound, n in found.buckets]
@@ -96,7 +109,7 @@ class StoreCollector(Collector):
 
         Prometheus would take it for a new start and count all again.
         """
-        known = [*COUNTERS, *map(mode_counter, MODES), *filter(timing_of, counters)]
+        known = [*COUNTERS, *map(mode_counter, MODES), *map(kind_counter, OBJECT_KINDS), *filter(timing_of, counters)]
         for name in known:
             self._highest[name] = max(self._highest.get(name, 0), counters.get(name, 0))
         return dict(self._highest)

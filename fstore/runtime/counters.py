@@ -15,7 +15,7 @@ from fstore.runtime.timings import counters_of
 
 log = logging.getLogger("fstore.recorder")
 
-DEGRADED = "degraded"
+DEGRADED, OBJECT_REQUESTS = "degraded", "object_requests"
 # Every counter of a store, with its meaning: what is counted is declared here, and statistics and Prometheus follow.
 COUNTERS: Mapping[str, str] = {
     "cache_hits": "requests answered by an entry",
@@ -35,8 +35,16 @@ COUNTERS: Mapping[str, str] = {
     "gc_runs": "runs of garbage collection",
     "files_cleaned": "files that garbage collection deleted",
     "bytes_freed": "bytes that garbage collection freed",
+    OBJECT_REQUESTS: "requests to the object store",
+    "object_retries": "requests to the object store that were sent again",
+    "object_slowdowns": "answers of the object store that asked for less",
+    "object_breaker_opened": "times that the object store was left alone after failures in a row",
+    "object_bytes_sent": "bytes sent to the object store",
+    "object_bytes_received": "bytes of objects received",
     DEGRADED: "requests served in a degraded mode",
 }
+# What is asked of an object store, each also under a counter of its own: kinds are priced differently.
+OBJECT_KINDS = ("get", "head", "put", "part", "abort", "copy", "delete", "list", "bucket")
 # The modes that ``degraded`` counts, each also under a counter of its own.
 MODES: Mapping[str, str] = {
     "redis": "computed by the caller: Redis was away",
@@ -53,6 +61,11 @@ WARN_EVERY_S = 60.0
 def mode_counter(mode: str) -> str:
     """Return the counter of one degraded mode."""
     return f"{DEGRADED}:{mode}"
+
+
+def kind_counter(kind: str) -> str:
+    """Return the counter of one kind of request to the object store."""
+    return f"{OBJECT_REQUESTS}:{kind}"
 
 
 def mode_of(counter: str) -> str | None:

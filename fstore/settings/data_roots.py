@@ -2,7 +2,7 @@
 
 ``ticks=/mnt/ticks`` gives a folder a name. What lies in it travels as ``ticks:2024/es.parquet``,
 so that hosts that mount it in different places, or run different systems, speak of one file.
-A folder without a name is the same path everywhere, and travels as it is.
+A folder without a name is the same path everywhere, and travels as it is; so does an address in a bucket.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+
+from fstore.model import ObjectUrl
 
 # Two characters at least, for 'C:...' is a drive; and a folder that is absolute, for 'year=2024' is one itself.
 _GIVEN = re.compile(r"([A-Za-z][\w-]+)=((?:[/~\\]|[A-Za-z]:[/\\]).*)", re.ASCII | re.DOTALL)
@@ -28,7 +30,7 @@ class NamedRoot:
         return f"{self.name}={self.folder}"
 
 
-DataRoot = Path | NamedRoot
+DataRoot = Path | NamedRoot | ObjectUrl
 
 
 def split_name(text: str) -> tuple[str, str] | None:
@@ -37,9 +39,16 @@ def split_name(text: str) -> tuple[str, str] | None:
     return (found[1], found[2]) if found else None
 
 
-def folder_of(root: DataRoot) -> Path:
-    """Return where a root lies on this host."""
+def folder_of(root: DataRoot) -> Path | None:
+    """Return where a root lies on this host, None for one in a bucket."""
+    if isinstance(root, ObjectUrl):
+        return None
     return root.folder if isinstance(root, NamedRoot) else root
+
+
+def urls_of(roots: Iterable[DataRoot]) -> list[ObjectUrl]:
+    """Return the roots that are prefixes of buckets."""
+    return [root for root in roots if isinstance(root, ObjectUrl)]
 
 
 def sent_path(path: PurePath, roots: Iterable[DataRoot]) -> str:

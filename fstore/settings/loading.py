@@ -78,6 +78,18 @@ def child_environment(settings: Settings, *, environ: Mapping[str, str] | None =
     return inherited | {name: text for name, text in chosen.items() if text}
 
 
+def read_secret_anew(settings: Settings, name: str) -> str | None:
+    """Return a secret; one that came from a ``*_FILE`` as that file is now, which somebody may have renewed."""
+    given = getattr(settings, name)
+    variable = settings.origins[name].removeprefix("environment ")
+    if variable.endswith("_FILE") and (path := os.environ.get(variable)):
+        try:
+            return Path(path).expanduser().read_text(encoding="utf-8").strip() or None
+        except (OSError, UnicodeDecodeError, RuntimeError):
+            pass  # as it was read at the start
+    return None if given is None else str(given.get_secret_value())
+
+
 def _checked(merged: Layer) -> Settings:
     faults = list(merged.faults)
     faulty: set[str] = set()

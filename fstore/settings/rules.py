@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from fstore.settings.object_store import object_store_faults
+
 if TYPE_CHECKING:
     from fstore.settings.schema import Settings
 
@@ -24,6 +26,9 @@ def broken_rules(settings: Settings, *, untrusted: Collection[str] = ()) -> Iter
     for rule in RULES:
         if not set(rule.fields) & set(untrusted) and (fault := rule.fault(settings)):
             yield f"{', '.join(rule.fields)}: {fault}"
+    if not {name for name in untrusted if name.startswith(("s3_", "path"))}:
+        for fields, fault in object_store_faults(settings):
+            yield f"{', '.join(fields)}: {fault}"
 
 
 def shortest_grace(compute_limit: timedelta) -> timedelta:
@@ -64,11 +69,11 @@ def _renewal(lease: str) -> Callable[[Settings], str | None]:
 
 
 def _local_cache(s: Settings) -> str | None:
-    if s.local_cache is None:
+    if s.cache_folder is None or s.folder is None:
         return None
-    local, root = s.local_cache.resolve(), s.path.resolve()
+    local, root = s.cache_folder.resolve(), s.folder.resolve()
     if local == root or local.is_relative_to(root / "entries") or root.is_relative_to(local):
-        return f"{s.local_cache} would mix the local cache with the store's own files; choose another folder"
+        return f"{s.cache_folder} would mix the local cache with the store's own files; choose another folder"
     return None
 
 

@@ -9,8 +9,10 @@ from typing import Literal, NamedTuple
 from pydantic import Field, PrivateAttr, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from fstore.model import ObjectUrl
 from fstore.settings.layers import PREFIX
 from fstore.settings.lease_times import LeaseTimes
+from fstore.settings.object_store import DEFAULT_CACHE, OFF, Cache, Endpoint, Owner, Root
 from fstore.settings.values import (
     DataRoots,
     Folder,
@@ -49,12 +51,13 @@ class Settings(BaseSettings):
         frozen=True, extra="forbid", env_prefix=PREFIX, validate_default=True, allow_inf_nan=False
     )
 
-    path: Folder = Field(Path("~/.fstore"), description="root folder of the store")
+    path: Root = Field(Path("~/.fstore"), description="root of the store: a folder, or s3://bucket/prefix")
     postgres_url: PostgresUrl | None = Field(None, description="Postgres that keeps the manifest and the jobs")
     redis_url: RedisUrl | None = Field(None, description="Redis for locks, usage and Celery's messages")
     feature_modules: ModuleNames = Field(("fstore.intraday",), description="modules whose features may be computed")
     data_roots: DataRoots = Field(
-        (), description="folders raw data may be read from, besides the store; name=/folder names one"
+        (),
+        description="folders, name=/folder, and s3://bucket/prefix that raw data may be read from, besides the store",
     )
     raw_max_rows: Whole = Field(10**10, ge=0, description="rows that a raw Parquet file may have")
     raw_max_columns: Whole = Field(20_000, ge=1, description="columns that a raw Parquet file may have")
@@ -64,8 +67,34 @@ class Settings(BaseSettings):
 
     tick_data_threshold_mb: Real = Field(100, ge=0, description="raw data above this size get a footer fingerprint")
     hash_policy: Literal["full", "tail"] = Field("full", description="'tail' hashes the last rows only: unsafe")
-    local_cache: Folder | None = Field(None, description="folder on this host's disk that keeps copies of entries")
+    local_cache: Cache | None = Field(
+        None,
+        description="folder on this host's disk that keeps copies of entries; of a bucket's by default, 'off' for none",
+    )
     local_cache_max_bytes: Size = Field(10 * _GIB, ge=1, description="largest size of the local cache")
+
+    s3_endpoint_url: Endpoint | None = Field(
+        None, description="object store's address, https://host:port; AWS if unset"
+    )
+    s3_region: str = Field("us-east-1", min_length=1, max_length=64, description="region that requests are signed for")
+    s3_addressing: Literal["auto", "path", "virtual"] = Field(
+        "auto", description="where the bucket's name stands: in the host name ('virtual', AWS), or in the path"
+    )
+    s3_ca_file: Folder | None = Field(None, description="file of the authorities that its certificate is checked with")
+    s3_allow_http: bool = Field(False, description="speak http to other hosts than this one: data travel in clear")
+    s3_access_key_id: SecretStr | None = Field(
+        None, description="key to the object store; by default what botocore finds (environment, profile, instance)"
+    )
+    s3_secret_access_key: SecretStr | None = Field(None, description="secret of that key")
+    s3_session_token: SecretStr | None = Field(None, description="session token of a temporary key")
+    s3_expected_bucket_owner: Owner | None = Field(None, description="account that must own the bucket, 12 digits")
+    s3_read_back: bool = Field(False, description="read each entry again after it was written, where nobody checks")
+    object_timeout_s: Real = Field(10, gt=0, description="time for a request without a deadline, besides 1 s a MB")
+    object_connections: Whole = Field(16, ge=1, le=1024, description="connections of a process to the object store")
+    object_part_bytes: Size = Field(16 * 1024**2, ge=5 * 1024**2, description="size of a part of what is large")
+    scratch: Folder | None = Field(None, description="folder for large files on their way; the system's if unset")
+    scratch_max_bytes: Size | None = Field(None, ge=1, description="largest size of one file there; none if unset")
+    stack_path: Folder | None = Field(None, description="folder of the local stack where the root is a bucket")
 
     gc_enabled: bool = Field(True, description="collect garbage on a schedule")
     gc_retention_weeks: Real = Field(4, gt=0, description="entries not used for so long are given up")
@@ -147,6 +176,24 @@ class Settings(BaseSettings):
         """Where each field's value was written, for example ``environment FEATURE_STORE_GC_SCHEDULE``."""
         given = dict.fromkeys(self.model_fields_set, "argument")
         return {name: self._origins.get(name) or given.get(name, NOT_GIVEN) for name in type(self).model_fields}
+
+    @property
+    def folder(self) -> Path | None:
+        """The root where it is a folder of this host, None where it is a bucket."""
+        return None if isinstance(self.path, ObjectUrl) else self.path
+
+    @property
+    def stack_folder(self) -> Path:
+        """Where a local stack keeps its state: the root, or a folder beside it where that is a bucket."""
+        return self.stack_path or (Path("~/.fstore").expanduser() if isinstance(self.path, ObjectUrl) else self.path)
+
+    @property
+    def cache_folder(self) -> Path | None:
+        """The folder of the local cache, None where it is off: a bucket has one unless told otherwise, a folder has none."""
+        if isinstance(self.local_cache, Path):
+            return self.local_cache
+        wanted = self.local_cache != OFF and isinstance(self.path, ObjectUrl)
+        return DEFAULT_CACHE.expanduser() if wanted else None
 
     @property
     def threshold_bytes(self) -> int:

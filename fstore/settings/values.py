@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import BeforeValidator, ByteSize, GetPydanticSchema, SecretStr
+from pydantic import BeforeValidator, ByteSize, SecretStr, TypeAdapter, ValidationError
 
+from fstore.model import ObjectUrl
 from fstore.settings.data_roots import NamedRoot, split_name
 
+_BYTES = TypeAdapter(ByteSize)
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 
 
@@ -34,7 +36,7 @@ def absolute_path(value: Any) -> Any:
         raise ValueError(f"cannot expand it: {exc}") from exc
 
 
-def _split(value: Any) -> Any:
+def split_list(value: Any) -> Any:
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     if isinstance(value, Iterable) and not isinstance(value, (bytes, dict)):
@@ -43,7 +45,7 @@ def _split(value: Any) -> Any:
 
 
 def _module_names(value: Any) -> Any:
-    names = _split(value)
+    names = split_list(value)
     if isinstance(names, tuple):
         for name in names:
             if not isinstance(name, str) or not _MODULE.fullmatch(name):
@@ -55,7 +57,9 @@ def _module_names(value: Any) -> Any:
 
 
 def _folders(value: Any) -> Any:
-    folders = tuple(f"{name}={folder}" for name, folder in value.items()) if isinstance(value, dict) else _split(value)
+    folders = (
+        tuple(f"{name}={folder}" for name, folder in value.items()) if isinstance(value, dict) else split_list(value)
+    )
     if not isinstance(folders, tuple):
         return folders
     for folder in folders:
@@ -69,6 +73,8 @@ def _folders(value: Any) -> Any:
 
 
 def _data_root(given: Any) -> Any:
+    if isinstance(given, ObjectUrl) or ObjectUrl.is_url(given):
+        return given if isinstance(given, ObjectUrl) else ObjectUrl.parse(given)
     parts = split_name(given) if isinstance(given, str) else None
     return absolute_path(given) if parts is None else NamedRoot(parts[0], absolute_path(parts[1]))
 
@@ -117,6 +123,14 @@ def _redis_url(value: Any) -> Any:
     return checked
 
 
+def _size(value: Any) -> Any:
+    """Read ``10GB`` and its like as a plain number, so that a field's bounds hold for it too."""
+    try:
+        return int(_BYTES.validate_python(refuse_bool(value)))
+    except ValidationError as exc:
+        raise ValueError(exc.errors(include_url=False, include_input=False)[0]["msg"]) from None
+
+
 def _upper(value: Any) -> Any:
     return value.upper() if isinstance(value, str) else value
 
@@ -128,13 +142,11 @@ def _signing_key(value: Any) -> Any:
     return value
 
 
-Size = Annotated[
-    int, GetPydanticSchema(lambda _, handler: handler.generate_schema(ByteSize)), BeforeValidator(refuse_bool)
-]
+Size = Annotated[int, BeforeValidator(_size)]
 Whole = Annotated[int, BeforeValidator(refuse_bool)]
 Real = Annotated[float, BeforeValidator(refuse_bool)]
 Folder = Annotated[Path, BeforeValidator(absolute_path)]
-DataRoots = Annotated[tuple[Path | NamedRoot, ...], BeforeValidator(_folders)]
+DataRoots = Annotated[tuple[Path | NamedRoot | ObjectUrl, ...], BeforeValidator(_folders)]
 ModuleNames = Annotated[tuple[str, ...], BeforeValidator(_module_names)]
 Schedule = Annotated[str, BeforeValidator(_schedule)]
 PostgresUrl = Annotated[SecretStr, BeforeValidator(_postgres_url)]

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fstore.stack.processes.identity import TOKEN_VARIABLE, carrying
     from fstore.stack.processes.spawn import Order, spawn
     from fstore.stack.servers.embedded import EmbeddedServers, temporary_servers
+    from fstore.stack.servers.ports import choose_port
     from fstore.stack.status_report import ChildStatus, StackStatus, status
     from fstore.stack_state import ChildState, StackState, read_state
 
@@ -38,6 +39,7 @@ _HOMES = {
     "spawn": "fstore.stack.processes.spawn",
     "EmbeddedServers": "fstore.stack.servers.embedded",
     "temporary_servers": "fstore.stack.servers.embedded",
+    "choose_port": "fstore.stack.servers.ports",
 }
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
     "read_state",
     "EmbeddedServers",
     "temporary_servers",
+    "choose_port",
     "StackState",
     "ChildState",
     "StackStatus",

@@ -17,6 +17,7 @@ from fstore.errors import ConfigurationError
 from fstore.runtime.systems import require_posix
 from fstore.settings import gather_settings
 from fstore.stack import daemon, leftovers
+from fstore.stack.environment import settings_on
 from fstore.stack.layout import Layout
 from fstore.stack.orders import Change, send
 from fstore.stack.plan import QUEUES, Plan, new_token
@@ -245,7 +246,7 @@ def _adjust(plan: Plan, running: StackState, *, reload: bool | None, say: Say) -
 
 
 def _warn_of_unused_addresses(root: Path, say: Say) -> None:
-    chosen = gather_settings({"path": root})
+    chosen = gather_settings(settings_on(root))
     for name in ("postgres_url", "redis_url"):
         if getattr(chosen, name) is not None:
             say(f"{name} ({chosen.origins[name]}) is not used: an embedded stack has servers of its own")

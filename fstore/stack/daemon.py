@@ -16,7 +16,7 @@ from typing import Any
 from fstore.bootstrap import prepare
 from fstore.errors import ConfigurationError, FeatureStoreError
 from fstore.settings import gather_settings
-from fstore.stack.environment import daemon_environment
+from fstore.stack.environment import daemon_environment, settings_on
 from fstore.stack.layout import Layout
 from fstore.stack.plan import Plan
 from fstore.stack.processes import logs
@@ -38,7 +38,7 @@ def launch(plan: Plan, *, say: Callable[[str], None]) -> StackState:
     layout = Layout(plan.root)
     layout.create()
     log = layout.log("supervisor")
-    settings = gather_settings({"path": plan.root})
+    settings = gather_settings(settings_on(plan.root))
     program = [sys.executable, "-P", "-m", "fstore.stack", json.dumps(plan.as_dict())]
     with logs.open_append(log) as errors:
         # The process that is started here forks once more and ends: it leaves no child to reap.

@@ -7,12 +7,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import fstore
-from fstore.settings import Settings, child_environment
+from fstore.settings import Settings, child_environment, gather_settings
 
 # Any of these would lead a child past the stack's own servers, or Flower past its generated password.
 _UNWANTED = ("CELERY_", "FLOWER_", "PG")
 TOKEN_VARIABLE = "FSTORE_STACK_TOKEN"  # noqa: S105 - the name of a variable, not a secret
 PACKAGES = ("fstore", "workers", "beat")
+
+
+def settings_on(root: Path) -> dict[str, Path]:
+    """Return the settings that put a stack on a folder: it is the store's root, or lies beside a bucket that is."""
+    configured = gather_settings()
+    beside = configured.folder is None and configured.stack_folder.expanduser().resolve() == root
+    return {"stack_path" if beside else "path": root}
 
 
 def celery_environment(settings: Settings, *, token: str, cwd: Path) -> dict[str, str]:

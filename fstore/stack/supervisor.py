@@ -20,7 +20,7 @@ from fstore.settings import Settings, gather_settings
 from fstore.stack import leftovers
 from fstore.stack.changes import ChangeMaker
 from fstore.stack.choices import save_choices
-from fstore.stack.environment import celery_environment, stack_settings
+from fstore.stack.environment import celery_environment, settings_on, stack_settings
 from fstore.stack.layout import Layout
 from fstore.stack.modules import check_modules
 from fstore.stack.orders import Change
@@ -274,7 +274,7 @@ class Supervisor:
 
 
 def _arguments(plan: Plan) -> dict[str, Any]:
-    given: dict[str, Any] = {"path": plan.root}
+    given: dict[str, Any] = {**settings_on(plan.root)}
     if plan.features:
         given["feature_modules"] = tuple(dict.fromkeys((*gather_settings(given).feature_modules, *plan.features)))
     return given

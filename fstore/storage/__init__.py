@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from fstore.storage.durable import translated
     from fstore.storage.file_system import sync_file, sync_folder
     from fstore.storage.interface import ByteRange, EntryStore, Listing, Space, StagingArea, Stored
-    from fstore.storage.layout import ENTRY_NAME, SHARDS, STAGED_NAME, FoundFile, key_of, shard_of
+    from fstore.storage.layout import ENTRY_NAME, SHARDS, SHARDS_IN_TURN, STAGED_NAME, FoundFile, key_of, shard_of
     from fstore.storage.local_cache import LocalCache, MappedEntry
     from fstore.storage.open import Storage, open_local_cache, open_storage
     from fstore.storage.parquet import SMALL, as_read
@@ -20,7 +20,7 @@ else:
             "durable": "translated",
             "file_system": "sync_file sync_folder",
             "interface": "ByteRange EntryStore Listing Space StagingArea Stored",
-            "layout": "ENTRY_NAME FoundFile SHARDS STAGED_NAME key_of shard_of",
+            "layout": "ENTRY_NAME FoundFile SHARDS SHARDS_IN_TURN STAGED_NAME key_of shard_of",
             "local_cache": "LocalCache MappedEntry",
             "open": "Storage open_local_cache open_storage",
             "parquet": "SMALL as_read",
@@ -40,6 +40,7 @@ __all__ = [
     "MappedEntry",
     "Pace",
     "SHARDS",
+    "SHARDS_IN_TURN",
     "SMALL",
     "STAGED_NAME",
     "Space",

@@ -42,6 +42,10 @@ class Capabilities:
     """The root as a folder of this host, below which users may keep raw data of their own; None where there is none."""
     clock_step_s: float
     """Two moments that lie further apart than this are told apart by the store's clock."""
+    deletions_at_once: int = 1
+    """As many deletions side by side are worth it: each waits for a network."""
+    clock_is_remote: bool = False
+    """The clock is that of whichever server answers; upkeep believes it only while it agrees with the database's."""
 
 
 @dataclass(frozen=True, slots=True)

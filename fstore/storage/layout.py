@@ -8,6 +8,7 @@ Layout, of every backend::
     staging/raw/<aa>/<digest>...               raw data on their way to a worker
     staging/results/<key>.<token>.parquet      results on their way to a publisher
     quarantine/                                files found wrong, kept for a look
+    probe/<token>                              there for a moment, where the clock is asked by writing
 
 ``<aa>`` are the first two hex digits of the key, so that no folder grows without
 bound. No caller text ever becomes part of a path.
@@ -25,10 +26,13 @@ STORE_ID = "STORE_ID"
 ENTRIES = "entries"
 STAGED_RAW, STAGED_RESULTS = "staging/raw", "staging/results"
 QUARANTINE = "quarantine"
+PROBES = "probe"
 TEMPORARY = ".tmp-"
 """What the names of unfinished files begin with, in the store and in the local cache."""
 
 SHARDS = tuple(f"{number:02x}" for number in range(256))
+SHARDS_IN_TURN = tuple(f"{low:x}{high:x}" for high in range(16) for low in range(16))
+"""All shards, those of each first digit in turn: where a backend lists them side by side, all of its streams are busy."""
 ENTRY_NAME = re.compile(r"[0-9a-f]{64}\.[0-9A-Za-z-]+\.parquet")
 STAGED_RAW_PATH = re.compile(rf"{STAGED_RAW}/([0-9a-f]{{2}})/\1[0-9a-f]{{62}}(\.[0-9A-Za-z-]+)?\.arrow", re.ASCII)
 STAGED_RESULT_PATH = re.compile(rf"{STAGED_RESULTS}/[0-9a-f]{{64}}\.[0-9A-Za-z-]+\.parquet", re.ASCII)

@@ -33,13 +33,14 @@ from fstore.runtime import deadline
 from fstore.runtime.fork_safety import forget_in_children
 from fstore.storage.durable import read_whole
 from fstore.storage.file_system import unlink
+from fstore.storage.host_lock import alone_on_host
 from fstore.storage.layout import TEMPORARY, new_token, shard_of
 from fstore.storage.local_file import checked_table
 from fstore.storage.local_file import write_local as _write
 from fstore.storage.parquet import SMALL
 from fstore.storage.unnamed_files import PATIENCE_S, Identity, UnnamedFile, identity_of, offer, open_unnamed
 
-NOTE = ".held"
+NOTE, LOCK = ".held", ".lock"
 MOST_OPEN_FILES = 128  # of the thousand or so that a process may have; what is mapped beyond is not shared from here
 PAUSE_AFTER_FAILURE_S = 30.0
 LOW_WATERMARK = 0.9
@@ -47,6 +48,7 @@ STALE_TEMPORARY_S = 600.0
 TOUCH_EVERY_S = 60.0
 DOORS = 64
 DOOR_S = 1.0
+DOWNLOAD_S, SLOWEST_BYTES_PER_S = 10.0, 1e6
 
 
 @dataclass(slots=True)
@@ -86,9 +88,10 @@ class MappedEntry:
 class LocalCache:
     """One folder of decoded entries on this host, bounded by ``max_bytes``; safe between processes and threads."""
 
-    def __init__(self, folder: Path, *, max_bytes: int) -> None:
+    def __init__(self, folder: Path, *, max_bytes: int, downloads_once: bool = False) -> None:
         self._folder = folder
         self._max_bytes = max_bytes
+        self.downloads_once = downloads_once
         self.forget_after_fork()
         forget_in_children(self)
         self._mapped: dict[str, MappedEntry] = {}
@@ -113,6 +116,17 @@ class LocalCache:
         finally:
             if entered:
                 door.release()
+
+    @contextmanager
+    def one_reader(self, locator: Locator) -> Iterator[None]:
+        """Do so for an entry; where reading is a download, for all processes of this host and as long as one may take."""
+        if not self.downloads_once:
+            with self.one_at_a_time(locator.key):
+                yield
+            return
+        patience_s = deadline.remaining(DOWNLOAD_S + locator.file_size_bytes / SLOWEST_BYTES_PER_S)
+        with alone_on_host(self._path(locator).with_suffix(LOCK), patience_s=patience_s):
+            yield
 
     def find(self, locator: Locator) -> MappedEntry | None:
         """Return an entry that lies here, or None; never raises for what is wrong here."""
@@ -172,7 +186,7 @@ class LocalCache:
                     if not path.with_suffix(".arrow").exists() and time.time() - stats.st_mtime > STALE_TEMPORARY_S:
                         unlink(path)
                     continue
-                if path.name.startswith(TEMPORARY):
+                if path.name.startswith(TEMPORARY) or path.suffix == LOCK:
                     if time.time() - stats.st_mtime > STALE_TEMPORARY_S:
                         unlink(path)
                     continue

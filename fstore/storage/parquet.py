@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from fstore.results import UnstorableResult, meant_form, stored_form
 SMALL = 1 << 20
 """Bytes of a table below which copies and single writes are as quick as anything cleverer."""
 
+_LARGE: Mapping[str, Any] = {"compression": "zstd", "compression_level": 1}
 ROW_GROUP = 1 << 17
 """Rows of a row group: what is read at least of a column. Larger ones make files 0.2 % smaller, and no read quicker."""
 
@@ -22,8 +25,20 @@ _UNWRITABLE = (pa.ArrowException, ValueError, KeyError, NotImplementedError)
 
 def write_result(table: pa.Table, path: Path) -> None:
     """Write a result in the form that Parquet holds; raises ``UnstorableResult`` where it has none, and ``OSError``."""
-    try:
+    with _storable(table):
         write_parquet(stored_form(table), path)
+
+
+def result_bytes(table: pa.Table) -> pa.Buffer:
+    """Return the bytes that ``write_result`` would write."""
+    with _storable(table):
+        return _parquet_bytes(stored_form(table))
+
+
+@contextmanager
+def _storable(table: pa.Table) -> Iterator[None]:
+    try:
+        yield
     except MemoryError:
         raise
     except _UNWRITABLE as error:
@@ -46,11 +61,15 @@ def write_parquet(table: pa.Table, path: Path) -> None:
     as long as all the rest, for a tenth of a few kilobytes.
     """
     if table.nbytes > SMALL:
-        _encode(table, str(path), compression="zstd", compression_level=1)
+        _encode(table, str(path), **_LARGE)
         return
+    path.write_bytes(_parquet_bytes(table))
+
+
+def _parquet_bytes(table: pa.Table) -> pa.Buffer:
     sink = pa.BufferOutputStream()
-    _encode(table, sink, compression="lz4")
-    path.write_bytes(sink.getvalue())
+    _encode(table, sink, **(_LARGE if table.nbytes > SMALL else {"compression": "lz4"}))
+    return sink.getvalue()
 
 
 def as_read(table: pa.Table) -> pa.Table:

@@ -7,7 +7,7 @@ another would refuse.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import BinaryIO
@@ -18,7 +18,7 @@ from blake3 import blake3
 
 from fstore.errors import EntryCorrupt
 from fstore.model import Locator
-from fstore.results import meant_form
+from fstore.results import UnstorableResult, meant_form
 from fstore.storage.hashing import PARALLEL_FROM, hasher_for
 
 UNREADABLE = (
@@ -125,6 +125,18 @@ def decoded(data: pa.Buffer, *, page_checksums: bool = False) -> pa.Table:
     # ParquetFile rather than read_table: the same reader without the data set machinery, at half the time.
     file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=page_checksums)
     return meant_form(file.read(use_threads=data.size > PARALLEL_FROM))
+
+
+def check_written(data: pa.Buffer, check: Callable[[pa.Table], None]) -> None:
+    """Give ``check`` the table that a reader of these bytes will get; raises ``UnstorableResult`` if there is none."""
+    try:
+        back = decoded(data)
+    except UNREADABLE as error:
+        raise UnstorableResult(
+            f"what the feature function returned cannot be read back from Parquet ({error}); "
+            "convert its columns to plain dtypes"
+        ) from error
+    check(back)
 
 
 def verified_table(found: Locator, data: pa.Buffer) -> pa.Table:

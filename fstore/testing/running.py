@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from fstore.bootstrap import Opening, open_resources, prepare
 from fstore.features import load_feature_modules
+from fstore.model import ObjectUrl
 from fstore.postgres import Database
 from fstore.runtime.systems import require_posix
 from fstore.settings import Settings, gather_settings
@@ -115,13 +116,20 @@ def running_store(
             database = servers.postgres_url
         else:
             database = stack.enter_context(_new_database(servers.postgres_url))
-        given = {"feature_modules": list(feature_modules), "data_roots": [folder], **DEADLINES, **settings}
-        given |= {"path": folder / "store", "postgres_url": database, "redis_url": servers.redis_url}
+        given = {
+            "feature_modules": list(feature_modules),
+            "data_roots": [folder],
+            **DEADLINES,
+            "path": folder / "store",
+        }
+        if ObjectUrl.is_url(settings.get("path")):  # nothing of this host's own store is touched
+            given |= {"stack_path": folder / "store", "local_cache": "off"}
+        given |= {**settings, "postgres_url": database, "redis_url": servers.redis_url}
         chosen = gather_settings(given, environ={})
         prepare(chosen)
         store = stack.enter_context(FeatureStore.over(open_resources(chosen, role="trainer")))
         running = RunningStore(
-            chosen.path, folder, stack_settings(celery_environment(chosen)), chosen, store, servers, stack
+            chosen.stack_folder, folder, stack_settings(celery_environment(chosen)), chosen, store, servers, stack
         )
         if concurrency:
             running.start_worker(concurrency=concurrency)

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from fstore.model import ReapableEntry, ShardRow
 from fstore.postgres import UpkeepQueries
-from fstore.storage import SHARDS, EntryStore, FoundFile, Listing, StagingArea, key_of
+from fstore.storage import SHARDS_IN_TURN, EntryStore, FoundFile, Listing, StagingArea, key_of
 from fstore.upkeep.gc_policy import Candidate, GarbagePolicy, plan_eviction
 from fstore.upkeep.gc_shard import GarbagePlan, Leftover, Totals, Why, compare, is_older, judge_shard
 from fstore.upkeep.runner import Progress, silent
@@ -48,6 +48,7 @@ def make_plan(
         leftovers=tuple(survey.leftovers),
         totals=survey.totals,
         postponed=postponed,
+        file_now_ns=survey.file_now_ns,
     )
 
 
@@ -68,7 +69,7 @@ class _Survey:
     def shards(self, progress: Progress) -> Iterator[Candidate]:
         """Look at one shard after the other, and give the live entries that may go on to the eviction policy."""
         for done, (listing, rows) in enumerate(self._look()):
-            progress("looking", done, len(SHARDS))
+            progress("looking", done, len(SHARDS_IN_TURN))
             compared = compare(rows, listing.files)
             stale = [key_of(file.path) for file in compared.orphans if self._is_stale(file)]
             shard = judge_shard(
@@ -90,7 +91,7 @@ class _Survey:
             self._take(shard.leftovers)
             self._take(Leftover(file, Why.UNFINISHED) for file in listing.temporary if self._is_stale(file))
             yield from shard.candidates
-        progress("looking", len(SHARDS), len(SHARDS))
+        progress("looking", len(SHARDS_IN_TURN), len(SHARDS_IN_TURN))
 
     def _look(self) -> Iterator[tuple[Listing, list[ShardRow]]]:
         """Give each shard's files and rows; while Postgres answers for one shard, the next one is listed.
@@ -98,11 +99,11 @@ class _Survey:
         Rows are asked for after the files of their shard were listed: a row inserted
         in between explains its file, the other way round it would not.
         """
-        listings = self.entries.list_shards(SHARDS)
+        listings = self.entries.list_shards(SHARDS_IN_TURN)
         with self.queries.shard_reader() as ask:
             listing = next(listings)
-            answer = ask(SHARDS[0])
-            for name, following in zip(SHARDS[1:], listings, strict=True):
+            answer = ask(SHARDS_IN_TURN[0])
+            for name, following in zip(SHARDS_IN_TURN[1:], listings, strict=True):
                 rows = answer()
                 answer = ask(name)
                 yield listing, rows

@@ -11,13 +11,14 @@ from fstore.model import EntryState, ReapableEntry, ShardRow
 from fstore.postgres import UpkeepQueries
 from fstore.resources import Resources
 from fstore.runtime.counters import Recorder
+from fstore.runtime.parallel import each_of
 from fstore.storage import EntryStore, StagingArea, key_of
 from fstore.upkeep.gc_plan import make_plan, unneeded
 from fstore.upkeep.gc_policy import Candidate, Eviction, GarbagePolicy
 from fstore.upkeep.gc_report import GarbageReport, PhaseReport
 from fstore.upkeep.gc_shard import GarbagePlan, Leftover, Why
 from fstore.upkeep.runner import Progress, RunLock, Skipped, run_alone, silent
-from fstore.upkeep.safety import refuse_other_store, refuse_short_grace, refuse_suspicious_plan
+from fstore.upkeep.safety import refuse_other_store, refuse_short_grace, refuse_strange_clock, refuse_suspicious_plan
 from fstore.upkeep.usage import UsageFlush
 
 log = logging.getLogger("fstore.collect")
@@ -73,6 +74,7 @@ def run_collection(
             )
             report.plan = plan
         refuse_suspicious_plan(plan, force=force)
+        refuse_strange_clock(plan, entries, resources.runs.now, kept.grace, force=force)
         if not dry_run:
             _Collector(entries, staging, queries, usage, recorder, kept, report, lock, progress).carry_out(plan)
             recorder.count("gc_runs")
@@ -134,8 +136,7 @@ class _Collector:
             yield items[start : start + size]
 
     def _reap(self, doomed: Sequence[ReapableEntry | Candidate], phase: PhaseReport) -> None:
-        for gone in self._queries.reap([d.key for d in doomed], grace=self._policy.grace):
-            self._delete(gone, phase)
+        self._delete(self._queries.reap([d.key for d in doomed], grace=self._policy.grace), phase)
 
     def _condemn(self, evictions: Sequence[Eviction], phase: PhaseReport) -> None:
         # What was used since the plan was made stays; if Redis went away or was emptied meanwhile, so does everything.
@@ -159,8 +160,7 @@ class _Collector:
         self._recorder.count("corrupt_detected", len(hidden))
 
     def _remove(self, leftovers: Sequence[Leftover], phase: PhaseReport) -> None:
-        for leftover in self._still_unneeded(leftovers):
-            self._delete(leftover, phase)
+        self._delete(self._still_unneeded(leftovers), phase)
 
     def _still_unneeded(self, leftovers: Sequence[Leftover]) -> list[Leftover]:
         """Ask again, just before they go, whether anybody came to need these files."""
@@ -178,16 +178,20 @@ class _Collector:
             or (s in published and s.file.path not in named and key_of(s.file.path) not in working)
         ]
 
-    def _delete(self, gone: Leftover | ReapableEntry, phase: PhaseReport) -> None:
-        file = gone.file if isinstance(gone, Leftover) else gone
+    def _delete(self, gone: Sequence[Leftover | ReapableEntry], phase: PhaseReport) -> None:
+        at_once = self._entries.capabilities.deletions_at_once
+        for one, outcome in zip(gone, each_of(self._try_to_delete, gone, at_once=at_once), strict=True):
+            if isinstance(outcome, StorageUnavailable):
+                self._tell(phase, str(outcome))
+            elif outcome:
+                phase.count += 1
+                phase.bytes += (one.file if isinstance(one, Leftover) else one).size_bytes
+
+    def _try_to_delete(self, gone: Leftover | ReapableEntry) -> bool | StorageUnavailable:
         try:
-            if not self._is_deleted(gone):
-                return
+            return self._is_deleted(gone)
         except StorageUnavailable as error:
-            self._tell(phase, str(error))
-            return
-        phase.count += 1
-        phase.bytes += file.size_bytes
+            return error
 
     def _is_deleted(self, gone: Leftover | ReapableEntry) -> bool:
         if isinstance(gone, ReapableEntry):

@@ -81,6 +81,8 @@ class GarbagePlan:
     leftovers: tuple[Leftover, ...]
     totals: Totals
     postponed: str | None = None
+    file_now_ns: int = 0
+    """The time by the store's clock when the plan was begun."""
 
 
 def compare(rows: Iterable[ShardRow], found: Iterable[FoundFile]) -> Comparison:

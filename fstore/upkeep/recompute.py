@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from fstore.broker import Broker, ComputeRequest, RawReference, parse_compute
-from fstore.compute import allowed_path
+from fstore.compute import source_of
 from fstore.errors import BrokerUnavailable, FeatureStoreError
 from fstore.features import LOCAL_PREFIX
-from fstore.fingerprint import ParquetLimits, content_digest, identify, limits_of, open_raw
-from fstore.model import Entry, EntryState, HashMethod, ParquetSource
+from fstore.fingerprint import content_digest, identify, limits_of, open_raw
+from fstore.model import Entry, EntryState, HashMethod, ObjectUrl, ParquetSource
 from fstore.postgres import Jobs, PostgresSourceMemo, UpkeepQueries
 from fstore.settings import Settings, path_here
 from fstore.storage import StagingArea
@@ -71,11 +71,8 @@ class Recomputer:
             return self._staging.exists(reference.path)  # named by its content, checked when it is read
         if reference.kind != "parquet":
             return False
-        source = ParquetSource(allowed_path(reference.path, self._staging, self._settings))
-        if not source.path.exists():
-            return False
         found = identify(
-            open_raw(source, limits_of(self._settings)),
+            source_of(reference, self._staging, self._settings),
             threshold_bytes=self._settings.threshold_bytes,
             policy="tail" if entry.hash_method is HashMethod.TAIL else "full",
             memo=self._memo,
@@ -86,27 +83,26 @@ class Recomputer:
 def check_sources(queries: UpkeepQueries, settings: Settings, *, progress: Progress = silent) -> list[SourceIssue]:
     """Read every Parquet source of users to the end, and return those that are gone or changed since they were used."""
     issues = []
-    limits = limits_of(settings)
     known: dict[str, str] = {}
     sources = queries.live_sources()
     for done, (path, expected, method, entries) in enumerate(sources):
         progress("reading sources", done, len(sources))
-        here = path_here(path, settings.data_roots)
+        here = Path(path) if ObjectUrl.is_url(path) else path_here(path, settings.data_roots)
         if here is None:
             issues.append(SourceIssue(path, "below a root whose name this host does not know", entries))
-        elif not here.exists():
+        elif not ObjectUrl.is_url(path) and not here.exists():
             issues.append(SourceIssue(path, "gone", entries))
         elif HashMethod(method) is not HashMethod.TAIL:
             if path not in known:
-                known[path] = _content_of(here, limits)
+                known[path] = _content_of(path if ObjectUrl.is_url(path) else str(here), settings)
             if not expected.endswith(f":{known[path]}"):
                 issues.append(SourceIssue(path, known[path] if " " in known[path] else "changed", entries))
     return issues
 
 
-def _content_of(path: Path, limits: ParquetLimits) -> str:
+def _content_of(path: str, settings: Settings) -> str:
     try:
-        return content_digest(open_raw(ParquetSource(path), limits))
+        return content_digest(open_raw(ParquetSource(path), limits_of(settings), settings=settings))
     except FeatureStoreError as error:
         return f"unreadable: {error}"
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 
 from fstore.errors import UpkeepRefused
 from fstore.postgres import Manifest
@@ -13,6 +14,7 @@ from fstore.upkeep.gc_shard import GarbagePlan
 
 LOOKS_WRONG_SHARE = 0.05
 LOOKS_WRONG_COUNT = 100
+LEAST_SKEW_S = 60.0
 
 
 def refuse_other_store(manifest: Manifest, entries: EntryStore) -> None:
@@ -37,6 +39,28 @@ def refuse_suspicious_plan(plan: GarbagePlan, *, force: bool) -> None:
     if reason and not force:
         raise UpkeepRefused(
             reason, "nothing was changed; check both settings, then see 'fstore gc --dry-run --force --verbose'"
+        )
+
+
+def refuse_strange_clock(
+    plan: GarbagePlan, entries: EntryStore, now: Callable[[], datetime], grace: timedelta, *, force: bool
+) -> None:
+    """Raise ``UpkeepRefused`` while a store's clock, which is many servers', is not to be believed.
+
+    Looked at before the files were listed and after: ages are differences of its readings,
+    and one that jumps in between makes young files old.
+    """
+    if force or not entries.capabilities.clock_is_remote:
+        return
+    off_s = [
+        plan.file_now_ns / 1e9 - plan.made_at.timestamp(),
+        entries.now_ns() / 1e9 - now().timestamp(),
+    ]
+    worst = max(off_s, key=abs)
+    if abs(worst) > max(grace.total_seconds() / 4, LEAST_SKEW_S):
+        raise UpkeepRefused(
+            f"the object store's clock is {worst:+.0f} s from the database's: ages of files cannot be told",
+            "nothing was changed; have both set by NTP, or use --force when the store's is steady",
         )
 
 

@@ -56,12 +56,38 @@ def marked() -> list[Marked]:
     """Read the marks of all tests, by number; nothing is imported, so that the page can be made anywhere."""
     found = []
     for file in sorted(HERE.rglob("test_*.py")):
-        for node in ast.walk(ast.parse(file.read_text())):
+        tree = ast.parse(file.read_text())
+        numbers = dict(pair for node in tree.body if isinstance(node, ast.Assign) for pair in _constants(node))
+        for node in ast.walk(tree):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "row":
                 said = {word.arg: word.value for word in node.keywords}
-                number, fault, promise = map(ast.literal_eval, (node.args[0], said["fault"], said["promise"]))
+                number = ast.literal_eval(node.args[0])
+                fault, promise = _text(said["fault"], numbers), _text(said["promise"], numbers)
                 found.append(Marked(number, fault, promise, file.name))
     return sorted(found, key=lambda one: one.number)
+
+
+def _constants(node: ast.Assign) -> Iterable[tuple[str, object]]:
+    """Give the names of a file's constants with their values."""
+    for target in node.targets:
+        pairs = (
+            zip(target.elts, node.value.elts, strict=False)
+            if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple)
+            else [(target, node.value)]
+        )
+        for name, value in pairs:
+            if isinstance(name, ast.Name) and isinstance(value, ast.Constant):
+                yield name.id, value.value
+
+
+def _text(node: ast.expr, numbers: dict[str, object]) -> str:
+    """Return a text, in which constants of its file may stand."""
+    if not isinstance(node, ast.JoinedStr):
+        return str(ast.literal_eval(node))
+    return "".join(
+        str(part.value) if isinstance(part, ast.Constant) else str(numbers[ast.unparse(part.value)])  # type: ignore[attr-defined]
+        for part in node.values
+    )
 
 
 def matrix() -> set[int]:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from fstore.bootstrap import open_resources
 from fstore.cli.demo.data import DataSet, given_data, synthetic_data
+from fstore.cli.demo.object_store import demo_object_store
 from fstore.cli.demo.plan import Case, Step, make_cases, make_schedule, number_of_cases
 from fstore.cli.demo.race import trainers
 from fstore.cli.demo.sandbox import DemoOptions, Say, demo_root, orderly_ends, own_environment, own_folder, own_stack
@@ -52,7 +53,8 @@ def run_demo(options: DemoOptions, *, say: Say, on_answer: OnAnswer) -> DemoOutc
         cleanup.enter_context(orderly_ends())
         root = cleanup.enter_context(demo_root(options))
         folder = cleanup.enter_context(own_folder(root, keep=options.keep))
-        environment = own_environment(root, options.files)
+        bucket = cleanup.enter_context(demo_object_store(folder)) if options.object_store else None
+        environment = own_environment(root, options.files, own_files=folder, bucket=bucket)
         ready = cleanup.enter_context(own_stack(root, environment, keep=options.keep, say=say))
         race = cleanup.enter_context(trainers(options.trainers, environment, folder / "trainers.log"))
 
@@ -65,7 +67,7 @@ def run_demo(options: DemoOptions, *, say: Say, on_answer: OnAnswer) -> DemoOutc
 
         state = ready()
         settings = gather_settings(
-            {"path": root, "postgres_url": state.postgres_url, "redis_url": state.redis_url},
+            {"path": root, **(bucket or {}), "postgres_url": state.postgres_url, "redis_url": state.redis_url},
             environ={},
             stack={"signing_key": state.settings.get("FEATURE_STORE_SIGNING_KEY")},
         )

@@ -33,6 +33,7 @@ class DemoOptions:
     files: tuple[Path, ...] = ()
     root: Path | None = None
     keep: bool = False
+    object_store: bool = False
 
 
 @contextmanager
@@ -91,12 +92,20 @@ def own_folder(root: Path, *, keep: bool) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def own_environment(root: Path, files: Sequence[Path]) -> dict[str, str]:
-    """Build the environment of all processes: the user's, but with the demo's own settings, so that no other store is touched."""
+def own_environment(
+    root: Path, files: Sequence[Path], *, own_files: Path, bucket: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Build the environment of all processes: the user's, but with the demo's own settings, so that no other store is touched.
+
+    With settings of a ``bucket`` that is the root, and ``root`` the folder of the stack.
+    """
     mine = gather_settings({"path": root})
     inherited = {name: getattr(mine, name) for name in INHERITED if mine.origins[name] != "default"}
     roots = tuple(dict.fromkeys(str(file.expanduser().resolve().parent) for file in files))
-    settings = gather_settings({"path": root, "data_roots": roots or None, **inherited}, environ={})
+    given = {"path": root, "data_roots": roots or None, **inherited}
+    if bucket is not None:  # below which users keep no raw data
+        given |= {**bucket, "stack_path": root, "data_roots": (*roots, str(own_files))}
+    settings = gather_settings(given, environ={})
     from fstore.stack import daemon_environment  # noqa: PLC0415 servers run the commands without the embedded extra
 
     return daemon_environment(settings, cwd=Path.cwd())
@@ -113,8 +122,8 @@ def own_stack(
             [f"a stack runs on {root} already and the demo starts its own; give another --root, or 'fstore down' first"]
         )
     say(f"starting Postgres, Redis, workers, Beat and Flower in {root}")
-    starting = subprocess.Popen(  # noqa: S603 this very interpreter
-        [sys.executable, "-P", "-m", "fstore.cli", "up", "--detach", "--root", str(root)],
+    starting = subprocess.Popen(
+        [sys.executable, "-P", "-m", "fstore.cli", "up", "--detach"],  # the environment says where
         env=dict(environment),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

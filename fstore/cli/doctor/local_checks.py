@@ -11,10 +11,12 @@ from pathlib import Path
 
 from fstore.broker import read_schedules
 from fstore.calling import noted_settings, watching_imports
-from fstore.errors import ConfigurationError
+from fstore.errors import ConfigurationError, StorageUnavailable
 from fstore.features import load_feature_modules
+from fstore.model import ObjectUrl
 from fstore.runtime import tracing
-from fstore.settings import Settings, find_celery_overrides, folder_of
+from fstore.s3 import buckets_of
+from fstore.settings import Settings, find_celery_overrides, folder_of, urls_of
 from fstore.storage import Space, open_storage
 
 PACKAGES = ("fstore", "workers", "beat")
@@ -155,14 +157,46 @@ def check_folder(settings: Settings) -> Iterator[Finding]:
         yield Finding("store folder", Severity(found.severity), found.detail, found.advice)
     if (space := entries.space()) is not None:
         yield _check_space(space)
+    if settings.folder is None:
+        yield from _check_bucket_settings(settings)
+    for url in urls_of(settings.data_roots):
+        yield _check_data_url(url, settings)
     for root in settings.data_roots:
         folder = folder_of(root)
+        if folder is None:
+            continue
         if folder.is_dir() and os.access(folder, os.R_OK | os.X_OK):
             yield ok("data roots", f"{root} can be read")
         else:
             yield warning(
                 "data roots", f"{root} cannot be read here", "mount it, or take it out of FEATURE_STORE_DATA_ROOTS"
             )
+
+
+def _check_bucket_settings(settings: Settings) -> Iterator[Finding]:
+    """Tell what a store in a bucket should have, and a folder need not."""
+    if settings.cache_folder is None:
+        yield warning(
+            "local cache",
+            "it is off, so that each hit of each process is a request",
+            "take FEATURE_STORE_LOCAL_CACHE=off out, or give it a folder of this host's disk",
+        )
+    else:
+        yield ok("local cache", f"each host downloads an entry once, into {settings.cache_folder}")
+    if settings.gc_max_bytes is None:
+        yield warning(
+            "size of the store",
+            "a bucket has no end, and FEATURE_STORE_GC_MAX_BYTES sets none",
+            "set FEATURE_STORE_GC_MAX_BYTES to what may be paid for",
+        )
+
+
+def _check_data_url(url: ObjectUrl, settings: Settings) -> Finding:
+    try:
+        next(iter(buckets_of(settings).client(url.bucket).list(f"{url.key}/" if url.key else "", page_size=1)), None)
+    except StorageUnavailable as error:
+        return warning("data roots", str(error), f"{url} cannot be listed: see ops/s3/raw-data.json for the rights")
+    return ok("data roots", f"{url} can be listed")
 
 
 def _check_space(space: Space) -> Finding:

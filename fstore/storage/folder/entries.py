@@ -17,7 +17,6 @@ import pyarrow as pa
 from fstore.errors import StorageUnavailable, StoreMismatch
 from fstore.model import Locator
 from fstore.projection import Tail, add_digests, with_digests
-from fstore.results import UnstorableResult
 from fstore.storage import layout
 from fstore.storage.durable import make_folder, make_one_folder, read_whole, seal, translated, write_durably
 from fstore.storage.file_system import sync_folder, unlink, user
@@ -26,10 +25,9 @@ from fstore.storage.interface import ByteRange, Capabilities, Condition, Listing
 from fstore.storage.layout import SHARDS, FoundFile
 from fstore.storage.parquet import SMALL, write_result
 from fstore.storage.verify import (
-    UNREADABLE,
     Fault,
     Pace,
-    decoded,
+    check_written,
     hashed,
     inspect_file,
     missing,
@@ -94,14 +92,7 @@ class FolderEntries:
         """
 
         def checked(data: pa.Buffer) -> None:
-            try:
-                back = decoded(data)
-            except UNREADABLE as error:
-                raise UnstorableResult(
-                    f"what the feature function returned cannot be read back from Parquet ({error}); "
-                    "convert its columns to plain dtypes"
-                ) from error
-            check(back)
+            check_written(data, check)
 
         def write(temporary: Path) -> Tail | None:
             write_result(table, temporary)

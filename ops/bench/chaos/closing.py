@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from signal import SIGKILL, SIGTERM
 
 from blake3 import blake3
@@ -80,7 +79,7 @@ def changes(world: World) -> list[Change]:
 def ended_rows(world: World) -> list[EndedRow]:
     """Return every row of the manifest with the digest of its file as it lies there now."""
     rows = world.sql("SELECT key, path, state, content_digest FROM manifest ORDER BY key")
-    return [EndedRow(key, path, state, written, _digest(world.root / path)) for key, path, state, written in rows]
+    return [EndedRow(key, path, state, written, _digest(world, path)) for key, path, state, written in rows]
 
 
 def _waited(world: World, when: str) -> list[str]:
@@ -113,19 +112,13 @@ def _collected(world: World) -> list[str]:
 
 def _strays(world: World) -> list[str]:
     named = {path for (path,) in world.sql("SELECT path FROM manifest")}
-    found = (
-        path.relative_to(world.root)
-        for path in world.root.rglob("*")
-        if path.is_file() and path.name != "STORE_ID" and path.relative_to(world.root).parts[0] != "quarantine"
-    )
-    return [f"file {path}" for path in map(str, found) if path not in named]
+    found = (path for path in world.files.paths() if path != "STORE_ID" and not path.startswith("quarantine/"))
+    return [f"file {path}" for path in found if path not in named]
 
 
-def _digest(path: Path) -> str | None:
-    try:
-        return str(blake3(path.read_bytes()).hexdigest())
-    except OSError:
-        return None
+def _digest(world: World, path: str) -> str | None:
+    data = world.files.read(path)
+    return None if data is None else str(blake3(data).hexdigest())
 
 
 def _until(condition: Callable[[], bool], seconds: float, *, every_s: float = 0.2) -> bool:

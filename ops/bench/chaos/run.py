@@ -36,17 +36,18 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     parser.add_argument("--schedule", action="store_true", help="only print the schedule of faults")
     parser.add_argument("--keep", action="store_true", help="keep history, logs and store also when nothing is found")
+    parser.add_argument("--object-store", action="store_true", help="over a bucket, whose store is struck as well")
     chosen = parser.parse_args()
     if chosen.schedule:
         print(
             "\n".join(
                 f"{f.at_s:8.2f} {f.kind:20} {f.target:3} {f.lasting_s:6.2f}"
-                for f in schedule(chosen.seed, chosen.seconds)
+                for f in schedule(chosen.seed, chosen.seconds, object_store=chosen.object_store)
             )
         )
         return 0
     folder = Path(tempfile.mkdtemp(prefix=f"fstore-chaos-{chosen.seed}-"))
-    figures = run(folder, chosen.seed, chosen.seconds)
+    figures = run(folder, chosen.seed, chosen.seconds, object_store=chosen.object_store)
     found = bool(figures["violations"])
     figures["history"] = str(folder / "history.jsonl") if found or chosen.keep else None
     print(json.dumps(figures, indent=2) if chosen.json else summary(figures))
@@ -55,11 +56,11 @@ def main() -> int:
     return 1 if found else 0
 
 
-def run(folder: Path, seed: int, seconds: float) -> dict[str, Any]:
+def run(folder: Path, seed: int, seconds: float, *, object_store: bool = False) -> dict[str, Any]:
     """Let a world suffer its schedule, and return the figures and violations."""
-    with world(folder, seed) as made:
+    with world(folder, seed, object_store=object_store) as made:
         made.start(seconds)
-        play(made, schedule(seed, seconds))
+        play(made, schedule(seed, seconds, object_store=object_store))
         leftovers = closing.come_to_rest(made)
         changes, rows = closing.changes(made), closing.ended_rows(made)
         leftovers += closing.stop(made)

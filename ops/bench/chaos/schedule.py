@@ -59,11 +59,12 @@ KINDS: dict[str, Kind] = {
     "staged_unlink": Kind(1),
     "lock_delete": Kind(2),
 }
+OBJECT_STORE: dict[str, Kind] = {"objects_freeze": Kind(3, "objects", 1, (2, 10), 6)}
 FREEZES_TRAINER = "trainer_freeze"
 DAMAGES = ("entry_flip", "entry_truncate", "entry_unlink")
 
 
-def schedule(seed: int, seconds: float) -> tuple[Fault, ...]:
+def schedule(seed: int, seconds: float, *, object_store: bool = False) -> tuple[Fault, ...]:
     """Return the faults of a run in their order.
 
     They are dealt from a shuffled deck, so that every kind comes up in a long run.
@@ -71,16 +72,17 @@ def schedule(seed: int, seconds: float) -> tuple[Fault, ...]:
     everything that was frozen or stopped goes on before the end.
     """
     rng = random.Random(f"faults:{seed}")
+    kinds = KINDS | (OBJECT_STORE if object_store else {})
     deck: list[str] = []
     free_at: dict[tuple[str, int], float] = {}
     faults = []
     at_s = FIRST_S
     while at_s < seconds - LAST_S:
         if not deck:
-            deck = [name for name, kind in KINDS.items() for _ in range(kind.dealt)]
+            deck = [name for name, kind in kinds.items() for _ in range(kind.dealt)]
             rng.shuffle(deck)
         name = deck.pop()
-        kind = KINDS[name]
+        kind = kinds[name]
         target, pick, lasting_s = rng.randrange(kind.one_of), rng.random(), rng.uniform(*kind.lasting_s)
         struck = (kind.strikes, target)
         if free_at.get(struck, 0.0) <= at_s and at_s + lasting_s <= seconds - LAST_S:

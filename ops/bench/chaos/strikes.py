@@ -23,6 +23,7 @@ from chaos import collector
 from chaos.crew import Member, children_of
 from chaos.schedule import Fault
 from chaos.world import World
+from fstore.errors import StorageUnavailable
 
 STOP_WITHIN_S = 45.0
 
@@ -58,11 +59,11 @@ def strike(world: World, fault: Fault) -> Later | None:
                 later = _strike_member(world, world.member(kind, fault.target), act, fault)
             case "child":
                 later = _strike_child(world, world.member("worker", fault.target), act, fault)
-            case "redis" | "postgres":
+            case "redis" | "postgres" | "objects":
                 later = _SERVERS[fault.kind](world, fault)
             case _:
                 _FILES_AND_LOCKS[fault.kind](world, fault)
-    except (Nothing, psycopg2.Error, psutil.Error, redis.RedisError, OSError) as error:
+    except (Nothing, psycopg2.Error, psutil.Error, redis.RedisError, OSError, StorageUnavailable) as error:
         skipped = f"{type(error).__name__}: {error}"[:200]
     world.journal.write(
         phase="fault",
@@ -179,25 +180,30 @@ def _damage_entry(world: World, fault: Fault) -> None:
     paths = [path for (path,) in world.sql("SELECT path FROM manifest WHERE state = 'live' ORDER BY path")]
     path = _chosen(paths, fault)
     world.journal.write(phase="damage", path=path, how=fault.kind)
-    file = world.root / str(path)
     if fault.kind == "entry_unlink":
-        file.unlink()
+        world.files.delete(str(path))
         return
-    file.chmod(0o640)
-    with file.open("r+b") as handle:
-        size = file.stat().st_size
-        at = int(fault.pick * size * 7919) % size
+
+    def damaged(data: bytes) -> bytes:
+        at = int(fault.pick * len(data) * 7919) % len(data)
         if fault.kind == "entry_truncate":
-            handle.truncate(at)
-            return
-        handle.seek(at)
-        (byte,) = handle.read(1)
-        handle.seek(at)
-        handle.write(bytes([byte ^ (1 << int(fault.pick * 8))]))
+            return data[:at]
+        return data[:at] + bytes([data[at] ^ (1 << int(fault.pick * 8))]) + data[at + 1 :]
+
+    world.files.damage(str(path), damaged)
 
 
 def _unlink_staged(world: World, fault: Fault) -> None:
-    _chosen(sorted((world.root / "staging" / "raw").rglob("*.arrow")), fault).unlink()
+    staged = sorted(p for p in world.files.paths() if p.startswith("staging/raw/") and p.endswith(".arrow"))
+    world.files.delete(_chosen(staged, fault))
+
+
+def _freeze_objects(world: World, fault: Fault) -> Later:
+    """Stop the object store without closing a connection."""
+    found = [child for child in psutil.Process().children() if "ministack" in " ".join(child.cmdline())]
+    server = _chosen(found, fault)
+    server.suspend()
+    return fault.lasting_s, server.resume
 
 
 def _delete_locks(world: World, fault: Fault) -> None:
@@ -223,6 +229,7 @@ _SERVERS: dict[str, Callable[[World, Fault], Later | None]] = {
     "postgres_restart": _postgres_restart,
     "postgres_freeze": _freeze_server,
     "postgres_terminate": _postgres_terminate,
+    "objects_freeze": _freeze_objects,
 }
 _FILES_AND_LOCKS: dict[str, Callable[[World, Fault], None]] = {
     "entry_flip": _damage_entry,

@@ -6,17 +6,19 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import psycopg2
+from harness.store_files import files_of
 from redis import Redis
 
 from chaos import collector, features, trainer
 from chaos.crew import START_WITHIN_S, Forkery, Member, beat, worker
 from chaos.history import Journal
 from chaos.schedule import BEATS, TRAINERS, WORKERS
+from fstore.cli.demo.object_store import demo_object_store
 from fstore.stack import TOKEN_VARIABLE, EmbeddedServers
 from fstore.testing import RunningStore, running_store
 
@@ -56,7 +58,11 @@ class World:
     def __init__(self, running: RunningStore, seed: int) -> None:
         assert isinstance(running.servers, EmbeddedServers)
         self.folder, self.servers, self.seed = running.folder, running.servers, seed
-        self.root, self.history, self.logs = running.root, running.folder / "history", running.folder / "logs"
+        self.files, self.history, self.logs = (
+            files_of(running.settings),
+            running.folder / "history",
+            running.folder / "logs",
+        )
         for made in (self.history, self.logs):
             made.mkdir()
         self.journal = Journal(self.history, "chaos")
@@ -149,9 +155,13 @@ class World:
 
 
 @contextmanager
-def world(folder: Path, seed: int) -> Iterator[World]:
+def world(folder: Path, seed: int, *, object_store: bool = False) -> Iterator[World]:
     """Lend a world with running servers and nothing else; everything in it ends with the block."""
-    with running_store(["chaos.features"], concurrency=0, folder=folder, **SETTINGS) as running:
+    with ExitStack() as stack:
+        bucket = stack.enter_context(demo_object_store(folder)) if object_store else {}
+        running = stack.enter_context(
+            running_store(["chaos.features"], concurrency=0, folder=folder, **SETTINGS, **bucket)
+        )
         made = World(running, seed)
         try:
             yield made

@@ -88,12 +88,12 @@ def stands(servers: EmbeddedServers, count: int, *, folder: Path | None = None) 
         shutil.rmtree(below, ignore_errors=True)
 
 
-def one_stand(servers: EmbeddedServers, folder: Path, number: int, stack: ExitStack) -> Stand:
-    """Set up one store."""
+def one_stand(servers: EmbeddedServers, folder: Path, number: int, stack: ExitStack, **settings: Any) -> Stand:
+    """Set up one store, with settings of a benchmark's choice."""
     folder.mkdir()
     urls = Servers(servers.postgres_url, f"{servers.redis_url.rpartition('/')[0]}/{number}")
     # What a batch of thousands takes is the figure, not a fault.
-    lent = running_store([FEATURES], concurrency=0, folder=folder, servers=urls, request_timeout_s=900)
+    lent = running_store([FEATURES], concurrency=0, folder=folder, servers=urls, request_timeout_s=900, **settings)
     return Stand(**vars(stack.enter_context(lent)))
 
 

@@ -128,7 +128,7 @@ class Proxy:
         async def close() -> None:
             for link in list(self._links):
                 link.swallowing = True
-                _abort(link.server)
+                abort(link.server)
 
         self._set(Fault("drop"))
         self._run(close())
@@ -159,7 +159,7 @@ class Proxy:
             else:
                 upstream, server = await asyncio.open_connection(*self.upstream)
         except OSError:
-            _abort(writer)
+            abort(writer)
             return
         link = Link(writer, server)
         self._links.add(link)
@@ -218,8 +218,8 @@ class Proxy:
 
     def _reset(self, link: Link) -> None:
         self._links.discard(link)
-        _abort(link.client)
-        _abort(link.server)
+        abort(link.client)
+        abort(link.server)
 
     async def _close(self) -> None:
         if self._server is not None:
@@ -230,14 +230,14 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*self._pumps, return_exceptions=True)
         for writer in self._writers:  # half of a link may have been over, with the other half's socket still open
-            _abort(writer)
+            abort(writer)
         await asyncio.sleep(0)  # the transports close their sockets in the loop's next round
 
 
 READY: bytes = b"Z\x00\x00\x00\x05I"  # Postgres: ready for the next query, outside any transaction
 
 
-def _abort(writer: asyncio.StreamWriter) -> None:
+def abort(writer: asyncio.StreamWriter) -> None:
     """Close with a reset instead of an orderly end."""
     sock: socket.socket | None = writer.get_extra_info("socket")
     if sock is not None and sock.family != socket.AF_UNIX:

@@ -10,7 +10,6 @@ import pytest
 
 from fstore import ParquetSource
 from fstore.errors import StoreMismatch, UpkeepRefused
-from fstore.storage.folder.entries import FolderEntries
 from fstore.storage.verify import Pace
 from fstore.upkeep import api as upkeep
 from fstore.upkeep.runner import Skipped
@@ -151,13 +150,14 @@ def test_an_entry_condemned_meanwhile_has_no_fault(shelf, monkeypatch):
     """A file that goes because upkeep or a newer result took its place is not reported."""
     gone = shelf.publish("gone", age=WEEK)
     (shelf.root / gone.path).unlink()
-    inspect = FolderEntries.inspect
+    kind = type(shelf.resources.entries)
+    inspect = kind.inspect
 
     def condemned_in_between(*args):
         shelf.condemn("gone", HOUR)
         return inspect(*args)
 
-    monkeypatch.setattr(FolderEntries, "inspect", condemned_in_between)
+    monkeypatch.setattr(kind, "inspect", condemned_in_between)
 
     assert sweep(shelf).faults == []
 

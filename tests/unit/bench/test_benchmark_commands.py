@@ -10,7 +10,7 @@ import pytest
 from harness.command import SUITES
 
 BENCH = Path(__file__).parents[3] / "ops" / "bench"
-NAMES = [*SUITES, "all", "chaos", "compare"]
+NAMES = [*SUITES, "objectstore", "all", "chaos", "compare"]
 
 
 def test_every_suite_is_a_command_of_its_own() -> None:

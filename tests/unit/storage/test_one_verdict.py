@@ -155,7 +155,7 @@ def test_publishing_asks_the_same_function(entries: FolderEntries, monkeypatch: 
     def refuse(*_: object, **__: object) -> None:
         raise pa.ArrowInvalid("odd")
 
-    monkeypatch.setattr("fstore.storage.folder.entries.decoded", refuse)
+    monkeypatch.setattr("fstore.storage.verify.decoded", refuse)
     with pytest.raises(UnstorableResult, match="odd"):
         entries.publish(KEY, some_table())
 

@@ -21,7 +21,7 @@ WRITERS = {".parquet": "to_parquet", ".csv": "to_csv", ".feather": "to_feather"}
 
 @click.command("get", epilog=errors.codes(errors.UNAVAILABLE, errors.REFUSED))
 @click.argument("symbol")
-@click.argument("raw", type=click.Path(path_type=Path))
+@click.argument("raw")
 @click.option("--feature", required=True, metavar="MODULE:FUNCTION", help="The feature to ask for.")
 @click.option("--config", "config_text", default="{}", show_default=True, metavar="JSON", help="The feature's config.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the frame: .parquet, .csv or .feather.")  # fmt: skip
@@ -34,7 +34,7 @@ WRITERS = {".parquet": "to_parquet", ".csv": "to_csv", ".feather": "to_feather"}
 def command(
     call: Call,
     symbol: str,
-    raw: Path,
+    raw: str,
     feature: str,
     config_text: str,
     out: Path | None,
@@ -43,7 +43,7 @@ def command(
 ) -> int:
     """Ask for one feature of SYMBOL's data in RAW, compute it if need be, and show or write it.
 
-    RAW is a Parquet file or a folder of them. The same request in Python would be
+    RAW is a Parquet file or a folder of them, or s3://bucket/key. The same request in Python would be
     fstore.connect().get_or_compute(SYMBOL, fstore.ParquetSource(RAW), CONFIG, FEATURE).
     """
     if out is not None and out.suffix not in WRITERS:

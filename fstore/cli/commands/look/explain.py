@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from fstore.cli import errors
@@ -13,15 +11,15 @@ from fstore.cli.requests import config_of, source_of
 
 @click.command("explain", epilog=errors.codes(errors.UNAVAILABLE, errors.REFUSED))
 @click.argument("symbol")
-@click.argument("raw", type=click.Path(path_type=Path))
+@click.argument("raw")
 @click.option("--feature", required=True, metavar="MODULE:FUNCTION", help="The feature that would be asked for.")
 @click.option("--config", "config_text", default="{}", show_default=True, metavar="JSON", help="The feature's config.")
 @common(file_option=("-c", "--settings"))
 @pass_call
-def command(call: Call, symbol: str, raw: Path, feature: str, config_text: str) -> int:
+def command(call: Call, symbol: str, raw: str, feature: str, config_text: str) -> int:
     """Tell whether a request hits and why not: every part of its key, the nearest earlier entry, who computes it.
 
-    RAW is a Parquet file or a folder of them. Computes nothing. The file with
+    RAW is a Parquet file or a folder of them, or s3://bucket/key. Computes nothing. The file with
     fstore's own settings is given by -c here, as --config is the feature's.
     """
     source = source_of(raw)

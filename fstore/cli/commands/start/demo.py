@@ -46,9 +46,10 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="A Parquet file of ticks, quotes, bars or orders; repeatable. Without it data are made up.",
 )
 @click.option("--keep", is_flag=True, help="Leave the stack running and the files in place, to look around.")
+@click.option("--object-store", is_flag=True, help="Keep entries in a bucket, on an object store that the demo starts.")
 @common()
 @pass_call
-def command(call: Call, trainers: int, requests: int, files: tuple[Path, ...], keep: bool) -> int:
+def command(call: Call, trainers: int, requests: int, files: tuple[Path, ...], keep: bool, object_store: bool) -> int:
     """Run the main job: trainers share one cache through real workers, Postgres and Redis.
 
     Starts a stack of its own in a temporary folder (or in the empty folder given
@@ -56,7 +57,9 @@ def command(call: Call, trainers: int, requests: int, files: tuple[Path, ...], k
     the feature, collects garbage, verifies every byte, and cleans up. Other stores
     are not touched, whatever the settings say.
     """
-    options = DemoOptions(trainers, requests, files, call.root, keep)
+    if keep and object_store:
+        raise click.UsageError("--keep and --object-store exclude each other: the object store ends with the demo")
+    options = DemoOptions(trainers, requests, files, call.root, keep, object_store)
     messages = output.stderr()
     with output.progress(quiet=call.as_json, console=messages) as tell:
 

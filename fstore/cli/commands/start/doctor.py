@@ -90,7 +90,7 @@ def examine(call: Call, *, before_start: bool = False) -> Iterator[Finding]:
 
 
 def _check_stack(settings: Settings) -> Iterator[Finding]:
-    found = status(settings.path)
+    found = status(settings.stack_folder)
     if not found.running:
         if found.phase == "killed":
             yield warning(

@@ -14,7 +14,7 @@ from fstore.stack import down
 @pass_call
 def command(call: Call) -> int:
     """Stop exactly what 'fstore up' started; the data stay. Harmless when nothing runs."""
-    report = down(call.settings().path)
+    report = down(call.settings().stack_folder)
     document = {
         "root": report.root,
         "was_running": report.was_running,

@@ -31,7 +31,7 @@ def command(call: Call, names: tuple[str, ...], follow: bool, lines: int) -> int
     PROCESS is one that 'fstore status' names, or supervisor. A stack that was
     stopped keeps its logs. JSON has a list of lines for each.
     """
-    root = call.settings().path
+    root = call.settings().stack_folder
     known = log_files(root)
     unknown = [name for name in names if name not in known]
     if unknown or not known:

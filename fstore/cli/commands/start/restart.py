@@ -19,7 +19,7 @@ def command(call: Call, names: tuple[str, ...]) -> int:
     Feature modules are imported once on trial first: if that fails nothing is
     restarted. What a worker was computing is put back and taken over.
     """
-    root = call.settings().path
+    root = call.settings().stack_folder
     restarted = restart(root, names, say=lambda text: output.say(f"- {text}", style="dim"))
     call.show({"root": str(root), "restarted": list(restarted)}, f"restarted {', '.join(restarted)} on {root}")
     return errors.OK

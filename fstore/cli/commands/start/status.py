@@ -16,7 +16,7 @@ from fstore.stack import StackStatus, status
 @pass_call
 def command(call: Call, secrets: bool) -> int:
     """Show what runs on this machine for the store."""
-    stack = status(call.settings().path)
+    stack = status(call.settings().stack_folder)
     document = stack.as_dict(masked=not secrets)
     if not stack.running:
         text = f"no stack runs on {stack.root}" + (" (it was killed)" if stack.phase == "killed" else "")

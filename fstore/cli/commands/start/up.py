@@ -41,7 +41,7 @@ def command(
     In the foreground Ctrl-C stops everything. A stack that runs already goes on
     running; --features and --reload change it.
     """
-    root = call.settings().path
+    root = call.settings().stack_folder
 
     def show(state: StackState) -> None:
         stack = status(root)

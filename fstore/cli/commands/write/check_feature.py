@@ -84,7 +84,7 @@ def command(
     with --suggest its reach need not be known. The file with fstore's own settings is
     given by -c here, as --config is the feature's.
     """
-    raw = source_of(data)
+    raw = source_of(str(data))
     found = checked_feature(feature)
     checked = replace(found, declared=_declared(feature, found, **declared))
     report = checked.check(

@@ -1,0 +1,1 @@
+"""Entries and staged data in a bucket of an object store."""

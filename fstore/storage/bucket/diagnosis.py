@@ -1,0 +1,167 @@
+"""What an operator should know of a bucket: each right is tried by using it, below ``probe``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from xml.etree import ElementTree
+
+from fstore.errors import StorageUnavailable
+from fstore.s3 import ObjectChanged, ObjectMissing, S3Client, S3Forbidden, Span
+from fstore.storage import layout
+from fstore.storage.bucket.place import Place
+from fstore.storage.interface import Condition
+
+MOST_SKEW_S = 60.0
+PAGE = "docs/object-stores.md"
+_WRONG_DIGEST = "0" * 64  # of no bytes
+_UNANSWERED = (StorageUnavailable, ObjectMissing, ObjectChanged)
+
+
+def diagnose(place: Place) -> Iterator[Condition]:
+    """Put, list, read, read in part and delete a probe, then ask how the bucket is set up; never raises."""
+    key = place.key(f"{layout.PROBES}/{layout.new_token()}")
+    began = time.monotonic()
+    try:
+        place.client.put(key, b"probe")
+        listed = [found for page in place.client.list(key) for found in page]
+        whole = place.client.get(key).data.to_pybytes()
+        part = place.client.get(key, Span(1, 3)).data.to_pybytes()
+    except S3Forbidden as error:
+        yield from _without_rights(place, error)
+        return
+    except _UNANSWERED as error:
+        yield Condition("fault", _told(error), f"check address, credentials, bucket and rights ({PAGE})")
+        return
+    finally:
+        with suppress(StorageUnavailable):
+            place.client.delete(key)
+    took_ms = (time.monotonic() - began) * 1000 / 4
+    if not listed or (whole, part) != (b"probe", b"rob"):
+        yield Condition(
+            "fault",
+            f"{place.location} does not show at once what was put there",
+            f"use a store that lists and reads what it acknowledged ({PAGE})",
+        )
+        return
+    yield Condition("ok", f"{place.location} can be listed, read and written, {took_ms:.0f} ms a request")
+    skew_s = listed[0].modified_ns / 1e9 - time.time()
+    if abs(skew_s) > MOST_SKEW_S:
+        yield Condition("warning", f"its clock is {skew_s:+.0f} s from this host's", "set both by NTP")
+    yield from _signatures(place, key)
+    yield from _conditions(place, key)
+    for look in (_versions, _locks, _rules):
+        with suppress(StorageUnavailable, ElementTree.ParseError):  # a right that not every role has
+            yield from look(place.client)
+    yield from _uploads(place)
+
+
+def _without_rights(place: Place, error: S3Forbidden) -> Iterator[Condition]:
+    """Tell what a role has that may not write a probe: trainers and workers have no need to."""
+    try:
+        place.client.get(place.key(layout.STORE_ID))
+    except _UNANSWERED:
+        yield Condition("fault", str(error), "check credentials and rights; ops/s3 has what each role needs")
+    else:
+        yield Condition(
+            "ok", f"{place.location} can be read; these credentials write no probe, as fits a trainer or a worker"
+        )
+
+
+def _signatures(place: Place, key: str) -> Iterator[Condition]:
+    """Send a body that is not the one that was signed: whoever takes it would also take what broke on the way."""
+    try:
+        place.client.put(key, b"not what was signed", digest=_WRONG_DIGEST)
+    except StorageUnavailable:
+        yield Condition("ok", "it refuses a body that is not the one that was signed")
+        return
+    finally:
+        with suppress(StorageUnavailable):
+            place.client.delete(key)
+    if place.read_back:
+        yield Condition("ok", "it takes a body that is not the one that was signed; each file is read back")
+    else:
+        yield Condition(
+            "warning",
+            "it takes a body that is not the one that was signed",
+            "set FEATURE_STORE_S3_READ_BACK=true, or use a store that checks",
+        )
+
+
+def _conditions(place: Place, key: str) -> Iterator[Condition]:
+    """Tell whether the first of several wins; fstore relies on it nowhere but to create a store."""
+    try:
+        place.client.put(key, b"first")
+        place.client.put(key, b"second", only_new=True)
+    except ObjectChanged:
+        yield Condition("ok", "it honours If-None-Match")
+    except StorageUnavailable:
+        return
+    else:
+        yield Condition(
+            "ok", "it ignores If-None-Match, which costs nothing but a clear error when two create one store"
+        )
+    finally:
+        with suppress(StorageUnavailable):
+            place.client.delete(key)
+
+
+def _versions(client: S3Client) -> Iterator[Condition]:
+    if _text(client.bucket_document("versioning"), "Status") == "Enabled" and not _has_rule(
+        client, "NoncurrentVersionExpiration"
+    ):
+        yield Condition(
+            "warning",
+            "the bucket keeps versions, so that what is deleted frees nothing",
+            "let old versions expire (ops/s3/lifecycle.json), or use a bucket without versions",
+        )
+
+
+def _locks(client: S3Client) -> Iterator[Condition]:
+    if _text(client.bucket_document("object-lock"), "Mode"):
+        yield Condition("fault", "the bucket locks objects: nothing can be deleted", "use a bucket without a lock")
+
+
+def _rules(client: S3Client) -> Iterator[Condition]:
+    if _has_rule(client, "Expiration"):
+        yield Condition(
+            "fault",
+            "a lifecycle rule of the bucket expires objects, entries perhaps",
+            "take it out: fstore itself gives up what nobody uses",
+        )
+    if not _has_rule(client, "AbortIncompleteMultipartUpload"):
+        yield Condition(
+            "ok", "no lifecycle rule aborts unfinished uploads; 'fstore gc' does (ops/s3/lifecycle.json for both)"
+        )
+
+
+def _uploads(place: Place) -> Iterator[Condition]:
+    with suppress(StorageUnavailable):
+        unfinished = sum(1 for _ in place.client.list_uploads(place.key(layout.ENTRIES)))
+        if unfinished:
+            yield Condition("ok", f"{unfinished} uploads are unfinished; 'fstore gc' ends those that are old")
+
+
+def _has_rule(client: S3Client, name: str) -> bool:
+    document = client.bucket_document("lifecycle")
+    if document is None:
+        return False
+    rules = (one for one in ElementTree.fromstring(document).iter() if _name(one) == "Rule")  # noqa: S314 no entities
+    return any(_name(part) == name for rule in rules for part in rule if _text_of(rule, "Status") == "Enabled")
+
+
+def _text(document: bytes | None, name: str) -> str:
+    return "" if document is None else _text_of(ElementTree.fromstring(document), name)  # noqa: S314 no entities
+
+
+def _text_of(root: ElementTree.Element, name: str) -> str:
+    return next((one.text or "" for one in root.iter() if _name(one) == name), "")
+
+
+def _name(element: ElementTree.Element) -> str:
+    return element.tag.rpartition("}")[2]
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, StorageUnavailable) else f"a probe was put and is not there: {error}"

@@ -1,0 +1,282 @@
+"""Entries in a bucket: put under names that were never used, read verified, found again by listing."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+import pyarrow as pa
+
+from fstore.errors import EntryCorrupt, StorageUnavailable, StoreMismatch
+from fstore.model import Locator
+from fstore.projection import Tail, add_digests, with_digests
+from fstore.s3 import ObjectChanged, ObjectFacts, ObjectMissing, S3Unavailable
+from fstore.storage import layout
+from fstore.storage.bucket.diagnosis import diagnose
+from fstore.storage.bucket.listing import list_prefix, list_shards, unfinished_of
+from fstore.storage.bucket.place import Place
+from fstore.storage.bucket.ranges import read_parts
+from fstore.storage.durable import translated
+from fstore.storage.interface import ByteRange, Condition, Listing, Space, Stored
+from fstore.storage.layout import SHARDS, FoundFile
+from fstore.storage.parquet import SMALL, result_bytes, write_result
+from fstore.storage.verify import (
+    Fault,
+    FaultKind,
+    Pace,
+    check_written,
+    hashed,
+    inspect_file,
+    missing,
+    size_fault,
+    verified_bytes,
+    verified_table,
+)
+
+_NOT_YET_VISIBLE_WAITS_S = (
+    0.02,
+    0.2,
+    0.8,
+)  # a new name is readable once it was acknowledged, of the weakest stores too
+_SCRATCH_FROM = 16 << 20
+
+T = TypeVar("T")
+
+
+class BucketEntries:
+    """The entries of a store whose root is a bucket; see ``EntryStore`` for what each method promises."""
+
+    def __init__(self, place: Place) -> None:
+        self._place, self._client = place, place.client
+        self.capabilities = place.capabilities
+
+    def create(self, store_id: str) -> None:
+        """Put the id unless there is one; whatever the store makes of the condition, what lies there then counts."""
+        if not self.identity():
+            key = self._place.key(layout.STORE_ID)
+            try:
+                with suppress(ObjectChanged):  # somebody's came first, or this one's, whose answer was lost
+                    self._client.put(key, store_id.encode(), only_new=True)
+            except S3Unavailable as error:
+                if error.code != "NotImplemented":
+                    raise
+                self._client.put(key, store_id.encode())
+        self.check_identity(store_id)
+
+    def identity(self) -> str:
+        """Return the store's id, empty when it has none."""
+        try:
+            found: bytes = self._place.fetch(layout.STORE_ID).data.to_pybytes()
+            return found.decode("ascii").strip()
+        except ObjectMissing:
+            return ""
+        except UnicodeDecodeError as error:
+            raise StorageUnavailable(self._place.location, f"{layout.STORE_ID} holds no id") from error
+
+    def check_identity(self, store_id: str) -> None:
+        """Make sure that the store has this id."""
+        if (found := self.identity()) != store_id:
+            raise StoreMismatch(self._place.location, found, store_id)
+
+    def publish(self, key: str, table: pa.Table, *, check: Callable[[pa.Table], None] = lambda _: None) -> Stored:
+        """Encode, check by decoding the very bytes that are sent, put."""
+        tails: list[Tail | None] = []
+
+        def to_file(table: pa.Table, path: Path) -> None:
+            write_result(table, path)
+            tails.append(add_digests(path))
+
+        with self._place.encoded(table, result_bytes, to_file) as data:
+            whole, tail = (data, tails[0]) if tails else _with_digests(data)
+            check_written(whole, check)
+            return self._put(key, whole, tail)
+
+    def publish_bytes(self, key: str, data: pa.Buffer) -> Stored:
+        """Put bytes under a new name; an acknowledged one is durable."""
+        return self._put(key, *_with_digests(data))
+
+    def _put(self, key: str, data: pa.Buffer, tail: Tail | None) -> Stored:
+        said = (tail.bytes, tail.digest) if tail is not None else (None, None)
+        stored = Stored(layout.new_entry_path(key), data.size, hashed(data).hexdigest(), *said)
+        self._place.send(stored.path, data)
+        if self._place.read_back:
+            self._compare(stored.path, data)
+        return stored
+
+    def _compare(self, path: str, data: pa.Buffer) -> None:
+        """Read a file that was just put, where the store checks no signature of what it was sent."""
+        try:
+            found = self._place.fetch(path, data.size, fresh=True).data
+        except ObjectMissing as error:
+            raise StorageUnavailable(self._place.location, "a file that was just put is not there") from error
+        if not found.equals(data):
+            self.discard(path)
+            raise StorageUnavailable(self._place.location, "a file does not hold what was just put into it")
+
+    def read(self, found: Locator) -> pa.Table:
+        """Return an entry's table, by one request unless it is large."""
+        return self._verified(found, verified_table)
+
+    def read_bytes(self, found: Locator) -> pa.Buffer:
+        """Return an entry's bytes."""
+        return self._verified(found, verified_bytes)
+
+    def _verified(self, found: Locator, judge: Callable[[Locator, pa.Buffer], T]) -> T:
+        """Read and judge; once more over a new connection, for it may have been the wire."""
+        try:
+            return judge(found, self._bytes(found, fresh=False))
+        except EntryCorrupt as error:
+            if error.fault.startswith(FaultKind.MISSING):
+                raise
+        return judge(found, self._bytes(found, fresh=True))
+
+    def _bytes(self, found: Locator, *, fresh: bool) -> pa.Buffer:
+        fetched = self._present(found, lambda: self._place.fetch(found.path, found.file_size_bytes, fresh=fresh))
+        if (fault := size_fault(found, fetched.facts.size_bytes)) is not None:
+            raise fault.as_error()
+        return fetched.data
+
+    def _present(self, found: Locator, read: Callable[[], T]) -> T:
+        """Read a file that a row names; only what the store says is missing is, and not at once."""
+        for wait_s in _NOT_YET_VISIBLE_WAITS_S:
+            with suppress(ObjectMissing):
+                return read()
+            time.sleep(wait_s)
+        try:
+            return read()
+        except ObjectMissing as error:
+            raise missing(found).as_error() from error
+
+    def read_ranges(self, found: Locator, ranges: Sequence[ByteRange]) -> list[pa.Buffer]:
+        """Return parts of an entry's bytes, unverified, neighbours by one request."""
+        for offset, length in ranges:
+            if offset < 0 or length < 0 or offset + length > found.file_size_bytes:
+                raise ValueError(f"bytes {offset} to {offset + length} of {found.file_size_bytes}")
+        if not ranges:
+            return []
+
+        def read() -> tuple[list[pa.Buffer], ObjectFacts]:
+            try:
+                return read_parts(self._client, self._place.key(found.path), ranges)
+            except ObjectChanged as error:
+                raise StorageUnavailable(self._place.location, f"{found.path}: {error.reason}") from error
+
+        parts, facts = self._present(found, read)
+        if (fault := size_fault(found, facts.size_bytes)) is not None:
+            raise fault.as_error()
+        return parts
+
+    def inspect(self, found: Locator, pace: Pace) -> tuple[Fault | None, int]:
+        """Read an entry by one request, through a file without a name if it is large."""
+        fault, read = self._inspect(found, pace, fresh=False)
+        if fault is None or fault.kind is FaultKind.MISSING:
+            return fault, read
+        again, read_again = self._inspect(found, pace, fresh=True)
+        return again, read + read_again
+
+    def _inspect(self, found: Locator, pace: Pace, *, fresh: bool) -> tuple[Fault | None, int]:
+        with self._scratch(found.file_size_bytes) as file:
+
+            def take(piece: memoryview) -> None:
+                file.write(piece)
+                pace.took(len(piece))
+
+            key = self._place.key(found.path)
+            try:
+                facts = self._client.stream(key, take, expected_bytes=found.file_size_bytes, fresh=fresh)
+            except ObjectMissing:
+                return missing(found), 0
+            except ObjectChanged as error:
+                raise StorageUnavailable(self._place.location, f"{found.path}: {error.reason}") from error
+            if (fault := size_fault(found, facts.size_bytes)) is not None:
+                return fault, 0
+            file.seek(0)
+            return inspect_file(found, file, facts.size_bytes, Pace(None))
+
+    def _scratch(self, size_bytes: int) -> BinaryIO:
+        if size_bytes <= _SCRATCH_FROM:
+            return io.BytesIO()
+        with translated(self._place.scratch or tempfile.gettempdir()):
+            return tempfile.TemporaryFile(dir=self._place.scratch)
+
+    def exists(self, path: str) -> bool:
+        """Return whether the store shows a file under that name."""
+        try:
+            self._client.head(self._place.key(path))
+        except ObjectMissing:
+            return False
+        return True
+
+    def delete(self, path: str) -> bool:
+        """Delete a file; the store does not tell whether there was one."""
+        self._client.delete(self._place.key(path))
+        return True
+
+    def discard(self, path: str) -> None:
+        """Delete a file if that is possible now."""
+        with suppress(StorageUnavailable):
+            self._client.delete(self._place.key(path))
+
+    def quarantine(self, found: Locator) -> str | None:
+        """Copy the file into ``quarantine`` and delete it; where it cannot be copied it stays, and its row hides it."""
+        target = f"{layout.QUARANTINE}/{found.path.rpartition('/')[2]}"
+        source_key, target_key = self._place.key(found.path), self._place.key(target)
+        try:
+            lies_there = self._client.head(source_key)
+            self._client.copy(source_key, target_key, pin=lies_there)
+            if self._client.head(target_key).size_bytes != lies_there.size_bytes:
+                return None
+            self._client.delete(source_key)
+        except (StorageUnavailable, ObjectMissing, ObjectChanged):
+            return None
+        return target
+
+    def list_shards(self, shards: Sequence[str] = SHARDS) -> Iterator[Listing]:
+        """List by first digit of the key, 16 streams at once where all are asked for."""
+        return list_shards(self._place, shards)
+
+    def list_quarantine(self) -> Listing:
+        """List ``quarantine``; a copy is as old as its copying."""
+        return list_prefix(self._place, f"{layout.QUARANTINE}/", layout.ENTRY_NAME)
+
+    def drop_unfinished(self, file: FoundFile) -> bool:
+        """Give an upload up. Its parts cannot be asked whether their writer still lives: only its age can tell."""
+        if (unfinished := unfinished_of(file)) is not None:
+            return self._client.abort_upload(self._place.key(unfinished.path), unfinished.upload_id)
+        try:
+            if self._client.head(self._place.key(file.path)).modified_ns > file.modified_ns:
+                return False
+        except ObjectMissing:
+            return False
+        return self.delete(file.path)
+
+    def now_ns(self) -> int:
+        """Put a probe and see when the store's listing says that it was."""
+        key = self._place.key(f"{layout.PROBES}/{layout.new_token()}")
+        self._client.put(key, b"?")
+        try:
+            for page in self._client.list(key):
+                for listed in page:
+                    return listed.modified_ns
+        finally:
+            with suppress(StorageUnavailable):  # what stays is collected
+                self._client.delete(key)
+        raise StorageUnavailable(self._place.location, "a listing does not show what was just put there")
+
+    def space(self) -> Space | None:
+        """Return None: a bucket has no bound that anybody could ask for."""
+        return None
+
+    def diagnose(self) -> Iterator[Condition]:
+        """Do what the roles do, below ``probe``."""
+        return diagnose(self._place)
+
+
+def _with_digests(data: pa.Buffer) -> tuple[pa.Buffer, Tail | None]:
+    """Return the bytes of a file with digests of its chunks, by which parts of a large one are verified."""
+    return (data.size > SMALL and with_digests(data)) or (data, None)

@@ -1,0 +1,1 @@
+"""Tests of other folders, run again over a store whose root is a bucket."""

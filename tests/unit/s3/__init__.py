@@ -1,0 +1,1 @@
+"""Tests of ``fstore.s3``."""

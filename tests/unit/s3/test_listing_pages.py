@@ -1,0 +1,90 @@
+"""Pages of listings: both ways of reading one say the same, and what does not go on is a fault."""
+
+from __future__ import annotations
+
+import pytest
+
+from fstore.s3 import S3Unavailable
+from fstore.s3.listing import Page, _any_page, _plain_page, in_order, moment_ns, parse_page
+
+STAMP = "2026-03-04T05:06:07.089Z"
+ETAG = "&quot;d41d8cd98f00b204e9800998ecf8427e&quot;"
+
+
+def contents(key: str, size: str = "5", *, fields: str = "Key LastModified ETag Size") -> str:
+    values = {"Key": key, "LastModified": STAMP, "ETag": ETAG, "Size": size}
+    return "<Contents>" + "".join(f"<{name}>{values[name]}</{name}>" for name in fields.split()) + "</Contents>"
+
+
+def page(
+    *blocks: str, more: str = "<IsTruncated>false</IsTruncated>", namespace: bool = True, about: str = ""
+) -> bytes:
+    space = ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"' if namespace else ""
+    return f'<?xml version="1.0"?><ListBucketResult{space}><Name>b</Name>{about}{more}{"".join(blocks)}</ListBucketResult>'.encode()
+
+
+GOES_ON = "<IsTruncated>true</IsTruncated><NextContinuationToken>abc/+=</NextContinuationToken>"
+QUOTED = "<EncodingType>url</EncodingType>"
+
+
+@pytest.mark.parametrize(
+    ("body", "is_plain"),
+    [
+        (page(), True),
+        (page(contents("a"), contents("b")), True),
+        (page(contents("a"), namespace=False), True),
+        (page(contents("a"), more=GOES_ON), True),
+        (page(contents("a%2Fb+c"), about=QUOTED), True),
+        (page(contents("a%2Fb+c")), True),
+        (page(contents("a&amp;b")), False),
+        (page(contents("a", fields="Key Size ETag LastModified")), False),
+        (
+            page(
+                contents("a", fields="Key LastModified ETag Size") + contents("b", fields="Size Key LastModified ETag")
+            ),
+            False,
+        ),
+        (page(contents("a"), more=GOES_ON.replace("abc", "a&lt;b")), False),
+    ],
+)
+def test_both_ways_read_the_same(body: bytes, is_plain: bool) -> None:
+    """The quick one reads what it knows to the letter, and leaves the rest."""
+    quick, slow = _plain_page(body), _any_page(body, "s3://b")
+    assert (quick is not None) == is_plain
+    assert quick in (None, slow)
+    assert parse_page(body, "s3://b") == slow
+
+
+def test_a_page_says_what_there_is() -> None:
+    """Names, sizes, moments by the server's clock to the millisecond."""
+    (found,), token = parse_page(page(contents("a%2Fb+c"), more=GOES_ON, about=QUOTED), "s3://b")
+    assert (found.key, found.size_bytes, token) == ("a/b c", 5, "abc/+=")
+    assert found.modified_ns == moment_ns(STAMP) == 1772600767_089_000_000
+    assert found.etag == '"d41d8cd98f00b204e9800998ecf8427e"'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>Welcome</html>",
+        b"<Error><Code>SlowDown</Code></Error>",
+        page(contents("a"), more="<IsTruncated>true</IsTruncated>"),
+        page(contents("a", size="many")),
+        page(contents("a", fields="Key Size")),
+        page(contents("a"))[:-30],
+    ],
+)
+def test_what_is_no_page_is_a_fault(body: bytes) -> None:
+    """Taken for a short one, it would hide files."""
+    with pytest.raises(S3Unavailable, match="listing"):
+        parse_page(body, "s3://b")
+
+
+@pytest.mark.parametrize("keys", [["a", "a"], ["b", "a"], ["a", "b", "b"]])
+def test_a_listing_goes_forward(keys: list[str]) -> None:
+    """A page that comes again, or keys in no order, end it."""
+    pages = iter([parse_page(page(contents(key)), "s3://b") for key in keys])
+    with pytest.raises(S3Unavailable, match="order"):
+        list(in_order(pages, "s3://b"))
+    assert list(in_order(iter([Page([], None)]), "s3://b")) == [[]]
