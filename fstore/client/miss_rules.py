@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 
 from fstore.client.miss_events import ComputeUnstored, Give
 from fstore.client.request import Answer, KeyedRequest, OnSourceChange, is_refused_to_another
 from fstore.compute import failure_for
 from fstore.errors import FeatureStoreError, SourceChanged, SourceNotAllowed, StorageUnavailable
 from fstore.features import LocalFeature
-from fstore.model import JobState, KeyStatus, Status
+from fstore.model import JobState, KeyStatus, ObjectUrl, Status
 from fstore.settings import DataRoot, sent_path
 
 
@@ -52,7 +51,7 @@ class KeyProgress:
         own = self.request.raw_data.path
         if own is None:
             return True
-        return failure.path not in (str(own), sent_path(own, data_roots) if isinstance(own, Path) else str(own))
+        return failure.path not in (str(own), str(own) if isinstance(own, ObjectUrl) else sent_path(own, data_roots))
 
 
 class Step(StrEnum):

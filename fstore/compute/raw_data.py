@@ -97,7 +97,7 @@ def stage_raw(staging: StagingArea, raw: object, taken: Fingerprint, *, roots: S
     """Put raw data where a worker can read them; a ``ParquetSource`` already lies there, below one of ``roots`` perhaps."""
     data = open_raw(raw)
     if data.path is not None:
-        sent = sent_path(data.path, roots) if isinstance(data.path, Path) else str(data.path)
+        sent = str(data.path) if isinstance(data.path, ObjectUrl) else sent_path(data.path, roots)
         return RawReference(kind="parquet", path=sent, version=data.version)
     name = taken.digest if taken.method is not HashMethod.TAIL else content_digest(data)
     path = staging.reserve(name) or staging.write(name, data.table())

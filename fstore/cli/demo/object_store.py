@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from signal import SIGKILL
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -39,7 +39,7 @@ def demo_object_store(folder: Path) -> Iterator[dict[str, str]]:
     }  # fmt: skip
     with (folder / "object-store.log").open("ab") as log:
         command = (sys.executable, "-m", "ministack")
-        process = spawn(Order(command, environment, folder, log.fileno(), None, SIGKILL, -1))
+        process = spawn(Order(command, environment, folder, log.fileno(), None, signal.SIGKILL, -1))
     try:
         settings = {
             "path": f"s3://{BUCKET}/store",
