@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from fstore.broker import Broker
-from fstore.coordination import DedupLocks, Notifier, RedisLink, RedisServer, UsageBuffer
+from fstore.coordination import DedupLocks, Notifier, Outbox, RedisLink, RedisServer, UsageBuffer
 from fstore.errors import ConfigurationError
 from fstore.features import load_feature_modules
 from fstore.postgres import Database, Figures, Jobs, Manifest, PostgresSourceMemo, UpkeepQueries, UpkeepRuns, Usage
@@ -37,9 +37,7 @@ class Opening:
         """Leave out what must not travel."""
         fields = Settings.model_fields
         plain = {
-            name: value
-            for name, value in given.items()
-            if "SecretStr" not in repr(fields[setting_name(name)].annotation)
+            name: value for name, value in given.items() if "Secret" not in repr(fields[setting_name(name)].annotation)
         }
         file = None if config_file is None else config_file.absolute()
         return cls(repr((sorted(plain.items(), key=lambda item: item[0]), file)), plain, file)
@@ -93,7 +91,7 @@ def open_resources(chosen: Settings, *, role: str) -> Resources:
         notifier=Notifier(link, count=recorder.count),
         usage_buffer=usage_buffer,
         redis_server=RedisServer(link),
-        broker=Broker(chosen),
+        broker=Broker(chosen, Outbox(link)),
         recorder=recorder,
         local_cache=open_local_cache(chosen),
     )

@@ -24,3 +24,18 @@ def names(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
         return value
 
     return load
+
+
+def functions(package: str, given: str) -> dict[str, Callable[..., Any]]:
+    """Return stand-ins for functions of a package by name, which load the package when they are called.
+
+    For what few processes ever call; ``given`` are their names, separated by blanks.
+    """
+
+    def stand_in(name: str) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            return getattr(importlib.import_module(package), name)(*arguments, **named)
+
+        return call
+
+    return {name: stand_in(name) for name in given.split()}

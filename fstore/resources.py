@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from fstore.broker import Broker
-from fstore.coordination import DedupLocks, Notifier, RedisServer, UsageBuffer
-from fstore.postgres import Database, Figures, Jobs, Manifest, PostgresSourceMemo, UpkeepQueries, UpkeepRuns, Usage
-from fstore.runtime.counters import Recorder
 from fstore.s3 import buckets_of
-from fstore.settings import Settings
-from fstore.storage import EntryStore, LocalCache, StagingArea
+
+if TYPE_CHECKING:
+    from fstore.broker import Broker
+    from fstore.coordination import DedupLocks, Notifier, RedisServer, UsageBuffer
+    from fstore.postgres import Database, Figures, Jobs, Manifest, PostgresSourceMemo, UpkeepQueries, UpkeepRuns, Usage
+    from fstore.runtime.counters import Recorder
+    from fstore.settings import Settings
+    from fstore.storage import EntryStore, LocalCache, StagingArea
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,22 @@ from typing import TYPE_CHECKING
 from fstore import lazy
 
 if TYPE_CHECKING:
-    from fstore.broker.chunks import UNKNOWN_S, in_chunks
-    from fstore.broker.client import Broker
-    from fstore.broker.configuration import (
+    from fstore.broker.client import Broker, short_repr
+    from fstore.broker.configuration import celery_config
+    from fstore.broker.dashboard import FLOWER_SETTINGS, flower_variables
+    from fstore.broker.messages import (
+        UNKNOWN_S,
+        ComputeRequest,
+        PublishRequest,
+        RawReference,
+        claim_in,
+        in_chunks,
+        parse_compute,
+        parse_compute_many,
+        parse_publish,
+    )
+    from fstore.broker.schedules import read_schedules
+    from fstore.broker.tasks import (
         COLLECT_GARBAGE,
         COMPUTE_QUEUE,
         FLUSH_USAGE,
@@ -22,32 +35,22 @@ if TYPE_CHECKING:
         SWEEP_INTEGRITY,
         UPKEEP_QUEUE,
         WRITE_QUEUE,
-        celery_config,
         compute_queue,
         time_limits,
     )
-    from fstore.broker.dashboard import FLOWER_SETTINGS, flower_variables
-    from fstore.broker.messages import (
-        ComputeRequest,
-        PublishRequest,
-        RawReference,
-        claim_in,
-        parse_compute,
-        parse_compute_many,
-        parse_publish,
-        short_repr,
-    )
-    from fstore.broker.schedules import read_schedules
 else:
     __getattr__ = lazy.names(
         __name__,
         {
-            "chunks": "UNKNOWN_S in_chunks",
-            "client": "Broker",
-            "configuration": "COLLECT_GARBAGE COMPUTE_QUEUE FLUSH_USAGE GET_OR_COMPUTE GET_OR_COMPUTE_MANY KEY_PREFIX OWN_QUEUE PING PUBLISH QUEUES RECONCILE_JOBS SWEEP_INTEGRITY UPKEEP_QUEUE WRITE_QUEUE celery_config compute_queue time_limits",
+            "client": "Broker short_repr",
+            "configuration": "celery_config",
             "dashboard": "FLOWER_SETTINGS flower_variables",
-            "messages": "ComputeRequest PublishRequest RawReference claim_in parse_compute parse_compute_many parse_publish short_repr",
+            "messages": "UNKNOWN_S in_chunks ComputeRequest PublishRequest RawReference claim_in parse_compute parse_compute_many parse_publish",
             "schedules": "read_schedules",
+            "tasks": (
+                "COLLECT_GARBAGE COMPUTE_QUEUE FLUSH_USAGE GET_OR_COMPUTE GET_OR_COMPUTE_MANY KEY_PREFIX OWN_QUEUE "
+                "PING PUBLISH QUEUES RECONCILE_JOBS SWEEP_INTEGRITY UPKEEP_QUEUE WRITE_QUEUE compute_queue time_limits"
+            ),
         },
     )
 

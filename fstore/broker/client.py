@@ -1,63 +1,55 @@
-"""Sends tasks by name. The library never imports the workers, and never waits on a Celery result."""
+"""Sends tasks by name. The library never imports the workers, never waits on a Celery result, and sends without Celery."""
 
 from __future__ import annotations
 
-import threading
+import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-# Celery and kombu load these at the first send, for a third of a second: not while a dedup lock is held.
-import celery.app.amqp  # noqa: F401
-import kombu.transport.redis
-from celery import Celery
-from kombu import Queue
-from kombu.exceptions import OperationalError
-
-from fstore.broker.configuration import (
+from fstore.broker.redis_clock import RedisClock
+from fstore.broker.signing import KeyRing
+from fstore.broker.tasks import (
     GET_OR_COMPUTE,
     GET_OR_COMPUTE_MANY,
     PING,
     PUBLISH,
-    QUEUES,
-    SOCKET_TIMEOUT_S,
-    celery_config,
+    WRITE_QUEUE,
     compute_queue,
+    task_message,
     time_limits,
 )
-from fstore.broker.messages import ComputeRequest, PublishRequest, short_repr, short_repr_many
-from fstore.errors import BrokerUnavailable
-from fstore.runtime import deadline, tracing
+from fstore.runtime import tracing
 from fstore.runtime.fork_safety import forget_in_children
 from fstore.settings import Settings
 
-# What Redis refuses, for example because this user may not do it, reaches us as the driver's error.
-_UNAVAILABLE: tuple[type[Exception], ...] = (
-    OperationalError,
-    OSError,
-    RuntimeError,  # the backend raises a bare one
-    *kombu.transport.redis.Transport.channel_errors,
-)
-SEND_WITHIN_S = 4 * SOCKET_TIMEOUT_S  # the longest a publish to a frozen Redis was seen to take, doubled
+if TYPE_CHECKING:
+    from fstore.broker.control import Control
+    from fstore.broker.messages import ComputeRequest, PublishRequest
+
+
+class Outbox(Protocol):
+    """Where messages are put for workers; every method may raise ``BrokerUnavailable``."""
+
+    def push(self, action: str, name: str, text: str) -> None: ...
+
+    def now(self) -> float: ...
 
 
 class Broker:
     """The trainer's side of Celery; a send fails within seconds when Redis is away."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, outbox: Outbox) -> None:
         self._settings = settings
-        self._app: Celery | None = None
-        self._parents_app: Celery | None = None
-        self._guard = threading.Lock()
+        self._outbox = outbox
+        self._ring = KeyRing.of(settings.signing_key.get_secret_value()) if settings.signing_key else None
+        self._clock = RedisClock()
+        self._control: Control | None = None
+        self._parents_control: Control | None = None
         forget_in_children(self)
-        if settings.redis_url is not None:
-            # Built now rather than at the first send, which happens while others wait for its dedup lock.
-            app = self._client()
-            _ = app.amqp.producer_pool, app.amqp.router, app.backend
 
     def forget_after_fork(self) -> None:
-        """Leave the parent's connections alone; the next message opens new ones."""
-        self._guard = threading.Lock()
-        self._app, self._parents_app = None, self._app  # kept: its sockets are not this process's to close
+        """Leave the parent's connections alone; whoever asks for workers opens new ones."""
+        self._control, self._parents_control = None, self._control  # kept: its sockets are not this process's to close
 
     def send_compute(self, request: ComputeRequest) -> None:
         """Ask a worker to compute; raises ``BrokerUnavailable``."""
@@ -80,77 +72,64 @@ class Broker:
     def send_publish(self, request: PublishRequest) -> None:
         """Ask a worker to publish a staged result; raises ``BrokerUnavailable``."""
         shown = short_repr(request.symbol, request.feature, request.key)
-        self._send(PUBLISH, {"request": request.wire()}, shown)
+        self._send(PUBLISH, {"request": request.wire()}, shown, queue=WRITE_QUEUE)
 
     def send_ping(self, token: str, queue: str, *, expires_s: float) -> None:
         """Ask any worker of a queue to announce ``token``; raises ``BrokerUnavailable``."""
-        self._send(PING, {"token": token}, repr({"token": token[:12]}), queue=queue, expires=expires_s)
+        self._send(PING, {"token": token}, repr({"token": token[:12]}), queue=queue, expires_s=expires_s)
 
     def busy_workers(self, *, timeout_s: float = 2.0) -> dict[str, int]:
         """Return how many tasks each worker runs, of those that answer in time; raises ``BrokerUnavailable``."""
-        try:
-            answers = self._client().control.inspect(timeout=timeout_s).active() or {}
-        except _UNAVAILABLE as error:
-            raise BrokerUnavailable("asking for workers", str(error) or type(error).__name__) from error
-        return {worker: len(tasks) for worker, tasks in answers.items()}
+        return self._commands().busy_workers(timeout_s=timeout_s)
 
     def workers_by_queue(self, *, timeout_s: float = 2.0) -> dict[str, list[str]]:
         """Ask all workers which queues they serve, and return those that answer in time, by queue; raises ``BrokerUnavailable``."""
-        try:
-            # Nobody at all is more often a busy host than a dead one: asked once more, with patience.
-            control = self._client().control
-            patience = (timeout_s, 3 * timeout_s)
-            answers = next(filter(None, (control.inspect(timeout=s).active_queues() for s in patience)), {})
-        except _UNAVAILABLE as error:
-            raise BrokerUnavailable("asking for workers", str(error) or type(error).__name__) from error
-        found: dict[str, list[str]] = {queue: [] for queue in QUEUES}
-        for worker, queues in sorted(answers.items()):
-            for queue in queues:
-                found.setdefault(queue["name"], []).append(worker)
-        return found
+        return self._commands().workers_by_queue(timeout_s=timeout_s)
 
     def close(self) -> None:
         """Close the connections."""
-        with self._guard:
-            app, self._app = self._app, None
-        if app is not None:
-            app.close()
+        control, self._control = self._control, None
+        if control is not None:
+            control.close()
+
+    def _commands(self) -> Control:
+        if self._control is None:
+            from fstore.broker.control import Control  # noqa: PLC0415 loads Celery, for a third of a second
+
+            self._control = Control(self._settings)
+        return self._control
 
     def _send(
-        self, task: str, arguments: Mapping[str, Any], shown: str, *, queue: str | None = None, **options: Any
+        self,
+        task: str,
+        arguments: Mapping[str, Any],
+        shown: str,
+        *,
+        queue: str,
+        expires_s: float | None = None,
+        **limits: float,
     ) -> None:
-        trace = tracing.headers()
-        where = {} if queue is None else {"queue": Queue(queue)}  # Celery knows by name what every worker has
+        text = task_message(
+            task,
+            arguments,
+            queue=queue,
+            shown=shown,
+            now=time.time() + self._clock.ahead_s(self._outbox.now),
+            expires_s=self._settings.visibility_timeout_s if expires_s is None else expires_s,
+            ring=self._ring,
+            headers=tracing.headers(),
+            **limits,
+        )
+        self._outbox.push(f"sending {task}", queue, text)
 
-        def send() -> None:
-            self._client().send_task(
-                task,
-                kwargs=dict(arguments),
-                kwargsrepr=shown,
-                argsrepr="()",
-                headers=trace,
-                ignore_result=True,
-                retry=False,
-                **{"expires": self._settings.visibility_timeout_s, **where, **options},
-            )
 
-        # Celery's own timeouts add up; a call that is nearly due keeps half of its time to do without a worker.
-        seconds = deadline.remaining(4 * SEND_WITHIN_S) / 2
-        try:
-            if seconds < SEND_WITHIN_S:
-                deadline.bounded(send, seconds)
-            else:
-                send()
-        except deadline.Overdue as error:
-            raise BrokerUnavailable(f"sending {task}", f"no answer within {seconds:.1f} s") from error
-        except _UNAVAILABLE as error:
-            raise BrokerUnavailable(f"sending {task}", str(error) or type(error).__name__) from error
+def short_repr(symbol: str, feature: str, key: str | None) -> str:
+    """Return the literal dict that Flower shows and finds, for example by ``kwargs:symbol=AAPL``."""
+    return repr({"symbol": symbol[:64], "feature": feature[:128], "key": (key or "")[:12]})
 
-    def _client(self) -> Celery:
-        with self._guard:
-            if self._app is None:
-                self._app = Celery("fstore-client", set_as_current=False)
-                self._app.conf.update(celery_config(self._settings))
-                self._app.conf.update(task_ignore_result=True, task_publish_retry=False, worker_send_task_events=False)
-                self._app.conf.update(result_backend="disabled://")  # nobody here waits on a Celery result
-            return self._app
+
+def short_repr_many(symbols: Sequence[str], feature: str) -> str:
+    """Return the same for several requests in one task; ``key`` tells how many they are."""
+    shown = sorted(set(symbols))
+    some = ",".join(symbol[:64] for symbol in shown[:3]) + (",..." if len(shown) > 3 else "")
+    return repr({"symbol": some, "feature": feature[:128], "key": f"{len(symbols)} keys"})

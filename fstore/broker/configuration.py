@@ -1,4 +1,4 @@
-"""The names of tasks and queues, and the settings that every Celery application of a store shares."""
+"""The settings that every Celery application of a store shares."""
 
 from __future__ import annotations
 
@@ -8,50 +8,12 @@ from typing import Any
 from kombu import Queue
 
 from fstore.broker.signing import KeyRing
+from fstore.broker.tasks import COMPUTE_QUEUE, KEY_PREFIX, QUEUES, ROUTES
 from fstore.broker.transport import OPTION, Guard, transport_name
 from fstore.errors import ConfigurationError
 from fstore.settings import Settings
 
-GET_OR_COMPUTE = "fstore.get_or_compute"
-GET_OR_COMPUTE_MANY = "fstore.get_or_compute_many"
-PUBLISH = "fstore.publish"
-COLLECT_GARBAGE = "fstore.collect_garbage"
-SWEEP_INTEGRITY = "fstore.sweep_integrity"
-RECONCILE_JOBS = "fstore.reconcile_jobs"
-FLUSH_USAGE = "fstore.flush_usage"
-PING = "fstore.ping"
-
-COMPUTE_QUEUE = "fstore.compute"
-WRITE_QUEUE = "fstore.write"
-UPKEEP_QUEUE = "fstore.upkeep"
-QUEUES = (COMPUTE_QUEUE, WRITE_QUEUE, UPKEEP_QUEUE)
-OWN_QUEUE = r"[a-z0-9][a-z0-9_-]{0,62}"  # what a feature may call its own queue
-
-ROUTES = {
-    GET_OR_COMPUTE: {"queue": COMPUTE_QUEUE},
-    GET_OR_COMPUTE_MANY: {"queue": COMPUTE_QUEUE},
-    PUBLISH: {"queue": WRITE_QUEUE},
-    COLLECT_GARBAGE: {"queue": UPKEEP_QUEUE},
-    SWEEP_INTEGRITY: {"queue": UPKEEP_QUEUE},
-    RECONCILE_JOBS: {"queue": UPKEEP_QUEUE},
-    FLUSH_USAGE: {"queue": UPKEEP_QUEUE},
-}
-KEY_PREFIX = "fstore:"
 SOCKET_TIMEOUT_S = 5
-ENDS_WITHIN_S = 5.0  # what a computation past its feature's own limit has to end in order, at least
-
-
-def compute_queue(own: str | None) -> str:
-    """Return the queue of computations, or the one that a feature has of its own; trainers may append to both."""
-    return COMPUTE_QUEUE if own is None else f"{COMPUTE_QUEUE}.{own}"
-
-
-def time_limits(settings: Settings, own_s: float | None) -> dict[str, float]:
-    """Return when a computation is asked to stop and when it is killed, as Celery's options; a feature's own are never longer."""
-    if own_s is None:
-        return {}
-    hard_s = min(own_s + max(ENDS_WITHIN_S, 0.07 * own_s), settings.compute_time_limit_s)
-    return {"soft_time_limit": min(own_s, settings.soft_time_limit_s), "time_limit": hard_s}
 
 
 def celery_config(settings: Settings, *, refused: Callable[[], None] | None = None) -> dict[str, Any]:

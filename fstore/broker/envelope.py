@@ -11,26 +11,20 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from fstore.broker.signing import BadSignature, KeyRing
+from fstore.broker.signing import CONTROL, REPLIES, SIGNATURE, BadSignature, KeyRing, command_parts, task_parts
 
-SIGNATURE = "fstore_signature"
-TASK_LIVES_S = 86_400  # a task that waited for a worker for longer is dropped, unless it expires sooner by itself
-COMMAND_LIVES_S = 60
 MAX_BODY_BYTES = 8 * 1024 * 1024  # of a task's content; the library sends half a megabyte at most
 MAX_HEADER_BYTES = 256 * 1024
 MAX_MESSAGE_BYTES = MAX_BODY_BYTES * 4 // 3 + MAX_HEADER_BYTES
 MAX_CONTAINERS = 100_000  # lists and objects in a content: what takes the time and the memory of decoding
 MAX_OUTER_CONTAINERS = 10_000  # the same around it, where the content is one text
 MAX_DEPTH = 100  # Celery goes through it by recursion, several levels of its own for each
-CONTROL = "celery.pidbox"  # the exchange of remote control, and the end of its queues' names
 EVENTS = "celeryev"
-REPLIES = "reply."
 
 
 class Refused(Exception):
@@ -104,17 +98,6 @@ class _TaskHeaders(_Strict):
     stamps: dict[str, Any] | None = None
 
 
-def signed(message: Mapping[str, Any], exchange: str, ring: KeyRing, *, now: float) -> str | None:
-    """Return the signature for a message that is about to be sent; None for those that need none: events and replies."""
-    headers, body = message["headers"], message["body"]
-    body = body.encode() if isinstance(body, str) else bytes(body)
-    if "task" in headers:
-        return ring.sign(_task_parts(headers, body), until=_last_moment(headers, now))
-    if exchange.endswith(CONTROL) and not exchange.startswith(REPLIES):
-        return ring.sign(_command_parts(body), until=now + COMMAND_LIVES_S)
-    return None
-
-
 def check_length(text: bytes | str) -> None:
     """Raise ``Refused`` for a text that is too long, or too finely divided, to be decoded at all."""
     if len(text) > MAX_MESSAGE_BYTES:
@@ -145,7 +128,7 @@ def check(message: object, queue: str, ring: KeyRing | None, *, now: float) -> N
     if is_task and body.lstrip()[:1] != b"[":
         raise Refused("not a task")
     if ring is not None and (is_task or is_command):  # before anything of a stranger's is decoded
-        parts = _task_parts(found.headers, body) if is_task else _command_parts(body)
+        parts = task_parts(found.headers, body) if is_task else command_parts(body)
         try:
             ring.check(found.headers.get(SIGNATURE), parts, now=now)
         except BadSignature as error:
@@ -193,25 +176,6 @@ def _depth(content: object) -> int:
         ]
         level = [part for item in inner for part in item]
     return depth
-
-
-def _task_parts(headers: Mapping[str, Any], body: bytes) -> list[bytes]:
-    """Return all that decides what a worker does: the body holds the arguments and what follows on the task."""
-    names = ("task", "id", "retries", "timelimit", "eta", "expires")
-    return [b"task", json.dumps([headers.get(name) for name in names]).encode(), body]
-
-
-def _command_parts(body: bytes) -> list[bytes]:
-    return [b"command", body]
-
-
-def _last_moment(headers: Mapping[str, Any], now: float) -> float:
-    starts = max(now, _seconds(headers.get("eta")) or now)
-    return min(_seconds(headers.get("expires")) or starts + TASK_LIVES_S, starts + TASK_LIVES_S)
-
-
-def _seconds(time: object) -> float | None:
-    return datetime.fromisoformat(time).timestamp() if isinstance(time, str) else None
 
 
 def _fault(error: ValidationError) -> str:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fstore.broker.configuration import OWN_QUEUE
+from fstore.broker.tasks import OWN_QUEUE
 from fstore.errors import InvalidRequest
 from fstore.model import Claim, ComputedFacts
 from fstore.records import flat, flat_names, unflat
 
 MAX_BYTES = 256 * 1024
 MAX_REQUESTS = 1000
+CHUNK_WORTH_S = 1.0
+MOST = 64
+MOST_BYTES = 512 * 1024
+OVERHEAD_S = 0.005  # what a computation costs beside itself: reading, writing, publishing
+UNKNOWN_S = 0.25  # taken for a feature that nobody has computed yet
+ENVELOPE_BYTES = 1024  # what a request holds beside its config
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -149,6 +155,26 @@ def parse_publish(message: object) -> PublishRequest:
     return _parse(PublishRequest, message)
 
 
+def in_chunks(requests: Sequence[ComputeRequest], *, per_item_s: float) -> Iterator[list[ComputeRequest]]:
+    """Split requests into chunks worth about a second, none above 64; those that share raw data stand together.
+
+    ``per_item_s`` is what one computation is expected to take. A chunk is computed by one
+    worker process: long computations travel alone, so that all workers share them.
+    """
+    most = max(1, min(MOST, int(CHUNK_WORTH_S / (per_item_s + OVERHEAD_S))))
+    chunk: list[ComputeRequest] = []
+    size = 0
+    for request in sorted(requests, key=lambda request: request.raw_data.path):
+        weight = ENVELOPE_BYTES + len(request.canonical_config or "")
+        if chunk and (len(chunk) == most or size + weight > MOST_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(request)
+        size += weight
+    if chunk:
+        yield chunk
+
+
 def claim_in(message: object) -> Claim | None:
     """Return the claim that a publish message names, however little else of it is understood."""
     if not isinstance(message, Mapping):
@@ -157,18 +183,6 @@ def claim_in(message: object) -> Claim | None:
         case str() as key, int() as attempt, str() as owner:
             return Claim(key, attempt, owner)
     return None
-
-
-def short_repr(symbol: str, feature: str, key: str | None) -> str:
-    """Return the literal dict that Flower shows and finds, for example by ``kwargs:symbol=AAPL``."""
-    return repr({"symbol": symbol[:64], "feature": feature[:128], "key": (key or "")[:12]})
-
-
-def short_repr_many(symbols: Sequence[str], feature: str) -> str:
-    """Return the same for several requests in one task; ``key`` tells how many they are."""
-    shown = sorted(set(symbols))
-    some = ",".join(symbol[:64] for symbol in shown[:3]) + (",..." if len(shown) > 3 else "")
-    return repr({"symbol": some, "feature": feature[:128], "key": f"{len(symbols)} keys"})
 
 
 def _parse(kind: type[M], message: object) -> M:

@@ -25,15 +25,14 @@ class RedisClock:
         self._ahead_s = 0.0
         self._asked_at = self._said_at = -float("inf")
 
-    def ahead_s(self, client: Callable[[], Any]) -> float:
+    def ahead_s(self, redis_time: Callable[[], float]) -> float:
         """Return the seconds to add to this host's time to have Redis'; 0 when they agree, or nobody can tell."""
         now = time.monotonic()
         if now - self._asked_at >= ASKED_EVERY_S:
             self._asked_at = now
             with suppress(Exception):  # a Redis that is away is noticed by whoever sends or receives
                 before = time.time()
-                seconds, microseconds = client().time()
-                self._ahead_s = seconds + microseconds / 1e6 - (before + time.time()) / 2
+                self._ahead_s = redis_time() - (before + time.time()) / 2
             if abs(self._ahead_s) > FAR_OFF_S and now - self._said_at >= SAID_EVERY_S:
                 self._said_at = now
                 log.warning(

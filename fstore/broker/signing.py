@@ -9,12 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 from fstore.settings import split_keys
 
+SIGNATURE = "fstore_signature"
+TASK_LIVES_S = 86_400  # a task that waited for a worker for longer is dropped, unless it expires sooner by itself
+COMMAND_LIVES_S = 60
+CONTROL = "celery.pidbox"  # the exchange of remote control, and the end of its queues' names
+REPLIES = "reply."
 FORMAT = "1"
 CLOCK_SKEW_S = 300  # clocks of hosts may differ by so much
 
@@ -60,6 +68,37 @@ class KeyRing:
             raise BadSignature("wrong signature")
         if now > int(last) + CLOCK_SKEW_S:
             raise BadSignature("too old")
+
+
+def signed(message: Mapping[str, Any], exchange: str, ring: KeyRing, *, now: float) -> str | None:
+    """Return the signature for a message that is about to be sent; None for those that need none: events and replies."""
+    headers, body = message["headers"], message["body"]
+    body = body.encode() if isinstance(body, str) else bytes(body)
+    if "task" in headers:
+        return ring.sign(task_parts(headers, body), until=_last_moment(headers, now))
+    if exchange.endswith(CONTROL) and not exchange.startswith(REPLIES):
+        return ring.sign(command_parts(body), until=now + COMMAND_LIVES_S)
+    return None
+
+
+def task_parts(headers: Mapping[str, Any], body: bytes) -> list[bytes]:
+    """Return all that decides what a worker does: the body holds the arguments and what follows on the task."""
+    names = ("task", "id", "retries", "timelimit", "eta", "expires")
+    return [b"task", json.dumps([headers.get(name) for name in names]).encode(), body]
+
+
+def command_parts(body: bytes) -> list[bytes]:
+    """Return all that decides what a command does."""
+    return [b"command", body]
+
+
+def _last_moment(headers: Mapping[str, Any], now: float) -> float:
+    starts = max(now, _seconds(headers.get("eta")) or now)
+    return min(_seconds(headers.get("expires")) or starts + TASK_LIVES_S, starts + TASK_LIVES_S)
+
+
+def _seconds(time: object) -> float | None:
+    return datetime.fromisoformat(time).timestamp() if isinstance(time, str) else None
 
 
 def _name(key: bytes) -> str:

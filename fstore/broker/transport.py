@@ -17,7 +17,7 @@ from fstore.broker import envelope
 from fstore.broker.delivered import Delivered
 from fstore.broker.envelope import Refused
 from fstore.broker.redis_clock import RedisClock, delivered, moved
-from fstore.broker.signing import KeyRing
+from fstore.broker.signing import SIGNATURE, KeyRing, signed
 from fstore.broker.spoiled_keys import mended
 
 log = logging.getLogger("fstore.wire")
@@ -65,7 +65,11 @@ class Channel(redis.Channel):
 
     def time_ahead_s(self) -> float:
         """Return how far Redis' clock is ahead of this host's."""
-        return cast(Transport, self.connection).clock.ahead_s(self._create_client)
+        return cast(Transport, self.connection).clock.ahead_s(self._redis_time)
+
+    def _redis_time(self) -> float:
+        seconds, microseconds = self._create_client().time()
+        return float(seconds + microseconds / 1e6)
 
     def drop(self, place: str, reason: str) -> None:
         """Count what is not delivered, and say why."""
@@ -84,9 +88,9 @@ class Channel(redis.Channel):
         if ahead_s:
             message["headers"] = moved(message["headers"], ahead_s)
         if ring is not None:
-            signature = envelope.signed(message, exchange, ring, now=time.time() + ahead_s)
+            signature = signed(message, exchange, ring, now=time.time() + ahead_s)
             if signature is not None:
-                message["headers"] = {**message["headers"], envelope.SIGNATURE: signature}
+                message["headers"] = {**message["headers"], SIGNATURE: signature}
         return super().basic_publish(message, exchange, routing_key, **options)
 
     def get_table(self, exchange: str) -> list[tuple[str, str, str]]:

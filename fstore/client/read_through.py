@@ -7,14 +7,12 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import pyarrow as pa
 
-from fstore.client.local_compute import LocalComputing
-from fstore.client.miss_events import Give
-from fstore.client.miss_rules import without_store
-from fstore.client.misses import answer_misses, rules_of, start_miss
+from fstore import lazy
 from fstore.client.request import Answer, KeyedRequest, concerning, warn_of_other_source
 from fstore.compute import own_raw
 from fstore.entries import read_wanted
@@ -26,6 +24,15 @@ from fstore.resources import Resources
 from fstore.results import encode_result, hand_out_frame
 from fstore.runtime import deadline, tracing
 from fstore.storage import MappedEntry
+
+if TYPE_CHECKING:
+    from fstore.client.local_compute import LocalComputing
+    from fstore.client.miss_rules import without_store
+    from fstore.client.misses import answer_misses, rules_of, start_miss
+else:  # loaded by the first miss: most trainers only hit
+    globals().update(lazy.functions("fstore.client.local_compute", "LocalComputing"))
+    globals().update(lazy.functions("fstore.client.miss_rules", "without_store"))
+    globals().update(lazy.functions("fstore.client.misses", "answer_misses rules_of start_miss"))
 
 MOST_WRONG = 3  # an entry that is found wrong is computed again, but not for ever
 
@@ -124,9 +131,10 @@ class _ReadThrough:
 
     def misses(self) -> Iterator[Answer]:
         """Answer the rest: computed now, by whoever leads."""
+        if not self._open:
+            return
         recorder, wrong = self._resources.recorder, Counter[str]()
-        if self._open:
-            recorder.count("cache_misses", sum(len(self._sharing[key]) for key in self._open))
+        recorder.count("cache_misses", sum(len(self._sharing[key]) for key in self._open))
         while self._open:
             left_s = self._ends_at - time.monotonic()
             known_missing, self._known_missing = self._known_missing, False
@@ -202,6 +210,8 @@ class _ReadThrough:
 
     def _computed_here(self, request: KeyedRequest, cause: ManifestUnavailable | StorageUnavailable) -> Answer:
         """The folder cannot be read: compute here and keep nothing, as long as the settings allow it."""
+        from fstore.client.miss_events import Give  # noqa: PLC0415 see above
+
         action = without_store(request, "store folder", cause, rules_of(self._resources))
         if isinstance(action, Give):
             return action.answer

@@ -8,16 +8,18 @@ from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from fstore.broker import ComputeRequest, RawReference
-from fstore.compute import allowed_path, are_comparable, format_of, hold_raw, is_anothers_refusal, own_raw
+from fstore.compute import allowed_path, are_comparable, format_of, hold_raw, own_raw
 from fstore.errors import FeatureStoreError, ManifestUnavailable
 from fstore.features import Feature, canonical_config, check_symbol, find_feature, key_of, source_format
 from fstore.fingerprint import Origin, RawInput, identify
 from fstore.model import Entry, Fingerprint, HashMethod, Job, JobState, KeyParts, Locator, Status
 from fstore.postgres import Manifest
 from fstore.resources import Resources
+
+if TYPE_CHECKING:
+    from fstore.broker import ComputeRequest, RawReference
 
 log = logging.getLogger("fstore.asking")
 
@@ -40,6 +42,8 @@ class KeyedRequest:
 
     def message(self, reference: RawReference, *, on_source_change: OnSourceChange = "refuse") -> ComputeRequest:
         """Return the message that asks a worker for it, with what the worker's code is compared with."""
+        from fstore.broker import ComputeRequest  # noqa: PLC0415 a hit asks nobody
+
         feature = self.feature
         return ComputeRequest(
             symbol=self.parts.symbol,
@@ -168,6 +172,9 @@ def is_refused_to_another(request: KeyedRequest, job: Job | None, on_source_chan
     """Tell whether the failure in a job's row is a worker's refusal of somebody else's source code."""
     if job is None or job.failure is None or job.state is not JobState.FAILED:
         return False
+    from fstore.broker import RawReference  # noqa: PLC0415 a hit asks nobody
+    from fstore.compute import is_anothers_refusal  # noqa: PLC0415
+
     own = request.message(RawReference(kind="caller", path="-"), on_source_change=on_source_change)
     return is_anothers_refusal(job.failure, own)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import traceback
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fstore import errors
-from fstore.broker import ComputeRequest
 from fstore.errors import FeatureStoreError, VersionMismatch
 from fstore.model import FailureNote, JobState, KeyStatus
+
+if TYPE_CHECKING:
+    from fstore.broker import ComputeRequest
 
 MAX_TRACEBACK = 8000
 MAX_DETAIL = 2000

@@ -12,8 +12,27 @@ FORMAT_FIELD = "source_format"
 _FIRST_FORMAT = "fstore-source-1"  # of entries that do not say
 
 
+MOST_KNOWN = 10_000
+
+_known: dict[tuple[str, str, str], Mapping[str, str]] = {}
+
+
 def versions_of(feature: Feature) -> Mapping[str, str]:
-    """Return what computes this feature here: the same, what its module imports, and the format of its source digest."""
+    """Return what computes this feature here: the same, what its module imports, and the format of its source digest.
+
+    Looked up once for each source: what a process has loaded stays as it was, whatever is installed meanwhile.
+    """
+    if not feature.source_digest:
+        return _versions_of(feature)
+    mark = feature.name, feature.version, feature.source_digest
+    if mark not in _known:
+        if len(_known) >= MOST_KNOWN:
+            _known.clear()
+        _known[mark] = _versions_of(feature)
+    return _known[mark]
+
+
+def _versions_of(feature: Feature) -> Mapping[str, str]:
     return {**imported_libraries(feature.func, feature.source), **library_versions(), FORMAT_FIELD: source_format()}
 
 

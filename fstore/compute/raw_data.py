@@ -6,12 +6,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
 
-from fstore.broker import RawReference
 from fstore.compute.private_copies import private_copy
 from fstore.errors import SourceChanged, SourceNotAllowed, StorageUnavailable
 from fstore.fingerprint import (
@@ -31,6 +30,9 @@ from fstore.model import Fingerprint, HashMethod, ObjectUrl, ParquetSource
 from fstore.results import encode_result
 from fstore.settings import DataRoot, Settings, folder_of, path_here, sent_path, urls_of
 from fstore.storage import StagingArea, key_of
+
+if TYPE_CHECKING:
+    from fstore.broker import RawReference
 
 IN_MEMORY = "in memory"
 
@@ -95,6 +97,8 @@ def own_raw(raw: object) -> RawInput:
 
 def stage_raw(staging: StagingArea, raw: object, taken: Fingerprint, *, roots: Sequence[DataRoot] = ()) -> RawReference:
     """Put raw data where a worker can read them; a ``ParquetSource`` already lies there, below one of ``roots`` perhaps."""
+    from fstore.broker import RawReference  # noqa: PLC0415 a hit asks nobody
+
     data = open_raw(raw)
     if data.path is not None:
         sent = str(data.path) if isinstance(data.path, ObjectUrl) else sent_path(data.path, roots)

@@ -12,14 +12,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, TypeVar
-
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fstore.errors import BrokerUnavailable
 from fstore.runtime import deadline
+from fstore.runtime.fork_safety import loading
 
 PREFIX = "fstore:"  # of every key and channel, Celery's among them
 PAUSE_AFTER_FAILURE_S = 1.0
@@ -28,28 +26,38 @@ CLOSED_MEANWHILE = (ValueError, AttributeError)  # what redis-py says when anoth
 MOST_UNANSWERED = 5  # pings, of which one a second is sent to a link that has been silent for long
 MEANINGFUL_WAIT_S = 0.5  # a caller in a greater hurry says nothing about the server
 
+if TYPE_CHECKING:
+    import redis
+    from redis.retry import Retry
+
 T = TypeVar("T")
 
 
 class RedisLink:
-    """Connections to one Redis; safe to share between threads and across forks (redis-py pools are keyed by pid)."""
+    """Connections to one Redis; safe to share between threads and across forks (redis-py pools are keyed by pid).
+
+    The driver is loaded by whoever calls first: a hit is answered before anybody needs it.
+    """
 
     def __init__(self, url: str, *, timeout_s: float = 2.0) -> None:
         self._url = url
         self._timeout_s = timeout_s
         self._down_until = 0.0
-        self._client = self._connect(timeout_s)
+        self._made: redis.Redis | None = None
 
     def call(self, action: str, command: Callable[[redis.Redis], T]) -> T:
         """Run ``command`` on a client; raises ``BrokerUnavailable`` when Redis does not answer in time."""
         if time.monotonic() < self._down_until:
             raise BrokerUnavailable(action, "did not answer a moment ago")
+        client = self._client()
+        import redis  # noqa: PLC0415 see above
+
         # A call that is nearly due keeps half of its time to do without Redis.
         seconds = deadline.remaining(4 * self._timeout_s) / 2
         try:
             if seconds < 2 * self._timeout_s:  # a timeout and a retry over a stale connection would take too long
-                return deadline.bounded(lambda: command(self._client), seconds)
-            return command(self._client)
+                return deadline.bounded(lambda: command(client), seconds)
+            return command(client)
         except deadline.Overdue as error:
             if seconds >= MEANINGFUL_WAIT_S:
                 self._down_until = time.monotonic() + PAUSE_AFTER_FAILURE_S
@@ -68,6 +76,8 @@ class RedisLink:
         """
 
         def attempt(client: redis.Redis) -> bool:
+            from redis import WatchError  # noqa: PLC0415 see RedisLink
+
             with client.pipeline(transaction=True) as pipe:
                 pipe.watch(name)  # type: ignore[no-untyped-call]
                 if pipe.get(name) != token:
@@ -76,7 +86,7 @@ class RedisLink:
                 command(pipe)
                 try:
                     return bool(pipe.execute()[0])
-                except redis.WatchError:
+                except WatchError:
                     return False
 
         return self.call(action, attempt)
@@ -85,6 +95,8 @@ class RedisLink:
         """Delete those of many keys that hold their token, atomically; False when somebody changed one meanwhile."""
 
         def attempt(client: redis.Redis) -> bool:
+            from redis import WatchError  # noqa: PLC0415 see RedisLink
+
             names = list(tokens)
             with client.pipeline(transaction=True) as pipe:
                 for _ in range(TRIES_WHILE_CHANGED):
@@ -93,7 +105,7 @@ class RedisLink:
                     pipe.multi()
                     for name in mine:
                         pipe.delete(name)
-                    with suppress(redis.WatchError):
+                    with suppress(WatchError):
                         pipe.execute()
                         return True
                 return False
@@ -102,7 +114,7 @@ class RedisLink:
 
     def subscriber(self) -> Subscriber:
         """Open a connection of its own for pub/sub."""
-        return Subscriber(self._connect(self._timeout_s, _Once()))
+        return Subscriber(self._connect(_once()))
 
     def is_up(self) -> bool:
         """Return whether Redis answers now."""
@@ -113,14 +125,27 @@ class RedisLink:
 
     def close(self) -> None:
         """Close every pooled connection."""
-        self._client.close()
+        if self._made is not None:
+            self._made.close()
 
-    def _connect(self, timeout_s: float, retry: Retry | None = None) -> redis.Redis:
+    def _client(self) -> redis.Redis:
+        if self._made is None:
+            with loading():
+                self._made = (
+                    self._connect()
+                )  # of two threads' one is dropped before it connects: no lock, a fork may come
+        return self._made
+
+    def _connect(self, retry: Retry | None = None) -> redis.Redis:
+        import redis  # noqa: PLC0415 see RedisLink
+        from redis.backoff import NoBackoff  # noqa: PLC0415
+        from redis.retry import Retry  # noqa: PLC0415
+
         return redis.Redis.from_url(
             self._url,
             decode_responses=True,
-            socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
+            socket_timeout=self._timeout_s,
+            socket_connect_timeout=self._timeout_s,
             socket_keepalive=True,
             health_check_interval=25,
             retry=retry or Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
@@ -129,6 +154,8 @@ class RedisLink:
 
 def ask_raw(client: redis.Redis, *command: str) -> Any:
     """Run a command and return its answer undecoded, or the server's error about what the key holds; others are raised."""
+    import redis  # noqa: PLC0415 see RedisLink
+
     try:
         return client.execute_command(*command, NEVER_DECODE=True)  # type: ignore[no-untyped-call]
     except redis.ResponseError as error:
@@ -140,15 +167,22 @@ def ask_raw(client: redis.Redis, *command: str) -> Any:
 _ABOUT_THE_VALUE = ("WRONGTYPE", "is not an integer", "would overflow")
 
 
-class _Once(Retry):
-    """Tries nothing again. Even without retries redis-py connects anew after a failure, in whichever thread met it."""
+@cache
+def _once() -> Retry:
+    from redis.backoff import NoBackoff  # noqa: PLC0415 see RedisLink
+    from redis.retry import Retry  # noqa: PLC0415
 
-    def __init__(self) -> None:
-        super().__init__(NoBackoff(), 0)
+    class Once(Retry):
+        """Tries nothing again. Even without retries redis-py connects anew after a failure, in whichever thread met it."""
 
-    def call_with_retry(self, do: Callable[[], T], *_: object, **__: object) -> T:
-        """Do it, and let whatever goes wrong be seen."""
-        return do()
+        def __init__(self) -> None:
+            super().__init__(NoBackoff(), 0)
+
+        def call_with_retry(self, do: Callable[[], T], *_: object, **__: object) -> T:
+            """Do it, and let whatever goes wrong be seen."""
+            return do()
+
+    return Once()
 
 
 class Subscriber:
@@ -190,7 +224,7 @@ class Subscriber:
 
     def _next(self, timeout_s: float) -> Any:
         if self._pubsub.health_check_response_counter > MOST_UNANSWERED:  # which redis-py counts and never looks at
-            raise redis.TimeoutError(f"no answer to {MOST_UNANSWERED} pings")
+            raise TimeoutError(f"no answer to {MOST_UNANSWERED} pings")
         return self._pubsub.get_message(timeout=timeout_s)
 
     def _translated(self, command: Callable[[], T]) -> T:

@@ -48,6 +48,9 @@ class DedupLocks:
         }
 
         def take(client: Any) -> list[Any]:
+            if len(locks) == 1:
+                (lock,) = locks.values()
+                return [client.set(lock.name, lock.token, nx=True, px=self._lock_ms)]
             pipe = client.pipeline(transaction=False)
             for lock in locks.values():
                 pipe.set(lock.name, lock.token, nx=True, px=self._lock_ms)

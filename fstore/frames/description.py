@@ -90,7 +90,24 @@ _ranges: SchemaMemo[dict[str, Any] | None] = SchemaMemo()
 
 def describe(schema: pa.Schema) -> Description:
     """Describe a schema, or raise ``UnhashableInput`` naming the column that has no digest."""
-    return _descriptions.get(schema, None, lambda: _described(schema))
+    return _descriptions.get(schema, None, lambda: _described_once(schema))
+
+
+_by_text: dict[bytes, Description] = {}
+
+
+def _described_once(schema: pa.Schema) -> Description:
+    """Describe a schema, or find what was said of one that reads alike: each table has a schema object of its own."""
+    if len(schema) > WIDEST:
+        return _described(schema)
+    text = schema.serialize().to_pybytes()
+    found = _by_text.get(text)
+    if found is None:
+        found = _described(schema)
+        if len(_by_text) >= MOST:
+            _by_text.clear()
+        _by_text[text] = found
+    return found
 
 
 def _described(schema: pa.Schema) -> Description:

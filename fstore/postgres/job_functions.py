@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-
-from sqlalchemy import Connection
+from typing import TYPE_CHECKING
 
 from fstore.postgres.queries import statements
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 NAMES = (
     "enqueue",

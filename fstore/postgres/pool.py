@@ -7,17 +7,16 @@ publish takes a single round trip.
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, cast
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
 
 import psycopg2
 import psycopg2.extensions as pg
-import tenacity
-from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
 from fstore.errors import FeatureStoreError, ManifestBusy, ManifestUnavailable, NotPermitted
 from fstore.postgres.connection import Params, Session, execute, has_news, open_connection, translated
@@ -30,7 +29,63 @@ OVERFLOW = 10
 SLOT_WAIT_S = 5.0
 PAUSE_AFTER_FAILURE_S = 1.0  # after a failed connect others fail at once: nobody queues for a dead server
 
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0  # between tries: at random up to this, which doubles from try to try
+
 _ANSWERED = (ManifestBusy, NotPermitted)  # the server's own word, so the connection is fine
+
+
+class _Idle(NamedTuple):
+    connection: pg.connection
+    since: float
+
+
+class _Shelf:
+    """Connections that nobody uses now, the last used on top; without a lock, for a fork may come any time."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._idle: list[_Idle] = []
+        self._is_closed = self._is_parents = False
+
+    def take(self) -> _Idle | None:
+        """Take one that the server has not closed: after a restart all idle ones are dead at once."""
+        while self._idle:
+            try:
+                idle = self._idle.pop()
+            except IndexError:  # another thread was quicker
+                return None
+            if not has_news(idle.connection):
+                return idle
+            idle.connection.close()
+        return None
+
+    def give(self, connection: pg.connection) -> None:
+        """Take a healthy one back; the shelf it came from may be closed, or the parent's, by now."""
+        if self._is_parents or (not self._is_closed and len(self._idle) < self._most):
+            self._idle.append(_Idle(connection, time.monotonic()))
+            if self._is_closed and not self._is_parents:  # meanwhile
+                self.close()
+        else:
+            connection.close()
+
+    def drop(self, connection: pg.connection) -> None:
+        """Close one that is of no use any more; a parent's is only set aside, for its socket is the parent's."""
+        if self._is_parents:
+            self._idle.append(_Idle(connection, 0.0))
+        else:
+            connection.close()
+
+    def close(self) -> None:
+        """Close what lies here, and later what comes back."""
+        self._is_closed = True
+        while self._idle:
+            with suppress(IndexError):
+                self._idle.pop().connection.close()
+
+    def leave_to_parent(self) -> None:
+        """Never close what lies here, nor what comes back; to be kept, for a connection that is collected says goodbye too."""
+        self._is_parents = True
+        _orphaned.append(self)
 
 
 class Database:
@@ -44,13 +99,10 @@ class Database:
         self._url = url
         self._application_name = application_name
         self._connect_timeout_s = connect_timeout_s
-        self._last_used: weakref.WeakKeyDictionary[pg.connection, float] = weakref.WeakKeyDictionary()
         self._down_until, self._down_why = 0.0, ""
-        self._most = pool_size + OVERFLOW
-        self._slots = threading.BoundedSemaphore(self._most)  # waits as long as the call may; the pool itself cannot
-        self._pool = QueuePool(
-            cast(Any, self._connect), pool_size=pool_size, max_overflow=OVERFLOW, reset_on_return=None
-        )
+        self._pool_size, self._most = pool_size, pool_size + OVERFLOW
+        self._slots = threading.BoundedSemaphore(self._most)
+        self._shelf = _Shelf(pool_size)
         _alive.add(self)
 
     def query(self, sql: str, params: Params = None) -> list[Row]:
@@ -64,8 +116,8 @@ class Database:
             if isinstance(error, _ANSWERED) or deadline.is_due():
                 raise
             # Where one pooled connection is dead the others are too, though their sockets may not say so yet.
-            stale, self._pool = self._pool, self._pool.recreate()
-            stale.dispose()
+            stale, self._shelf = self._shelf, _Shelf(self._pool_size)
+            stale.close()
             return self._run(sql, params)
 
     def transact(
@@ -81,19 +133,16 @@ class Database:
         It may have been committed and run again, when only the answer was lost: the
         statement must be written so that the second run is harmless.
         """
-        retrying = tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(tries) | tenacity.stop_after_delay(total_s),
-            wait=tenacity.wait_random_exponential(multiplier=0.05, max=2),
-            retry=tenacity.retry_if_exception(
-                lambda error: (
-                    isinstance(error, ManifestUnavailable)
-                    and not isinstance(error, NotPermitted)
-                    and not deadline.is_due()
-                )
-            ),
-            reraise=True,
-        )
-        return retrying(self._run, sql, params)
+        began = time.monotonic()
+        for tried in range(1, tries + 1):
+            try:
+                return self._run(sql, params)
+            except ManifestUnavailable as error:
+                late = deadline.is_due() or time.monotonic() - began >= total_s
+                if isinstance(error, NotPermitted) or late or tried == tries:
+                    raise
+            time.sleep(random.uniform(0, min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (tried - 1))))  # noqa: S311 no secret
+        raise AssertionError("a statement is tried at least once")
 
     @contextmanager
     def session(self) -> Iterator[Session]:
@@ -103,13 +152,12 @@ class Database:
 
     def close(self) -> None:
         """Close every pooled connection."""
-        self._pool.dispose()
+        self._shelf.close()
 
     def forget_after_fork(self) -> None:
         """Leave the parent's connections alone and start an empty pool; called in a forked child."""
-        self._last_used = weakref.WeakKeyDictionary()
-        _orphaned.append(self._pool)  # its sockets belong to the parent: never collected, never closed here
-        self._pool = self._pool.recreate()
+        self._shelf.leave_to_parent()
+        self._shelf = _Shelf(self._pool_size)
         self._slots = threading.BoundedSemaphore(self._most)
 
     def _run(self, sql: str, params: Params) -> list[Row]:
@@ -129,14 +177,14 @@ class Database:
 
     @contextmanager
     def _checked_out(self) -> Iterator[pg.connection]:
+        shelf = self._shelf
         try:
-            lent = self._alive()
+            connection, since = shelf.take() or _Idle(self._connect(), time.monotonic())
         except psycopg2.Error as error:
             raise translated(error, "connecting") from error
-        connection: pg.connection = lent.dbapi_connection  # type: ignore[assignment]
         healthy = False
         try:
-            if time.monotonic() - self._last_used.get(connection, time.monotonic()) > IDLE_PING_S:
+            if time.monotonic() - since > IDLE_PING_S:
                 execute(connection, "SELECT 1", None)
             yield connection
             healthy = True
@@ -145,20 +193,9 @@ class Database:
             raise
         finally:
             if healthy and not connection.closed and not connection.isexecuting():
-                self._last_used[connection] = time.monotonic()
+                shelf.give(connection)
             else:
-                lent.invalidate()
-            lent.close()
-
-    def _alive(self) -> PoolProxiedConnection:
-        """Take a connection the server has not closed: after a restart all idle ones of the pool are dead at once."""
-        while True:
-            lent: PoolProxiedConnection = self._pool.connect()
-            connection = cast(pg.connection, lent.dbapi_connection)
-            if connection not in self._last_used or not has_news(connection):
-                return lent
-            lent.invalidate()
-            lent.close()
+                shelf.drop(connection)
 
     def _connect(self) -> pg.connection:
         if time.monotonic() < self._down_until:
@@ -174,7 +211,7 @@ class Database:
 
 
 _alive: weakref.WeakSet[Database] = weakref.WeakSet()
-_orphaned: list[QueuePool] = []
+_orphaned: list[_Shelf] = []
 
 
 def _after_fork_in_child() -> None:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
-
-import structlog
+from typing import Any
 
 from fstore.settings import Settings
 
@@ -21,6 +20,8 @@ def configure_logging(settings: Settings) -> None:
 
     Called by processes of fstore, never by the library.
     """
+    import structlog  # noqa: PLC0415 a trainer's own program decides how it logs
+
     as_text = settings.log_format == "text" or (settings.log_format == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -47,13 +48,23 @@ def configure_logging(settings: Settings) -> None:
 
 
 def bind(*, key: str | None = None, **fields: str | None) -> None:
-    """Put fields into every line that this task logs from now on; None and empty texts are left out."""
+    """Put fields into every line that this task logs from now on; None and empty texts are left out.
+
+    In a program that does not log through structlog nobody would read them.
+    """
     known = {name: value for name, value in fields.items() if value}
     if key:
         known["key"] = key[:KEY_DIGITS]
-    structlog.contextvars.bind_contextvars(**known)
+    if (context := _structlog_context()) is not None:
+        context.bind_contextvars(**known)
 
 
 def unbind() -> None:
     """Forget what was bound: the next task is about something else."""
-    structlog.contextvars.clear_contextvars()
+    if (context := _structlog_context()) is not None:
+        context.clear_contextvars()
+
+
+def _structlog_context() -> Any:
+    found = sys.modules.get("structlog.contextvars")
+    return found if hasattr(found, "clear_contextvars") else None

@@ -11,7 +11,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
 from fstore.errors import ConfigurationError
@@ -170,6 +169,8 @@ def find_exporter(name: str) -> Callable[[], Any]:
 
     Raises ``ConfigurationError`` that names those that are installed.
     """
+    from importlib.metadata import entry_points  # noqa: PLC0415 few processes export anything
+
     known = {found.name: found for found in entry_points(group=EXPORTERS)}
     if name not in known:
         fault = f"trace_exporter: {name!r} is not installed, {', '.join(sorted(known)) or 'nothing'} is"

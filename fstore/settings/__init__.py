@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from fstore.settings.local_stack import load_settings
     from fstore.settings.rules import shortest_grace
     from fstore.settings.schema import Settings
-    from fstore.settings.values import Size, split_keys
+    from fstore.settings.values import parse_size, split_keys
 else:
     __getattr__ = lazy.names(
         __name__,
@@ -24,7 +24,7 @@ else:
             "local_stack": "load_settings",
             "rules": "shortest_grace",
             "schema": "Settings",
-            "values": "Size split_keys",
+            "values": "parse_size split_keys",
         },
     )
 
@@ -32,12 +32,12 @@ __all__ = [
     "DataRoot",
     "LeaseTimes",
     "Settings",
-    "Size",
     "child_environment",
     "find_celery_overrides",
     "folder_of",
     "gather_settings",
     "load_settings",
+    "parse_size",
     "path_here",
     "read_secret_anew",
     "sent_path",

@@ -10,10 +10,10 @@ import difflib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import yaml
-from pydantic_settings import BaseSettings, EnvSettingsSource
+if TYPE_CHECKING:
+    import yaml
 
 PREFIX = "FEATURE_STORE_"
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
@@ -91,27 +91,21 @@ def from_mapping(values: Mapping[str, Any], fields: Collection[str], origin: str
     return layer
 
 
-def from_environment(environ: Mapping[str, str], model: type[BaseSettings]) -> Layer:
+def from_environment(environ: Mapping[str, str], fields: Collection[str]) -> Layer:
     """Read ``FEATURE_STORE_<NAME>``, and ``FEATURE_STORE_<NAME>_FILE`` as the contents of that file.
 
     An empty variable counts as not set: that is how compose files pass on what nobody gave.
     """
     layer = Layer()
     given = {name: value for name, value in environ.items() if name.startswith(PREFIX) and value != ""}
-    variables = {f"{PREFIX}{name.upper()}" for name in model.model_fields}
+    variables = {f"{PREFIX}{name.upper()}" for name in fields}
     known = variables | {f"{name}_FILE" for name in variables} | {CONFIG_VARIABLE}
     for name in sorted(given.keys() - known):
         layer.faults.append(f"environment {name}: no such setting{nearest(name, known)}")
 
-    source = EnvSettingsSource(model)
     for suffix in ("", "_FILE"):
-        source.env_vars = {
-            name.removesuffix(suffix).lower(): text
-            for name, text in given.items()
-            if name.endswith(suffix) and name.removesuffix(suffix) in variables
-        }
-        for name, info in model.model_fields.items():
-            text, _, _ = source.get_field_value(info, name)
+        for name in fields:
+            text = given.get(f"{PREFIX}{name.upper()}{suffix}")
             if text is None:
                 continue
             origin = f"environment {PREFIX}{name.upper()}{suffix}"
@@ -136,9 +130,11 @@ def from_file(path: Path, fields: Collection[str]) -> Layer:
     Its shape is ``feature_store: {path, optimizations: {...}, monitoring: {...},
     ...}``.
     """
+    import yaml  # noqa: PLC0415 most processes are told all by arguments and the environment
+
     layer = Layer()
     try:
-        document = yaml.load(path.expanduser().read_text(encoding="utf-8"), _NoDuplicates)  # noqa: S506 a SafeLoader
+        document = yaml.load(path.expanduser().read_text(encoding="utf-8"), _no_duplicates())  # noqa: S506 a SafeLoader
     except yaml.MarkedYAMLError as exc:
         # Not the error's own text: it quotes the file, which may hold a secret.
         line = exc.problem_mark.line + 1 if exc.problem_mark else "?"
@@ -180,13 +176,18 @@ def _mapping(value: Any, where: str, layer: Layer) -> Mapping[Any, Any]:
     return {}
 
 
-class _NoDuplicates(yaml.SafeLoader):
-    """A SafeLoader that refuses a name given twice; YAML itself would keep the last one without a word."""
+def _no_duplicates() -> type[yaml.SafeLoader]:
+    import yaml  # noqa: PLC0415 see from_file
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Build a mapping whose names are all different."""
-        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for name in names:
-            if names.count(name) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"{name!r} is given twice", node.start_mark)
-        return super().construct_mapping(node, deep)
+    class NoDuplicates(yaml.SafeLoader):
+        """A SafeLoader that refuses a name given twice; YAML itself would keep the last one without a word."""
+
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            """Build a mapping whose names are all different."""
+            names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            for name in names:
+                if names.count(name) > 1:
+                    raise yaml.constructor.ConstructorError(None, None, f"{name!r} is given twice", node.start_mark)
+            return super().construct_mapping(node, deep)
+
+    return NoDuplicates

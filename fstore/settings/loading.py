@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from fstore.errors import ConfigurationError
+from fstore.settings.fields import Refused
 from fstore.settings.layers import (
     CONFIG_VARIABLE,
     OWN_FILE,
@@ -43,7 +42,7 @@ def gather_settings(
     """
     environ = os.environ if environ is None else environ
     fields = tuple(Settings.model_fields)
-    layers = [from_mapping(overrides or {}, fields, "argument"), from_environment(environ, Settings)]
+    layers = [from_mapping(overrides or {}, fields, "argument"), from_environment(environ, fields)]
     if config_file is None and environ.get(CONFIG_VARIABLE):
         config_file = Path(environ[CONFIG_VARIABLE])
     elif config_file is None and OWN_FILE.is_file():
@@ -95,16 +94,13 @@ def _checked(merged: Layer) -> Settings:
     faulty: set[str] = set()
     values = dict(merged.values)
     try:
-        settings = Settings(**values)
-    except ValidationError as exc:
-        for error in exc.errors(include_url=False, include_input=False):
-            name = str(error["loc"][0])
-            faulty.add(name)
-            faults.append(f"{name} ({merged.origins[name]}): {error['msg'].removeprefix('Value error, ')}")
+        settings = Settings(origins=merged.origins, **values)
+    except Refused as refused:
+        faulty.update(refused.faults)
+        faults += [f"{name} ({merged.origins[name]}): {fault}" for name, fault in refused.faults.items()]
         # The rules still speak about the fields that were right.
         settings = Settings(**{name: value for name, value in values.items() if name not in faulty})
     faults += broken_rules(settings, untrusted=faulty)
     if faults:
         raise ConfigurationError(tuple(dict.fromkeys(faults)))
-    settings._origins.update(merged.origins)
     return settings

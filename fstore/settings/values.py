@@ -4,24 +4,42 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import BeforeValidator, ByteSize, SecretStr, TypeAdapter, ValidationError
-
 from fstore.model import ObjectUrl
 from fstore.settings.data_roots import NamedRoot, split_name
+from fstore.settings.fields import BeforeValidator, Secret
 
-_BYTES = TypeAdapter(ByteSize)
+_SIZE = re.compile(r"\s*(?P<number>[0-9]*\.?[0-9]+)\s*(?P<unit>[A-Za-z]*)\s*")
+_LETTERS = "kmgtpe"
+_UNITS = {
+    "": 1,
+    "b": 1,
+    **{f"{letter}{end}": 1000**power for power, letter in enumerate(_LETTERS, 1) for end in ("", "b")},
+    **{f"{letter}ib": 1024**power for power, letter in enumerate(_LETTERS, 1)},
+}
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 
 
 def refuse_bool(value: Any) -> Any:
     """Refuse true and false where a number is meant; Python would read them as 1 and 0."""
     if isinstance(value, bool):
-        raise ValueError("expected a number, not true or false")  # noqa: TRY004 pydantic collects ValueError
+        raise ValueError("expected a number, not true or false")  # noqa: TRY004 all faults are told together
     return value
+
+
+def parse_size(value: Any) -> int:
+    """Read a number of bytes, with a unit perhaps: 500MB counts by thousands, 2GiB by 1024."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    unit = _UNITS.get(found["unit"].lower()) if found else None
+    if found is None or unit is None:
+        raise ValueError("expected a size such as 50000000, 500MB or 2GiB")
+    return int(Decimal(found["number"]) * unit)
 
 
 def absolute_path(value: Any) -> Any:
@@ -98,7 +116,7 @@ def _schedule(value: Any) -> Any:
 
 
 def _with_scheme(value: Any, schemes: tuple[str, ...], example: str) -> Any:
-    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    text = value.get_secret_value() if isinstance(value, Secret) else value
     if not isinstance(text, str):
         return value
     try:
@@ -116,19 +134,11 @@ def _postgres_url(value: Any) -> Any:
 
 def _redis_url(value: Any) -> Any:
     checked = _with_scheme(value, ("redis", "rediss"), "redis://:password@host:6379/0")
-    text = checked.get_secret_value() if isinstance(checked, SecretStr) else checked
+    text = checked.get_secret_value() if isinstance(checked, Secret) else checked
     if isinstance(text, str) and text.startswith("rediss:") and "ssl_cert_reqs=" not in text:
         # Celery takes no address without it, and clients differ in what its absence means.
         return f"{text}{'&' if '?' in text else '?'}ssl_cert_reqs=required"
     return checked
-
-
-def _size(value: Any) -> Any:
-    """Read ``10GB`` and its like as a plain number, so that a field's bounds hold for it too."""
-    try:
-        return int(_BYTES.validate_python(refuse_bool(value)))
-    except ValidationError as exc:
-        raise ValueError(exc.errors(include_url=False, include_input=False)[0]["msg"]) from None
 
 
 def _upper(value: Any) -> Any:
@@ -136,33 +146,33 @@ def _upper(value: Any) -> Any:
 
 
 def _signing_key(value: Any) -> Any:
-    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    text = value.get_secret_value() if isinstance(value, Secret) else value
     if isinstance(text, str) and min((len(key) for key in split_keys(text)), default=0) < 16:
         raise ValueError("expected keys of 16 characters or more each; 'openssl rand -hex 32' makes one")
     return value
 
 
-Size = Annotated[int, BeforeValidator(_size)]
+Size = Annotated[int, BeforeValidator(parse_size)]
 Whole = Annotated[int, BeforeValidator(refuse_bool)]
 Real = Annotated[float, BeforeValidator(refuse_bool)]
 Folder = Annotated[Path, BeforeValidator(absolute_path)]
 DataRoots = Annotated[tuple[Path | NamedRoot | ObjectUrl, ...], BeforeValidator(_folders)]
 ModuleNames = Annotated[tuple[str, ...], BeforeValidator(_module_names)]
 Schedule = Annotated[str, BeforeValidator(_schedule)]
-PostgresUrl = Annotated[SecretStr, BeforeValidator(_postgres_url)]
-RedisUrl = Annotated[SecretStr, BeforeValidator(_redis_url)]
+PostgresUrl = Annotated[Secret, BeforeValidator(_postgres_url)]
+RedisUrl = Annotated[Secret, BeforeValidator(_redis_url)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]
-SigningKey = Annotated[SecretStr, BeforeValidator(_signing_key)]
+SigningKey = Annotated[Secret, BeforeValidator(_signing_key)]
 
 
 def shown(value: Any) -> str:
     """Write a value for people to read, secrets masked."""
-    return masked(value.get_secret_value()) if isinstance(value, SecretStr) else written(value)
+    return masked(value.get_secret_value()) if isinstance(value, Secret) else written(value)
 
 
 def written(value: Any) -> str:
     """Write a value as the environment would give it, lists with commas."""
-    if isinstance(value, SecretStr):
+    if isinstance(value, Secret):
         return value.get_secret_value()
     if isinstance(value, tuple):
         return ",".join(str(item) for item in value)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from fstore import lazy
 from fstore.errors import InvalidRequest
 from fstore.features import resolve_feature
 from fstore.model import Entry, EntryState
-from fstore.reporting import cache_overview, cache_stats
 from fstore.resources import Resources
-from fstore.upkeep.api import collect_garbage, count_orphans, verify_entries
+
+if TYPE_CHECKING:
+    from fstore.reporting import cache_overview, cache_stats
+    from fstore.upkeep.api import collect_garbage, count_orphans, verify_entries
+else:  # a trainer's store has these methods too, and most never call one
+    globals().update(lazy.functions("fstore.reporting", "cache_overview cache_stats"))
+    globals().update(lazy.functions("fstore.upkeep.api", "collect_garbage count_orphans verify_entries"))
 
 MOST_AT_ONCE = 100_000
 

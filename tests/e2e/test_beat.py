@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from fstore.broker.configuration import COLLECT_GARBAGE, FLUSH_USAGE, RECONCILE_JOBS, SWEEP_INTEGRITY, UPKEEP_QUEUE
+from fstore.broker.tasks import COLLECT_GARBAGE, FLUSH_USAGE, RECONCILE_JOBS, SWEEP_INTEGRITY, UPKEEP_QUEUE
 from fstore.stack.servers.ports import choose_port
 from fstore.upkeep import api as upkeep
 from tests.conftest import build_house

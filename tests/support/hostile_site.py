@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 import redis
 
-from fstore.broker import envelope
+from fstore.broker import signing
 from fstore.broker.signing import KeyRing
 from fstore.stack import temporary_servers
 from tests import sample_features
@@ -95,8 +95,8 @@ def message(body: bytes, *, key: str | None = KEY, at: float | None = None, **ch
         **changes,
     }
     if key is not None:
-        signature = envelope.signed(built, "", KeyRing.of(key), now=at or time.time())
-        built["headers"][envelope.SIGNATURE] = signature
+        signature = signing.signed(built, "", KeyRing.of(key), now=at or time.time())
+        built["headers"][signing.SIGNATURE] = signature
     return {**built, "body": base64.b64encode(body).decode()}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.figures import table
 
-SUITES = ("hits", "misses", "stampede", "batch", "manifest", "scale", "fingerprint", "upkeep", "control")
+SUITES = ("hits", "misses", "stampede", "batch", "manifest", "scale", "fingerprint", "upkeep", "control", "coldstart")
 
 
 def run_suite(name: str) -> int:

@@ -19,6 +19,7 @@ TITLES = {
     "scale": "Scale",
     "fingerprint": "Fingerprints",
     "upkeep": "Garbage collection",
+    "coldstart": "Cold starts",
 }
 PEERS = ("joblib.Memory", "diskcache", "read_table", "pandas.read_parquet")
 
@@ -39,6 +40,7 @@ def render(found: Found) -> str:
         losses=loss_list(benches),
         hit_times=hit_times(benches),
         batch_times=batch_times(benches),
+        miss_steps=miss_steps(benches),
         publish_rates=publish_rates(benches),
         capacity=capacity.table(benches),
     )
@@ -150,6 +152,17 @@ def batch_times(benches: Mapping[str, Found]) -> str:
         return ABSENT
     rows = [(name, *(f"{spent[who]:.3g}" for who in ("caller", "worker"))) for name, spent in found.items()]
     return table(("processor time, ms", "caller", "worker"), rows, right={1, 2})
+
+
+def miss_steps(benches: Mapping[str, Found]) -> str:
+    """Return what each step of a miss takes of the processor, and took in the version it was compared with."""
+    measured = benches.get("misses", {}).get("measured", {})
+    steps, before = measured.get("steps"), measured.get("steps before", {})
+    if not steps:
+        return ABSENT
+    rows = [(step, f"{before[step]:.3g}" if step in before else "", f"{ms:.3g}") for step, ms in steps.items()]
+    rows.append(("all", f"{sum(before.values()):.3g}" if before else "", f"{sum(steps.values()):.3g}"))
+    return table(("processor time, ms", "before", "now"), rows, right={1, 2})
 
 
 def publish_rates(benches: Mapping[str, Found]) -> str:

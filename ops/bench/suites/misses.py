@@ -18,7 +18,8 @@ from typing import Any
 
 from harness.features import day, unchanged
 from harness.figures import Figure, Outcome, percentile, timed
-from harness.parts import crew, serve, together
+from harness.miss_steps import measure_steps
+from harness.parts import crew, run_alone, serve, together
 from harness.stand import NOOP, Stand, celery_client, open_in_part, stand
 
 from fstore import FeatureStore
@@ -31,19 +32,26 @@ def measure(*, quick: bool) -> Outcome:
     """Time single misses, then crowds of them."""
     with stand() as place:
         place.worker()
-        alone = one_client(place, rounds=15 if quick else 200)
+        single = one_client(place, rounds=15 if quick else 200)
         rates = many_clients(
             place, clients=2 if quick else CLIENTS, seconds=1.0 if quick else 5.0, rounds=1 if quick else 5
         )
     figures = [
-        Figure("miss / bare Celery round trip, p50", alone[FRESH]["p50_ms"] / alone[BARE]["p50_ms"], 2.5),
-        Figure("the same, raw data staged before", alone[SHARED]["p50_ms"] / alone[BARE]["p50_ms"]),
+        Figure("miss / bare Celery round trip, p50", single[FRESH]["p50_ms"] / single[BARE]["p50_ms"], 2.5),
+        Figure("the same, raw data staged before", single[SHARED]["p50_ms"] / single[BARE]["p50_ms"]),
         Figure(
             "misses of 8 trainers / bare Celery of 8 clients, throughput", rates[FRESH] / rates[BARE], 0.5, "at least"
         ),
         Figure("the same, raw data staged before", rates[SHARED] / rates[BARE]),
     ]
-    return Outcome("misses", figures, {"one client": alone, "per second": rates})
+    steps = run_alone("misses", "steps", "30" if quick else "300")
+    figures.append(Figure("processor time of a miss, Celery's share left out, ms", sum(steps.values())))
+    return Outcome("misses", figures, {"one client": single, "per second": rates, "steps": steps})
+
+
+def alone(what: str, rounds: str) -> dict[str, float]:
+    """Measure the steps of a miss in a process of their own."""
+    return measure_steps(int(rounds))
 
 
 def one_client(place: Stand, *, rounds: int) -> dict[str, dict[str, float]]:

@@ -11,7 +11,7 @@ from contextlib import suppress
 import pytest
 
 from fstore import FeatureStoreError
-from fstore.broker.configuration import QUEUES
+from fstore.broker.tasks import QUEUES
 from fstore.postgres.runs import LEASE_S
 from fstore.upkeep import api as upkeep
 from fstore.upkeep.gc_report import GarbageReport

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from fstore.broker.configuration import COMPUTE_QUEUE
+from fstore.broker.tasks import COMPUTE_QUEUE
 from fstore.upkeep import api as upkeep
 from tests.faults.harness.invariants import check_invariants
 from tests.faults.harness.load import put_under_load

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import pytest
 
-from fstore.broker.configuration import QUEUES
+from fstore.broker.tasks import QUEUES
 from fstore.upkeep import api as upkeep
 from tests.faults.harness.invariants import check_invariants
 from tests.faults.harness.site import Site

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from fstore.broker import envelope
+from fstore.broker import envelope, signing
 from fstore.broker.signing import KeyRing
 from tests import sample_features
 from tests.conftest import REPOSITORY
@@ -199,8 +199,8 @@ def test_workers_take_orders_with_the_key_only(site: Site) -> None:
     stale = message(json.dumps(order).encode(), key=None, headers={"clock": 1})
     ring, minutes = KeyRing.of(KEY), 60 * 10
     raw = {**stale, "body": json.dumps(order)}
-    stale["headers"][envelope.SIGNATURE] = envelope.signed(
-        {**raw, "headers": {}}, envelope.CONTROL, ring, now=time.time() - minutes
+    stale["headers"][signing.SIGNATURE] = signing.signed(
+        {**raw, "headers": {}}, signing.CONTROL, ring, now=time.time() - minutes
     )
     for item in (json.dumps(unsigned), json.dumps(stale), "{}", "[" * 200_000, "garbage"):
         site.link.publish("fstore:/0.celery.pidbox", item)

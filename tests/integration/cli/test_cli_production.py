@@ -11,8 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from fstore.broker.configuration import QUEUES
 from fstore.broker.dashboard import FLOWER_COLUMNS, FLOWER_SETTINGS, flower_variables
+from fstore.broker.tasks import QUEUES
 from fstore.cli.commands.start.logs import last_lines
 from fstore.stack.choices import Choices
 from fstore.stack.layout import Layout

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from fstore.broker.configuration import QUEUES
+from fstore.broker.tasks import QUEUES
 from tests import sample_features
 from tests.conftest import House
 from tests.support.commands import Said, fstore

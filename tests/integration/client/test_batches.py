@@ -10,9 +10,8 @@ import pandas as pd
 import pytest
 
 import fstore
-from fstore.broker.chunks import MOST, in_chunks
-from fstore.broker.configuration import COMPUTE_QUEUE
-from fstore.broker.messages import ComputeRequest, RawReference
+from fstore.broker.messages import MOST, ComputeRequest, RawReference, in_chunks
+from fstore.broker.tasks import COMPUTE_QUEUE
 from fstore.client.request import prepare
 from fstore.compute import batch_executor
 from fstore.compute.batch_executor import execute_batch

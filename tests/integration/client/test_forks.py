@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fstore.runtime import heartbeat
 from tests import sample_features
 
 RAW = pd.DataFrame({"price": [1.0, 2.0, 3.0]})
@@ -107,8 +108,8 @@ def test_a_lock_held_by_another_thread_at_the_fork_stops_no_child(staffed):
         ).equals(RAW * os.getpid() / 2)
 
     with ExitStack() as held:
-        for owner in (resources.recorder, resources.notifier, resources.broker):
-            held.enter_context(owner._guard)
+        for lock in (resources.recorder._guard, resources.notifier._guard, heartbeat._starter._changed):
+            held.enter_context(lock)
         children = in_children(ask, 2, seconds=30)
 
     assert children == ["True"] * 2

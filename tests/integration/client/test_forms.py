@@ -15,7 +15,8 @@ import pytest
 from celery import Celery
 
 import fstore
-from fstore.broker.configuration import GET_OR_COMPUTE, celery_config
+from fstore.broker.configuration import celery_config
+from fstore.broker.tasks import GET_OR_COMPUTE
 from fstore.errors import ComputeFailed, InvalidRequest
 from fstore.model import Request
 from fstore.results.likeness import series_difference

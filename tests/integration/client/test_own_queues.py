@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 from celery import Celery
 
-from fstore.broker.configuration import GET_OR_COMPUTE, celery_config, compute_queue
+from fstore.broker.configuration import celery_config
+from fstore.broker.tasks import GET_OR_COMPUTE, compute_queue
 from fstore.errors import ComputeDead, ComputeFailed, ComputeTimeout
 from fstore.model import Request
 from fstore.upkeep.reconcile import run_reconciliation

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from beat.schedule import schedule
-from fstore.broker.configuration import QUEUES, ROUTES
+from fstore.broker.tasks import QUEUES, ROUTES
 from fstore.cli import secrets as secret_files
 from fstore.settings.loading import gather_settings
 from tests.conftest import REPOSITORY

@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 
 import fstore
-from fstore.broker.configuration import COMPUTE_QUEUE
 from fstore.broker.messages import RawReference
+from fstore.broker.tasks import COMPUTE_QUEUE
 from fstore.compute.executor import execute
 from fstore.compute.recovery import Recovery
 from fstore.errors import BrokerUnavailable, ComputeDead

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fstore.broker import envelope
+from fstore.broker import envelope, signing
 from fstore.broker.envelope import Refused
 from fstore.broker.signing import CLOCK_SKEW_S, BadSignature, KeyRing
 from fstore.settings.values import split_keys
@@ -47,10 +47,10 @@ def command() -> Message:
 
 def sent(message: Message, secret: str = OLD, *, exchange: str = "", at: float = NOW) -> Message:
     """Sign a message and put it into the form in which it lies in Redis."""
-    signature = envelope.signed(message, exchange, KeyRing.of(secret), now=at)
+    signature = signing.signed(message, exchange, KeyRing.of(secret), now=at)
     return {
         **message,
-        "headers": {**message["headers"], envelope.SIGNATURE: signature},
+        "headers": {**message["headers"], signing.SIGNATURE: signature},
         "body": base64.b64encode(message["body"].encode()).decode(),
     }
 
@@ -117,7 +117,7 @@ def test_every_part_that_decides_is_signed(forge: Callable[[Message], None]) -> 
 def test_what_is_no_signature_is_refused(signature: object, reason: str) -> None:
     """Nothing at all, the wrong type, another format and another key each have their own reason."""
     message = sent(task())
-    message["headers"][envelope.SIGNATURE] = signature
+    message["headers"][signing.SIGNATURE] = signature
     with pytest.raises(Refused, match=reason):
         check(message)
 
@@ -125,8 +125,8 @@ def test_what_is_no_signature_is_refused(signature: object, reason: str) -> None
 def test_a_later_date_cannot_be_written_in() -> None:
     """The time a signature is good for is part of what is signed."""
     message = sent(task())
-    form, name, last, digest = message["headers"][envelope.SIGNATURE].split(".")
-    message["headers"][envelope.SIGNATURE] = f"{form}.{name}.{int(last) + 1}.{digest}"
+    form, name, last, digest = message["headers"][signing.SIGNATURE].split(".")
+    message["headers"][signing.SIGNATURE] = f"{form}.{name}.{int(last) + 1}.{digest}"
     with pytest.raises(Refused, match="wrong signature"):
         check(message)
 
@@ -134,10 +134,10 @@ def test_a_later_date_cannot_be_written_in() -> None:
 @pytest.mark.parametrize(
     ("headers", "lives_s"),
     [
-        ({}, envelope.TASK_LIVES_S),
+        ({}, signing.TASK_LIVES_S),
         ({"expires": datetime.fromtimestamp(NOW + 60, UTC).isoformat()}, 60),
-        ({"expires": "2099-01-01T00:00:00+00:00"}, envelope.TASK_LIVES_S),
-        ({"eta": datetime.fromtimestamp(NOW + 100, UTC).isoformat()}, 100 + envelope.TASK_LIVES_S),
+        ({"expires": "2099-01-01T00:00:00+00:00"}, signing.TASK_LIVES_S),
+        ({"eta": datetime.fromtimestamp(NOW + 100, UTC).isoformat()}, 100 + signing.TASK_LIVES_S),
     ],
 )
 def test_an_old_message_is_refused(headers: dict[str, str], lives_s: float) -> None:
@@ -161,22 +161,22 @@ def test_keys_are_changed_without_a_gap() -> None:
 
 def test_commands_are_signed_for_a_minute() -> None:
     """Remote control can stop workers, so it needs the key too; events and replies do not."""
-    exchange = envelope.CONTROL
+    exchange = signing.CONTROL
     message = sent(command(), exchange=exchange)
 
     check(message, queue=CONTROL_QUEUE)
     with pytest.raises(Refused, match="too old"):
-        check(message, queue=CONTROL_QUEUE, now=NOW + envelope.COMMAND_LIVES_S + CLOCK_SKEW_S + 1)
+        check(message, queue=CONTROL_QUEUE, now=NOW + signing.COMMAND_LIVES_S + CLOCK_SKEW_S + 1)
     with pytest.raises(Refused, match=r"not a signature|not signed"):
         check(sent(command()), queue=CONTROL_QUEUE)
-    assert envelope.signed(command(), f"reply.{exchange}", KeyRing.of(OLD), now=NOW) is None
+    assert signing.signed(command(), f"reply.{exchange}", KeyRing.of(OLD), now=NOW) is None
     check(sent(command()), queue=f"abc.reply.{exchange}")
     check(sent(command()), queue="celeryev.abc")
 
 
 def test_a_command_is_no_task() -> None:
     """A signature made for one purpose does not serve the other."""
-    message = sent(command(), exchange=envelope.CONTROL)
+    message = sent(command(), exchange=signing.CONTROL)
     message["headers"].update(task()["headers"])
     with pytest.raises(Refused, match="not a task"):
         check(message)
@@ -186,7 +186,7 @@ def test_without_a_key_only_the_form_counts() -> None:
     """Signing is a choice; a worker without a key takes signed and unsigned messages alike."""
     check(sent(task()), None)
     unsigned = sent(task())
-    del unsigned["headers"][envelope.SIGNATURE]
+    del unsigned["headers"][signing.SIGNATURE]
     check(unsigned, None)
 
 

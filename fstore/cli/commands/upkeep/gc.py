@@ -8,26 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import click
-from pydantic import TypeAdapter, ValidationError
 from rich.console import RenderableType
 
 from fstore.cli import errors, output
 from fstore.cli.commands.look.overview import show_overview
 from fstore.cli.context import Call, common, pass_call
 from fstore.errors import InvalidRequest
-from fstore.settings import Size
+from fstore.settings import parse_size
 from fstore.upkeep import GarbagePolicy, collect_garbage, list_runs
-
-_SIZE: TypeAdapter[int] = TypeAdapter(Size)
 
 
 def _size(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
     if value is None:
         return None
     try:
-        return _SIZE.validate_python(value)
-    except ValidationError as error:
-        raise click.BadParameter("expected a size such as 50000000, 500MB or 2GiB") from error
+        return parse_size(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 @click.command(
