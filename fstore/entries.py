@@ -83,6 +83,15 @@ def read_wanted(
     return read_entry(resources, found, is_own=is_own) if wanted is None else read_part(resources, found, wanted)
 
 
+def read_relative(resources: Resources, found: Locator) -> pa.Table | None:
+    """Return an entry to copy from, verified like every read but not counted as its use; None when it is gone or wrong."""
+    try:
+        return resources.entries.read(found)
+    except EntryCorrupt as error:
+        _found_wrong(resources, found, error)
+        return None
+
+
 def _read_part(entries: EntryStore, found: Locator, tail: Tail, wanted: Selection) -> pa.Table | None:
     """Read a part; None where that takes the whole, for notes in it, want of digests, or damage."""
 

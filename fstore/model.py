@@ -52,18 +52,19 @@ class Status(StrEnum):
 class Fingerprint:
     """Identity of raw data.
 
-    ``digest`` is the hex BLAKE3 root. The text form names algorithm and format
-    version; a tail fingerprint has a text form of its own, hence keys of its own.
+    ``digest`` is the hex BLAKE3 root. The text form names algorithm and format version, or
+    another ``space``: that of a tail, or of partitions of the data, hence keys of its own.
     """
 
     method: HashMethod
     digest: str
+    space: str | None = None
 
     FORMAT = "b3m2"
 
     def __str__(self) -> str:
         space = f"{self.FORMAT}-tail" if self.method is HashMethod.TAIL else self.FORMAT
-        return f"{space}:{self.digest}"
+        return f"{self.space or space}:{self.digest}"
 
 
 @dataclass(frozen=True, slots=True)

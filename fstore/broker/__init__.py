@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         ComputeRequest,
         PublishRequest,
         RawReference,
+        SegmentReference,
         claim_in,
         in_chunks,
         parse_compute,
@@ -45,7 +46,7 @@ else:
             "client": "Broker short_repr",
             "configuration": "celery_config",
             "dashboard": "FLOWER_SETTINGS flower_variables",
-            "messages": "UNKNOWN_S in_chunks ComputeRequest PublishRequest RawReference claim_in parse_compute parse_compute_many parse_publish",
+            "messages": "UNKNOWN_S in_chunks ComputeRequest PublishRequest RawReference SegmentReference claim_in parse_compute parse_compute_many parse_publish",
             "schedules": "read_schedules",
             "tasks": (
                 "COLLECT_GARBAGE COMPUTE_QUEUE FLUSH_USAGE GET_OR_COMPUTE GET_OR_COMPUTE_MANY KEY_PREFIX OWN_QUEUE "
@@ -71,6 +72,7 @@ __all__ = [
     "QUEUES",
     "RECONCILE_JOBS",
     "RawReference",
+    "SegmentReference",
     "SWEEP_INTEGRITY",
     "UNKNOWN_S",
     "UPKEEP_QUEUE",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
@@ -10,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fstore.broker.tasks import OWN_QUEUE
 from fstore.errors import InvalidRequest
+from fstore.increments import Assignment
 from fstore.model import Claim, ComputedFacts
 from fstore.records import flat, flat_names, unflat
 
@@ -21,6 +24,8 @@ MOST_BYTES = 512 * 1024
 OVERHEAD_S = 0.005  # what a computation costs beside itself: reading, writing, publishing
 UNKNOWN_S = 0.25  # taken for a feature that nobody has computed yet
 ENVELOPE_BYTES = 1024  # what a request holds beside its config
+MOST_PARTITIONS = 366
+NAME_BYTES = 32
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -38,6 +43,51 @@ class RawReference(BaseModel):
     path: str = Field(min_length=1, max_length=4096)
     # Which one is meant, of an object that has versions.
     version: Annotated[str | None, Field(min_length=1, max_length=1024, pattern=r"^[!-~]+$")] = None
+
+
+class SegmentReference(BaseModel):
+    """Which partitions of a feature that declares them are asked for; see ``fstore.increments.Assignment``.
+
+    A worker of a version that knows none refuses the message unread, and whoever waits sends it again.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    declared: str = Field(max_length=2048)
+    period: str = Field(min_length=1, max_length=64)
+    first: int = Field(ge=0)
+    rows: list[int] = Field(max_length=64 * 1024)
+    at: int = Field(ge=0)
+    names: str = Field(max_length=32 * 1024)
+    low: list[int] = Field(max_length=MOST_PARTITIONS)
+    high: list[int] = Field(max_length=MOST_PARTITIONS)
+
+    @classmethod
+    def of(cls, assigned: Assignment) -> SegmentReference:
+        """Write an assignment down."""
+        known: dict[str, Any] = {name: list(getattr(assigned, name)) for name in ("rows", "low", "high")}
+        known["names"] = base64.b64encode(b"".join(assigned.names)).decode()
+        plain = {name: getattr(assigned, name) for name in ("declared", "period", "first", "at")}
+        return cls.model_validate({**plain, **known})
+
+    def assignment(self) -> Assignment:
+        """Read it again; raises ``InvalidRequest`` for one that does not hang together."""
+        try:
+            names = base64.b64decode(self.names, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise InvalidRequest("segment.names", f"is not base64: {error}") from error
+        if len(names) % NAME_BYTES:
+            raise InvalidRequest("segment.names", f"holds no whole names of {NAME_BYTES} bytes")
+        return Assignment(
+            declared=self.declared,
+            period=self.period,
+            first=self.first,
+            rows=tuple(self.rows),
+            at=self.at,
+            names=tuple(names[at : at + NAME_BYTES] for at in range(0, len(names), NAME_BYTES)),
+            low=tuple(self.low),
+            high=tuple(self.high),
+        )
 
 
 class ComputeRequest(BaseModel):
@@ -72,6 +122,7 @@ class ComputeRequest(BaseModel):
     # Of the feature's declaration, for whoever sends the job again without knowing the feature.
     queue: Annotated[str | None, Field(pattern=f"^{OWN_QUEUE}$")] = None
     time_limit_s: Annotated[float | None, Field(gt=0, le=1e7)] = None
+    segment: SegmentReference | None = None
 
     @property
     def known_key(self) -> str:
@@ -166,6 +217,8 @@ def in_chunks(requests: Sequence[ComputeRequest], *, per_item_s: float) -> Itera
     size = 0
     for request in sorted(requests, key=lambda request: request.raw_data.path):
         weight = ENVELOPE_BYTES + len(request.canonical_config or "")
+        if request.segment is not None:
+            weight += len(request.segment.names) + 10 * len(request.segment.rows)
         if chunk and (len(chunk) == most or size + weight > MOST_BYTES):
             yield chunk
             chunk, size = [], 0

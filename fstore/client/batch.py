@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
 
+from fstore.client.partitions.composition import Composition, composition_of
 from fstore.client.read_through import answer_requests
 from fstore.client.request import Answer, KeyedRequest, Preparation, warn_of_other_source
 from fstore.entries import in_form
 from fstore.errors import FeatureStoreError
-from fstore.model import Entry, Request, Status
+from fstore.model import Entry, EntryState, Request, Status
 from fstore.projection import Selection
 from fstore.resources import Resources
 from fstore.results import Returns
@@ -93,15 +94,32 @@ def get_or_compute_many(
     return answers()
 
 
-def peek_many(resources: Resources, requests: Iterable[Request]) -> Iterator[tuple[Request, Entry | None]]:
-    """Take all requests, then return an iterator of each with its live entry or None; see ``FeatureStore.peek_many``."""
+def peek(resources: Resources, request: KeyedRequest) -> Entry | Composition | None:
+    """Return what would answer a request, or None; computes nothing."""
+    if request.segments:
+        found = composition_of(resources, request)
+    else:
+        entry = resources.manifest.find_entry(request.key)
+        found = entry if entry is not None and entry.state is EntryState.LIVE else None
+    for entry in (found,) if isinstance(found, Entry) else found.entries if found is not None else ():
+        warn_of_other_source(resources.manifest, request.feature, entry)
+    return found
+
+
+def peek_many(
+    resources: Resources, requests: Iterable[Request]
+) -> Iterator[tuple[Request, Entry | Composition | None]]:
+    """Take all requests, then return an iterator of each with what answers it or None; see ``FeatureStore.peek_many``."""
     preparation = Preparation(resources, shares=_is_still(requests))
     waiting = iter([(request, _prepared(preparation, request)) for request in requests])
 
-    def answers() -> Iterator[tuple[Request, Entry | None]]:
+    def answers() -> Iterator[tuple[Request, Entry | Composition | None]]:
         while chunk := list(islice(waiting, PEEKED_AT_ONCE)):
             found = resources.manifest.find_live_entries([keyed.key for _, keyed in chunk])
             for request, keyed in chunk:
+                if keyed.segments:
+                    yield request, peek(resources, keyed)
+                    continue
                 entry = found.get(keyed.key)
                 if entry is not None:
                     warn_of_other_source(resources.manifest, keyed.feature, entry)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fstore.broker import UNKNOWN_S, Broker, ComputeRequest, RawReference, in_chunks
@@ -17,6 +18,7 @@ from fstore.settings import DataRoot
 from fstore.storage import StagingArea
 
 EXPECTED_FOR_S = 2.0  # how long the expected time of a feature is believed
+MOST_LANES = 8  # messages that the segments of one request travel in at least, if they are so many
 QUICK_TO_STAGE_CELLS = 500_000  # written well within the lock's time
 
 
@@ -110,8 +112,9 @@ class Enqueuer:
                 for message in alike:
                     self._broker.send_compute(message)
                 continue
-            for chunk in in_chunks(alike, per_item_s=self._expected_s(feature)):
-                self._broker.send_compute_many(chunk)
+            for lane in _lanes(alike):
+                for chunk in in_chunks(lane, per_item_s=self._expected_s(feature)):
+                    self._broker.send_compute_many(chunk)
 
     def _expected_s(self, feature: str) -> float:
         seconds, known_at = self._expected.get(feature, (UNKNOWN_S, -EXPECTED_FOR_S))
@@ -120,6 +123,21 @@ class Enqueuer:
             seconds = UNKNOWN_S if found is None else found
             self._expected[feature] = seconds, time.monotonic()
         return seconds
+
+
+def _lanes(messages: Sequence[ComputeRequest]) -> Iterator[list[ComputeRequest]]:
+    """Part the segments of one request, so that all workers share them, whatever one is expected to take.
+
+    What is expected is what the last ones took, in which a day was computed perhaps and
+    all others copied.
+    """
+    seen: Counter[tuple[str, str | None]] = Counter()
+    lanes: dict[int, list[ComputeRequest]] = {}
+    for message in messages:
+        series = message.symbol, message.canonical_config
+        lanes.setdefault(seen[series] % MOST_LANES if message.segment is not None else 0, []).append(message)
+        seen[series] += 1
+    yield from lanes.values()
 
 
 def is_quick_to_stage(request: KeyedRequest) -> bool:

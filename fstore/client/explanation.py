@@ -8,9 +8,11 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
-from fstore.client.batch import peek_many
+from fstore.client.batch import peek, peek_many
+from fstore.client.partitions.composition import Composition, Partitions, partitions_of
+from fstore.client.partitions.pieces import Pieces
 from fstore.client.read_through import load_answered
-from fstore.client.request import KeyedRequest, prepare, warn_of_other_source
+from fstore.client.request import KeyedRequest, prepare
 from fstore.compute import are_comparable, differing_versions, format_of
 from fstore.entries import in_form
 from fstore.features import Feature, differing_parts, source_format
@@ -67,6 +69,7 @@ class Explanation:
     source_digest: str = ""
     differs_from_here: Mapping[str, Difference] = field(default_factory=dict)
     stops: int = 0
+    partitions: Partitions | None = None  # of a feature that declares them
 
     @property
     def same_source(self) -> bool | None:
@@ -104,6 +107,7 @@ class Explanation:
             "same_source": self.same_source,
             "library_versions": dict(self.entry.library_versions) if self.entry else None,
             "differs_from_here": {name: asdict(both) for name, both in self.differs_from_here.items()},
+            "partitions": self.partitions.as_dict() if self.partitions is not None else None,
         }
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
@@ -111,7 +115,10 @@ class Explanation:
         printer.text(str(self))
 
     def __str__(self) -> str:
-        lines = [f"{'hit' if self.hit else 'miss'}: {self.key} ({self.state})"]
+        said = self.partitions
+        met = "hit" if self.hit else "partial" if said is not None and said.hit + said.copied else "miss"
+        lines = [f"{met}: {self.key} ({self.state})"]
+        lines += [f"  {line}" for line in (said.text.splitlines() if said is not None else ())]
         lines += [f"  {name}: {value}" for name, value in _parts(self.parts).items()]
         if self.nearest is not None and not self.hit:
             lines.append(
@@ -155,6 +162,8 @@ def differences(entry: Entry, feature: Feature | None) -> dict[str, Difference]:
 
 def explain(resources: Resources, request: KeyedRequest) -> Explanation:
     """Tell what a request would meet now; computes nothing and changes nothing."""
+    if request.pieces is not None:
+        return _explained_in_parts(resources, request, request.pieces)
     entry = resources.manifest.find_entry(request.key)
     job = resources.jobs.find(request.key)
     live = entry is not None and entry.state is EntryState.LIVE
@@ -174,6 +183,34 @@ def explain(resources: Resources, request: KeyedRequest) -> Explanation:
         source_digest=request.feature.source_digest,
         differs_from_here=differences(entry, request.feature) if entry is not None else {},
         stops=job.stops if job else 0,
+    )
+
+
+def _explained_in_parts(resources: Resources, request: KeyedRequest, pieces: Pieces) -> Explanation:
+    """Say it of a feature with partitions: of its segments together, the first that is at work standing for them."""
+    said = partitions_of(resources, request, pieces)
+    views = resources.jobs.look([each.key for each in request.segments])
+    busy = [view.job for view in views.values() if view.entry is None and view.job is not None]
+    job = resources.jobs.find(busy[0].key) if busy else None
+    is_hit = said.hit == said.total
+    entry = resources.manifest.find_entry(request.segments[0].key) if len(request.segments) == 1 else None
+    return Explanation(
+        key=request.key,
+        hit=is_hit,
+        state="live" if is_hit else str(job.state) if job is not None else "partial" if said.hit else "unknown",
+        parts=request.parts,
+        hash_method=str(request.fingerprint.method),
+        entry=entry,
+        nearest=None,
+        owner=(job.owner or None) if job else None,
+        attempt=job.attempt if job else None,
+        elapsed_s=_elapsed(job),
+        expected_s=resources.manifest.expected_seconds(request.parts.feature),
+        failure=f"{job.failure.error_type}: {job.failure.detail}" if job and job.failure else None,
+        source_digest=request.feature.source_digest,
+        differs_from_here=differences(entry, request.feature) if entry is not None else {},
+        stops=job.stops if job else 0,
+        partitions=said,
     )
 
 
@@ -208,17 +245,14 @@ class StoreLooks:
 
     _resources: Resources
 
-    def peek(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> Entry | None:
-        """Return the live entry that would answer, or None; computes nothing."""
-        request = prepare(self._resources, symbol, raw_data, config, compute_func)
-        entry = self._resources.manifest.find_entry(request.key)
-        if entry is None or entry.state is not EntryState.LIVE:
-            return None
-        warn_of_other_source(self._resources.manifest, request.feature, entry)
-        return entry
+    def peek(
+        self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object
+    ) -> Entry | Composition | None:
+        """Return the live entry that would answer, or the entries of several segments together, or None; computes nothing."""
+        return peek(self._resources, prepare(self._resources, symbol, raw_data, config, compute_func))
 
-    def peek_many(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Entry | None]]:
-        """Yield each request with the live entry that would answer it, or None, in their order; computes nothing.
+    def peek_many(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Entry | Composition | None]]:
+        """Yield each request with what ``peek`` gives for it, in their order; computes nothing.
 
         All requests are taken at once. Raw data that several requests of a list share are
         fingerprinted once.

@@ -10,10 +10,22 @@ from typing import TypeVar
 import pandas as pd
 
 from fstore.broker import RawReference
-from fstore.calling import call_feature, is_stop
+from fstore.calling import is_stop
 from fstore.client.local_publish import OwnClaim, publish_by_worker
 from fstore.client.request import Answer, KeyedRequest
-from fstore.compute import Computation, Loaded, Publisher, Taker, error_of, note_of, perform, private_copy
+from fstore.compute import (
+    IN_MEMORY,
+    Computation,
+    Publisher,
+    Ready,
+    SegmentLoader,
+    Taker,
+    error_of,
+    note_of,
+    perform,
+    private_copy,
+    rows_of,
+)
 from fstore.errors import (
     BrokerUnavailable,
     ComputeTimeout,
@@ -83,7 +95,9 @@ class LocalComputing:
             return Publisher.of(resources).publish(computation, claim, result, took)
 
         config = restore_config(request.parts.config)
-        computation = Computation(request.key, request.parts, request.feature, config, request.fingerprint, message)
+        computation = Computation(
+            request.key, request.parts, request.feature, config, request.fingerprint, message, request.task
+        )
 
         def act() -> Answer | None:
             with own.claimed(request.key, message) as claim:
@@ -96,7 +110,7 @@ class LocalComputing:
                         claim,
                         phase=lambda _: None,
                         publish=publish,
-                        read=lambda: _raw(request, self._taker),
+                        read=lambda: _raw(request, self._taker, SegmentLoader(resources)),
                     )
             if refused:
                 raise refused[0]
@@ -122,9 +136,9 @@ def compute_only(request: KeyedRequest, taker: Taker, *, seconds: float) -> obje
 
     def act() -> object:
         try:
-            raw = _raw(request, taker)
+            raw = _raw(request, taker, SegmentLoader(None))
             with deadline.unbounded():
-                result = raw.settle(call_feature(request.feature, raw.value, restore_config(request.parts.config)))
+                result = raw.result(request.feature, restore_config(request.parts.config))
             check_faithful(result, as_read(encode_result(result)))  # what cannot be stored is no result here either
             return _own(result)
         except BaseException as error:
@@ -148,8 +162,11 @@ def bounded(work: Callable[[], T], key: str, seconds: float) -> T:
         raise ComputeTimeout(key, time.monotonic() - began, "running in this process") from None
 
 
-def _raw(request: KeyedRequest, taker: Taker) -> Loaded:
+def _raw(request: KeyedRequest, taker: Taker, loader: SegmentLoader) -> Ready:
     request.feature.require_unchanged()
+    if request.task is not None:
+        where = IN_MEMORY if request.raw_data.path is None else str(request.raw_data.path)
+        return loader.load(request.parts, request.task, rows_of(request.raw_data), where)
     return taker.take(request.raw_data, request.fingerprint, wanted=request.feature.input)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
 from fstore.broker import RawReference
@@ -65,8 +65,8 @@ def answer_misses(
     return _Misses(resources, flight).answers()
 
 
-def start_miss(resources: Resources, request: KeyedRequest, *, seconds: float) -> None:
-    """Register a request unless somebody has, and return without waiting or computing.
+def start_misses(resources: Resources, requests: Sequence[KeyedRequest], *, seconds: float) -> None:
+    """Register requests unless somebody has, and return without waiting or computing.
 
     What cannot be registered now is left to whoever waits for it; with
     ``on_unavailable="raise"`` it is an error.
@@ -74,13 +74,18 @@ def start_miss(resources: Resources, request: KeyedRequest, *, seconds: float) -
     rules = rules_of(resources)
     try:
         with deadline.within(min(START_WITHIN_S, seconds)):
-            view = resources.jobs.look([request.key])[request.key]
-            step, _ = next_step(KeyProgress(request), view, rules)
-            if step is Step.LEAD_ANEW and view.job is not None:
-                with suppress(ManifestUnavailable):
-                    resources.jobs.reset_failure(request.key, view.job.owner)
-            if step in {Step.LEAD, Step.LEAD_ANEW}:
-                outcome = enqueuer_of(resources).enqueue([request])
+            views = resources.jobs.look([request.key for request in requests])
+            leading = []
+            for request in requests:
+                view = views[request.key]
+                step, _ = next_step(KeyProgress(request), view, rules)
+                if step is Step.LEAD_ANEW and view.job is not None:
+                    with suppress(ManifestUnavailable):
+                        resources.jobs.reset_failure(request.key, view.job.owner)
+                if step in {Step.LEAD, Step.LEAD_ANEW}:
+                    leading.append(request)
+            if leading:
+                outcome = enqueuer_of(resources).enqueue(leading)
                 if outcome.unsent is not None:
                     raise outcome.unsent
     except (BrokerUnavailable, ManifestUnavailable, StorageUnavailable):

@@ -7,14 +7,15 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import pandas as pd
 import pyarrow as pa
 
 from fstore import lazy
+from fstore.client.partitions.segments import Composing, covered, has_task, owned
 from fstore.client.request import Answer, KeyedRequest, concerning, warn_of_other_source
-from fstore.compute import own_raw
 from fstore.entries import read_wanted
 from fstore.errors import EntryCorrupt, InvalidRequest, ManifestUnavailable, StorageUnavailable, VersionMismatch
 from fstore.features import LocalFeature, registered_features
@@ -28,11 +29,11 @@ from fstore.storage import MappedEntry
 if TYPE_CHECKING:
     from fstore.client.local_compute import LocalComputing
     from fstore.client.miss_rules import without_store
-    from fstore.client.misses import answer_misses, rules_of, start_miss
+    from fstore.client.misses import answer_misses, rules_of, start_misses
 else:  # loaded by the first miss: most trainers only hit
     globals().update(lazy.functions("fstore.client.local_compute", "LocalComputing"))
     globals().update(lazy.functions("fstore.client.miss_rules", "without_store"))
-    globals().update(lazy.functions("fstore.client.misses", "answer_misses rules_of start_miss"))
+    globals().update(lazy.functions("fstore.client.misses", "answer_misses rules_of start_misses"))
 
 MOST_WRONG = 3  # an entry that is found wrong is computed again, but not for ever
 
@@ -41,6 +42,8 @@ def answer_request(
     resources: Resources, request: KeyedRequest, *, seconds: float, wanted: Selection | None = None
 ) -> Answer:
     """Answer one request within ``seconds``."""
+    if request.segments:
+        return _answer_in_parts(resources, request, seconds, wanted)
     with deadline.within(seconds):
         reading = _ReadThrough(resources, [request], seconds, wanted)
         return reading.hit() or next(reading.misses())
@@ -53,17 +56,26 @@ def answer_requests(
 
     An entry that turns out wrong when it is read is hidden and asked for again. ``wanted`` is the part of each that is read.
     """
-    reading = _ReadThrough(resources, requests, seconds, wanted)
-    yield from reading.hits()
-    yield from reading.misses()
+    composing = Composing(requests, wanted)
+    reading = _ReadThrough(resources, composing.parts, seconds, wanted)
+    for answer in chain(reading.hits(), reading.covered(), reading.misses()):
+        if (whole := composing.take(answer)) is not None:
+            yield whole
+
+
+def _answer_in_parts(resources: Resources, request: KeyedRequest, seconds: float, wanted: Selection | None) -> Answer:
+    """Answer a request whose feature declares partitions, when all of its segments have their answers."""
+    with deadline.within(seconds):
+        (answer,) = answer_requests(resources, [request], seconds=seconds, wanted=wanted)
+        return answer
 
 
 def start_request(resources: Resources, request: KeyedRequest, *, seconds: float) -> KeyedRequest:
     """Have a request computed without waiting: by a worker, or a local feature by a thread of this process."""
     if not isinstance(request.feature, LocalFeature):
-        start_miss(resources, request, seconds=seconds)
+        start_misses(resources, request.segments or [request], seconds=seconds)
         return request
-    own_request = replace(request, raw_data=own_raw(request.raw_data))  # the caller goes on, and may write to them
+    own_request = owned(request)  # the caller goes on, and may write to them
 
     def act() -> None:
         answer_request(resources, own_request, seconds=seconds)
@@ -128,6 +140,26 @@ class _ReadThrough:
         except StorageUnavailable as error:
             answers = list(self._all_computed_here(error))
         return answers[0] if answers else None
+
+    def covered(self) -> Iterator[Answer]:
+        """Answer segments that have no entry by others that hold all of their partitions."""
+        if not any(map(has_task, self._open.values())):
+            return
+        try:
+            for key, held, result in covered(self._resources, dict(self._open), self._wanted):
+                sharing = self._sharing[key]
+                self._resources.recorder.count("cache_hits", len(sharing))
+                self._resources.recorder.count("segments_covered", len(sharing))
+                del self._open[key]
+                for request in sharing:
+                    if request.feature.source_digest != held.entry.source_digest:
+                        warn_of_other_source(self._resources.manifest, request.feature, held.entry)
+                    if isinstance(result, InvalidRequest):
+                        yield Answer(request, Status.HIT, held.entry, error=result)
+                    else:
+                        yield Answer(request, Status.HIT, held.entry, result)
+        except (ManifestUnavailable, StorageUnavailable):
+            return  # what follows a miss decides what to do without
 
     def misses(self) -> Iterator[Answer]:
         """Answer the rest: computed now, by whoever leads."""

@@ -6,11 +6,19 @@ import logging
 import time
 from collections.abc import Mapping
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from fstore.compute import allowed_path, are_comparable, format_of, hold_raw, own_raw
+from fstore.client.partitions.pieces import Cutter, Pieces
+from fstore.compute import (
+    SegmentTask,
+    allowed_path,
+    are_comparable,
+    format_of,
+    hold_raw,
+    own_raw,
+)
 from fstore.errors import FeatureStoreError, ManifestUnavailable
 from fstore.features import Feature, canonical_config, check_symbol, find_feature, key_of, source_format
 from fstore.fingerprint import Origin, RawInput, identify
@@ -39,10 +47,13 @@ class KeyedRequest:
     feature: Feature
     raw_data: RawInput
     fingerprint: Fingerprint
+    task: SegmentTask | None = None  # of a part of a feature that declares partitions
+    pieces: Pieces | None = None  # of all of it,
+    segments: tuple[KeyedRequest, ...] = ()  # which is asked for in these parts
 
     def message(self, reference: RawReference, *, on_source_change: OnSourceChange = "refuse") -> ComputeRequest:
         """Return the message that asks a worker for it, with what the worker's code is compared with."""
-        from fstore.broker import ComputeRequest  # noqa: PLC0415 a hit asks nobody
+        from fstore.broker import ComputeRequest, SegmentReference  # noqa: PLC0415 a hit asks nobody
 
         feature = self.feature
         return ComputeRequest(
@@ -62,6 +73,7 @@ class KeyedRequest:
             on_source_change="warn" if on_source_change == "warn" else None,
             queue=feature.queue,
             time_limit_s=feature.timeout_s,
+            segment=SegmentReference.of(self.task.assigned) if self.task is not None else None,
         )
 
 
@@ -101,6 +113,8 @@ class Preparation:
         self._shares, self._copies = shares, copies
         self._shared: dict[int, tuple[object, RawInput, Fingerprint]] = {}
         self._copied: dict[str, RawInput] = {}
+        self._held: dict[int, tuple[object, RawInput]] = {}
+        self._cutter = Cutter(keeps=shares)
 
     def prepare(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> KeyedRequest:
         """Resolve the feature, canonicalise the config, take the fingerprint of every byte.
@@ -118,6 +132,8 @@ class Preparation:
         """In one piece, as every hit goes through it."""
         feature = find_feature(compute_func, self._resources.settings.on_unregistered)
         symbol, canonical = check_symbol(symbol), canonical_config(config)
+        if feature.partitioning is not None:
+            return self._in_pieces(symbol, raw_data, canonical, feature)
         if self._shares and id(raw_data) in self._shared:
             _, held, fingerprint = self._shared[id(raw_data)]
         else:
@@ -141,6 +157,29 @@ class Preparation:
                 self._shared[id(raw_data)] = raw_data, held, fingerprint
         parts = KeyParts(symbol, feature.name, feature.version, canonical, str(fingerprint))
         return KeyedRequest(key_of(parts), parts, feature, held, fingerprint)
+
+    def _in_pieces(self, symbol: str, raw_data: object, canonical: str, feature: Feature) -> KeyedRequest:
+        """Give each segment of a feature with partitions a key of its own, and the whole a name."""
+        settings, recorder = self._resources.settings, self._resources.recorder
+        _, held = self._held.get(id(raw_data)) or (None, hold_raw(raw_data, settings))
+        if settings.data_roots and held.path is not None:
+            allowed_path(str(held.path), self._resources.staging, settings)
+        if self._shares:
+            self._held[id(raw_data)] = raw_data, held
+        elif self._copies and held.path is None:
+            held = own_raw(held)
+        began = time.monotonic()
+        pieces = self._cutter.cut(held, feature, canonical)
+        recorder.took("fingerprint_seconds", time.monotonic() - began)
+        whole = KeyParts(symbol, feature.name, feature.version, canonical, str(pieces.fingerprint))
+        segments = []
+        for at, (task, raw) in enumerate(zip(pieces.tasks, pieces.raw, strict=True)):
+            taken = pieces.fingerprint_of(at)
+            parts = replace(whole, fingerprint=str(taken))
+            segments.append(KeyedRequest(key_of(parts), parts, feature, raw, taken, task))
+        return KeyedRequest(
+            key_of(whole), whole, feature, held, pieces.fingerprint, pieces=pieces, segments=tuple(segments)
+        )
 
     def _copy_of(self, held: RawInput, fingerprint: str) -> RawInput:
         if fingerprint not in self._copied:

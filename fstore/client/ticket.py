@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Unpack, overload
 
+from fstore.client.partitions.pieces import Pieces
 from fstore.client.read_through import answer_request
 from fstore.client.request import KeyedRequest, concerning, is_refused_to_another
-from fstore.compute import failure_for
+from fstore.compute import SegmentTask, failure_for
 from fstore.entries import in_form
 from fstore.errors import FeatureStoreError, InvalidRequest, VersionMismatch
 from fstore.features import LocalFeature, key_of, resolve_feature
 from fstore.fingerprint import RawInput
-from fstore.model import Fingerprint, KeyParts, KeyStatus
+from fstore.model import Fingerprint, JobState, KeyParts, KeyStatus
 from fstore.projection import Part, checked_selection
 from fstore.resources import Resources
 from fstore.results import Arrow, Pandas, Polars, Returns, check_returns
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
     import pyarrow as pa
+
+
+_LIVE, _UNKNOWN = "live", "unknown"
+_STATES = (*map(str, (JobState.DEAD, JobState.FAILED, JobState.RUNNING, JobState.QUEUED)), _UNKNOWN, _LIVE)
 
 
 class OpenStore(Protocol):
@@ -45,7 +51,15 @@ class Ticket:
             raise InvalidRequest("ticket", "belongs to no store that could be opened again; pass on its key instead")
         request, feature = self._request, self._request.feature
         named = feature if isinstance(feature, LocalFeature) else feature.name
-        return _of_store, (self._store, request.parts, named, request.raw_data, request.fingerprint)
+        known: list[Any] = [self._store, request.parts, named, request.raw_data, request.fingerprint]
+        if request.segments:  # written down for tickets that have some, as others always were
+            known.append(
+                (
+                    request.pieces,
+                    [(each.parts, each.raw_data, each.fingerprint, each.task) for each in request.segments],
+                )
+            )
+        return _of_store, tuple(known)
 
     def __repr__(self) -> str:
         parts = self._request.parts
@@ -57,18 +71,16 @@ class Ticket:
         return self._request.key
 
     def status(self) -> str:
-        """Return ``live`` when the result is there, else the job's state: ``queued``, ``running``, ``failed``, ``dead``, or ``unknown``."""
-        view = self._view()
-        if view.entry is not None:
-            return "live"
-        if view.job is None or self._is_anothers(view):
-            return "unknown"
-        return str(view.job.state)
+        """Return ``live`` when the result is there, else the job's state: ``queued``, ``running``, ``failed``, ``dead``, or ``unknown``.
+
+        Of a feature with partitions it is that of its segments: what one ends with, else what one still waits for.
+        """
+        states = {self._state(view) for view in self._views()}
+        return next(state for state in _STATES if state in states)
 
     def done(self) -> bool:
         """Return whether ``result`` would answer at once, with a frame or an error."""
-        view = self._view()
-        return view.entry is not None or self._failure(view) is not None
+        return all(view.entry is not None or self._failure(view) is not None for view in self._views())
 
     @overload
     def result(
@@ -95,7 +107,12 @@ class Ticket:
 
     def exception(self) -> FeatureStoreError | None:
         """Return the error the computation ended with, or None when it has a result or has not ended."""
-        return self._failure(self._view())
+        return next((error for view in self._views() if (error := self._failure(view)) is not None), None)
+
+    def _state(self, view: KeyStatus) -> str:
+        if view.entry is not None:
+            return _LIVE
+        return _UNKNOWN if view.job is None or self._is_anothers(view) else str(view.job.state)
 
     def _failure(self, view: KeyStatus) -> FeatureStoreError | None:
         error = None if self._is_anothers(view) else failure_for(view)
@@ -104,15 +121,27 @@ class Ticket:
     def _is_anothers(self, view: KeyStatus) -> bool:
         return is_refused_to_another(self._request, view.job, self._resources.settings.on_source_change)
 
-    def _view(self) -> KeyStatus:
-        return self._resources.jobs.look([self.key])[self.key]
+    def _views(self) -> list[KeyStatus]:
+        return list(
+            self._resources.jobs.look([each.key for each in self._request.segments or [self._request]]).values()
+        )
+
+
+_Known = tuple[KeyParts, RawInput, Fingerprint, SegmentTask]
 
 
 def _of_store(
-    store: OpenStore, parts: KeyParts, compute_func: object, raw_data: RawInput, fingerprint: Fingerprint
+    store: OpenStore,
+    parts: KeyParts,
+    compute_func: object,
+    raw_data: RawInput,
+    fingerprint: Fingerprint,
+    in_parts: tuple[Pieces, Sequence[_Known]] | None = None,
 ) -> Ticket:
     feature = resolve_feature(compute_func)
     if feature.version != parts.feature_version:  # the key would not be that of what is computed here
         raise VersionMismatch(feature.name, parts.feature_version, feature.version)
-    request = KeyedRequest(key_of(parts), parts, feature, raw_data, fingerprint)
+    pieces, known = in_parts or (None, ())
+    segments = tuple(KeyedRequest(key_of(one), one, feature, raw, taken, task) for one, raw, taken, task in known)
+    request = KeyedRequest(key_of(parts), parts, feature, raw_data, fingerprint, pieces=pieces, segments=segments)
     return Ticket(store.resources, request, store=store)

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from fstore.compute.private_copies import private_copy
     from fstore.compute.provenance import are_comparable, differing_versions, format_of
     from fstore.compute.publishing import Publisher
-    from fstore.compute.raw_data import Loaded, Taker, allowed_path, hold_raw, own_raw, source_of, stage_raw
+    from fstore.compute.raw_data import IN_MEMORY, Ready, Taker, allowed_path, hold_raw, own_raw, source_of, stage_raw
     from fstore.compute.recovery import Recovery
+    from fstore.compute.segments import NAME_PREFIX, RunInput, SegmentLoader, SegmentTask, rows_of
     from fstore.compute.staged_results import may_be_stored, not_trusted, publish_staged
 else:
     __getattr__ = lazy.names(
@@ -28,17 +29,23 @@ else:
             "private_copies": "private_copy",
             "provenance": "are_comparable differing_versions format_of",
             "publishing": "Publisher",
-            "raw_data": "Loaded Taker allowed_path hold_raw own_raw source_of stage_raw",
+            "raw_data": "IN_MEMORY Ready Taker allowed_path hold_raw own_raw source_of stage_raw",
             "recovery": "Recovery",
+            "segments": "NAME_PREFIX RunInput SegmentLoader SegmentTask rows_of",
             "staged_results": "may_be_stored not_trusted publish_staged",
         },
     )
 
 __all__ = [
     "Computation",
-    "Loaded",
+    "IN_MEMORY",
+    "NAME_PREFIX",
     "Publisher",
+    "Ready",
     "Recovery",
+    "RunInput",
+    "SegmentLoader",
+    "SegmentTask",
     "Taker",
     "allowed_path",
     "are_comparable",
@@ -59,6 +66,7 @@ __all__ = [
     "perform",
     "private_copy",
     "publish_staged",
+    "rows_of",
     "source_of",
     "stage_raw",
 ]

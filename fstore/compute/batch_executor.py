@@ -16,13 +16,14 @@ from contextlib import suppress
 from typing import Any
 
 from fstore.broker import ComputeRequest, in_chunks
-from fstore.calling import call_feature, is_stop
+from fstore.calling import is_stop
 from fstore.compute.executor import Outcome, Phase, execute, give_up, refuse
 from fstore.compute.failures import note_of
 from fstore.compute.lease import HeldClaims, hold_claims
 from fstore.compute.planning import Computation, plan
 from fstore.compute.publishing import PendingEntry, Publisher
-from fstore.compute.raw_data import Reader
+from fstore.compute.raw_data import Reader, Ready
+from fstore.compute.segments import SegmentLoader
 from fstore.errors import BrokerUnavailable, FeatureStoreError, ManifestUnavailable
 from fstore.model import Claim, FailureNote, Locator, Status
 from fstore.resources import Resources
@@ -169,6 +170,7 @@ class _Batch:
         self._publisher = Publisher.of(resources)
         self._group = _Group(self._publisher, self._published)
         self._reader = Reader(resources.staging, resources.settings)
+        self._segments = SegmentLoader(resources)
 
     def run(self) -> None:
         """Compute and publish what there is time for, and give the rest back."""
@@ -199,11 +201,9 @@ class _Batch:
         logs.bind(key=key)
         try:
             with tracing.span("fstore.compute", feature=computation.feature.name, key=key):
-                raw = self._reader.read(
-                    computation.request.raw_data, computation.fingerprint, wanted=computation.feature.input
-                )
+                raw = self._read(computation)
                 began = time.monotonic()
-                result = raw.settle(call_feature(computation.feature, raw.value, computation.config))
+                result = raw.result(computation.feature, computation.config)
                 seconds = time.monotonic() - began
             self._resources.recorder.took("compute_seconds", seconds)
             pending = self._publisher.write(computation, claim, result, seconds)
@@ -217,6 +217,12 @@ class _Batch:
             self._answer(key, _failed(key, note_of(error)))
             return
         self._group.add(pending)
+
+    def _read(self, computation: Computation) -> Ready:
+        request = computation.request
+        if computation.segment is not None:
+            return self._segments.load_referenced(computation.parts, computation.segment, request.raw_data)
+        return self._reader.read(request.raw_data, computation.fingerprint, wanted=computation.feature.input)
 
     def _published(self, pending: PendingEntry, found: Locator | None) -> None:
         key = pending.facts.key

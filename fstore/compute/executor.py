@@ -10,13 +10,14 @@ from typing import Any
 
 from fstore import errors
 from fstore.broker import ComputeRequest
-from fstore.calling import call_feature, is_stop
+from fstore.calling import is_stop
 from fstore.compute.failures import error_of, failure_for, is_anothers_refusal, note_of
 from fstore.compute.lease import hold_claims
 from fstore.compute.planning import Computation, plan
 from fstore.compute.publishing import Publisher
-from fstore.compute.raw_data import Loaded, read_raw
+from fstore.compute.raw_data import Ready, read_raw
 from fstore.compute.recovery import Recovery
+from fstore.compute.segments import SegmentLoader
 from fstore.entries import quarantine_entry
 from fstore.errors import EntryCorrupt, FeatureStoreError
 from fstore.model import Claim, Locator, Status
@@ -93,7 +94,7 @@ def perform(
     *,
     phase: Phase,
     publish: Callable[[Computation, Claim, object, float], Locator | None],
-    read: Callable[[], Loaded] | None = None,
+    read: Callable[[], Ready] | None = None,
 ) -> Locator | None:
     """Compute under a claim and publish; an error becomes a note on the job that all waiters share.
 
@@ -109,7 +110,7 @@ def perform(
             phase("COMPUTING")
             began = time.monotonic()
             with tracing.span("fstore.compute", feature=computation.feature.name, key=computation.key):
-                result = raw.settle(call_feature(computation.feature, raw.value, computation.config))
+                result = raw.result(computation.feature, computation.config)
             seconds = time.monotonic() - began
             resources.recorder.took("compute_seconds", seconds)
             del raw
@@ -174,7 +175,10 @@ def _revived(resources: Resources, key: str) -> Locator | None:
     return found
 
 
-def _read(resources: Resources, computation: Computation) -> Loaded:
+def _read(resources: Resources, computation: Computation) -> Ready:
+    if computation.segment is not None:
+        loader = SegmentLoader(resources)
+        return loader.load_referenced(computation.parts, computation.segment, computation.request.raw_data)
     return read_raw(
         computation.request.raw_data,
         resources.staging,

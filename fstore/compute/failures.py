@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fstore import errors
 from fstore.errors import FeatureStoreError, VersionMismatch
+from fstore.increments import PartitionFailed
 from fstore.model import FailureNote, JobState, KeyStatus
 
 if TYPE_CHECKING:
@@ -21,12 +22,14 @@ MAX_DETAIL = 2000
 def note_of(error: BaseException) -> FailureNote:
     """Turn an error into the note that waiters are told; never fails, however odd the error is."""
     try:
-        detail = f"{error}"
+        detail = error.said if isinstance(error, PartitionFailed) else f"{error}"
     except BaseException as fault:
         detail = f"(an error whose text cannot be made: {type(fault).__name__})"
     text = "".join(traceback.format_exception(error))
+    # What a function raised for one partition is told as its own, with the partition's name.
+    kind = error.error_type if isinstance(error, PartitionFailed) else type(error).__name__
     return FailureNote(
-        _storable(type(error).__name__),
+        _storable(kind),
         _storable(detail[:MAX_DETAIL]),
         _storable(text[-MAX_TRACEBACK:]),
         _arguments(error),

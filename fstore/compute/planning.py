@@ -10,6 +10,7 @@ from typing import Any
 from fstore.broker import ComputeRequest
 from fstore.compute.provenance import versions_of
 from fstore.compute.raw_data import source_of
+from fstore.compute.segments import SegmentTask, task_of
 from fstore.errors import InvalidRequest, VersionMismatch
 from fstore.features import (
     Feature,
@@ -39,6 +40,7 @@ class Computation:
     config: Mapping[str, Any]
     fingerprint: Fingerprint
     request: ComputeRequest
+    segment: SegmentTask | None = None
 
     def facts(self, seconds: float) -> ComputedFacts:
         """Return what is known of its result once it took so long."""
@@ -64,6 +66,7 @@ def plan(resources: Resources, request: ComputeRequest) -> Computation:
     _compare_code(request, feature, warn_only=resources.settings.on_source_change == "warn")
     text = request.canonical_config if request.canonical_config is not None else canonical_config(request.config)
     config = restore_config(text)  # refuses any text that is not in canonical form
+    segment = task_of(request, feature, config)
     taken = _claimed_fingerprint(request) or _taken_fingerprint(resources, request)
     parts = KeyParts(check_symbol(request.symbol), feature.name, feature.version, text, str(taken))
     key = key_of(parts)
@@ -83,7 +86,7 @@ def plan(resources: Resources, request: ComputeRequest) -> Computation:
             "time_limit_s": feature.timeout_s,
         }
     )
-    return Computation(key, parts, feature, config, taken, known)
+    return Computation(key, parts, feature, config, taken, known, segment)
 
 
 def _compare_code(request: ComputeRequest, feature: Feature, *, warn_only: bool) -> None:
@@ -145,7 +148,8 @@ def _is_news(request: ComputeRequest, feature: Feature) -> bool:
 def _claimed_fingerprint(request: ComputeRequest) -> Fingerprint | None:
     if request.fingerprint is None or request.hash_method is None:
         return None
-    taken = Fingerprint(HashMethod(request.hash_method), request.fingerprint.rpartition(":")[2])
+    space, _, digest = request.fingerprint.rpartition(":")
+    taken = Fingerprint(HashMethod(request.hash_method), digest, space if request.segment is not None else None)
     if str(taken) != request.fingerprint:
         raise InvalidRequest("fingerprint", f"{request.fingerprint!r} is not of this version's form ({taken})")
     return taken

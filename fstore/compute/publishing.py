@@ -9,8 +9,10 @@ from dataclasses import dataclass, fields
 import pyarrow as pa
 
 from fstore.compute.planning import Computation
+from fstore.compute.segments import segment_facts
 from fstore.coordination import Notifier
 from fstore.errors import NotPermitted
+from fstore.increments import SegmentFacts
 from fstore.model import Claim, ComputedFacts, EntryFacts, Locator
 from fstore.postgres import Manifest
 from fstore.resources import Resources
@@ -27,6 +29,7 @@ class PendingEntry:
 
     facts: EntryFacts
     claim: Claim
+    segment: SegmentFacts | None = None
 
 
 class Publisher:
@@ -53,7 +56,8 @@ class Publisher:
         table = encode_result(result)
         stored = self._entries.publish(key, table, check=lambda back: check_faithful(result, back))
         try:
-            return PendingEntry(entry_facts(computation.facts(seconds), table, stored), claim)
+            facts = entry_facts(computation.facts(seconds), table, stored)
+            return PendingEntry(facts, claim, segment_facts(facts.parts, table))
         except BaseException:
             self._entries.discard(stored.path)
             raise
@@ -63,8 +67,9 @@ class Publisher:
 
         Waiters are told. A file that lost its claim is removed.
         """
+        segments = {one.facts.key: one.segment for one in pending if one.segment is not None}
         try:
-            outcomes = self._manifest.publish((one.facts, one.claim) for one in pending)
+            outcomes = self._manifest.publish([(one.facts, one.claim) for one in pending], segments)
         except NotPermitted:  # a trainer's role reads only: nothing can have been committed
             for one in pending:
                 self._entries.discard(one.facts.path)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
 import pyarrow as pa
 
+from fstore.calling import call_feature
 from fstore.compute.private_copies import private_copy
 from fstore.errors import SourceChanged, SourceNotAllowed, StorageUnavailable
+from fstore.features import Feature
 from fstore.fingerprint import (
     ParquetInput,
     RawInput,
@@ -37,12 +39,24 @@ if TYPE_CHECKING:
 IN_MEMORY = "in memory"
 
 
+class Ready(Protocol):
+    """What a feature can be computed from now."""
+
+    def result(self, feature: Feature, config: Mapping[str, Any]) -> object:
+        """Call its function, as often as it takes, and return what is to be published."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """Raw data as a feature wants them; ``settle`` what it returns before that is published."""
 
     value: Any
     streamed: StreamedSource | None = None
+
+    def result(self, feature: Feature, config: Mapping[str, Any]) -> object:
+        """Call the feature's function with them, and settle what it returns."""
+        return self.settle(call_feature(feature, self.value, config))
 
     def settle(self, result: object) -> object:
         """Return the result, read to its end, if the feature cannot have seen other data; raises ``SourceChanged``."""
@@ -68,7 +82,7 @@ class StreamedSource:
         """Make sure that nobody touched the source meanwhile; raises ``SourceChanged``."""
         if self.watch is None:
             return
-        with _told_by_name(self.source, self.name):
+        with told_by_name(self.source, self.name):
             if not self.watch.is_same():
                 raise SourceChanged(
                     self.name, "it changed while the feature read it; ask again when its writer is done"
@@ -212,7 +226,7 @@ def _read_table(reference: RawReference, staging: StagingArea, settings: Setting
     if reference.kind == "staged":
         return _read_staged(reference, staging, expected)
     source = source_of(reference, staging, settings)
-    with _told_by_name(source, reference.path):
+    with told_by_name(source, reference.path):
         table = source.table()
     _check(reference.path, table, expected)
     return table
@@ -245,7 +259,7 @@ def _check(path: str, raw: object, expected: Fingerprint) -> None:
 
 
 @contextmanager
-def _told_by_name(source: RawInput, name: str) -> Iterator[None]:
+def told_by_name(source: RawInput, name: str) -> Iterator[None]:
     """Let errors speak of a source as whoever asked knows it, not by its path on this host."""
     try:
         yield
@@ -258,7 +272,7 @@ def _told_by_name(source: RawInput, name: str) -> Iterator[None]:
 
 
 def _streamed(source: RawInput, expected: Fingerprint, *, name: str) -> Loaded:
-    with _told_by_name(source, name):
+    with told_by_name(source, name):
         watch = SourceWatch(source.reader) if isinstance(source, ParquetInput) else None
         _check(name, source, expected)
         return Loaded(to_dataset(source), StreamedSource(source, name, expected, watch))

@@ -11,6 +11,7 @@ from fstore.broker import PublishRequest
 from fstore.compute.executor import Outcome, give_up
 from fstore.compute.failures import error_of, note_of
 from fstore.compute.publishing import PendingEntry, Publisher, entry_facts
+from fstore.compute.segments import segment_facts
 from fstore.errors import InvalidRequest, ResultNotTrusted, SourceNotAllowed
 from fstore.features import LOCAL_PREFIX, key_of
 from fstore.model import Claim, Locator, Status
@@ -88,7 +89,10 @@ def _publish_staged(resources: Resources, request: PublishRequest, claim: Claim)
     staged = resources.staging.read_result(request.staged_path, digest=request.staged_digest)
     stored = resources.entries.publish_bytes(facts.key, staged.data)
     try:
-        pending = PendingEntry(entry_facts(facts, staged.table, stored), claim)
+        # By the result's own note, held against the key: whoever staged it names no series of another feature.
+        pending = PendingEntry(
+            entry_facts(facts, staged.table, stored), claim, segment_facts(facts.parts, staged.table)
+        )
     except BaseException:
         resources.entries.discard(stored.path)
         raise

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         partitions,
         sessions,
     )
-    from fstore.features.registry import feature, own_queues, registered_feature, registered_features, resolve_feature
+    from fstore.features.registry import feature, own_queues, registered_features, resolve_feature
     from fstore.features.source.digest import source_format
     from fstore.features.unregistered import find_feature
 else:
@@ -43,7 +43,7 @@ else:
             "local_identity": "LOCAL_PREFIX",
             "lookup": "MARK look_up",
             "partitioning": "ALL Declaration MOST_IN_A_SEGMENT PERIODS PartitionCount Partitioning Reach ReachKind Sessions checked_partitioning partitions sessions",
-            "registry": "feature own_queues registered_feature registered_features resolve_feature",
+            "registry": "feature own_queues registered_features resolve_feature",
             "source.digest": "source_format",
             "unregistered": "find_feature",
         },
@@ -80,7 +80,6 @@ __all__ = [
     "look_up",
     "own_queues",
     "partitions",
-    "registered_feature",
     "registered_features",
     "resolve_feature",
     "restore_config",

@@ -10,7 +10,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, TypeVar, overload
 
-from fstore.errors import FeatureNotRegistered, InvalidRequest
+from fstore.errors import FeatureNotRegistered
 from fstore.features.coverage import source_of
 from fstore.features.declarations import (
     SOURCE_PREFIX,
@@ -118,22 +118,8 @@ def resolve_feature(compute_func: Any) -> Feature:
 
     A name is looked up, never imported, and stands for a function only if it
     leads to that very object. What ``fstore.local`` wrapped is returned as it is
-    now. Raises ``FeatureNotRegistered`` with the line that fixes it, and
-    ``InvalidRequest`` for a feature that is not to be computed whole.
+    now. Raises ``FeatureNotRegistered`` with the line that fixes it.
     """
-    found = registered_feature(compute_func)
-    if found.partitioning is not None:
-        # One call over everything is another result than the one declared.
-        raise InvalidRequest(
-            "compute_func",
-            f"{found.name} declares partition=, and stores cannot compute features by partitions yet; "
-            "ask for one that does not declare it",
-        )
-    return found
-
-
-def registered_feature(compute_func: Any) -> Feature:
-    """Find the feature in the same way, whatever it declares."""
     if isinstance(compute_func, Feature):
         return compute_func.current()
     if isinstance(compute_func, str):

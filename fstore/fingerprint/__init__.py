@@ -34,9 +34,9 @@ if TYPE_CHECKING:
         stored_schema,
         unpacked_array,
     )
-    from fstore.fingerprint.raw_input import RawInput
+    from fstore.fingerprint.raw_input import Digested, RawInput, typed_refusals
     from fstore.fingerprint.seal import SEAL_BYTES, apply_seal, notes_of, read_seal
-    from fstore.fingerprint.sources import ParquetInput, TableInput, open_raw
+    from fstore.fingerprint.sources import FrameInput, ParquetInput, TableInput, open_raw
     from fstore.fingerprint.stamps import ObjectStamp, SourceStamp, SourceWatch
 else:
     __getattr__ = lazy.names(
@@ -50,9 +50,9 @@ else:
             "parquet_limits": "ParquetLimits USUAL limits_of open_bounded",
             "parquet_source": "ParquetReader",
             "parquet_types": "MAX_CATEGORY_BYTES packed_array plan_storage stored_schema unpacked_array",
-            "raw_input": "RawInput",
+            "raw_input": "Digested RawInput typed_refusals",
             "seal": "SEAL_BYTES apply_seal notes_of read_seal",
-            "sources": "ParquetInput TableInput open_raw",
+            "sources": "FrameInput ParquetInput TableInput open_raw",
             "stamps": "ObjectStamp SourceStamp SourceWatch",
         },
     )
@@ -62,7 +62,9 @@ __all__ = [
     "BLOCK_ROWS",
     "Column",
     "ContentHasher",
+    "Digested",
     "Footer",
+    "FrameInput",
     "MAX_CATEGORY_BYTES",
     "NumpyColumn",
     "ObjectStamp",
@@ -97,6 +99,7 @@ __all__ = [
     "table_in_form",
     "to_dataset",
     "to_table",
+    "typed_refusals",
     "union_of_categories",
     "unpacked_array",
 ]

@@ -5,21 +5,98 @@ from typing import TYPE_CHECKING
 from fstore import lazy
 
 if TYPE_CHECKING:
+    from fstore.increments.assigned.assignment import Assignment, assign
+    from fstore.increments.assigned.due_rows import ReadRows, read_due
+    from fstore.increments.assigned.known import KnownSegment, SegmentFacts
     from fstore.increments.checks.feature import CheckedFeature, checked_feature
     from fstore.increments.checks.report import CheckReport
-    from fstore.increments.cutting import Span
+    from fstore.increments.contents import (
+        Contents,
+        PartRecord,
+        contents_of,
+        take_partitions,
+        with_contents,
+        without_contents,
+    )
+    from fstore.increments.cutting import Span, overlapping
+    from fstore.increments.data import PartitionedData
     from fstore.increments.digests import PartitionHasher
-    from fstore.increments.table import PARTITION_NOTE
+    from fstore.increments.execution import Copies, Due, Made, PartitionFailed, composed, make_parts
+    from fstore.increments.naming import NamedPartition, Segment, fingerprint_of, named, segments_of, series_of
+    from fstore.increments.numerics import numeric_environment
+    from fstore.increments.planning import Missing, Plan, Relative, SegmentPlan, plan
+    from fstore.increments.sources import PartitionMemo, needs_all_rows, table_of_source
+    from fstore.increments.table import FORMAT, PARTITION_NOTE, PartitionTable
+    from fstore.increments.times import time_field
+    from fstore.increments.windows import touched_by
 else:
     __getattr__ = lazy.names(
         __name__,
         {
+            "assigned.assignment": "Assignment assign",
+            "assigned.due_rows": "ReadRows read_due",
+            "assigned.known": "KnownSegment SegmentFacts",
             "checks.feature": "CheckedFeature checked_feature",
             "checks.report": "CheckReport",
-            "cutting": "Span",
+            "contents": "Contents PartRecord contents_of take_partitions with_contents without_contents",
+            "cutting": "Span overlapping",
+            "data": "PartitionedData",
             "digests": "PartitionHasher",
-            "table": "PARTITION_NOTE",
+            "execution": "Copies Due Made PartitionFailed composed make_parts",
+            "naming": "NamedPartition Segment fingerprint_of named segments_of series_of",
+            "numerics": "numeric_environment",
+            "planning": "Missing Plan Relative SegmentPlan plan",
+            "sources": "PartitionMemo needs_all_rows table_of_source",
+            "table": "FORMAT PARTITION_NOTE PartitionTable",
+            "times": "time_field",
+            "windows": "touched_by",
         },
     )
 
-__all__ = ["CheckReport", "CheckedFeature", "PARTITION_NOTE", "PartitionHasher", "Span", "checked_feature"]
+__all__ = [
+    "KnownSegment",
+    "SegmentFacts",
+    "Assignment",
+    "CheckReport",
+    "CheckedFeature",
+    "Contents",
+    "Copies",
+    "Due",
+    "FORMAT",
+    "Made",
+    "NamedPartition",
+    "Missing",
+    "PARTITION_NOTE",
+    "PartRecord",
+    "PartitionFailed",
+    "PartitionHasher",
+    "PartitionMemo",
+    "PartitionTable",
+    "PartitionedData",
+    "Plan",
+    "ReadRows",
+    "Relative",
+    "Segment",
+    "SegmentPlan",
+    "Span",
+    "assign",
+    "checked_feature",
+    "composed",
+    "contents_of",
+    "fingerprint_of",
+    "make_parts",
+    "named",
+    "needs_all_rows",
+    "numeric_environment",
+    "overlapping",
+    "plan",
+    "read_due",
+    "segments_of",
+    "series_of",
+    "table_of_source",
+    "take_partitions",
+    "time_field",
+    "touched_by",
+    "with_contents",
+    "without_contents",
+]

@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from fstore.increments.cutting import Span
 from fstore.increments.naming import NamedPartition
 
@@ -34,7 +36,54 @@ def record_of(part: NamedPartition, schema: bytes, rows: int, numerics: str = ""
     return PartRecord(part.span, rows, part.name, part.digest, schema, numerics)
 
 
-def packed(records: Iterable[PartRecord]) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a segment's file says of itself: by which declaration it is cut, its period, its partitions."""
+
+    declared: str
+    period: str
+    records: tuple[PartRecord, ...]
+
+    @property
+    def names(self) -> tuple[bytes, ...]:
+        """The names of its partitions, in order of time."""
+        return tuple(record.name for record in self.records)
+
+
+def with_contents(table: pa.Table, contents: Contents) -> pa.Table:
+    """Return a segment's result with the note of what it holds."""
+    note = packed(contents.records, declared=contents.declared, period=contents.period)
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), CONTENTS_KEY: note})
+
+
+def without_contents(table: pa.Table) -> pa.Table:
+    """Return a segment's result as callers see it."""
+    metadata = table.schema.metadata
+    if not metadata or CONTENTS_KEY not in metadata:
+        return table
+    return table.replace_schema_metadata({key: value for key, value in metadata.items() if key != CONTENTS_KEY})
+
+
+def contents_of(table: pa.Table) -> Contents | None:
+    """Read what a whole segment's result says of itself; None if it says nothing, or something that does not fit it."""
+    note = (table.schema.metadata or {}).get(CONTENTS_KEY)
+    records = unpacked(note, table.num_rows)
+    if note is None or not records:
+        return None
+    said = json.loads(note)
+    declared, period = said.get("declared"), said.get("period")
+    return Contents(declared, period, records) if isinstance(declared, str) and isinstance(period, str) else None
+
+
+def take_partitions(table: pa.Table, contents: Contents, names: Sequence[bytes]) -> pa.Table | None:
+    """Take partitions, in this order, out of a segment's result; None if it does not hold all of them."""
+    held = offsets_of(contents.records)
+    if not names or any(name not in held for name in names):
+        return None
+    return pa.concat_tables([table.slice(*held[name]) for name in names])
+
+
+def packed(records: Iterable[PartRecord], *, declared: str = "", period: str = "") -> bytes:
     """Write records as a note for a file's metadata."""
     records = list(records)
     numerics = sorted({each.numerics for each in records})
@@ -45,7 +94,8 @@ def packed(records: Iterable[PartRecord]) -> bytes:
         ]
         for each in records
     ]
-    return json.dumps({"format": _FORMAT, "numerics": numerics, "parts": parts}, separators=(",", ":")).encode()
+    said = {"format": _FORMAT, "declared": declared, "period": period, "numerics": numerics, "parts": parts}
+    return json.dumps(said, separators=(",", ":")).encode()
 
 
 def unpacked(note: bytes | None, rows: int) -> tuple[PartRecord, ...]:

@@ -37,6 +37,12 @@ class PartitionedData:
         self._raw = raw
         self._table = known
         self._whole: pa.Table | None = None
+        self._schema: pa.Schema | None = None
+
+    @property
+    def width(self) -> int:
+        """The number of columns."""
+        return int(self._raw.shape[1])
 
     @property
     def is_zoned(self) -> bool:
@@ -73,16 +79,27 @@ class PartitionedData:
             self._whole = rangeless(self._raw)
         return own_table(self._whole, first, stop)
 
+    def stretch(self, first: int, stop: int) -> pa.Table:
+        """Return the same of a frame without converting its other rows: of a long history a month is wanted."""
+        if not isinstance(self._raw, pd.DataFrame):
+            return self.rows(first, stop)
+        if self._schema is None:
+            self._schema = look_at(self._raw).schema
+        table = _without_range(table_of(look_at(self._raw.iloc[first:stop], self._schema)))
+        return own_table(table, 0, table.num_rows)
+
     def run(self, segment: Segment) -> pa.Table:
         """Return the rows of all partitions that the windows of a segment touch: what is needed to compute it elsewhere."""
-        low = min(part.window.low for part in segment.parts)
-        high = max(part.window.high for part in segment.parts)
-        return self.rows(self.cut.rows[low], self.cut.rows[high + 1])
+        low, high = segment.reach
+        return self.stretch(self.cut.rows[low], self.cut.rows[high + 1])
 
 
 def rangeless(raw: pd.DataFrame | pa.Table) -> pa.Table:
     """Convert raw data to the one form without the RangeIndex that would tell windows where they lie."""
-    table = table_of(look_at(raw)) if isinstance(raw, pd.DataFrame) else raw
+    return _without_range(table_of(look_at(raw)) if isinstance(raw, pd.DataFrame) else raw)
+
+
+def _without_range(table: pa.Table) -> pa.Table:
     about = describe(table.schema)
     fields = [table.schema.field(i) for i in about.order]
     columns = [table.column(i) for i in about.order]

@@ -35,6 +35,11 @@ class PartitionFailed(Exception):
     def __str__(self) -> str:
         return f"partition {self.label} of {self.period}: {self.error_type}: {self.detail}"
 
+    @property
+    def said(self) -> str:
+        """The message of the error, with the partition's name."""
+        return f"partition {self.label} of {self.period}: {self.detail}"
+
 
 @dataclass(frozen=True, slots=True)
 class Made:
@@ -58,6 +63,14 @@ class Copies:
     records: tuple[PartRecord, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A partition that is to be computed, and data that hold its window."""
+
+    part: NamedPartition
+    data: PartitionedData
+
+
 def make_segment(
     func: Callable[..., Any],
     segment: Segment,
@@ -74,23 +87,45 @@ def make_segment(
     ``config`` makes a new config at each call. Raises ``PartitionFailed`` for the first
     partition whose call raised, ``UnstorableResult`` where partitions do not fit together.
     """
+    due = {part.name: Due(part, data) for part in segment.parts}
+    return make_parts(
+        func, segment.period, segment.names, due, config, kind=kind, copies=copies, numerics=numerics, on_done=on_done
+    )
+
+
+def make_parts(
+    func: Callable[..., Any],
+    period: str,
+    names: Sequence[bytes],
+    due: Mapping[bytes, Due],
+    config: Config,
+    *,
+    kind: str = "pandas",
+    copies: Copies | None = None,
+    numerics: str = "",
+    on_done: Callable[[NamedPartition], None] | None = None,
+) -> Made:
+    """Do the same for partitions by their names: what ``copies`` do not hold is ``due``, with data of its own perhaps."""
     kept = offsets_of(copies.records) if copies else {}
     known = {record.name: record for record in copies.records} if copies else {}
-    schema, time = data.table().schema, data.declared.time
     tables: list[pa.Table] = []
     records: list[PartRecord] = []
-    for part in segment.parts:
-        if copies and part.name in kept:
-            tables.append(copies.table.slice(*kept[part.name]))
-            records.append(known[part.name])
+    labels: list[str] = []
+    for name in names:
+        if copies and name in kept:
+            tables.append(copies.table.slice(*kept[name]))
+            records.append(known[name])
+            labels.append(f"a partition of {period} that was computed before")
             continue
-        result = _called(func, data.rows(part.window.first, part.window.stop), config, kind, part, segment.period)
-        tables.append(trimmed(result, part.span, part.label, is_zoned=data.is_zoned, time=time))
-        records.append(record_of(part, schema, tables[-1].num_rows, numerics))
+        part, data = due[name].part, due[name].data
+        window = data.windows[part.window.at]
+        result = _called(func, data.rows(window.first, window.stop), config, kind, part, period)
+        tables.append(trimmed(result, part.span, part.label, is_zoned=data.is_zoned, time=data.declared.time))
+        records.append(record_of(part, data.table().schema, tables[-1].num_rows, numerics))
+        labels.append(f"partition {part.label}")
         if on_done:
             on_done(part)
-    labels = [f"partition {part.label}" for part in segment.parts]
-    return Made(joined(tables, labels), tuple(records), sum(part.name in kept for part in segment.parts))
+    return Made(joined(tables, labels), tuple(records), sum(name in kept for name in names))
 
 
 def whole_result(

@@ -28,7 +28,7 @@ def trimmed(result: object, span: Span, label: str, *, is_zoned: bool, time: str
     whose times go back, or have a zone where the raw data have none.
     """
     try:
-        if isinstance(result, pd.DataFrame):
+        if isinstance(result, pd.DataFrame | pd.Series):
             return encode_result(_trimmed_frame(result, span, is_zoned=is_zoned))
         return _trimmed_table(encode_result(result), span, is_zoned=is_zoned, time=time)
     except UnstorableResult as error:
@@ -47,7 +47,7 @@ def joined(tables: Sequence[pa.Table], labels: Sequence[str]) -> pa.Table:
     return first if len(tables) == 1 else pa.concat_tables(tables)
 
 
-def _trimmed_frame(frame: pd.DataFrame, span: Span, *, is_zoned: bool) -> pd.DataFrame:
+def _trimmed_frame(frame: Any, span: Span, *, is_zoned: bool) -> Any:
     index = frame.index
     if not isinstance(index, pd.DatetimeIndex):
         raise UnstorableResult(

@@ -12,35 +12,71 @@ from fstore.increments.cutting import Cut
 from fstore.increments.times import Ints, Times
 
 _INT64 = np.iinfo(np.int64)
+_NS = 10**9
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """Rows ``first`` to ``stop`` of the data, for partition ``at``; they lie in the partitions ``low`` to ``high``, both included."""
+class Touched:
+    """The partitions ``low`` to ``high``, both included, that the window of partition ``at`` reaches into.
+
+    It follows from their bounds and rows alone: of a file's table one knows it without its
+    times. Of a reach in time that is each partition whose time it reaches into, whether or
+    not it has rows there.
+    """
 
     at: int
-    first: int
-    stop: int
     low: int
     high: int
 
 
+@dataclass(frozen=True, slots=True)
+class Window(Touched):
+    """Rows ``first`` to ``stop`` of the data, which lie in the partitions it reaches into."""
+
+    first: int
+    stop: int
+
+
+def touched_by(cut: Cut, declared: Declaration) -> list[Touched]:
+    """Find the partitions that each partition's window reaches into."""
+    low, high = _touched(cut, declared)
+    return [Touched(*each) for each in zip(range(len(cut)), low.tolist(), high.tolist(), strict=True)]
+
+
 def windows_of(times: Times, cut: Cut, declared: Declaration) -> list[Window]:
     """Find the windows of all partitions."""
-    count = len(cut)
-    if not count:
+    if not len(cut):
         return []
-    rows, at = np.array(cut.rows, dtype=np.int64), np.arange(count)
+    rows = np.array(cut.rows, dtype=np.int64)
     first, stop = _first_rows(times, cut, rows, declared.lookback), _stop_rows(times, cut, rows, declared.lookahead)
-    low = np.minimum(np.searchsorted(rows, first, side="right") - 1, at)
-    high = np.maximum(np.searchsorted(rows, stop, side="left") - 1, at)
-    found = zip(at.tolist(), first.tolist(), stop.tolist(), low.tolist(), high.tolist(), strict=True)
+    low, high = _touched(cut, declared)
+    found = zip(range(len(cut)), low.tolist(), high.tolist(), first.tolist(), stop.tolist(), strict=True)
     return [Window(*each) for each in found]
 
 
-def touching(windows: Iterable[Window], changed: int) -> list[int]:
-    """Find the partitions whose windows hold rows of the partition ``changed``: what a change there makes new."""
+def touching(windows: Iterable[Touched], changed: int) -> list[int]:
+    """Find the partitions whose windows reach into the partition ``changed``: what a change there makes new."""
     return [window.at for window in windows if window.low <= changed <= window.high]
+
+
+def _touched(cut: Cut, declared: Declaration) -> tuple[Ints, Ints]:
+    rows, at = np.array(cut.rows, dtype=np.int64), np.arange(len(cut))
+    starts = np.array([span.start for span in cut.spans], dtype=np.int64)
+    ends = np.array([span.end for span in cut.spans], dtype=np.int64)
+    back, ahead = declared.lookback, declared.lookahead
+    if back.kind is ReachKind.ROWS:
+        low = np.searchsorted(rows, np.maximum(rows[:-1] - back.amount, 0), side="right") - 1
+    elif back.kind is ReachKind.PARTITIONS:
+        low = np.maximum(at - back.amount, 0)
+    else:
+        low = np.searchsorted(ends, starts + (-back.amount // _NS), side="right")
+    if ahead.kind is ReachKind.ROWS:
+        high = np.searchsorted(rows, np.minimum(rows[1:] + ahead.amount, rows[-1]), side="left") - 1
+    elif ahead.kind is ReachKind.PARTITIONS:
+        high = np.minimum(at + ahead.amount, len(cut) - 1)
+    else:
+        high = np.searchsorted(starts, ends - (-ahead.amount // _NS), side="left") - 1
+    return np.minimum(low, at), np.maximum(high, at)
 
 
 def _first_rows(times: Times, cut: Cut, rows: Ints, reach: Reach) -> Ints:

@@ -31,6 +31,7 @@ TABLES = (
     "jobs_seen",
     "store",
     "alembic_version",
+    "segments",
 )
 HIDE_MANY = "fstore_condemn(text, text, text)"
 FUNCTIONS = (
@@ -53,6 +54,7 @@ VERBS: Mapping[str, Mapping[str, str]] = {
         **_READ_ALL,
         "manifest": "SELECT, INSERT, UPDATE",
         "pending": "SELECT, INSERT, DELETE",
+        "segments": "SELECT, INSERT, UPDATE",
         "jobs": "SELECT, INSERT, UPDATE, DELETE",
         "sources": "SELECT, INSERT",
         "publish_turn": "SELECT, UPDATE",
@@ -61,6 +63,7 @@ VERBS: Mapping[str, Mapping[str, str]] = {
     UPKEEP: {
         **_READ_ALL,
         "manifest": "SELECT, UPDATE, DELETE",
+        "segments": "SELECT, DELETE",
         "jobs": "SELECT, INSERT, UPDATE, DELETE",
         "usage": "SELECT, INSERT, UPDATE, DELETE",
         "sources": "SELECT, INSERT, DELETE",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fstore.errors import ManifestBusy
+from fstore.increments import KnownSegment, SegmentFacts
 from fstore.model import Claim, Entry, EntryFacts, EntryState, KeyParts, Locator
 from fstore.postgres.pool import Database
 from fstore.postgres.queries import ENTRY, LOCATOR, statements
@@ -16,6 +17,7 @@ from fstore.runtime import deadline
 
 # A restart of Postgres, or somebody who holds the table for long, must not cost a finished computation.
 PUBLISH_WITHIN_S = 45.0
+NO_SEGMENTS: Mapping[str, SegmentFacts] = {}
 _GROUPS = {"symbol", "feature"}
 
 
@@ -93,14 +95,31 @@ class Manifest:
         rows = self._database.query(self._sql["other_source"], {**wanted, "source_format": source_format})
         return ENTRY.read(rows[0]) if rows else None
 
-    def publish(self, offers: Iterable[tuple[EntryFacts, Claim]]) -> dict[str, Published]:
+    def find_segments(self, wanted: Sequence[tuple[bytes, str]], *, limit: int = 64) -> list[KnownSegment]:
+        """Return live entries that hold partitions of series and periods, the latest of each first, and at most so many of each."""
+        asked = {"series": [each[0].hex() for each in wanted], "periods": [each[1] for each in wanted], "limit": limit}
+        rows = self._database.query(self._sql["find_segments"], asked)
+        return [KnownSegment(LOCATOR.read(row[3:]), bytes(row[0]), row[1], tuple(map(bytes, row[2]))) for row in rows]
+
+    def find_segment(self, key: str) -> SegmentFacts | None:
+        """Return which partitions the entry of ``key`` holds; None if it is no segment."""
+        rows = self._database.query(self._sql["find_segment"], {"key": key})
+        return SegmentFacts(bytes(rows[0][0]), rows[0][1], tuple(map(bytes, rows[0][2]))) if rows else None
+
+    def publish(
+        self, offers: Iterable[tuple[EntryFacts, Claim]], segments: Mapping[str, SegmentFacts] = NO_SEGMENTS
+    ) -> dict[str, Published]:
         """Insert rows for files that are durable, if their claims still hold, and end their jobs, in one transaction.
 
         The files must be complete, fsynced and under their final names: once the row
         is committed, any reader on any host may open them. Safe to repeat. Publishers
-        that come at once share transactions: see migration 0004.
+        that come at once share transactions: see migration 0004. ``segments`` tell, by key,
+        which partitions a file holds.
         """
-        rows = [{**flat(facts), "attempt": claim.attempt, "owner": claim.owner} for facts, claim in offers]
+        rows = [
+            {**flat(facts), "attempt": claim.attempt, "owner": claim.owner, **_said_of(segments.get(facts.key))}
+            for facts, claim in offers
+        ]
         wanted = {"offers": json.dumps(rows)}
         began = time.monotonic()
         outcome = self._database.transact(self._sql["publish"], wanted, tries=25, total_s=PUBLISH_WITHIN_S)
@@ -162,3 +181,10 @@ class Manifest:
         """Return the store's id and the format of its layout."""
         rows = self._database.query(self._sql["store_identity"])
         return str(rows[0][0]), int(rows[0][1])
+
+
+def _said_of(segment: SegmentFacts | None) -> dict[str, object]:
+    if segment is None:
+        return {}
+    names = [name.hex() for name in segment.names]
+    return {"segment": {"series": segment.series.hex(), "period": segment.period, "names": names}}

@@ -33,6 +33,11 @@ class UpkeepQueries:
 
             yield ask
 
+    def superseded(self, *, limit: int) -> list[tuple[str, str, int, datetime, datetime]]:
+        """Return live segments that others hold all of, at most so many: key, path, bytes, when made, when last used."""
+        rows = self._database.query(self._sql["superseded"], {"limit": limit})
+        return [(key, path, size, made, used) for key, path, size, made, used in rows]
+
     def paths_of(self, keys: Sequence[str]) -> dict[str, str]:
         """Return the path that the row of each key names now, for keys that have a row."""
         return dict(self._database.query(self._sql["rows_of"], {"keys": list(keys)}))
@@ -89,6 +94,10 @@ class UpkeepQueries:
     def forget_sources(self) -> None:
         """Drop memos of sources that nobody asked for in half a year."""
         self._database.transact(self._sql["forget_sources"])
+
+    def forget_segments(self) -> None:
+        """Drop what is known of segments that are no more."""
+        self._database.transact(self._sql["forget_segments"])
 
     def vacuum(self) -> dict[str, str]:
         """Clean up after deletes, on a connection of its own, and return what became of each step.

@@ -9,7 +9,7 @@ from typing import TypeVar
 from fstore.model import ReapableEntry, ShardRow
 from fstore.postgres import UpkeepQueries
 from fstore.storage import SHARDS_IN_TURN, EntryStore, FoundFile, Listing, StagingArea, key_of
-from fstore.upkeep.gc_policy import Candidate, GarbagePolicy, plan_eviction
+from fstore.upkeep.gc_policy import Candidate, GarbagePolicy, plan_eviction, plan_superseded
 from fstore.upkeep.gc_shard import GarbagePlan, Leftover, Totals, Why, compare, is_older, judge_shard
 from fstore.upkeep.runner import Progress, silent
 
@@ -37,6 +37,8 @@ def make_plan(
     """
     survey = _Survey(entries, staging, queries, policy, now)
     evictions = plan_eviction(survey.shards(progress), policy, now=survey.now, total_bytes=live_bytes)
+    superseded = [Candidate(*each) for each in queries.superseded(limit=AT_MOST)]
+    evictions += plan_superseded(superseded, evictions, policy, now=survey.now)
     survey.look_at_staging()
     survey.look_at_quarantine()
     return GarbagePlan(

@@ -22,6 +22,7 @@ class Reason(StrEnum):
 
     EXPIRED = "expired"
     OVER_BUDGET = "over budget"
+    SUPERSEDED = "superseded"
 
 
 class Candidate(NamedTuple):
@@ -136,6 +137,20 @@ def plan_eviction(
             evictions.append(Eviction(candidate, Reason.OVER_BUDGET))
             kept_bytes -= candidate.size_bytes
     return tuple(evictions)
+
+
+def plan_superseded(
+    superseded: Iterable[Candidate], chosen: Iterable[Eviction], policy: GarbagePolicy, *, now: datetime
+) -> tuple[Eviction, ...]:
+    """Choose segments that others hold all of, save those that are chosen already, or were made or used within the guard."""
+    known = {eviction.candidate.key for eviction in chosen}
+    return tuple(
+        Eviction(candidate, Reason.SUPERSEDED)
+        for candidate in superseded
+        if candidate.key not in known
+        and now - candidate.last_used_at >= policy.guard
+        and now - candidate.created_at >= policy.guard
+    )
 
 
 class _LeastRecentlyUsed:

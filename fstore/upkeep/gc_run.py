@@ -127,6 +127,7 @@ class _Collector:
         with self._report.timed("vacuum"):
             self._usage.forget(older_than=max(self._policy.retention, self._policy.grace))
             self._queries.forget_sources()
+            self._queries.forget_segments()
             self._report.vacuum = self._queries.vacuum()
 
     def _batches(self, what: str, items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

@@ -13,6 +13,7 @@ from fstore.compute import source_of
 from fstore.errors import BrokerUnavailable, FeatureStoreError
 from fstore.features import LOCAL_PREFIX
 from fstore.fingerprint import content_digest, identify, limits_of, open_raw
+from fstore.increments import FORMAT as PARTITIONS
 from fstore.model import Entry, EntryState, HashMethod, ObjectUrl, ParquetSource
 from fstore.postgres import Jobs, PostgresSourceMemo, UpkeepQueries
 from fstore.settings import Settings, path_here
@@ -52,6 +53,8 @@ class Recomputer:
         """
         if entry.state is EntryState.LIVE or entry.source is None or entry.parts.feature.startswith(LOCAL_PREFIX):
             return False
+        if entry.parts.fingerprint.startswith(f"{PARTITIONS}:"):
+            return False  # only who asks knows which rows of its source a segment is made of
         try:
             request = _request(entry)
             if not self._is_unchanged(request.raw_data, entry):

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from fstore.errors import FeatureNotRegistered, InvalidRequest
-from fstore.features import MARK, Feature, InputKind, Partitioning, look_up, registered_feature
+from fstore.features import MARK, Feature, InputKind, Partitioning, look_up, resolve_feature
 from fstore.fingerprint import to_table
 from fstore.increments.checks.check import check_feature
 from fstore.increments.checks.report import CheckReport
@@ -48,7 +48,7 @@ def checked_feature(feature: Any) -> CheckedFeature:
     if isinstance(feature, str):
         return _by_name(feature)
     if isinstance(feature, Feature) or hasattr(feature, MARK):
-        found = registered_feature(feature)
+        found = resolve_feature(feature)
         return CheckedFeature(found.func, found.input, found.partitioning)
     if not callable(feature):
         raise InvalidRequest("feature", f"{feature!r:.80} is no function and no name like 'module:function'")

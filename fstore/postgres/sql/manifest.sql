@@ -37,6 +37,19 @@ WHERE feature = %(feature)s AND feature_version = %(feature_version)s AND source
   AND coalesce(library_versions->>'source_format', 'fstore-source-1') = %(source_format)s
 LIMIT 1
 
+-- name: find_segments
+-- Relatives of a segment: for each period a few, the latest first. The manifest alone says whether they are live.
+SELECT s.series, s.period, s.names, {manifest_locator}
+FROM unnest(%(series)s::text[], %(periods)s::text[]) AS p(series, period)
+CROSS JOIN LATERAL (
+    SELECT k.series, k.period, k.names, k.key, k.created_ts FROM segments k
+    WHERE k.series = decode(p.series, 'hex') AND k.period = p.period ORDER BY k.created_ts DESC LIMIT %(limit)s) AS s
+JOIN manifest m ON m.key = s.key AND m.state = 'live'
+ORDER BY s.series, s.period, s.created_ts DESC, s.key
+
+-- name: find_segment
+SELECT series, period, names FROM segments WHERE key = %(key)s
+
 -- name: publish
 -- One statement, one transaction, one round trip (migration 0004). No row comes back when
 -- somebody else is publishing; the offers then lie in pending.

@@ -6,6 +6,20 @@ SELECT m.key, m.path, m.file_size_bytes, m.state, m.created_ts,
 FROM manifest m LEFT JOIN usage u ON u.key = m.key LEFT JOIN pins p ON p.key = m.key
 WHERE m.key >= %(shard)s AND m.key < %(shard)s || 'g'
 
+-- name: superseded
+-- Live segments whose partitions are all in another live segment of their series and period. Only periods that have
+-- several are looked into, which an index tells.
+SELECT s.key, m.path, m.file_size_bytes, m.created_ts,
+    CASE WHEN NOT m.withdrawn AND u.last_accessed_ts > m.created_ts THEN u.last_accessed_ts ELSE m.created_ts END
+FROM (SELECT series, period FROM segments GROUP BY series, period HAVING count(*) > 1) AS g
+JOIN segments s USING (series, period)
+JOIN manifest m ON m.key = s.key AND m.state = 'live'
+LEFT JOIN usage u ON u.key = s.key
+WHERE NOT EXISTS (SELECT FROM pins p WHERE p.key = s.key) AND EXISTS (
+    SELECT FROM segments o JOIN manifest l ON l.key = o.key AND l.state = 'live'
+    WHERE o.series = s.series AND o.period = s.period AND o.key <> s.key AND s.names <@ o.names AND NOT o.names <@ s.names)
+LIMIT %(limit)s
+
 -- name: rows_of
 SELECT key, path FROM manifest WHERE key = ANY(%(keys)s)
 
@@ -47,6 +61,8 @@ WITH gone AS (
     RETURNING m.key, m.path, m.file_size_bytes
 ), unused AS (
     DELETE FROM usage u USING gone WHERE u.key = gone.key
+), unheld AS (
+    DELETE FROM segments s USING gone WHERE s.key = gone.key
 )
 SELECT key, path, file_size_bytes FROM gone
 
@@ -58,6 +74,10 @@ RETURNING m.key
 
 -- name: forget_sources
 DELETE FROM sources WHERE recorded_ts < now() - interval '180 days'
+
+-- name: forget_segments
+-- Of entries that a collection of the version before deleted, while a deploy went on.
+DELETE FROM segments s WHERE NOT EXISTS (SELECT FROM manifest m WHERE m.key = s.key)
 
 -- name: longest_unverified
 -- The page after the given one; what is verified or published during the run lies behind its end.
@@ -86,7 +106,8 @@ VACUUM (ANALYZE, SKIP_LOCKED) usage
 VACUUM (ANALYZE, SKIP_LOCKED) jobs
 
 -- name: live_sources
--- The files of users that live entries were computed from, and how many entries stand on each state of them.
+-- The files of users that live entries were computed from, and how many entries stand on each state of them. A
+-- segment stands on some days of a file, and a new day changes none of them.
 SELECT source->>'path', fingerprint, hash_method, count(*)
-FROM manifest WHERE state = 'live' AND source->>'kind' = 'parquet'
+FROM manifest WHERE state = 'live' AND source->>'kind' = 'parquet' AND fingerprint NOT LIKE 'b3p%%'
 GROUP BY 1, 2, 3 ORDER BY 1, 2

@@ -33,7 +33,7 @@ class MemoryStore:
         data = PartitionedData(raw, declared)
         segments = data.segments()
         parts = KeyParts("ES", name, "1", repr(sorted(config.items())), "")
-        series = series_of(parts, declared)
+        series = series_of(parts, declared.text)
         keys = [f"{name}/{parts.config}/{segment.fingerprint}" for segment in segments]
         relatives = [
             Relative(key, period, tuple(r.name for r in one.records), one.records)

@@ -19,7 +19,7 @@ from fstore.errors import ConfigurationError, FeatureNotRegistered, InvalidReque
 from fstore.features import registry
 from fstore.features.keys import canonical_config, key_of
 from fstore.features.partitioning import checked_partitioning
-from fstore.features.registry import registered_feature, resolve_feature
+from fstore.features.registry import resolve_feature
 from fstore.model import KeyParts
 from fstore.testing import check_feature
 
@@ -165,7 +165,7 @@ def test_a_declaration_is_kept_and_checked(monkeypatch: pytest.MonkeyPatch) -> N
     expected = checked_partitioning("f", **reach)
     for declare in (fstore.feature, fstore.local):
         declared = declare(version="1", **reach)(gap)
-        assert registered_feature(declared).partitioning == expected
+        assert resolve_feature(declared).partitioning == expected
         with pytest.raises(ConfigurationError) as caught:
             declare(version="1", partition="fortnight", lookback=-1)(gap)
         assert len(caught.value.faults) == 2
@@ -178,16 +178,6 @@ def test_a_declaration_is_kept_and_checked(monkeypatch: pytest.MonkeyPatch) -> N
 def gap(raw: Any, config: Any) -> Any:
     """Return the raw data."""
     return raw
-
-
-def test_a_store_refuses_to_compute_whole_what_is_declared_by_partitions(module: Any) -> None:
-    """One call over everything would be another result than the declared one."""
-    with pytest.raises(FeatureNotRegistered):
-        resolve_feature(module("mean"))
-    __import__("declared_features")
-    for feature in (module("mean"), sys.modules["declared_features"].mean, sys.modules["declared_features"].local):
-        with pytest.raises(InvalidRequest, match="declares partition="):
-            resolve_feature(feature)
 
 
 def test_keys_of_features_that_declare_nothing_stay_as_they_were() -> None:

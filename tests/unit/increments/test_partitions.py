@@ -157,8 +157,12 @@ def test_windows_of_time_hold_what_their_definition_says(unit: str, reach: str) 
         high = pd.Timestamp(part.end, unit="s", tz="UTC") + span
         inside = np.flatnonzero((raw.index >= low) & (raw.index < high))
         assert (window.first, window.stop) == (inside[0], inside[-1] + 1)
-        assert cut.rows[window.low] <= window.first < cut.rows[window.low + 1]
-        assert cut.rows[window.high] < window.stop <= cut.rows[window.high + 1]
+        assert cut.rows[window.low] <= window.first
+        assert window.stop <= cut.rows[window.high + 1]
+        # Whole neighbours by their time, rows or not: a file's table must say the same.
+        times_of_others = [span for at, span in enumerate(cut.spans) if at not in range(window.low, window.high + 1)]
+        start, end = part.start - pd.Timedelta(reach).total_seconds(), part.end + pd.Timedelta(reach).total_seconds()
+        assert all(other.end <= start or other.start >= end for other in times_of_others)
 
 
 def test_windows_of_rows_and_partitions_stop_at_the_ends_of_the_data() -> None:

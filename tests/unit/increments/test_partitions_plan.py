@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from fstore.errors import InvalidRequest, SourceChanged
+from fstore.features.keys import key_of
 from fstore.features.partitioning import Declaration, partitions
 from fstore.increments import contents
 from fstore.increments.data import PartitionedData
@@ -175,11 +176,11 @@ def test_series_tell_apart_what_has_no_partition_in_common() -> None:
     """Other symbols, features, versions, configs, reaches; not other data."""
     parts = KeyParts("ES", "m:f", "1", "{}", "b3p1:00")
 
-    series = series_of(parts, LOOKBACK)
+    series = series_of(parts, LOOKBACK.text)
 
-    assert series == series_of(replace(parts, fingerprint="b3p1:11"), LOOKBACK)
+    assert series == series_of(replace(parts, fingerprint="b3p1:11"), LOOKBACK.text)
     others = [replace(parts, **{name: "x"}) for name in ("symbol", "feature", "feature_version", "config")]
-    assert series not in {series_of(each, LOOKBACK) for each in others} | {series_of(parts, BOTH)}
+    assert series not in {series_of(each, LOOKBACK.text) for each in others} | {series_of(parts, BOTH.text)}
 
 
 def test_a_worker_finds_the_partitions_of_a_segment_in_a_run_of_rows(raw: pd.DataFrame) -> None:
@@ -344,3 +345,23 @@ def test_what_computes_here_is_told_by_libraries_and_processor() -> None:
     assert {"numpy", "pandas", "python", "blas", "processor"} <= set(said)
     assert "fstore" not in said
     assert numeric_environment() is numeric_environment()
+
+
+def test_keys_of_segments_stay_what_they_are() -> None:
+    """To the letter: a release that changes one computes all histories of its users again."""
+    index = pd.date_range("2024-01-30", periods=6, freq="12h", tz="UTC", name="time", unit="us")
+    raw = pd.DataFrame({"bid": [1.0, -0.0, 2.5, np.nan, 4.0, 5.0]}, index)
+    data = PartitionedData(raw, LOOKBACK)
+
+    found = {segment.period: segment.fingerprint for segment in data.segments()}
+
+    assert found == GOLDEN
+    parts = KeyParts("ES", "m:f", "1", '{"window":3}', GOLDEN["2024-01"])
+    assert key_of(parts) == GOLDEN_KEY
+
+
+GOLDEN = {
+    "2024-01": "b3p1:50837b46025a26d275d7442118f3ecf28e6c3de81b2d1984a634c078c9ca1532",
+    "2024-02": "b3p1:23694b8d3cbce3b55522a2c439d666d172f546a0f9ec863f0b479193293a9eb1",
+}
+GOLDEN_KEY = "70e64e6d75799d481cf28518a5f53140cfa473f37cf23cc4b378c736cc91a975"

@@ -27,6 +27,7 @@ def command(call: Call, key: str) -> int:
         whole = full_key(resources, key)
         entry, job = resources.manifest.find_entry(whole), resources.jobs.find(whole)
         usage = resources.usage.of_entry(whole)
+        held = resources.manifest.find_segment(whole) if entry is not None else None
         file = f"{resources.entries.capabilities.location}/{entry.path}" if entry is not None else None
     other = differences(entry, registered_features().get(entry.parts.feature)) if entry else {}
     document: dict[str, Any] = {
@@ -35,6 +36,9 @@ def command(call: Call, key: str) -> int:
         "file": file,
         "usage": {"hits": usage[0], "last_accessed_ts": usage[1].isoformat()} if usage else None,
         "job": job_document(job) if job else None,
+        "segment": {"period": held.period, "partitions": len(held.names), "series": held.series.hex()}
+        if held
+        else None,
         "differs_from_here": {name: asdict(both) for name, both in other.items()},
     }
     parts: list[RenderableType] = []
@@ -42,7 +46,12 @@ def command(call: Call, key: str) -> int:
         shown = {**entry_document(entry), "path": file, "file_size_bytes": output.size(entry.file_size_bytes)}
         used = f"{usage[0]} hits, last {output.moment(usage[1])}" if usage else "not yet, or less than a minute ago"
         here = [(f"{name} here", both.here or "none") for name, both in other.items()]
-        parts.append(output.facts([*_rows(shown), *here, ("used", used)], title="entry"))
+        segment = (
+            [("segment", f"{held.period}, {output.number_of(len(held.names), 'partition', 'partitions')}")]
+            if held
+            else []
+        )
+        parts.append(output.facts([*_rows(shown), *segment, *here, ("used", used)], title="entry"))
     if job is not None:
         shown = job_document(job)
         note = shown.pop("failure")

@@ -1,0 +1,1 @@
+"""Requests for features with partitions: cut into segments, answered in parts, explained."""

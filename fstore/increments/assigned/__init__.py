@@ -1,0 +1,1 @@
+"""Segments on their way to whoever computes them: what a message says of one, and the rows that it needs."""
