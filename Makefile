@@ -32,7 +32,7 @@ matrix: $(VENV)/.run ## lowest and newest versions and every Python here: keys, 
 	$(BIN)/python tests/matrix.py $(ROWS)
 
 bench: $(VENV)/.bench ## every benchmark, then docs/benchmarks.md with tables and plots
-	$(BIN)/python ops/bench/all.py
+	$(BIN)/python ops/bench
 
 check: lint types contracts test ## what CI runs: lint, types, import contracts, tests
 

@@ -12,7 +12,17 @@ from fstore.broker import Broker
 from fstore.coordination import DedupLocks, Notifier, Outbox, RedisLink, RedisServer, UsageBuffer
 from fstore.errors import ConfigurationError
 from fstore.features import load_feature_modules
-from fstore.postgres import Database, Figures, Jobs, Manifest, PostgresSourceMemo, UpkeepQueries, UpkeepRuns, Usage
+from fstore.postgres import (
+    Database,
+    Figures,
+    Jobs,
+    Manifest,
+    PostgresPartitionMemo,
+    PostgresSourceMemo,
+    UpkeepQueries,
+    UpkeepRuns,
+    Usage,
+)
 from fstore.resources import Resources
 from fstore.runtime.counters import Recorder
 from fstore.s3 import buckets_of
@@ -81,6 +91,7 @@ def open_resources(chosen: Settings, *, role: str) -> Resources:
         manifest=Manifest(database),
         jobs=Jobs(database, times=chosen.lease_times, max_starts=chosen.max_starts),
         memo=PostgresSourceMemo(database),
+        partition_memo=PostgresPartitionMemo(database),
         entries=storage.entries,
         staging=storage.staging,
         usage=Usage(database),

@@ -51,16 +51,16 @@ def read_entry(resources: Resources, found: Locator, *, is_own: bool = False) ->
     return mapped
 
 
-def read_part(resources: Resources, found: Locator, wanted: Selection) -> pa.Table | None:
+def read_part(resources: Resources, found: Locator, wanted: Selection) -> pa.Table | MappedEntry | None:
     """Return a part of an entry, every byte that it was made of verified; None as ``read_entry`` does.
 
-    What the local cache holds is taken from there; what it does not hold is not put there
+    What the local cache holds is taken from there, over its pages; what it does not hold is not put there
     for a part of it. Raises ``InvalidRequest`` for columns or times that the result has not.
     """
     cache = resources.local_cache
     if cache is not None and (mapped := cache.find(found)) is not None:
         resources.recorder.used(found.key)
-        return wanted.of(mapped.table)
+        return mapped.part(wanted, wanted.of)
     if found.tail_bytes is None or found.tail_digest is None or found.file_size_bytes <= SMALL:
         table = _read(resources, found)
         return None if table is None else wanted.of(table)

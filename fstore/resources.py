@@ -10,7 +10,17 @@ from fstore.s3 import buckets_of
 if TYPE_CHECKING:
     from fstore.broker import Broker
     from fstore.coordination import DedupLocks, Notifier, RedisServer, UsageBuffer
-    from fstore.postgres import Database, Figures, Jobs, Manifest, PostgresSourceMemo, UpkeepQueries, UpkeepRuns, Usage
+    from fstore.postgres import (
+        Database,
+        Figures,
+        Jobs,
+        Manifest,
+        PostgresPartitionMemo,
+        PostgresSourceMemo,
+        UpkeepQueries,
+        UpkeepRuns,
+        Usage,
+    )
     from fstore.runtime.counters import Recorder
     from fstore.settings import Settings
     from fstore.storage import EntryStore, LocalCache, StagingArea
@@ -25,6 +35,7 @@ class Resources:
     manifest: Manifest
     jobs: Jobs
     memo: PostgresSourceMemo
+    partition_memo: PostgresPartitionMemo
     entries: EntryStore
     staging: StagingArea
     usage: Usage

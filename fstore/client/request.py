@@ -114,7 +114,7 @@ class Preparation:
         self._shared: dict[int, tuple[object, RawInput, Fingerprint]] = {}
         self._copied: dict[str, RawInput] = {}
         self._held: dict[int, tuple[object, RawInput]] = {}
-        self._cutter = Cutter(keeps=shares)
+        self._cutter = Cutter(keeps=shares, memo=resources.partition_memo)
 
     def prepare(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> KeyedRequest:
         """Resolve the feature, canonicalise the config, take the fingerprint of every byte.

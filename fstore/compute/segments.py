@@ -32,10 +32,10 @@ from fstore.increments import (
     PartitionedData,
     ReadRows,
     SegmentFacts,
+    SourceRows,
     contents_of,
     fingerprint_of,
     make_parts,
-    needs_all_rows,
     numeric_environment,
     read_due,
     series_of,
@@ -150,9 +150,7 @@ def rows_of(raw: RawInput) -> ReadRows:
     if isinstance(raw, RunInput):
         return raw.rows
     if isinstance(raw, ParquetInput):
-        reader, source = raw.reader, raw.reader.source
-        if not needs_all_rows(source):
-            return reader.stretch
+        return SourceRows(raw.reader.source, raw.reader.limits).read
     whole: list[pa.Table] = []
 
     def read(first: int, stop: int) -> pd.DataFrame | pa.Table:

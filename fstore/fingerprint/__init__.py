@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         NumpyColumn,
         arrow_column,
         columns_of,
+        has_plain_values,
         union_of_categories,
     )
     from fstore.fingerprint.footer import (
@@ -43,7 +44,7 @@ else:
         __name__,
         {
             "canonical": "BLOCK_ROWS",
-            "columns": "ArrowColumn Column NumpyColumn arrow_column columns_of union_of_categories",
+            "columns": "ArrowColumn Column NumpyColumn arrow_column columns_of has_plain_values union_of_categories",
             "footer": "ContentHasher Footer PARALLEL_BYTES Progress categories_digest footer_text hash_blocks",
             "identification": "Origin content_digest identify to_dataset to_table",
             "one_form": "table_in_form",
@@ -86,6 +87,7 @@ __all__ = [
     "columns_of",
     "content_digest",
     "footer_text",
+    "has_plain_values",
     "hash_blocks",
     "identify",
     "limits_of",

@@ -48,6 +48,10 @@ class Column(Protocol):
         """Hash the rows from ``start`` to ``stop``; at most one block of them."""
         ...
 
+    def values(self, start: int, stop: int) -> list[memoryview] | None:
+        """Give the rows as they lie in memory, value by value; None if some are missing, or it has no such form."""
+        ...
+
     def extra(self) -> pa.Array | None:
         """What the column holds besides its values, known once all leaves are hashed: its categories."""
         ...
@@ -67,6 +71,9 @@ class ArrowColumn:
 
     def leaf(self, start: int, stop: int) -> bytes:
         return leaf(self.pieces(start, stop))
+
+    def values(self, start: int, stop: int) -> list[memoryview] | None:
+        return plain_values(self.pieces(start, stop))
 
     def pieces(self, start: int, stop: int) -> list[pa.Array]:
         pieces = []
@@ -90,6 +97,8 @@ class NumpyColumn:
     def __init__(self, values: npt.NDArray[Any], *, nat_is_null: bool = False) -> None:
         self._values = values
         self._nat_is_null = nat_is_null
+        self._bytes: memoryview | None = None
+        self._is_whole = False
         self.data_bytes = int(values.nbytes)
 
     def leaf(self, start: int, stop: int) -> bytes:
@@ -108,6 +117,18 @@ class NumpyColumn:
         into.node(stop - start, nulls)
         return into.digest()
 
+    def values(self, start: int, stop: int) -> list[memoryview] | None:
+        if self._bytes is None:
+            if self._values.dtype == np.bool_:
+                return None
+            self._values = np.ascontiguousarray(self._values)
+            self._bytes = self._values.view(np.uint8).data
+            self._is_whole = not self._nat_is_null or not bool((self._values == np.iinfo(np.int64).min).any())
+        if not self._is_whole and bool((self._values[start:stop] == np.iinfo(np.int64).min).any()):
+            return None
+        width = self._values.itemsize
+        return [self._bytes[start * width : stop * width]]
+
     def leaves(self, blocks: Sequence[tuple[int, int]]) -> list[bytes]:
         """Hash many blocks of rows, each at most one block of them, sooner than one by one."""
         values = self._values
@@ -117,6 +138,24 @@ class NumpyColumn:
 
     def extra(self) -> pa.Array | None:
         return None
+
+
+def has_plain_values(kind: pa.DataType) -> bool:
+    """Have values of a type a fixed width and no second way to be written."""
+    is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    return bool(is_number or pa.types.is_timestamp(kind) or pa.types.is_duration(kind))
+
+
+def plain_values(pieces: Sequence[pa.Array]) -> list[memoryview] | None:
+    """Give arrays of such a type as their values lie in memory, None if some are missing."""
+    found = []
+    for piece in pieces:
+        if piece.null_count or not has_plain_values(piece.type):
+            return None
+        if len(piece):
+            width = piece.type.bit_width // 8
+            found.append(memoryview(piece.buffers()[1])[piece.offset * width : (piece.offset + len(piece)) * width])
+    return found
 
 
 def arrow_column(chunks: pa.ChunkedArray) -> Column:
@@ -138,6 +177,9 @@ class ConvertedColumn:
 
     def leaf(self, start: int, stop: int) -> bytes:
         return leaf([self._convert(start, stop)])
+
+    def values(self, start: int, stop: int) -> list[memoryview] | None:
+        return plain_values([self._convert(start, stop)])
 
     def extra(self) -> pa.Array | None:
         return self._categories

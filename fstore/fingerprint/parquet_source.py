@@ -7,7 +7,7 @@ hashed and what a feature sees are the same bytes, converted the same way.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -103,31 +103,49 @@ class ParquetReader:
         table = pa.Table.from_batches(_file_batches(file, opened, schema, sorted(chosen), None), schema=schema)
         return table.slice(0, first) if first else table.slice(max(table.num_rows - last, 0))
 
-    def stretch(self, first: int, stop: int) -> pa.Table:
+    def stretch(self, first: int, stop: int, files: Sequence[tuple[Path, int]] | None = None) -> pa.Table:
         """Read the rows from ``first`` to ``stop``, and no row group that holds none of them.
 
-        Categories that no file notes are those of the row groups read alone.
+        ``files`` are those of the source with the rows of each, where they are known:
+        others are not opened then. Categories that no file notes are those of the row
+        groups read alone.
         """
-        schema = self.schema()
-        parts: list[pa.RecordBatch] = []
+        files = self.file_rows() if files is None else files
+        chosen: list[tuple[Path, int, int]] = []
+        at = 0  # the first row of the file looked at
+        for file, count in files:
+            if count and at < stop and at + count > first:
+                chosen.append((file, max(first - at, 0), min(stop - at, count)))
+            at += count
+        leading = chosen[0][0] if chosen else files[0][0]
+        opened = self._open(leading)
+        schema = _plain(_intention(leading, opened).schema)
+        parts = []
+        for file, start, end in chosen:
+            opened = opened if file == leading else self._open(file)
+            parts.append(self._file_stretch(file, opened, schema, start, end))
+        return pa.concat_tables(parts) if parts else schema.empty_table()
+
+    def _file_stretch(self, file: Path, opened: pq.ParquetFile, schema: pa.Schema, first: int, stop: int) -> pa.Table:
+        self._check_agreement(schema, file, opened)
+        chosen: list[int] = []
         start = at = 0  # the first row of all row groups read, and of the one looked at
-        for file in self.files():
-            opened = self._open(file)
-            chosen: list[int] = []
-            for group in range(opened.num_row_groups):
-                rows = opened.metadata.row_group(group).num_rows
-                if at < stop and at + rows > first and rows:
-                    start = at if not (chosen or parts) else start
-                    chosen.append(group)
-                at += rows
-            if chosen:
-                self._check_agreement(schema, file, opened)
-                parts += _file_batches(file, opened, schema, chosen, None)
-        return pa.Table.from_batches(parts, schema=schema).slice(first - start, stop - first)
+        for group in range(opened.num_row_groups):
+            rows = opened.metadata.row_group(group).num_rows
+            if at < stop and at + rows > first and rows:
+                start = start if chosen else at
+                chosen.append(group)
+            at += rows
+        table = pa.Table.from_batches(_file_batches(file, opened, schema, chosen, None), schema=schema)
+        return table.slice(first - start, stop - first)
+
+    def file_rows(self) -> list[tuple[Path, int]]:
+        """List the files with the rows that their footers state."""
+        return [(file, int(self._open(file).metadata.num_rows)) for file in self.files()]
 
     def row_count(self) -> int:
         """Add up the rows that the footers state."""
-        return sum(int(self._open(file).metadata.num_rows) for file in self.files())
+        return sum(rows for _, rows in self.file_rows())
 
     def stated_bytes(self) -> int:
         """Add up what the footers say about the uncompressed size of the data."""

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     )
     from fstore.increments.cutting import Span, overlapping
     from fstore.increments.data import PartitionedData
-    from fstore.increments.digests import PartitionHasher
+    from fstore.increments.digests import PartitionHasher, partition_table
     from fstore.increments.execution import Copies, Due, Made, PartitionFailed, composed, make_parts
     from fstore.increments.naming import NamedPartition, Segment, fingerprint_of, named, segments_of, series_of
     from fstore.increments.numerics import numeric_environment
     from fstore.increments.planning import Missing, Plan, Relative, SegmentPlan, plan
-    from fstore.increments.sources import PartitionMemo, needs_all_rows, table_of_source
+    from fstore.increments.sources import PartitionMemo, SourceRows, table_in_file, table_of_source
     from fstore.increments.table import FORMAT, PARTITION_NOTE, PartitionTable
     from fstore.increments.times import time_field
     from fstore.increments.windows import touched_by
@@ -41,12 +41,12 @@ else:
             "contents": "Contents PartRecord contents_of take_partitions with_contents without_contents",
             "cutting": "Span overlapping",
             "data": "PartitionedData",
-            "digests": "PartitionHasher",
+            "digests": "PartitionHasher partition_table",
             "execution": "Copies Due Made PartitionFailed composed make_parts",
             "naming": "NamedPartition Segment fingerprint_of named segments_of series_of",
             "numerics": "numeric_environment",
             "planning": "Missing Plan Relative SegmentPlan plan",
-            "sources": "PartitionMemo needs_all_rows table_of_source",
+            "sources": "PartitionMemo SourceRows table_in_file table_of_source",
             "table": "FORMAT PARTITION_NOTE PartitionTable",
             "times": "time_field",
             "windows": "touched_by",
@@ -78,6 +78,7 @@ __all__ = [
     "Relative",
     "Segment",
     "SegmentPlan",
+    "SourceRows",
     "Span",
     "assign",
     "checked_feature",
@@ -86,13 +87,14 @@ __all__ = [
     "fingerprint_of",
     "make_parts",
     "named",
-    "needs_all_rows",
     "numeric_environment",
     "overlapping",
+    "partition_table",
     "plan",
     "read_due",
     "segments_of",
     "series_of",
+    "table_in_file",
     "table_of_source",
     "take_partitions",
     "time_field",

@@ -1,6 +1,6 @@
 """The table of partitions: bounds, rows and content digest of each, small enough to lie in a file's footer.
 
-A partition's digest is the content digest of a frame that holds its rows alone, so it is
+A partition's digest (``fstore.increments.digests``) is that of a frame that holds its rows alone, so it is
 the same for a frame, a table, a stream, a file of any layout, and the data that a worker
 was given. Names (``fstore.increments.naming``) are made of nothing else.
 """
@@ -24,7 +24,7 @@ _RECORD = struct.Struct("<qqqQ32s")
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """A stretch of time with rows in it; ``digest`` is the content digest of those rows."""
+    """A stretch of time with rows in it; ``digest`` is that of those rows alone."""
 
     span: Span
     rows: int
@@ -53,7 +53,7 @@ class PartitionTable:
 
     @property
     def digests(self) -> list[bytes]:
-        """The content digest of each partition."""
+        """The digest of each partition."""
         return [each.digest for each in self.partitions]
 
     def packed(self) -> bytes:

@@ -9,6 +9,10 @@ unknown options raise ``ValueError``, as do a column called action or event that
 actions of order events, and order events without a trade. Prices that are missing or, where a
 logarithm is taken, not positive make NaN, never an infinity.
 
+Those called ``..._by_day`` declare a partition (docs/incremental.md): each day is computed from
+it and what its windows reach, and a new or corrected day computes little more than that day.
+The others are one call over all of the data, and keep their keys.
+
 Options all share: ``columns`` (role to column name, or to None for a role that no
 column plays), ``trade_actions`` (what counts as a trade in an order-by-order stream).
 Numbers are numbers, durations text with a unit ("20s", "5min"), flags true or false; a
@@ -30,6 +34,7 @@ from fstore.intraday.actions import only_trades
 from fstore.intraday.bars import Floats, find_column, need_column, prices, sizes, times
 from fstore.intraday.options import add_column, band_name, check_options, flag, listed, positive, positive_int, span_ns
 from fstore.intraday.orderflow import choose_method, event_flow, quote_flow, trade_flow
+from fstore.intraday.reach import change_lookback, horizon_of, trades_of_days, vwap_lookback
 from fstore.intraday.sessions import session_numbers
 from fstore.intraday.windows import Windows, make_windows, need_times
 
@@ -203,6 +208,40 @@ def log_returns(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
     if not columns:
         raise ValueError("both horizons and forward are empty; name at least one horizon")
     return pd.DataFrame(columns, index=rows.index)
+
+
+@feature(version="2", partition="day", lookback=vwap_lookback)
+def vwap_bands_by_day(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
+    """Return what ``vwap_bands`` does, day by day, so that a new day of data computes one day."""
+    return vwap_bands(trades_of_days(raw, config, "window"), config)
+
+
+@feature(version="2", partition="day", lookback=change_lookback)
+def realised_volatility_by_day(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
+    """Return what ``realised_volatility`` does, day by day, so that a new day of data computes one day."""
+    return realised_volatility(trades_of_days(raw, config, "window"), config)
+
+
+@feature(version="2", partition="day", lookback=change_lookback)
+def order_flow_imbalance_by_day(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
+    """Return what ``order_flow_imbalance`` does of quotes, trades and bars, day by day.
+
+    Order events are refused unless ``method`` is "trades": what an order's change brings
+    depends on all that happened to it before.
+    """
+    method = choose_method(raw, config)
+    if method == "events":
+        raise ValueError(
+            "order events are not computed by day, since orders outlive a day; set config['method'] = 'trades', or ask "
+            "for order_flow_imbalance"
+        )
+    return order_flow_imbalance(trades_of_days(raw, config, "window") if method == "trades" else raw, config)
+
+
+@feature(version="2", partition="day", lookback=horizon_of("horizons"), lookahead=horizon_of("forward"))
+def log_returns_by_day(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
+    """Return what ``log_returns`` does, day by day, so that a new day of data computes one or two."""
+    return log_returns(trades_of_days(raw, config, "horizons", "forward"), config)
 
 
 def _shifted(

@@ -33,13 +33,18 @@ def only_trades(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
             raise ValueError("trade_actions is given, but there is no action column; set config['columns'] too")
         _refuse_unmarked_events(raw, config)
         return raw
-    is_trade = np.asarray(
-        actions_of(raw, column) == TRADE if named is None else raw[column].isin(list(named)), dtype=bool
-    )
-    if len(raw) and not is_trade.any():
+    kept = is_trade(raw, column, config)
+    if len(raw) and not kept.any():
         raise ValueError(f"no row has an action of {list(named or [TRADE])!r} in column {column!r}; {_WAYS_OUT}")
-    trades: pd.DataFrame = raw.loc[is_trade]
+    trades: pd.DataFrame = raw.loc[kept]
     return trades
+
+
+def is_trade(raw: pd.DataFrame, column: Any, config: Mapping[str, Any]) -> npt.NDArray[np.bool_]:
+    """Tell the executed trades by the column of actions; raises ``ValueError`` when it holds something else."""
+    named = config.get("trade_actions")
+    found = actions_of(raw, column) == TRADE if named is None else raw[column].isin(list(named))
+    return np.asarray(found, dtype=bool)
 
 
 def actions_of(raw: pd.DataFrame, column: Any, *, also: tuple[str, ...] = ()) -> npt.NDArray[Any]:

@@ -4,7 +4,7 @@ A window of rows reaches so many rows back, one of time so long, and one since t
 of a session as long as a session lasts. What compares a row with the one before it
 reaches one row further, however long ago that was, so a span of time becomes a number of
 days with rows. A count of rows is one of the raw data: of order events, of which trades
-are few, ask for windows of time.
+are few, a window of time must be asked for.
 """
 
 from __future__ import annotations
@@ -12,7 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fstore.features import PartitionCount, Partitioning, checked_partitioning
+import pandas as pd
+
+from fstore.features import PartitionCount
+from fstore.intraday.actions import is_trade
+from fstore.intraday.bars import find_column
 from fstore.intraday.options import listed, positive_int, span_ns
 
 Config = Mapping[str, Any]
@@ -37,7 +41,7 @@ def change_lookback(config: Config) -> Any:
     return _days(span_ns(window, "window")) if isinstance(window, str) else positive_int(window, "window")
 
 
-def horizon(option: str) -> Callable[[Config], Any]:
+def horizon_of(option: str) -> Callable[[Config], Any]:
     """Reach the longest horizon of ``horizons`` or ``forward``, and the row that decides about it."""
 
     def reach(config: Config) -> Any:
@@ -51,21 +55,26 @@ def horizon(option: str) -> Callable[[Config], Any]:
     return reach
 
 
+def trades_of_days(raw: pd.DataFrame, config: Config, *options: str) -> pd.DataFrame:
+    """Return a day and what its windows reach, or no row of it where no row is a trade: of a whole stream that is a fault.
+
+    Raises ``ValueError`` where an option counts trades among order events: how many rows
+    of raw data that many trades are nobody knows before.
+    """
+    column = find_column(raw, config, "action")
+    if column is None:
+        return raw
+    for option in options:
+        given = config.get(option, [1, 5, 20] if option == "horizons" else None)
+        each_one = [given] if option == "window" else listed([] if given is None else given, option)
+        if counts := [each for each in each_one if each is not None and not isinstance(each, str)]:
+            raise ValueError(
+                f"{option} is {counts[0]!r} trades, which by day cannot be counted among order events; "
+                "give a duration, such as '5min', or pass the trades alone"
+            )
+    return raw if is_trade(raw, column, config).any() else raw.iloc[:0]
+
+
 def _days(span: int) -> PartitionCount:
     """Count the days that a span may overlap, and one for the row before."""
     return PartitionCount(-(-span // _SHORTEST_DAY_NS) + 1)
-
-
-def _by_day(lookback: Any, lookahead: Any = 0) -> Partitioning:
-    found = checked_partitioning("fstore.intraday", "day", lookback=lookback, lookahead=lookahead)
-    if found is None:
-        raise AssertionError("a partition was declared")
-    return found
-
-
-DECLARED: Mapping[str, Partitioning] = {
-    "vwap_bands": _by_day(vwap_lookback),
-    "realised_volatility": _by_day(change_lookback),
-    "order_flow_imbalance": _by_day(change_lookback),
-    "log_returns": _by_day(horizon("horizons"), horizon("forward")),
-}

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from fstore.postgres.pool import Database
     from fstore.postgres.runs import Kind, Turn, UpkeepRuns
     from fstore.postgres.schema import migrate, wanted_revision
-    from fstore.postgres.source_memo import PostgresSourceMemo
+    from fstore.postgres.source_memo import PostgresPartitionMemo, PostgresSourceMemo
     from fstore.postgres.upkeep_queries import UpkeepQueries
     from fstore.postgres.usage import Usage
 else:
@@ -24,7 +24,7 @@ else:
             "pool": "Database",
             "runs": "Kind Turn UpkeepRuns",
             "schema": "migrate wanted_revision",
-            "source_memo": "PostgresSourceMemo",
+            "source_memo": "PostgresPartitionMemo PostgresSourceMemo",
             "upkeep_queries": "UpkeepQueries",
             "usage": "Usage",
         },
@@ -36,6 +36,7 @@ __all__ = [
     "Jobs",
     "Kind",
     "Manifest",
+    "PostgresPartitionMemo",
     "PostgresSourceMemo",
     "Turn",
     "UpkeepQueries",

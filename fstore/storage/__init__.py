@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from fstore.storage.file_system import sync_file, sync_folder
     from fstore.storage.interface import ByteRange, EntryStore, Listing, Space, StagingArea, Stored
     from fstore.storage.layout import ENTRY_NAME, SHARDS, SHARDS_IN_TURN, STAGED_NAME, FoundFile, key_of, shard_of
-    from fstore.storage.local_cache import LocalCache, MappedEntry
+    from fstore.storage.local_cache import LocalCache
+    from fstore.storage.mapped_entry import MappedEntry
     from fstore.storage.open import Storage, open_local_cache, open_storage
     from fstore.storage.parquet import SMALL, as_read
     from fstore.storage.verify import Fault, FaultKind, Pace, rows_fault
@@ -21,7 +22,8 @@ else:
             "file_system": "sync_file sync_folder",
             "interface": "ByteRange EntryStore Listing Space StagingArea Stored",
             "layout": "ENTRY_NAME FoundFile SHARDS SHARDS_IN_TURN STAGED_NAME key_of shard_of",
-            "local_cache": "LocalCache MappedEntry",
+            "local_cache": "LocalCache",
+            "mapped_entry": "MappedEntry",
             "open": "Storage open_local_cache open_storage",
             "parquet": "SMALL as_read",
             "verify": "Fault FaultKind Pace rows_fault",

@@ -20,15 +20,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 
 from fstore.model import Locator
-from fstore.results import FORMS, Form
 from fstore.runtime import deadline
 from fstore.runtime.fork_safety import forget_in_children
 from fstore.storage.durable import read_whole
@@ -37,8 +33,9 @@ from fstore.storage.host_lock import alone_on_host
 from fstore.storage.layout import TEMPORARY, new_token, shard_of
 from fstore.storage.local_file import checked_table
 from fstore.storage.local_file import write_local as _write
+from fstore.storage.mapped_entry import MappedEntry
 from fstore.storage.parquet import SMALL
-from fstore.storage.unnamed_files import PATIENCE_S, Identity, UnnamedFile, identity_of, offer, open_unnamed
+from fstore.storage.unnamed_files import PATIENCE_S, Identity, identity_of, offer, open_unnamed
 
 NOTE, LOCK = ".held", ".lock"
 MOST_OPEN_FILES = 128  # of the thousand or so that a process may have; what is mapped beyond is not shared from here
@@ -49,40 +46,6 @@ TOUCH_EVERY_S = 60.0
 DOORS = 64
 DOOR_S = 1.0
 DOWNLOAD_S, SLOWEST_BYTES_PER_S = 10.0, 1e6
-
-
-@dataclass(slots=True)
-class MappedEntry:
-    """An entry in memory: the table as it is, and frames over the same pages.
-
-    A base is never handed out itself. Under copy-on-write every frame that is
-    handed out shares its pages and copies before it writes, as long as the base lives;
-    without it a write would meet read-only memory. So only what the cache keeps for
-    good (``kept``) has one.
-    """
-
-    table: pa.Table
-    identity: Identity
-    touched_at: float
-    file: UnnamedFile | None = None
-    kept: bool = False
-    bases: dict[Form, list[Any]] = field(default_factory=dict)
-
-    def in_form(self, form: Form) -> Any:
-        """Return the entry in a form, over the mapped pages where all of it can lie there; changing it changes no other."""
-        if not self.kept or self.table.nbytes <= SMALL:
-            return form.of_table(self.table)
-        if form not in self.bases:
-            base = form.base_over(self.table)
-            # Two threads at once: both bases are kept, for frames over each may be in use.
-            self.bases.setdefault(form, []).extend([] if base is None else [base])
-        bases = self.bases[form]
-        return form.hand_out(bases[0]) if bases else form.of_table(self.table)
-
-    def frame(self) -> pd.DataFrame:
-        """Return the entry as a pandas frame."""
-        frame: pd.DataFrame = self.in_form(FORMS["pandas"])
-        return frame
 
 
 class LocalCache:

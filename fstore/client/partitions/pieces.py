@@ -131,7 +131,9 @@ def _cut(held: RawInput, declared: Declaration, memo: PartitionMemo | None) -> _
     with typed_refusals:
         if isinstance(held, ParquetInput):
             field = time_field(held.schema, declared.time)
-            table = table_of_source(held.reader.source, declared.cut, declared.time, memo=memo)
+            table = table_of_source(
+                held.reader.source, declared.cut, declared.time, memo=memo, limits=held.reader.limits
+            )
             return _Cut(table, field.zone, None)
         data = PartitionedData(held.frame if isinstance(held, FrameInput) else held.table(), declared)
         return _Cut(data.table(), data.times.zone, data)

@@ -24,6 +24,8 @@ from fstore.results import UnstorableResult, decode_result
 
 Change = Callable[[pd.DataFrame, int, int], pd.DataFrame]
 
+_DRIFT = 200  # rows up, and as many down
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -164,7 +166,7 @@ def scaled(frame: pd.DataFrame, first: int, stop: int) -> pd.DataFrame:
 
 
 def walked(frame: pd.DataFrame, first: int, stop: int) -> pd.DataFrame:
-    """Let the floats of some rows drift away."""
+    """Let the floats of some rows drift up to three times what they are, and back."""
     return _with_numbers(
         frame, first, stop, lambda values: values if values.dtype.kind in "iu" else values * _drift(len(values))
     )
@@ -178,7 +180,8 @@ def emptied(frame: pd.DataFrame, first: int, stop: int) -> pd.DataFrame:
 
 
 def _drift(count: int) -> np.ndarray[Any, Any]:
-    return 1 + 0.01 * np.arange(1, count + 1)
+    # Within bounds: what a long history drifts to otherwise would spoil any running sum, which says nothing of reach.
+    return 1 + 0.01 * (_DRIFT - np.abs(np.arange(1, count + 1) % (2 * _DRIFT) - _DRIFT))
 
 
 def _with_numbers(

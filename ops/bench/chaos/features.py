@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from chaos.asks import Ask
+from chaos.asks import TICKS_A_DAY, Ask
 from chaos.history import Journal
 from fstore import feature
 
@@ -22,6 +22,8 @@ _journals: dict[int, Journal] = {}
 
 def ticks(ask: Ask) -> pd.DataFrame:
     """Make the raw data of a question: a random walk of a few hundred ticks, one of them corrected if it says so."""
+    if ask.feature == "days":
+        return _days(ask.ticks, ask.edit)
     rng = np.random.default_rng(ask.ticks)
     rows = 400 + ask.ticks % 600
     price = 100 + np.cumsum(rng.normal(0, 0.01, rows))
@@ -43,7 +45,9 @@ def name(ask: Ask) -> str:
 
 
 def direct(ask: Ask) -> str | None:
-    """Return the digest of what a direct call gives, None where it can only fail."""
+    """Return the digest of what a direct call gives, None where it can only fail; of a feature with partitions by its definition."""
+    if ask.feature == "days":
+        return digest(_day_by_day(ticks(ask), ask.window))
     return digest(_numbers(ticks(ask), ask.window)) if ask.feature in ("quick", "slow") else None
 
 
@@ -71,6 +75,14 @@ def slow(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
     return _numbers(raw, config["window"])
 
 
+@feature(version="1", partition="day", lookback=lambda config: config["window"] - 1)
+def days(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
+    """Take a while for each day, so that faults strike between two of them."""
+    _started("days")
+    time.sleep(0.01)
+    return _numbers(raw, config["window"])
+
+
 @feature(version="1")
 def failing(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
     """Raise."""
@@ -85,6 +97,24 @@ def poison(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
     if os.environ.get(ROLE) == "worker":
         os.kill(os.getpid(), signal.SIGKILL)
     raise ValueError("this feature kills workers only")
+
+
+def _days(count: int, edit: int) -> pd.DataFrame:
+    """Make a history of so many days, each of which is the same in all histories, but for the corrected tick."""
+    made = [np.random.default_rng(day).normal(100, 1, (TICKS_A_DAY, 2)) for day in range(count)]
+    values = np.concatenate(made)
+    values[edit, 0] += 0.01 if edit else 0.0
+    hours = np.datetime64("2024-01-02T00:00", "ns") + 3_600 * 10**9 * np.arange(len(values))
+    return pd.DataFrame(values, pd.DatetimeIndex(hours, tz="UTC", name="time"), ["price", "volume"])
+
+
+def _day_by_day(raw: pd.DataFrame, window: int) -> pd.DataFrame:
+    """Compute each day from exactly its window, in a frame of its own, and put the days together."""
+    found = []
+    for first in range(0, len(raw), TICKS_A_DAY):
+        low = max(first - window + 1, 0)
+        found.append(_numbers(raw.iloc[low : first + TICKS_A_DAY].copy(), window).iloc[first - low :])
+    return pd.concat(found)
 
 
 def _numbers(raw: pd.DataFrame, window: int) -> pd.DataFrame:

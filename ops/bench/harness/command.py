@@ -12,7 +12,20 @@ from typing import Any
 
 from harness.figures import table
 
-SUITES = ("hits", "misses", "stampede", "batch", "manifest", "scale", "fingerprint", "upkeep", "control", "coldstart")
+SUITES = (
+    "hits",
+    "misses",
+    "stampede",
+    "batch",
+    "manifest",
+    "scale",
+    "fingerprint",
+    "upkeep",
+    "control",
+    "coldstart",
+    "projection",
+    "incremental",
+)
 
 
 def run_suite(name: str) -> int:

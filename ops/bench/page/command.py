@@ -1,6 +1,6 @@
 """Runs every benchmark, one after the other, and writes the page about them.
 
-    python ops/bench/all.py [--quick] [--check] [--output FILE] [--only NAME ...] [--render FILE]
+    python ops/bench [--quick] [--check] [--output FILE] [--only NAME ...] [--render FILE]
 
 Writes ``docs/benchmarks.md``, its numbers as ``benchmarks.json`` beside it and its
 pictures below ``images/``; with ``--quick``, which is a look and no evidence, all of

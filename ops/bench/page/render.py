@@ -19,6 +19,8 @@ TITLES = {
     "scale": "Scale",
     "fingerprint": "Fingerprints",
     "upkeep": "Garbage collection",
+    "projection": "Parts of results",
+    "incremental": "A new day",
     "coldstart": "Cold starts",
 }
 PEERS = ("joblib.Memory", "diskcache", "read_table", "pandas.read_parquet")

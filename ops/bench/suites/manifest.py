@@ -24,9 +24,9 @@ from harness.figures import Figure, Outcome, timed
 from harness.parts import Part, crew, serve, together
 from harness.slow_flush import can_delay, flushes_delayed
 from harness.stand import Stand, stands
+from harness.writing import Publisher, fill_sql, jobs_sql, offers
 
 from fstore.stack import temporary_servers
-from suites.writing import Publisher, fill_sql, jobs_sql, offers
 
 WRITERS = 20
 SIZES = (1_000, 10_000, 100_000, 1_000_000)

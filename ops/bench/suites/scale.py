@@ -6,7 +6,7 @@ Three stores side by side on the same servers, asked in turn: first with manifes
 10^3, 10^5 and 10^6 rows and two worker processes each, then with workers of 1, 2 and 4
 processes. A hit is of 390 x 10 without a local tier, a miss computes nothing on new raw
 data; throughput is that of eight trainers. Also counts the processor time that requests take
-from the servers, for calculations.
+from the servers, for calculations, and asks by partitions beside 120,000 segments and beside none.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from harness.features import day, unchanged
 from harness.figures import Figure, Outcome, timed
 from harness.parts import crew, serve, together
 from harness.stand import Stand, cpu_seconds, open_in_part, stands
+from harness.writing import fill_sql
 
 from fstore import FeatureStore
 from fstore.stack import EmbeddedServers, temporary_servers
-from suites.writing import fill_sql
+from suites.partitions import segments
 
 ROWS = (1_000, 100_000, 1_000_000)
 PROCESSES = (1, 2, 4)
@@ -55,8 +56,14 @@ def measure(*, quick: bool) -> Outcome:
         Figure(f"misses/s at {rows[-1]:,} rows / at {rows[0]:,}", many["misses_s"] / few["misses_s"], sense="at least"),
         Figure("misses/s with 4 worker processes / with 1", most["misses_s"] / one["misses_s"], sense="at least"),
     ]
-    measured = {"by rows in the manifest": by_rows, "by worker processes": by_processes, "server ms a request": costs}
-    return Outcome("scale", figures, measured)
+    by_segments = segments.measure(quick=quick)
+    measured = {
+        "by rows in the manifest": by_rows,
+        "by worker processes": by_processes,
+        "server ms a request": costs,
+        "by segments": by_segments.measured,
+    }
+    return Outcome("scale", figures + by_segments.figures, measured)
 
 
 def side_by_side(places: Sequence[Stand], names: Sequence[int], *, quick: bool) -> dict[str, dict[str, float]]:

@@ -75,6 +75,7 @@ def test_a_frame_can_be_changed_whatever_became_of_its_file(tmp_path, history):
 def test_mapped_frames_equal_what_was_returned(staffed, tmp_path, monkeypatch, kind, small):
     """The first hit writes the local file, the second maps it: both give the very frame, as a copy or over the pages."""
     monkeypatch.setattr(local_tier, "SMALL", small)
+    monkeypatch.setattr("fstore.storage.mapped_entry.SMALL", small)
     monkeypatch.setattr(reading, "SMALL", small)
     wanted = sample_frames.KINDS[kind]()
     with staffed.open(local_cache=str(tmp_path / "local")) as store:

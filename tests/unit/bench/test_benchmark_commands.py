@@ -10,7 +10,7 @@ import pytest
 from harness.command import SUITES
 
 BENCH = Path(__file__).parents[3] / "ops" / "bench"
-NAMES = [*SUITES, "objectstore", "all", "chaos", "compare"]
+NAMES = [*SUITES, "objectstore", "chaos", "compare"]
 
 
 def test_every_suite_is_a_command_of_its_own() -> None:
@@ -31,4 +31,17 @@ def test_a_command_starts_and_says_what_it_takes(name: str, by: str, monkeypatch
     assert ended.value.code == 0
     shown = capsys.readouterr().out
     assert f"ops/bench/{name}.py" in shown
-    assert "--json" in shown or name == "all"
+    assert "--json" in shown
+
+
+def test_the_folder_stands_for_all_of_them(monkeypatch, capsys) -> None:
+    """And for the page about them."""
+    monkeypatch.setattr(sys, "argv", [str(BENCH), "--help"])
+
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(BENCH / "__main__.py"), run_name="__main__")
+
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    assert "ops/bench [--quick]" in shown
+    assert "--only" in shown

@@ -8,16 +8,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fstore.errors import ConfigurationError, InvalidRequest, SourceChanged, UnhashableInput
+from fstore.errors import ConfigurationError, InvalidRequest, UnhashableInput
 from fstore.features.partitioning import checked_partitioning, partitions, sessions
-from fstore.fingerprint.identification import content_digest, to_table
+from fstore.fingerprint.identification import to_table
 from fstore.fingerprint.parquet_source import ParquetReader
-from fstore.fingerprint.stamps import SourceStamp
-from fstore.increments import sources
 from fstore.increments.cutting import cut_times, label_of, overlapping, period_of
 from fstore.increments.digests import PartitionHasher, partition_table
 from fstore.increments.sources import table_in_file, table_of_source
@@ -26,7 +23,7 @@ from fstore.increments.times import Times, times_of
 from fstore.increments.windows import touching, windows_of
 from fstore.ingest.ingestion import ingest
 from fstore.model import ParquetSource
-from tests.unit.increments.partition_world import partition_declared, quotes, ticks
+from tests.unit.increments.partition_world import partition_declared, ticks
 
 
 def instants(*texts: str, tz: str | None = "America/New_York") -> pd.DataFrame:
@@ -238,6 +235,52 @@ def mixed(days: int = 9) -> pd.DataFrame:
     return raw.assign(flag=raw["size"] > 4, text=raw["bid"].round(1).astype(str), gone=pd.array(raw["size"], "Int64"))
 
 
+def alone(raw: pd.DataFrame, by: Any, time: str | None = None) -> str:
+    """Digest the one partition of a frame that has its rows alone."""
+    (found,) = partition_table(raw, by, time).partitions
+    return found.digest.hex()
+
+
+def test_a_digest_tells_all_that_a_frame_shows() -> None:
+    """No two of these are alike: values, what is missing, where a value stands, types, labels, rows, categories."""
+    index = pd.date_range("2024-03-01", periods=4, freq="h", tz="UTC", name="time")
+    base = pd.DataFrame({"x": [1.0, 2.0, 3.0, 4.0], "y": [5, 6, 7, 8]}, index)
+    day = pd.Series(index.tz_localize(None), index)
+    variants = {
+        "base": base,
+        "value": base.assign(x=[1.0, 2.0, 3.0, 4.5]),
+        "minus zero": base.assign(x=[1.0, 2.0, 3.0, -0.0]),
+        "zero": base.assign(x=[1.0, 2.0, 3.0, 0.0]),
+        "nan": base.assign(x=[1.0, 2.0, 3.0, np.nan]),
+        "rows change places": base.iloc[[1, 0, 2, 3]].set_axis(index),
+        "columns change places": base[["y", "x"]],
+        "labels": base.set_axis(["y", "x"], axis=1),
+        "int32": base.astype({"y": "int32"}),
+        "nullable": base.astype({"y": "Int64"}),
+        "null": base.astype({"y": "Int64"}).assign(y=pd.array([5, 6, 7, None], "Int64")),
+        "null zero": base.astype({"y": "Int64"}).assign(y=pd.array([5, 6, 7, 0], "Int64")),
+        "null elsewhere": base.astype({"y": "Int64"}).assign(y=pd.array([5, 6, None, 7], "Int64")),
+        "bool": base.assign(y=[True, False, True, True]),
+        "times": base.assign(y=day),
+        "no time": base.assign(y=day.where(day < day.iloc[-1])),
+        "text": base.assign(y=["a", "bc", "d", ""]),
+        "text, cut elsewhere": base.assign(y=["ab", "c", "d", ""]),
+        "no text": base.assign(y=["a", "bc", "d", None]),
+        "categories": base.assign(y=pd.Categorical(list("abca"))),
+        "categories in order": base.assign(y=pd.Categorical(list("abca"), ["c", "b", "a"])),
+        "one row less": base.iloc[:3],
+        "other times": base.set_axis(index + pd.Timedelta("1us")),
+        "other unit": base.set_axis(index.as_unit("ms")),
+    }
+
+    found = {name: alone(frame, sessions()) for name, frame in variants.items()}
+
+    assert len(set(found.values())) == len(found)
+    assert found == {name: alone(frame.copy(), sessions()) for name, frame in variants.items()}
+    for name, frame in variants.items():
+        assert partition_table(to_table(frame), sessions()).partitions[0].digest.hex() == found[name], name
+
+
 def test_a_partition_has_the_digest_of_a_frame_of_its_rows(tmp_path: Path) -> None:
     """The same in a frame, a table, batches of any size, an ingested file, and a file of anybody's row groups."""
     raw = mixed()
@@ -247,7 +290,7 @@ def test_a_partition_has_the_digest_of_a_frame_of_its_rows(tmp_path: Path) -> No
 
     rows = found.cut.rows
     assert [each.digest.hex() for each in found.partitions] == [
-        content_digest(raw.iloc[a:b]) for a, b in itertools.pairwise(rows)
+        alone(raw.iloc[a:b], by) for a, b in itertools.pairwise(rows)
     ]
     table = to_table(raw)
     assert partition_table(table, by) == found
@@ -274,7 +317,7 @@ def test_large_partitions_are_hashed_in_blocks(monkeypatch: pytest.MonkeyPatch) 
         hasher.update(batch)
 
     assert hasher.table() == partition_table(raw, sessions())
-    assert {each.digest.hex() for each in hasher.table().partitions} >= {content_digest(raw.iloc[:216_000])}
+    assert {each.digest.hex() for each in hasher.table().partitions} >= {alone(raw.iloc[:216_000], sessions())}
 
 
 def test_a_table_of_partitions_comes_back_from_its_note() -> None:
@@ -297,7 +340,7 @@ def test_a_column_of_times_serves_tables_without_an_index() -> None:
 
     assert partition_table(raw, sessions(), "time") == found
     assert found.partitions[-1] == later.partitions[-1]
-    assert found.partitions[0].digest.hex() == content_digest(raw.iloc[: found.partitions[0].rows])
+    assert found.partitions[0].digest.hex() == alone(raw.iloc[: found.partitions[0].rows], sessions(), "time")
     with pytest.raises(UnhashableInput, match="no column 'when'"):
         partition_table(raw, sessions(), "when")
     with pytest.raises(UnhashableInput, match="holds"):
@@ -321,71 +364,6 @@ def test_ingest_ends_row_groups_where_partitions_end(tmp_path: Path) -> None:
     assert table_in_file(rewritten, sessions()) is None
     with pytest.raises(InvalidRequest, match="no period"):
         ingest(raw, path, partition="dya")
-
-
-class Memo:
-    def __init__(self) -> None:
-        self.known: dict[tuple[SourceStamp, str], bytes] = {}
-        self.recalled = 0
-
-    def recall(self, stamp: SourceStamp, by: str) -> bytes | None:
-        found = self.known.get((stamp, by))
-        self.recalled += found is not None
-        return found
-
-    def remember(self, stamp: SourceStamp, by: str, table: bytes) -> None:
-        self.known[stamp, by] = table
-
-
-def test_a_new_daily_file_costs_one_scan_of_that_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A day that two files share is digested once more; files that change meanwhile are refused."""
-    raw = mixed(20).drop(columns="side")
-    cuts = [0, 9, 20, len(raw)]  # in the middle of days
-    for number, (a, b) in enumerate(itertools.pairwise(cuts)):
-        pq.write_table(to_table(raw.iloc[a:b]), tmp_path / f"{number}.parquet")
-    source, memo = ParquetSource(tmp_path), Memo()
-    monkeypatch.setattr(SourceStamp, "is_settled", lambda self, now: True)
-
-    expected = partition_table(raw, sessions())
-    assert table_of_source(source, sessions(), memo=memo) == expected
-    assert table_of_source(source, sessions(), memo=memo) == expected
-    assert memo.recalled == 3
-    more = quotes(raw.index[-1:] + pd.Timedelta(days=1), np.random.default_rng(1)).drop(columns="side")
-    more = more.assign(flag=True, text="x", gone=pd.array([1], "Int64"))
-    pq.write_table(to_table(more), tmp_path / "3.parquet")
-    assert table_of_source(source, sessions(), memo=memo) == partition_table(pd.concat([raw, more]), sessions())
-    assert (len(memo.known), memo.recalled) == (4, 6)
-
-    stamps = iter([SourceStamp("a", 1, 1, 1, 1, ""), SourceStamp("a", 2, 1, 1, 1, "")])
-    monkeypatch.setattr(sources, "_stamp", lambda file: next(stamps))
-    with pytest.raises(SourceChanged):
-        table_of_source(ParquetSource(tmp_path / "0.parquet"), sessions())
-
-
-def test_files_out_of_order_are_refused(tmp_path: Path) -> None:
-    """By their names they sort, and must sort by time."""
-    raw = mixed(12)
-    pq.write_table(to_table(raw.iloc[20:]), tmp_path / "a.parquet")
-    pq.write_table(to_table(raw.iloc[:20]), tmp_path / "b.parquet")
-
-    with pytest.raises((UnhashableInput, SourceChanged), match=r"order|earlier"):
-        table_of_source(ParquetSource(tmp_path), sessions())
-
-
-def test_files_of_other_categories_are_scanned_as_one(tmp_path: Path) -> None:
-    """The table they stand for has the categories of all of them."""
-    raw = mixed(12)
-    one, other = raw.iloc[:20], raw.iloc[20:]
-    other = other.assign(side=other["side"].cat.set_categories(["S", "B", "N", "Z"]))
-    for name, part in (("a", one), ("b", other)):
-        pq.write_table(pa.Table.from_pandas(part), tmp_path / f"{name}.parquet")
-    source = ParquetSource(tmp_path)
-
-    found = table_of_source(source, sessions())
-
-    assert found == partition_table(ParquetReader(source).stretch(0, len(raw)), sessions())
-    assert sources.needs_all_rows(source)
-    assert not sources.needs_all_rows(ingest(raw, tmp_path / "c" / "c.parquet"))
 
 
 def test_times_are_shown_as_people_read_them() -> None:

@@ -11,10 +11,16 @@ import pytest
 from fstore import intraday
 from fstore.errors import InvalidRequest
 from fstore.features.partitioning import checked_partitioning
+from fstore.features.registry import resolve_feature
 from fstore.increments.checks.check import check_feature
 from fstore.increments.checks.report import Kind
-from fstore.intraday.reach import DECLARED
+from fstore.testing import check_feature as checked
+from tests.unit.intraday.test_intraday_real import real
 
+DECLARED = {
+    name: resolve_feature(f"fstore.intraday:{name}_by_day").partitioning
+    for name in ("vwap_bands", "realised_volatility", "order_flow_imbalance", "log_returns")
+}
 NEW_YORK: dict[str, Any] = {"session_start": "18:00", "session_tz": "America/New_York"}
 CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("vwap_bands", "bars", {}),
@@ -64,9 +70,7 @@ def test_built_in_features_are_local_as_they_declare(
     raw: dict[str, pd.DataFrame], name: str, kind: str, config: dict[str, Any]
 ) -> None:
     """Windows, sessions, horizons to both sides."""
-    report = check_feature(getattr(intraday, name), raw[kind], config, DECLARED[name], costs=False)
-
-    assert report.is_right, str(report)
+    checked(f"fstore.intraday:{name}_by_day", raw[kind], config)
 
 
 def test_without_a_reach_they_are_not(raw: dict[str, pd.DataFrame]) -> None:
@@ -82,3 +86,87 @@ def test_horizons_of_rows_and_of_time_have_no_common_reach() -> None:
     """Which is told for the config that mixes them."""
     with pytest.raises(InvalidRequest, match="mixes rows and durations"):
         DECLARED["log_returns"].evaluated({"horizons": [1, "5min"]})
+
+
+REAL: list[tuple[str, str, dict[str, Any]]] = [
+    ("btcperp_1m_2022-01", "vwap_bands", {}),
+    ("btcperp_1m_2022-01", "vwap_bands", {"window": 60, "bands": [1, 2, 3]}),
+    ("btcperp_1m_2022-01", "realised_volatility", {"window": 60, "periods_per_year": 525_600}),
+    ("btcperp_1m_2022-01", "realised_volatility", {"window": "4h", "estimator": "bipower"}),
+    ("btcperp_1m_2022-01", "order_flow_imbalance", {"window": "30min"}),
+    ("btcperp_1m_2022-01", "log_returns", {"horizons": [1, 5, 20], "forward": [5]}),
+    ("gbpusd_bid_1m_2012-02", "vwap_bands", {"window": 60, "weights": "equal"}),
+    ("gbpusd_bid_1m_2012-02", "realised_volatility", {"within_session": True, **NEW_YORK}),
+    ("gbpusd_bid_1m_2012-02", "order_flow_imbalance", {"window": 100}),
+    ("gbpusd_bid_1m_2012-02", "log_returns", {"horizons": ["5min", "60h"], "forward": ["15min"]}),
+    ("sp500_1m_2019-11", "vwap_bands", {"window": 30, "weights": "equal"}),
+    ("sp500_1m_2019-11", "realised_volatility", {"window": 30, "within_session": True}),
+    ("sp500_1m_2019-11", "order_flow_imbalance", {"window": 30}),
+    ("sp500_1m_2019-11", "log_returns", {"horizons": [1, 390], "forward": [30]}),
+    ("eurusd_quote_ticks_2020-01-01", "vwap_bands", {"window": 50, "weights": "equal"}),
+    ("eurusd_quote_ticks_2020-01-01", "realised_volatility", {"window": "10min"}),
+    ("eurusd_quote_ticks_2020-01-01", "order_flow_imbalance", {"window": "1min"}),
+    ("eurusd_quote_ticks_2020-01-01", "log_returns", {"horizons": ["1min"], "forward": ["10s"]}),
+    ("esh4_orders_2023-12-25", "vwap_bands", {"window": "5min"}),
+    ("esh4_orders_2023-12-25", "vwap_bands", {"session_start": "17:00", "session_tz": "America/Chicago"}),
+    ("esh4_orders_2023-12-25", "realised_volatility", {"window": "30min"}),
+    ("esh4_orders_2023-12-25", "order_flow_imbalance", {"method": "trades", "window": "5min"}),
+    ("esh4_orders_2023-12-25", "log_returns", {"horizons": ["1min", "30min"], "forward": ["5min"]}),
+]
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "config"), REAL, ids=[f"{file[:6]}-{name}-{at}" for at, (file, name, _) in enumerate(REAL)]
+)
+def test_they_are_so_on_real_data(file: str, name: str, config: dict[str, Any]) -> None:
+    """Files of a day or two are repeated with shifted times, so that there is a day before and one after."""
+    raw = real(f"{file}.parquet")
+    days = int((raw.index[-1] - raw.index[0]).days) + 1
+    if days < 4:
+        raw = pd.concat([raw.set_axis(raw.index + pd.Timedelta(days=days * n)) for n in range(3)])
+
+    report = checked(f"fstore.intraday:{name}_by_day", raw, config)
+
+    assert len(report.checked) >= 3
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "said"),
+    [
+        ("vwap_bands", {"window": 20}, "window is 20 trades"),
+        ("realised_volatility", {"window": 20}, "window is 20 trades"),
+        ("order_flow_imbalance", {"window": 20, "method": "trades"}, "window is 20 trades"),
+        ("log_returns", {}, "horizons is 1 trades"),
+        ("log_returns", {"horizons": ["1min"], "forward": [3]}, "forward is 3 trades"),
+    ],
+)
+def test_rows_of_trades_are_refused_among_order_events(name: str, config: dict[str, Any], said: str) -> None:
+    """A day's window would hold fewer of them than were asked for, and nobody would be told."""
+    raw = pd.DataFrame(
+        {"action": ["A", "T"] * 40, "side": "B", "price": 100.0, "size": 1},
+        pd.date_range("2024-01-01", periods=80, freq="h", tz="UTC"),
+    )
+    with pytest.raises(ValueError, match=said):
+        getattr(intraday, f"{name}_by_day")(raw, config)
+    getattr(intraday, f"{name}_by_day")(raw[raw["action"] == "T"].drop(columns="action"), {**config, "columns": {}})
+
+
+def test_a_day_without_trades_has_no_rows_and_orders_are_not_cut() -> None:
+    """Of a whole stream no trade is a fault; and what an order was, no day tells."""
+    day = pd.date_range("2024-01-01", periods=8, freq="h", tz="UTC")
+    raw = pd.DataFrame({"action": "A", "side": "B", "price": 100.0, "size": 1, "order_id": 7}, day)
+    for name in ("vwap_bands", "realised_volatility"):
+        assert getattr(intraday, f"{name}_by_day")(raw, {"window": "1h"}).empty
+        with pytest.raises(ValueError, match="no row has an action"):
+            getattr(intraday, name)(raw, {"window": "1h"})
+    with pytest.raises(ValueError, match="holds 'Q', no action"):
+        intraday.vwap_bands_by_day(raw.assign(action="Q"), {"window": "1h"})
+    with pytest.raises(ValueError, match="orders outlive a day"):
+        intraday.order_flow_imbalance_by_day(raw, {"window": "1h"})
+
+
+def test_the_features_without_a_declaration_are_what_they_were() -> None:
+    """Their keys are those of the version before; each by-day feature is another one, with names of its own."""
+    for name in DECLARED:
+        plain = resolve_feature(getattr(intraday, name))
+        assert (plain.partitioning, plain.version, plain.name) == (None, "2", f"fstore.intraday:{name}")

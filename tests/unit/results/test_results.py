@@ -105,6 +105,7 @@ def test_the_local_tier_gives_the_same_frame(
 ) -> None:
     """By either door, as a copy or over mapped pages, and with the very table that the store gives."""
     monkeypatch.setattr(local_tier, "SMALL", -1)
+    monkeypatch.setattr("fstore.storage.mapped_entry.SMALL", -1)
     frame = ALL[kind]()
     locator, table = published(files, frame)
     tier = LocalCache(tmp_path, max_bytes=10**9)

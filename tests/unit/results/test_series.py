@@ -79,6 +79,7 @@ KEPT: dict[str, Callable[[], pd.Series]] = {
 def test_it_comes_back_as_it_was(files: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:  # noqa: F811
     """Through the file, and through the local tier by either door; type, name, index, values, attrs and flags."""
     monkeypatch.setattr(local_tier, "SMALL", -1)
+    monkeypatch.setattr("fstore.storage.mapped_entry.SMALL", -1)
     series = KEPT[kind]()
     before = series.copy(deep=True)
 

@@ -1,0 +1,8 @@
+"""``python ops/bench/incremental.py``: what it measures stands in suites/partitions/incremental.py, what it takes in ``--help``."""
+
+import sys
+
+from harness.command import run_suite
+
+if __name__ == "__main__":
+    sys.exit(run_suite("partitions.incremental"))

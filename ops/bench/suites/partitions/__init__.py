@@ -1,0 +1,1 @@
+"""Measurements of partitions that are parts of other suites."""
