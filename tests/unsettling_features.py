@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import calendar
+import csv
+import ctypes
 import decimal
 import gc
 import io
@@ -11,6 +14,7 @@ import logging
 import logging.config
 import multiprocessing
 import os
+import platform
 import random
 import resource
 import signal
@@ -20,6 +24,7 @@ import sys
 import threading
 import time
 import warnings
+import zoneinfo
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
@@ -31,6 +36,14 @@ import pandas as pd
 import pyarrow as pa
 
 from fstore import feature
+from fstore.errors import (
+    BrokerUnavailable,
+    ComputeDead,
+    ComputeTimeout,
+    ManifestUnavailable,
+    SourceChanged,
+    StorageUnavailable,
+)
 from tests.sample_features import is_early, mark_start
 
 
@@ -43,6 +56,50 @@ class Speechless(BaseException):
 
     def __str__(self) -> str:
         raise Panic("no text")
+
+
+class NotesFail(Exception):
+    """An error of which a traceback cannot be made."""
+
+    @property
+    def __notes__(self) -> list[str]:
+        raise Panic("no notes")
+
+
+class _Nameless(type):
+    @property
+    def __name__(cls) -> str:
+        raise Panic("no name")
+
+
+class NameFails(Exception, metaclass=_Nameless):
+    """An error whose class does not tell its name."""
+
+
+class NeverTrue(Exception):
+    """An error that cannot be looked at as true or false, nor compared."""
+
+    def __bool__(self) -> bool:
+        raise Panic("neither")
+
+    def __eq__(self, other: object) -> bool:
+        raise Panic("not comparable")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Unpicklable(Exception):
+    """An error that cannot go to another process."""
+
+    def __reduce__(self) -> Any:
+        raise Panic("stays here")
+
+
+def _nested(depth: int) -> BaseException:
+    error: Exception = ValueError("innermost")
+    for _ in range(depth):
+        error = ExceptionGroup("more", [error])
+    return error
 
 
 def _hold_back_signals() -> None:
@@ -86,6 +143,25 @@ def _no_loop() -> None:
     asyncio.run(asyncio.sleep(0))
 
 
+_ROUND_UP = 0x800 if platform.machine() in ("x86_64", "AMD64", "i686") else 0x400000
+
+
+def _flush_smallest() -> None:
+    kept = (ctypes.c_uint32 * 64)()
+    ctypes.CDLL(None).fegetenv(kept)
+    kept[7] |= 0x8040  # what libraries built with -ffast-math set on x86
+    ctypes.CDLL(None).fesetenv(kept)
+
+
+_PANDAS_TYPES = pa.Table.from_pandas(
+    pd.DataFrame({"p": pd.period_range("2000", periods=1, freq="M"), "i": pd.interval_range(0, 1)})
+).schema
+
+
+def _trace(*_: object) -> None:
+    return None
+
+
 entered: list[Any] = []
 CHANGES = {
     "pandas: strings": lambda: pd.set_option("future.infer_string", False),
@@ -103,6 +179,24 @@ CHANGES = {
     "decimal: precision": lambda: setattr(decimal.getcontext(), "prec", 3),
     "decimal: rounding": lambda: setattr(decimal.getcontext(), "rounding", decimal.ROUND_UP),
     "decimal: of new threads": lambda: setattr(decimal.DefaultContext, "prec", 3),
+    "floating point: rounding": lambda: ctypes.CDLL(None).fesetround(_ROUND_UP),
+    **({"floating point: smallest numbers": _flush_smallest} if platform.machine() == "x86_64" else {}),
+    "first day of the week": lambda: calendar.setfirstweekday(6),
+    "arrow: periods unknown": lambda: pa.unregister_extension_type("pandas.period"),
+    "arrow: intervals unknown": lambda: pa.unregister_extension_type("pandas.interval"),
+    "csv: length of fields": lambda: csv.field_size_limit(10),
+    "csv: a dialect removed": lambda: csv.unregister_dialect("excel"),
+    "csv: a dialect replaced": lambda: csv.register_dialect("excel", delimiter=";"),
+    "folders of time zones": lambda: zoneinfo.reset_tzpath(to=["/nowhere"]),
+    "trace": lambda: sys.settrace(_trace),
+    "trace of threads": lambda: threading.settrace(_trace),
+    "profile of threads": lambda: threading.setprofile(_trace),
+    "stack of threads": lambda: threading.stack_size(1 << 20),
+    "hooks of generators": lambda: sys.set_asyncgen_hooks(firstiter=_trace),
+    "no bytecode": lambda: setattr(sys, "dont_write_bytecode", not sys.dont_write_bytecode),
+    "arguments": lambda: sys.argv.append("more"),
+    "depth of tracebacks": lambda: setattr(sys, "tracebacklimit", 0),
+    "breakpoints": lambda: setattr(sys, "breakpointhook", _trace),
     "locale": lambda: locale.setlocale(locale.LC_ALL, "C.UTF-8"),
     "time zone": _zone,
     "time zone, variable removed": _zone_behind_its_back,
@@ -144,8 +238,25 @@ EXITS = {
     "exit with a code": lambda: SystemExit(3),
     "exit with a text": lambda: SystemExit("no data"),
     "exit well": lambda: SystemExit(0),
+    "stop of an iterator": lambda: StopIteration(3),
+    "no traceback": lambda: NotesFail("told all the same"),
+    "no class name": lambda: NameFails("told all the same"),
+    "never true": lambda: NeverTrue("told all the same"),
+    "no pickle": lambda: Unpicklable("told all the same"),
+    "groups in groups": lambda: _nested(5000),
+    "servers of a store inside": lambda: ManifestUnavailable("reading", "is away"),
+    "queue of a store inside": lambda: BrokerUnavailable("sending", "is away"),
+    "folder of a store inside": lambda: StorageUnavailable("/nowhere", "is away"),
+    "patience of a store inside": lambda: ComputeTimeout("0" * 64, 1.0, "running"),
+    "death in a store inside": lambda: ComputeDead("0" * 64, 3, "nobody"),
+    "data of a store inside": lambda: SourceChanged("/a", "now another"),
     "group": lambda: BaseExceptionGroup("several", [Panic("one"), ValueError("two")]),
 }
+
+
+def class_name(error: BaseException) -> str:
+    """Return the name of an error's class, also where that tells none."""
+    return "NameFails" if isinstance(error, NameFails) else type(error).__name__
 
 
 @feature(version="1")
@@ -268,6 +379,12 @@ def state() -> dict[str, Any]:
         "numpy": (np.geterr(), np.geterrcall(), np.getbufsize(), repr(np.array([1.23456789]))),
         "warnings": (list(warnings.filters), warnings.showwarning.__module__, warnings.showwarning.__qualname__),
         "decimal": (context.prec, context.rounding, decimal.DefaultContext.prec),
+        "floating point": (ctypes.CDLL(None).fegetround(), (np.float64(0.1) + 0.7).hex(), (np.array([5e-324]) * 1.0)[0].hex()),
+        "libraries": (calendar.firstweekday(), csv.field_size_limit(), zoneinfo.TZPATH),
+        "arrow": str(pa.ipc.read_schema(_PANDAS_TYPES.serialize())),
+        "dialects": [(name, csv.get_dialect(name).delimiter) for name in sorted(csv.list_dialects())],
+        "observers": [repr(one) for one in (sys.gettrace(), threading.gettrace(), threading.getprofile(), sys.get_asyncgen_hooks())],
+        "program": (sys.argv, getattr(sys, "tracebacklimit", None), sys.dont_write_bytecode, threading.stack_size()),
         "locale": locale.setlocale(locale.LC_ALL),
         "time": (time.tzname, time.timezone, time.localtime(0).tm_hour),
         "environment": sorted(os.environ.items()),
@@ -283,7 +400,7 @@ def state() -> dict[str, Any]:
             (one.level, len(one.handlers), one.disabled) for one in map(logging.getLogger, ("root", "fstore", "fstore.publishing"))
         ]),
         "processors": (os.sched_getaffinity(0), os.getpriority(os.PRIO_PROCESS, 0) if os.geteuid() == 0 else 0),
-        "streams": (type(sys.stdout).__name__, type(sys.stderr).__name__, getattr(threading.excepthook, "__name__", "")),
+        "streams": (type(sys.stdout).__name__, type(sys.stderr).__name__, getattr(threading.excepthook, "__name__", ""), repr(sys.breakpointhook)),
         "threads": pa.cpu_count(),
         "processes": multiprocessing.get_start_method(allow_none=True),
         "loop": _loop(),

@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from fstore.calling.interpreter_settings import BEFORE_OTHERS, INTERPRETER_SETTINGS
+from fstore.calling.library_settings import LIBRARY_SETTINGS
 from fstore.calling.number_settings import NUMBER_SETTINGS
 from fstore.calling.pandas_options import read_options, write_options
 from fstore.calling.process_state import ProcessSetting
@@ -135,6 +136,7 @@ PROCESS_SETTINGS: tuple[ProcessSetting, ...] = (
     ProcessSetting("the time zone", _zone, _set_zone, at_import=True),
     ProcessSetting("the working folder", _folder, _set_folder, at_import=True),
     ProcessSetting("the umask", _umask, os.umask, blind=True, at_import=True),
+    *LIBRARY_SETTINGS,
     *INTERPRETER_SETTINGS,
     ProcessSetting("signal handlers", _handlers, _set_handlers),
     *((ProcessSetting("the share of the processors", _share, _set_share),) if hasattr(os, "getpriority") else ()),

@@ -11,7 +11,19 @@ from typing import Any
 from fstore.calling.every_setting import PROCESS_SETTINGS
 from fstore.calling.module_imports import settings_set_by
 from fstore.calling.process_state import ProcessState, read_state, restore_state, write_state
+from fstore.errors import FeatureStoreError
 from fstore.features import Feature
+
+
+class RaisedByFunction(Exception):
+    """One of fstore's own errors that a function raised, as one that uses a store may.
+
+    It says nothing of the store, the job and the waiters of this computation.
+    """
+
+    def __init__(self, error: FeatureStoreError) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 class CleanState:
@@ -69,13 +81,17 @@ def stop_keeping_clean() -> None:
 def call_feature(feature: Feature, raw: Any, config: Mapping[str, Any]) -> object:
     """Call the function of a feature and return what it returns.
 
-    Raises where that is not by the code of its version. In a worker it runs in the
+    Raises where that is not by the code of its version, and ``RaisedByFunction`` for
+    what could be taken for an error of fstore's own work. In a worker it runs in the
     state in which the worker began, with what its own module set when it was imported,
     and what it sets ends with it: for the features that follow, and for fstore's own
     work on its result. In a caller's process it runs as things are there, where a
     direct call would give the same.
     """
-    result = _called(feature, raw, config)
+    try:
+        result = _called(feature, raw, config)
+    except FeatureStoreError as error:
+        raise RaisedByFunction(error) from error
     feature.require_same_modules()
     return result
 

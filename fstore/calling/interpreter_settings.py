@@ -47,14 +47,41 @@ def _set_interpreter(noted: tuple[Any, ...]) -> None:
     gc.set_threshold(*threshold)
 
 
+def _observers() -> tuple[object, ...]:
+    threads = (threading.gettrace(), threading.getprofile(), threading.stack_size())
+    return sys.gettrace(), sys.get_asyncgen_hooks(), sys.dont_write_bytecode, *threads
+
+
+def _set_observers(noted: tuple[Any, ...]) -> None:
+    trace, hooks, sys.dont_write_bytecode, threads_trace, threads_profile, stack = noted
+    sys.settrace(trace)
+    sys.set_asyncgen_hooks(*hooks)
+    threading.settrace(threads_trace)
+    threading.setprofile(threads_profile)
+    threading.stack_size(stack)
+
+
+def _arguments() -> tuple[Any, ...]:
+    return sys.argv, tuple(sys.argv), getattr(sys, "tracebacklimit", None)
+
+
+def _set_arguments(noted: tuple[Any, ...]) -> None:
+    sys.argv, content, limit = noted
+    sys.argv[:] = content
+    if limit is not None:
+        sys.tracebacklimit = limit
+    elif hasattr(sys, "tracebacklimit"):
+        del sys.tracebacklimit
+
+
 def _streams() -> tuple[object, ...]:
-    hooks = (sys.excepthook, sys.displayhook, sys.unraisablehook, threading.excepthook)
+    hooks = (sys.excepthook, sys.displayhook, sys.unraisablehook, threading.excepthook, sys.breakpointhook)
     return (sys.stdin, sys.stdout, sys.stderr, *hooks)
 
 
 def _set_streams(noted: tuple[Any, ...]) -> None:
     sys.stdin, sys.stdout, sys.stderr = noted[:3]
-    sys.excepthook, sys.displayhook, sys.unraisablehook, threading.excepthook = noted[3:]
+    sys.excepthook, sys.displayhook, sys.unraisablehook, threading.excepthook, sys.breakpointhook = noted[3:]
 
 
 class _Loggers:
@@ -98,6 +125,8 @@ BEFORE_OTHERS = (  # what could keep the rest from being put back
 INTERPRETER_SETTINGS = (
     ProcessSetting("the search paths", _search_paths, _set_search_paths),
     ProcessSetting("the interpreter", _interpreter, _set_interpreter),
+    ProcessSetting("what observes the interpreter", _observers, _set_observers),
+    ProcessSetting("the arguments of the program", _arguments, _set_arguments),
     ProcessSetting("the standard streams and hooks", _streams, _set_streams),
     ProcessSetting("loggers", _loggers.read, _loggers.write),
 )

@@ -1,10 +1,12 @@
-"""How numpy and decimal calculate and print, and the numbers drawn by chance."""
+"""How the processor, numpy and decimal calculate and print, and the numbers drawn by chance."""
 
 from __future__ import annotations
 
 import ctypes
 import decimal
 import random
+import sys
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -44,6 +46,44 @@ def _set_decimals(noted: tuple[tuple[Any, ...], ...]) -> None:
             context.traps[signal] = signal in traps
 
 
+@dataclass(frozen=True, slots=True)
+class FloatingPoint:
+    """How the processor rounds, and whether it takes the smallest numbers for zero.
+
+    Libraries built for speed set the latter when they are loaded. Status flags are
+    kept to be put back; they say nothing of how it calculates.
+    """
+
+    rounding: int
+    flushes: bool
+    kept: bytes = field(default=b"", compare=False)
+
+    @classmethod
+    def read(cls) -> FloatingPoint:
+        """Return how this thread calculates."""
+        if _C is None:
+            return cls(0, flushes=False)
+        kept = ctypes.create_string_buffer(256)  # more than any system's ``fenv_t``
+        _C.fegetenv(kept)
+        return cls(_C.fegetround(), sys.float_info.min / 2 == 0.0, kept.raw)
+
+    def write(self) -> None:
+        """Have this thread calculate so."""
+        if _C is not None:
+            _C.fesetenv(ctypes.create_string_buffer(self.kept, 256))
+
+
+def _c_library() -> Any:
+    try:
+        library = ctypes.CDLL(None)
+        return library if all(hasattr(library, name) for name in ("fegetenv", "fesetenv", "fegetround")) else None
+    except (OSError, TypeError):  # where a program does not tell what it was linked with
+        return None
+
+
+_C = _c_library()
+
+
 class _Generators:
     """The generators of random numbers that all code shares.
 
@@ -73,5 +113,6 @@ NUMBER_SETTINGS = (
     ProcessSetting("numpy's error call and buffer", _calls, _set_calls, at_import=True),
     ProcessSetting("numpy's print option", _printing, _set_printing, parted=True, at_import=True),
     ProcessSetting("the decimal context", _decimals, _set_decimals, at_import=True),
+    ProcessSetting("the floating-point environment", FloatingPoint.read, FloatingPoint.write, at_import=True),
     ProcessSetting("random numbers", lambda: None, _Generators().refresh, blind=True),
 )  # fmt: skip

@@ -12,6 +12,7 @@ import locale
 
 import numpy as np
 
+from fstore.calling.number_settings import FloatingPoint
 from fstore.calling.pandas_options import read_options
 
 try:
@@ -40,6 +41,8 @@ def settings_set_here() -> tuple[str, ...]:
     traps = {signal for signal, on in context.traps.items() if on}
     if traps != _TRAPS or any(getattr(context, name) != value for name, value in _DECIMAL.items()):
         found.append("the decimal context")
+    if FloatingPoint.read() != FloatingPoint(0, flushes=False):
+        found.append("the floating-point environment")
     if any(locale.setlocale(category) not in ("C", "C.UTF-8", "POSIX") for category in _LOCALE):
         found.append("the locale")
     return tuple(found)

@@ -20,6 +20,7 @@ from fstore.compute import (
     Ready,
     SegmentLoader,
     Taker,
+    cause_of,
     error_of,
     note_of,
     perform,
@@ -144,7 +145,7 @@ def compute_only(request: KeyedRequest, taker: Taker, *, seconds: float) -> obje
         except BaseException as error:
             if is_stop(error):
                 raise
-            raise error_of(request.key, note_of(error)) from error
+            raise error_of(request.key, note_of(error)) from cause_of(error)
 
     return bounded(act, request.key, seconds)
 

@@ -7,7 +7,7 @@ from fstore import lazy
 if TYPE_CHECKING:
     from fstore.compute.batch_executor import execute_batch
     from fstore.compute.executor import execute, give_up, perform
-    from fstore.compute.failures import error_of, failure_for, is_anothers_refusal, note_of
+    from fstore.compute.failures import cause_of, error_of, failure_for, is_anothers_refusal, note_of
     from fstore.compute.lease import hold_claims
     from fstore.compute.planning import Computation
     from fstore.compute.private_copies import private_copy
@@ -23,7 +23,7 @@ else:
         {
             "batch_executor": "execute_batch",
             "executor": "execute give_up perform",
-            "failures": "error_of failure_for is_anothers_refusal note_of",
+            "failures": "cause_of error_of failure_for is_anothers_refusal note_of",
             "lease": "hold_claims",
             "planning": "Computation",
             "private_copies": "private_copy",
@@ -49,6 +49,7 @@ __all__ = [
     "Taker",
     "allowed_path",
     "are_comparable",
+    "cause_of",
     "differing_versions",
     "error_of",
     "execute",

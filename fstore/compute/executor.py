@@ -11,7 +11,7 @@ from typing import Any
 from fstore import errors
 from fstore.broker import ComputeRequest
 from fstore.calling import is_stop
-from fstore.compute.failures import error_of, failure_for, is_anothers_refusal, note_of
+from fstore.compute.failures import cause_of, error_of, failure_for, is_anothers_refusal, note_of
 from fstore.compute.lease import hold_claims
 from fstore.compute.planning import Computation, plan
 from fstore.compute.publishing import Publisher
@@ -99,8 +99,8 @@ def perform(
     """Compute under a claim and publish; an error becomes a note on the job that all waiters share.
 
     Returns the entry that answers for the key now, None when the claim was lost and
-    nobody has published yet. Raises what the function raised as ``ComputeFailed``,
-    and fstore's own errors as they are.
+    nobody has published yet. Raises what the function raised as ``ComputeFailed``, be it
+    one of fstore's, and errors of fstore's own work as they are.
     """
     with hold_claims(resources.jobs, [claim], every_s=resources.settings.renew_seconds):
         try:
@@ -127,7 +127,7 @@ def perform(
             note = note_of(error)
             resources.jobs.fail(claim, note)
             resources.notifier.announce([computation.key], {"failed": 1})
-            raise error_of(computation.key, note) from error
+            raise error_of(computation.key, note) from cause_of(error)
 
 
 def refuse(resources: Resources, request: ComputeRequest, error: FeatureStoreError) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from fstore import errors
+from fstore.calling import RaisedByFunction
 from fstore.errors import FeatureStoreError, VersionMismatch
 from fstore.increments import PartitionFailed
 from fstore.model import FailureNote, JobState, KeyStatus
@@ -21,19 +23,21 @@ MAX_DETAIL = 2000
 
 def note_of(error: BaseException) -> FailureNote:
     """Turn an error into the note that waiters are told; never fails, however odd the error is."""
-    try:
-        detail = error.said if isinstance(error, PartitionFailed) else f"{error}"
-    except BaseException as fault:
-        detail = f"(an error whose text cannot be made: {type(fault).__name__})"
-    text = "".join(traceback.format_exception(error))
-    # What a function raised for one partition is told as its own, with the partition's name.
-    kind = error.error_type if isinstance(error, PartitionFailed) else type(error).__name__
+    raised, where = _raised(error)
+    detail = where + _text(lambda: f"{raised}", "(an error whose text cannot be made: {})")
+    text = _text(lambda: "".join(traceback.format_exception(raised)), "(an error whose traceback cannot be made: {})")
     return FailureNote(
-        _storable(kind),
+        _storable(_class_name(raised)),
         _storable(detail[:MAX_DETAIL]),
         _storable(text[-MAX_TRACEBACK:]),
-        _arguments(error),
+        _arguments(raised) if raised is error else (),
     )
+
+
+def cause_of(error: BaseException) -> BaseException | None:
+    """Return what another error may be raised from: nothing that those fail of who log it."""
+    raised, _ = _raised(error)
+    return raised if _text(lambda: "".join(traceback.format_exception(raised)), "") else None
 
 
 def error_of(key: str, note: FailureNote) -> FeatureStoreError:
@@ -90,6 +94,27 @@ def _arguments(error: BaseException) -> tuple[Any, ...]:
     except (TypeError, ValueError, RecursionError):
         return ()
     return arguments if plain == _storable(plain) and "\\u0000" not in plain else ()
+
+
+def _raised(error: BaseException) -> tuple[BaseException, str]:
+    """Return what a function raised, and for which partition; any other error as it is."""
+    where = ""
+    if isinstance(error, PartitionFailed):
+        where = f"partition {error.label} of {error.period}: "
+        error = error.error
+    return (error.error if isinstance(error, RaisedByFunction) else error), where
+
+
+def _text(make: Callable[[], str], otherwise: str) -> str:
+    try:
+        return str.__str__(make())
+    except BaseException as fault:
+        return otherwise.format(_class_name(fault))
+
+
+def _class_name(error: BaseException) -> str:
+    name: str = type.__dict__["__name__"].__get__(type(error))  # a class of classes may say otherwise, or fail
+    return name
 
 
 def _storable(text: str) -> str:

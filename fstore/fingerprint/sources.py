@@ -263,6 +263,8 @@ def open_raw(
         raise UnhashableInput("raw_data", "a RecordBatchReader can be read only once; pass reader.read_all()")
     if isinstance(raw, pd.Series):
         raise UnhashableInput("raw_data", "a Series has no column name to hash; pass series.to_frame()")
+    if isinstance(raw, type):  # it has the methods of its instances
+        raise UnhashableInput("raw_data", f"the class {raw.__name__} holds no data; pass an object of it")
     if not hasattr(raw, "__arrow_c_stream__"):
         raise UnhashableInput(
             "raw_data",

@@ -28,17 +28,12 @@ Config = Callable[[], Mapping[str, Any]]
 class PartitionFailed(Exception):
     """A feature function raised, for one partition; the error itself is the cause."""
 
-    def __init__(self, label: str, period: str, error_type: str, detail: str) -> None:
-        super().__init__(label, period, error_type, detail)
-        self.label, self.period, self.error_type, self.detail = label, period, error_type, detail
+    def __init__(self, label: str, period: str, error: Exception) -> None:
+        super().__init__(label, period, error)
+        self.label, self.period, self.error = label, period, error
 
     def __str__(self) -> str:
-        return f"partition {self.label} of {self.period}: {self.error_type}: {self.detail}"
-
-    @property
-    def said(self) -> str:
-        """The message of the error, with the partition's name."""
-        return f"partition {self.label} of {self.period}: {self.detail}"
+        return f"partition {self.label} of {self.period}: {type(self.error).__name__}: {self.error}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,4 +153,4 @@ def _called(
     except (KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except Exception as error:  # whatever the function raises, its author is told for which day
-        raise PartitionFailed(part.label, period, type(error).__name__, str(error)) from error
+        raise PartitionFailed(part.label, period, error) from error

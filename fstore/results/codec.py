@@ -116,6 +116,8 @@ def time_bounds(table: pa.Table) -> tuple[datetime | None, datetime | None]:
 
 
 def _table_of_stream(result: Any) -> pa.Table:
+    if isinstance(result, type):  # it has the methods of its instances
+        raise UnstorableResult(f"the feature function returned the class {result.__name__}; return an object of it")
     if hasattr(result, "__arrow_c_stream__"):
         try:
             return pa.table(result)

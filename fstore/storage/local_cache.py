@@ -106,7 +106,8 @@ class LocalCache:
             return known
         self._forget(path.name)
         try:
-            found = self._open(path, identity, locator)
+            # No file of ours is larger; one with a hole could say that it is as large as it likes.
+            found = self._open(path, identity, locator) if identity[1] <= self._max_bytes else None
         except OSError:
             return None
         if found is None:

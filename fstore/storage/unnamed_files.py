@@ -46,8 +46,14 @@ Identity = tuple[int, int, int, int]
 
 
 def identity_of(path: Path) -> Identity:
-    """Return what changes with every change to a file: inode, size and both times; raises ``OSError``."""
-    found = path.stat()
+    """Return what changes with every change to a file: inode, size and both times.
+
+    Raises ``OSError``, also for what is no file itself: opening a pipe waits for whoever
+    writes to it, and some devices have no end.
+    """
+    found = path.lstat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "is no regular file", str(path))
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
@@ -115,7 +121,7 @@ def offer(note: Path, file: UnnamedFile) -> None:
 def _alone_with(note: Path, *, patience_s: float) -> Iterator[int | None]:
     """Give the open note to one process at a time, None if it is another user's; raises ``BlockingIOError``."""
     try:
-        descriptor = os.open(note, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(note, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except PermissionError:
         yield None
         return

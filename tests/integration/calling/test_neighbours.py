@@ -23,7 +23,7 @@ from fstore.reporting.stats import cache_stats
 from fstore.stack import temporary_servers
 from tests import unsettling_features
 from tests.conftest import House, Servers, build_house
-from tests.unsettling_features import CHANGES, EXITS
+from tests.unsettling_features import CHANGES, EXITS, class_name
 from tests.waiting import eventually
 
 RAW = pd.DataFrame({"price": [1.0, 2.0, 4.0], "venue": ["A", "B", "A"]})
@@ -106,7 +106,7 @@ def test_whatever_a_function_raises_is_told_at_once(shared: House, how: str) -> 
     with pytest.raises(ComputeFailed) as caught:
         ask(shared, unsettling_features.leaving, how=how)
 
-    assert caught.value.error_type == type(error).__name__
+    assert caught.value.error_type == class_name(error)
     assert caught.value.detail == ("(an error whose text cannot be made: Panic)" if how == "no text" else str(error))
     assert told(ask(shared, unsettling_features.leaving)) == before
 
@@ -152,7 +152,7 @@ def test_a_local_function_is_heard_as_well(shared: House, how: str) -> None:
     for _ in range(2):  # the second is told what is remembered
         with pytest.raises(ComputeFailed) as caught:
             shared.store.get_or_compute("N", RAW, {}, function, timeout=20)
-        assert caught.value.error_type == type(EXITS[how]()).__name__
+        assert caught.value.error_type == class_name(EXITS[how]())
 
 
 def test_a_stop_is_no_failure_however_the_function_takes_it(house: House, tmp_path: Path) -> None:

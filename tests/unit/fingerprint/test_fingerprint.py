@@ -180,8 +180,13 @@ def test_attrs_count_or_are_refused() -> None:
         pa.table([pa.array([1]), pa.array([2])], names=["x", "x"]),
         pa.table({"x": pa.UnionArray.from_dense(pa.array([0], pa.int8()), pa.array([0], pa.int32()), [pa.array([1])])}),
         pa.table({"x": pa.array([b"0" * 16], pa.uuid())}),
+        pd.DataFrame,
+        pa.Table,
+        pl.DataFrame,
+        pa.RecordBatchReader,
     ],
-    ids=["series", "polars series", "chunked array", "reader", "list", "duplicate names", "union", "extension"],
+    ids=["series", "polars series", "chunked array", "reader", "list", "duplicate names", "union", "extension",
+         "class of frames", "class of tables", "class of polars", "class of readers"],
 )  # fmt: skip
 def test_other_inputs_are_refused_with_advice(raw: object) -> None:
     """A one-shot stream, a Series or a foreign type is not taken for data."""

@@ -386,3 +386,61 @@ def test_use_keeps_a_mapped_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     tier.shrink()
 
     assert the_file(tmp_path).name.startswith(locators[0].key)
+
+
+def piped(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def linked_to(target: Path) -> Callable[[Path], None]:
+    def link(path: Path) -> None:
+        path.unlink()
+        path.symlink_to(target)
+
+    return link
+
+
+def made_a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def made_of_a_hole(path: Path) -> None:
+    path.chmod(0o600)
+    os.truncate(path, 1 << 42)
+
+
+@pytest.mark.parametrize("rows", [SMALL, LARGE])
+@pytest.mark.parametrize(
+    "replaced", [piped, linked_to(Path("/dev/zero")), linked_to(Path("nowhere")), made_a_folder, made_of_a_hole]
+)
+def test_what_is_no_file_of_the_tier_is_not_opened(tmp_path: Path, rows: int, replaced: Callable[[Path], None]) -> None:
+    """A pipe would be waited at, a device read for ever, and a hole of many terabytes copied."""
+    locator, frame = an_entry(rows)
+    LocalCache(tmp_path, max_bytes=10**9).add(locator, encode_result(frame))
+    replaced(the_file(tmp_path))
+    script = f"""
+        import pathlib, resource
+        from fstore.model import Locator
+        from fstore.storage.local_cache import LocalCache
+        resource.setrlimit(resource.RLIMIT_DATA, (2 << 30, 2 << 30))
+        assert LocalCache(pathlib.Path({str(tmp_path)!r}), max_bytes=10**9).find({locator!r}) is None
+    """
+
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, timeout=60)
+
+
+def test_a_note_that_leads_elsewhere_is_not_written_to(tmp_path: Path) -> None:
+    """Nothing but notes is emptied and written anew."""
+    locator, frame = an_entry(LARGE)
+    tier = LocalCache(tmp_path / "tier", max_bytes=10**9)
+    tier.add(locator, encode_result(frame))
+    (tmp_path / "mine").write_text("mine")
+    the_file(tmp_path).with_suffix(".held").symlink_to(tmp_path / "mine")
+
+    found = tier.find(locator)
+
+    assert found is not None
+    pd.testing.assert_frame_equal(found.frame(), frame)
+    assert (tmp_path / "mine").read_text() == "mine"
