@@ -47,7 +47,9 @@ class Opening:
         """Leave out what must not travel."""
         fields = Settings.model_fields
         plain = {
-            name: value for name, value in given.items() if "Secret" not in repr(fields[setting_name(name)].annotation)
+            name: value
+            for name, value in given.items()
+            if "SecretStr" not in repr(fields[setting_name(name)].annotation)
         }
         file = None if config_file is None else config_file.absolute()
         return cls(repr((sorted(plain.items(), key=lambda item: item[0]), file)), plain, file)

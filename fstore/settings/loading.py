@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from fstore.errors import ConfigurationError
-from fstore.settings.fields import Refused
 from fstore.settings.layers import (
     CONFIG_VARIABLE,
     OWN_FILE,
@@ -91,16 +92,19 @@ def read_secret_anew(settings: Settings, name: str) -> str | None:
 
 def _checked(merged: Layer) -> Settings:
     faults = list(merged.faults)
-    faulty: set[str] = set()
+    refused: dict[str, str] = {}
     values = dict(merged.values)
     try:
-        settings = Settings(origins=merged.origins, **values)
-    except Refused as refused:
-        faulty.update(refused.faults)
-        faults += [f"{name} ({merged.origins[name]}): {fault}" for name, fault in refused.faults.items()]
+        settings = Settings(**values)
+    except ValidationError as exc:
+        for error in exc.errors(include_url=False, include_input=False):
+            # Of a field of several kinds each kind has its say; the first one is the kind that is meant.
+            refused.setdefault(str(error["loc"][0]), error["msg"].removeprefix("Value error, "))
+        faults += [f"{name} ({merged.origins[name]}): {fault}" for name, fault in refused.items()]
         # The rules still speak about the fields that were right.
-        settings = Settings(**{name: value for name, value in values.items() if name not in faulty})
-    faults += broken_rules(settings, untrusted=faulty)
+        settings = Settings(**{name: value for name, value in values.items() if name not in refused})
+    faults += broken_rules(settings, untrusted=refused)
     if faults:
         raise ConfigurationError(tuple(dict.fromkeys(faults)))
+    settings._origins.update(merged.origins)
     return settings

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
 
+from pydantic import BeforeValidator
+
 from fstore.model import ObjectUrl
-from fstore.settings.fields import BeforeValidator
 from fstore.settings.values import absolute_path
 
 if TYPE_CHECKING:

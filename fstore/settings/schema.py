@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
 
 from fstore.model import ObjectUrl
-from fstore.settings.fields import Checked, Field, Secret
 from fstore.settings.lease_times import LeaseTimes
 from fstore.settings.object_store import DEFAULT_CACHE, OFF, Cache, Endpoint, Owner, Root
 from fstore.settings.values import (
@@ -38,11 +39,13 @@ class SettingRow(NamedTuple):
     meaning: str
 
 
-class Settings(Checked):
+class Settings(BaseModel):
     """All settings, frozen. Build it with ``gather_settings``.
 
     Calling the class reads nothing and skips the cross-field rules.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
     path: Root = Field(Path("~/.fstore"), description="root of the store: a folder, or s3://bucket/prefix")
     postgres_url: PostgresUrl | None = Field(None, description="Postgres that keeps the manifest and the jobs")
@@ -75,11 +78,11 @@ class Settings(Checked):
     )
     s3_ca_file: Folder | None = Field(None, description="file of the authorities that its certificate is checked with")
     s3_allow_http: bool = Field(False, description="speak http to other hosts than this one: data travel in clear")
-    s3_access_key_id: Secret | None = Field(
+    s3_access_key_id: SecretStr | None = Field(
         None, description="key to the object store; by default what botocore finds (environment, profile, instance)"
     )
-    s3_secret_access_key: Secret | None = Field(None, description="secret of that key")
-    s3_session_token: Secret | None = Field(None, description="session token of a temporary key")
+    s3_secret_access_key: SecretStr | None = Field(None, description="secret of that key")
+    s3_session_token: SecretStr | None = Field(None, description="session token of a temporary key")
     s3_expected_bucket_owner: Owner | None = Field(None, description="account that must own the bucket, 12 digits")
     s3_read_back: bool = Field(False, description="read each entry again after it was written, where nobody checks")
     object_timeout_s: Real = Field(10, gt=0, description="time for a request without a deadline, besides 1 s a MB")
@@ -145,18 +148,15 @@ class Settings(Checked):
     pg_bindir: Folder | None = Field(None, description="Postgres binaries for the local stack")
     redis_server: Folder | None = Field(None, description="Redis binary for the local stack")
     flower_port: Whole = Field(0, ge=0, le=65535, description="Flower's port on the local stack; 0 takes a free one")
-    flower_auth: Secret | None = Field(None, description="Flower's user:password; generated when absent")
+    flower_auth: SecretStr | None = Field(None, description="Flower's user:password; generated when absent")
 
-    def __init__(self, *, origins: Mapping[str, str] | None = None, **given: Any) -> None:
-        super().__init__(**given)
-        self.__dict__["_origins"] = dict(origins or {})
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @property
     def origins(self) -> Mapping[str, str]:
         """Where each field's value was written, for example ``environment FEATURE_STORE_GC_SCHEDULE``."""
         given = dict.fromkeys(self.model_fields_set, "argument")
-        known: Mapping[str, str] = self.__dict__["_origins"]
-        return {name: known.get(name) or given.get(name, NOT_GIVEN) for name in type(self).model_fields}
+        return {name: self._origins.get(name) or given.get(name, NOT_GIVEN) for name in type(self).model_fields}
 
     @property
     def folder(self) -> Path | None:

@@ -2,44 +2,41 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
+from pydantic import BeforeValidator, ByteSize, SecretStr, TypeAdapter, ValidationError
+
 from fstore.model import ObjectUrl
 from fstore.settings.data_roots import NamedRoot, split_name
-from fstore.settings.fields import BeforeValidator, Secret
 
-_SIZE = re.compile(r"\s*(?P<number>[0-9]*\.?[0-9]+)\s*(?P<unit>[A-Za-z]*)\s*")
-_LETTERS = "kmgtpe"
-_UNITS = {
-    "": 1,
-    "b": 1,
-    **{f"{letter}{end}": 1000**power for power, letter in enumerate(_LETTERS, 1) for end in ("", "b")},
-    **{f"{letter}ib": 1024**power for power, letter in enumerate(_LETTERS, 1)},
-}
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 
 
 def refuse_bool(value: Any) -> Any:
     """Refuse true and false where a number is meant; Python would read them as 1 and 0."""
     if isinstance(value, bool):
-        raise ValueError("expected a number, not true or false")  # noqa: TRY004 all faults are told together
+        raise ValueError("expected a number, not true or false")  # noqa: TRY004 pydantic collects ValueError
     return value
 
 
 def parse_size(value: Any) -> int:
     """Read a number of bytes, with a unit perhaps: 500MB counts by thousands, 2GiB by 1024."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
-    unit = _UNITS.get(found["unit"].lower()) if found else None
-    if found is None or unit is None:
-        raise ValueError("expected a size such as 50000000, 500MB or 2GiB")
-    return int(Decimal(found["number"]) * unit)
+    if isinstance(refuse_bool(value), int):
+        return int(value)
+    try:
+        return int(_byte_size().validate_python(value))  # a plain number, for which a field's bounds hold
+    except (ValidationError, OverflowError):
+        raise ValueError("expected a size such as 50000000, 500MB or 2GiB") from None
+
+
+@functools.cache
+def _byte_size() -> TypeAdapter[ByteSize]:
+    return TypeAdapter(ByteSize)  # made when the first size is written as a text, which few are
 
 
 def absolute_path(value: Any) -> Any:
@@ -47,39 +44,33 @@ def absolute_path(value: Any) -> Any:
     if isinstance(value, str) and not value.strip():
         raise ValueError("expected a path, found an empty text")
     if not isinstance(value, (str, Path)):
-        return value
+        raise ValueError(f"expected a path, found {type(value).__name__}")  # noqa: TRY004 see refuse_bool
     try:
         return Path(value).expanduser().absolute()
     except RuntimeError as exc:
         raise ValueError(f"cannot expand it: {exc}") from exc
 
 
-def split_list(value: Any) -> Any:
+def split_list(value: Any) -> tuple[Any, ...]:
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     if isinstance(value, Iterable) and not isinstance(value, (bytes, dict)):
         return tuple(value)
-    return value
+    raise ValueError("expected a list, or one text with commas")
 
 
 def _module_names(value: Any) -> Any:
     names = split_list(value)
-    if isinstance(names, tuple):
-        for name in names:
-            if not isinstance(name, str) or not _MODULE.fullmatch(name):
-                raise ValueError(
-                    f"{name!r} is not a module name; expected for example 'mypkg.features,fstore.intraday'"
-                )
-        return tuple(dict.fromkeys(names))
-    return names
+    for name in names:
+        if not isinstance(name, str) or not _MODULE.fullmatch(name):
+            raise ValueError(f"{name!r} is not a module name; expected for example 'mypkg.features,fstore.intraday'")
+    return tuple(dict.fromkeys(names))
 
 
 def _folders(value: Any) -> Any:
     folders = (
         tuple(f"{name}={folder}" for name, folder in value.items()) if isinstance(value, dict) else split_list(value)
     )
-    if not isinstance(folders, tuple):
-        return folders
     for folder in folders:
         if "," in str(folder):
             raise ValueError(f"{str(folder)!r} has a comma in its name, which separates folders here; use a link to it")
@@ -91,8 +82,10 @@ def _folders(value: Any) -> Any:
 
 
 def _data_root(given: Any) -> Any:
-    if isinstance(given, ObjectUrl) or ObjectUrl.is_url(given):
-        return given if isinstance(given, ObjectUrl) else ObjectUrl.parse(given)
+    if isinstance(given, NamedRoot | ObjectUrl):
+        return given
+    if ObjectUrl.is_url(given):
+        return ObjectUrl.parse(given)
     parts = split_name(given) if isinstance(given, str) else None
     return absolute_path(given) if parts is None else NamedRoot(parts[0], absolute_path(parts[1]))
 
@@ -116,7 +109,7 @@ def _schedule(value: Any) -> Any:
 
 
 def _with_scheme(value: Any, schemes: tuple[str, ...], example: str) -> Any:
-    text = value.get_secret_value() if isinstance(value, Secret) else value
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
     if not isinstance(text, str):
         return value
     try:
@@ -134,7 +127,7 @@ def _postgres_url(value: Any) -> Any:
 
 def _redis_url(value: Any) -> Any:
     checked = _with_scheme(value, ("redis", "rediss"), "redis://:password@host:6379/0")
-    text = checked.get_secret_value() if isinstance(checked, Secret) else checked
+    text = checked.get_secret_value() if isinstance(checked, SecretStr) else checked
     if isinstance(text, str) and text.startswith("rediss:") and "ssl_cert_reqs=" not in text:
         # Celery takes no address without it, and clients differ in what its absence means.
         return f"{text}{'&' if '?' in text else '?'}ssl_cert_reqs=required"
@@ -146,7 +139,7 @@ def _upper(value: Any) -> Any:
 
 
 def _signing_key(value: Any) -> Any:
-    text = value.get_secret_value() if isinstance(value, Secret) else value
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
     if isinstance(text, str) and min((len(key) for key in split_keys(text)), default=0) < 16:
         raise ValueError("expected keys of 16 characters or more each; 'openssl rand -hex 32' makes one")
     return value
@@ -159,20 +152,20 @@ Folder = Annotated[Path, BeforeValidator(absolute_path)]
 DataRoots = Annotated[tuple[Path | NamedRoot | ObjectUrl, ...], BeforeValidator(_folders)]
 ModuleNames = Annotated[tuple[str, ...], BeforeValidator(_module_names)]
 Schedule = Annotated[str, BeforeValidator(_schedule)]
-PostgresUrl = Annotated[Secret, BeforeValidator(_postgres_url)]
-RedisUrl = Annotated[Secret, BeforeValidator(_redis_url)]
+PostgresUrl = Annotated[SecretStr, BeforeValidator(_postgres_url)]
+RedisUrl = Annotated[SecretStr, BeforeValidator(_redis_url)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]
-SigningKey = Annotated[Secret, BeforeValidator(_signing_key)]
+SigningKey = Annotated[SecretStr, BeforeValidator(_signing_key)]
 
 
 def shown(value: Any) -> str:
     """Write a value for people to read, secrets masked."""
-    return masked(value.get_secret_value()) if isinstance(value, Secret) else written(value)
+    return masked(value.get_secret_value()) if isinstance(value, SecretStr) else written(value)
 
 
 def written(value: Any) -> str:
     """Write a value as the environment would give it, lists with commas."""
-    if isinstance(value, Secret):
+    if isinstance(value, SecretStr):
         return value.get_secret_value()
     if isinstance(value, tuple):
         return ",".join(str(item) for item in value)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from tests.conftest import REPOSITORY, House
 from tests.sample_features import scaled
-from tests.unit.runtime.test_loaded_modules import HEAVY
+from tests.unit.runtime.test_loaded_modules import HEAVY, OF_SETTINGS
 
 TRAINER = """
 import json, sys
@@ -51,6 +51,7 @@ def test_a_trainer_that_only_hits_loads_nothing_of_a_miss(staffed: House) -> Non
     assert done.returncode == 0, done.stderr
     rows, _, first, at_the_end = json.loads(done.stdout)
     assert rows == 3
-    unwanted = HEAVY - {"redis", "opentelemetry"} | OF_MISSES | OF_UPKEEP  # redis-py looks for OpenTelemetry
+    # redis-py looks for OpenTelemetry
+    unwanted = HEAVY - OF_SETTINGS - {"redis", "opentelemetry"} | OF_MISSES | OF_UPKEEP
     assert sorted(set(first) & unwanted) == []
     assert sorted(set(at_the_end) & unwanted) == []

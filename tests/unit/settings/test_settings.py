@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -405,3 +406,25 @@ def test_the_file_in_its_usual_place_is_found(monkeypatch: pytest.MonkeyPatch, t
     (tmp_path / "config" / "feature_store.yaml").write_text("feature_store: {gc_grace: 30}\n")
     with pytest.raises(ConfigurationError, match=r"config/feature_store\.yaml"):
         gather_settings({}, environ={})
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "fault"),
+    [
+        ("gc_max_bytes", -5, "greater than or equal to 0"), ("gc_max_bytes", "5 parsecs", "expected a size such as"),
+        ("gc_max_bytes", True, "not true or false"), ("gc_max_bytes", float("inf"), "expected a size such as"),
+        ("gc_max_bytes", "9" * 6000, "expected a size such as"), ("scratch_max_bytes", "0", "greater than or equal to 1"),
+        ("object_part_bytes", "1KB", "greater than or equal to 5242880"), ("path", 7, "expected a path, found int"),
+        ("local_cache", 7, "expected a path, found int"), ("data_roots", 7, "expected a list, or one text with commas"),
+        ("lease_seconds", "nan", "finite number"), ("log_format", "hidden", "'auto', 'json' or 'text'"),
+        ("max_workers", "hidden", "valid integer"), ("gc_enabled", "hidden", "valid boolean"),
+        ("s3_session_token", 5, "valid string"),
+    ],
+)  # fmt: skip
+def test_a_value_of_another_kind_is_told_once_and_not_quoted(name: str, given: object, fault: str) -> None:
+    """Bounds hold for sizes too, and a field of several kinds is one fault."""
+    with pytest.raises(ConfigurationError, match=re.escape(fault)) as caught:
+        gather_settings({name: given}, environ={})
+
+    assert str(caught.value).count(f"{name} (argument") == 1
+    assert "hidden" not in str(caught.value)
