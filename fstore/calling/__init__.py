@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING
 from fstore import lazy
 
 if TYPE_CHECKING:
-    from fstore.calling.feature_calls import RaisedByFunction, call_feature, is_stop, keep_clean
+    from fstore.calling.feature_calls import call_feature, is_stop, keep_clean
     from fstore.calling.module_imports import noted_settings, watch_imports, watching_imports
     from fstore.calling.own_settings import settings_set_here
+    from fstore.calling.raised import RaisedByFunction
 else:
     __getattr__ = lazy.names(
         __name__,
         {
-            "feature_calls": "RaisedByFunction call_feature is_stop keep_clean",
+            "feature_calls": "call_feature is_stop keep_clean",
             "module_imports": "noted_settings watch_imports watching_imports",
             "own_settings": "settings_set_here",
+            "raised": "RaisedByFunction",
         },
     )
 

@@ -11,19 +11,9 @@ from typing import Any
 from fstore.calling.every_setting import PROCESS_SETTINGS
 from fstore.calling.module_imports import settings_set_by
 from fstore.calling.process_state import ProcessState, read_state, restore_state, write_state
+from fstore.calling.raised import RaisedByFunction
 from fstore.errors import FeatureStoreError
 from fstore.features import Feature
-
-
-class RaisedByFunction(Exception):
-    """One of fstore's own errors that a function raised, as one that uses a store may.
-
-    It says nothing of the store, the job and the waiters of this computation.
-    """
-
-    def __init__(self, error: FeatureStoreError) -> None:
-        super().__init__(error)
-        self.error = error
 
 
 class CleanState:
