@@ -25,13 +25,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from blake3 import blake3
 from harness.figures import Figure, Outcome
-from harness.fingerprint_data import arrow_buffers, numeric_frame, numpy_buffers, string_frame
 from harness.memory import forget_peak, peak_mib, resident_mib
 from harness.parts import run_alone
 
 from fstore.fingerprint import content_digest, identify, to_table
 from fstore.ingest import ingest
 from fstore.model import ParquetSource
+from suites.fingerprint_data import arrow_buffers, numeric_frame, numpy_buffers, string_frame
 
 THREADS = min(os.cpu_count() or 1, 8)
 
