@@ -161,7 +161,7 @@ def test_raw_data_without_a_faithful_digest_are_refused(staffed, raw):
     assert_pickles(caught.value)
 
 
-@pytest.mark.parametrize("returns", ["polars", "", None])
+@pytest.mark.parametrize("returns", ["modin", "", None])
 def test_an_unknown_form_of_the_answer_is_refused(staffed, returns):
     """The error lists the forms there are."""
     with pytest.raises(InvalidRequest, match="pandas"):

@@ -258,7 +258,7 @@ def test_a_message_that_a_worker_does_not_understand_fails_its_job(staffed, monk
 
     def send(request):
         message = request.model_dump(mode="json") | {"from_the_future": True}
-        broker._send("fstore.publish", {"request": message}, "{}")
+        broker._send("fstore.publish", {"request": message}, "{}", queue="fstore.write")
 
     monkeypatch.setattr(broker, "send_publish", send)
 
