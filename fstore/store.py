@@ -171,7 +171,7 @@ class FeatureStore(StoreLooks, StoreUpkeep):
         and ``StorageFull``.
         """
         form, seconds, began = check_returns(returns), self._seconds(timeout), time.monotonic()
-        wanted = checked_selection(**part)
+        wanted = checked_selection(**part) if part else None
         try:
             with deadline.within(seconds), tracing.span("fstore.get_or_compute", symbol=symbol):
                 request = self._prepare(symbol, raw_data, config, compute_func)
@@ -222,7 +222,11 @@ class FeatureStore(StoreLooks, StoreUpkeep):
         with ``"raise"`` the first failure is raised. ``progress`` shows a bar, or is called
         with how far it is: ``phase``, ``done``, ``total``, ``hits``, ``computed``, ``failed``.
         """
-        form, seconds, wanted = check_returns(returns), self._seconds(timeout), checked_selection(**part)
+        form, seconds, wanted = (
+            check_returns(returns),
+            self._seconds(timeout),
+            checked_selection(**part) if part else None,
+        )
         return get_or_compute_many(
             self._resources, requests, seconds=seconds, returns=form, wanted=wanted, progress=progress, errors=errors
         )

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
 
-from fstore.broker import ComputeRequest, RawReference
 from fstore.calling import call_feature
 from fstore.compute.raw_data import source_of, told_by_name
 from fstore.entries import read_relative
@@ -45,6 +44,9 @@ from fstore.increments import (
 from fstore.model import KeyParts, Locator
 from fstore.resources import Resources
 from fstore.storage import StagingArea
+
+if TYPE_CHECKING:
+    from fstore.broker import ComputeRequest, RawReference
 
 NAME_PREFIX = 16  # bytes of a name that rows hold, to find relatives by; files hold all of it
 MOST_TRIED = 3  # relatives that are read in vain before all is computed

@@ -42,11 +42,11 @@ class Columns(Generic[T]):
         return unflat(self._record, dict(zip(self.names, row, strict=True)))
 
 
-_ENTRY = {
+READ_AS = {
     "config": "config::text",  # as text: a key is derived from it to the letter
     "pinned_ts": "(SELECT pins.pinned_ts FROM pins WHERE pins.key = manifest.key)",
 }
-ENTRY = Columns(Entry, read_as=_ENTRY)
+ENTRY = Columns(Entry, read_as=READ_AS)
 LOCATOR = Columns(Locator)
 MOST_BYTES = 256 * 1024  # of a request or a failure's note, as text
 _TOO_LONG = json.dumps(asdict(FailureNote("NoteTooLong", "the note of this failure is too long to be read", "")))

@@ -256,7 +256,7 @@ class Upkeep(RuleBasedStateMachine):
 
 def test_every_history_keeps_the_promises(servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """No history of crashes, races and damage serves wrong bytes, loses what is in use or leaves anything behind."""
-    monkeypatch.setattr("fstore.upkeep.gc_plan.SHARDS", tuple(sorted({key(name)[:2] for name in NAMES})))
+    monkeypatch.setattr("fstore.upkeep.gc_plan.SHARDS_IN_TURN", tuple(sorted({key(name)[:2] for name in NAMES})))
     monkeypatch.setattr("fstore.storage.folder.entries._NOT_YET_VISIBLE_WAITS_S", ())
     Fuse.install(monkeypatch)
     with ExitStack() as stack:

@@ -103,7 +103,7 @@ def test_flower_shows_the_same_columns_everywhere(tmp_path: Path, monkeypatch: p
 
 
 def test_flower_is_not_told_of_what_runs_three_times_a_minute(house: House, tmp_path: Path) -> None:
-    """Reconciling and flushing send no events; everything that people look for does."""
+    """Reconciling, flushing and the doctor's no-ops send no events; everything that people look for does."""
     code = (
         "from workers.app import app\napp.finalize()\napp.loader.import_default_modules()\n"
         "print(*sorted(name for name, task in app.tasks.items() if name.startswith('fstore.') and not task.send_events))"
@@ -113,7 +113,7 @@ def test_flower_is_not_told_of_what_runs_three_times_a_minute(house: House, tmp_
         capture_output=True, text=True, check=True, timeout=60,
     )  # fmt: skip
 
-    assert done.stdout.split() == ["fstore.flush_usage", "fstore.reconcile_jobs"]
+    assert done.stdout.split() == ["fstore.flush_usage", "fstore.ping", "fstore.reconcile_jobs"]
 
 
 def test_files_of_production_are_written_out_and_never_replaced_unasked(house: House, tmp_path: Path) -> None:

@@ -102,9 +102,9 @@ def test_a_trainers_doctor_sees_what_a_trainer_may(site: Site) -> None:
     )  # fmt: skip
 
     assert done.returncode == 0, done.stdout + done.stderr
-    findings = {found["check"]: found["detail"] for found in json.loads(done.stdout)["findings"]}
-    assert "may not" in findings["workers"]
-    assert "may not" in findings["redis"]
+    findings = json.loads(done.stdout)["findings"]
+    for check in ("workers", "redis"):
+        assert any("may not" in found["detail"] for found in findings if found["check"] == check)
 
 
 def _doctor(site: Site) -> dict[str, Any] | None:

@@ -140,4 +140,4 @@ def test_every_worker_has_these_steps(house):
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
 
-    assert done.stdout.split() == ["GroupedEvents", "LastResort", "PromptReplacement"]
+    assert done.stdout.split() == ["GroupedEvents", "LastResort", "PromptReplacement", "SteadyControl"]

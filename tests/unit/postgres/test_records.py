@@ -23,7 +23,7 @@ from fstore.model import (
     JobState,
     KeyParts,
 )
-from fstore.postgres.queries import ENTRY, JOB, JOB_STATUS, LOCATOR, Columns, statements
+from fstore.postgres.queries import ENTRY, JOB, JOB_STATUS, LOCATOR, READ_AS, Columns, statements
 from fstore.records import flat, flat_names, unflat
 from fstore.storage.interface import Stored
 
@@ -70,7 +70,7 @@ def test_a_field_is_a_column_an_offer_and_part_of_the_json() -> None:
         peak_mb: int | None = None
 
     measured = Measured(**{each.name: getattr(ENTRY_ROW, each.name) for each in fields(ENTRY_ROW)}, peak_mb=7)
-    columns = Columns(Measured, read_as={"config": "config::text"})
+    columns = Columns(Measured, read_as=READ_AS)
 
     assert columns.selected == ENTRY.selected + ", peak_mb"
     assert flat(measured) == {**flat(ENTRY_ROW), "peak_mb": 7}
