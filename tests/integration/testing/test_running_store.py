@@ -23,6 +23,14 @@ from tests.waiting import eventually
 RAW = pd.DataFrame({"price": [1.0, 2.0, 3.0]})
 MODULES = ["tests.sample_features"]
 
+
+@pytest.fixture
+def servers(servers: Servers) -> Servers:
+    """The run's servers with nothing left in their Redis, as a store on given servers asks for."""
+    redis.Redis.from_url(servers.redis_url).flushall()
+    return servers
+
+
 HELD = """\
 import sys, time
 from fstore.testing import running_store
