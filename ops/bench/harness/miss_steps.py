@@ -35,7 +35,7 @@ STEPS: dict[str, tuple[str, str]] = {
     "worker: result as a table": ("fstore.compute.publishing", "encode_result"),
     "worker: write Parquet": ("fstore.storage.folder.entries", "write_result"),
     "worker: flush the file": ("fstore.storage.folder.entries", "seal"),
-    "worker: decode what was written": ("fstore.storage.folder.entries", "decoded"),
+    "worker: decode what was written": ("fstore.storage.folder.entries", "check_written"),
     "worker: compare it with the result": ("fstore.compute.publishing", "check_faithful"),
     "worker: flush the folder": ("fstore.storage.folder.entries", "sync_folder"),
     "worker: all else of the file": ("fstore.storage.folder.entries:FolderEntries", "publish"),
