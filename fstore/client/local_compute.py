@@ -167,7 +167,7 @@ def _raw(request: KeyedRequest, taker: Taker, loader: SegmentLoader) -> Ready:
     request.feature.require_unchanged()
     if request.task is not None:
         where = IN_MEMORY if request.raw_data.path is None else str(request.raw_data.path)
-        return loader.load(request.parts, request.task, rows_of(request.raw_data), where)
+        return loader.load(request.parts, request.feature, request.task, rows_of(request.raw_data), where)
     return taker.take(request.raw_data, request.fingerprint, wanted=request.feature.input)
 
 

@@ -221,7 +221,9 @@ class _Batch:
     def _read(self, computation: Computation) -> Ready:
         request = computation.request
         if computation.segment is not None:
-            return self._segments.load_referenced(computation.parts, computation.segment, request.raw_data)
+            return self._segments.load_referenced(
+                computation.parts, computation.feature, computation.segment, request.raw_data
+            )
         return self._reader.read(request.raw_data, computation.fingerprint, wanted=computation.feature.input)
 
     def _published(self, pending: PendingEntry, found: Locator | None) -> None:

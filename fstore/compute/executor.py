@@ -178,7 +178,9 @@ def _revived(resources: Resources, key: str) -> Locator | None:
 def _read(resources: Resources, computation: Computation) -> Ready:
     if computation.segment is not None:
         loader = SegmentLoader(resources)
-        return loader.load_referenced(computation.parts, computation.segment, computation.request.raw_data)
+        return loader.load_referenced(
+            computation.parts, computation.feature, computation.segment, computation.request.raw_data
+        )
     return read_raw(
         computation.request.raw_data,
         resources.staging,

@@ -207,16 +207,20 @@ class SegmentLoader:
     def __init__(self, resources: Resources | None) -> None:
         self._resources = resources
 
-    def load(self, parts: KeyParts, task: SegmentTask, read: ReadRows, where: str) -> LoadedSegment:
+    def load(self, parts: KeyParts, feature: Feature, task: SegmentTask, read: ReadRows, where: str) -> LoadedSegment:
         """Find what can be copied, and read the rest; raises ``SourceChanged`` if that is not what was asked for."""
         assigned = task.assigned
-        copies, source = _copied(self._resources, parts, task) if self._resources is not None else (None, None)
+        copies, source = (None, None)
+        if self._resources is not None:
+            copies, source = _copied(self._resources, parts, feature, task)
         known = {record.name for record in copies.records} if copies else set()
         wanted = [name for name in assigned.names if name not in known]
         due = read_due(assigned, task.declared, read, where, wanted)
         return LoadedSegment(self, parts, task, read, where, due, copies, source)
 
-    def load_referenced(self, parts: KeyParts, task: SegmentTask, reference: RawReference) -> LoadedSegment:
+    def load_referenced(
+        self, parts: KeyParts, feature: Feature, task: SegmentTask, reference: RawReference
+    ) -> LoadedSegment:
         """Do the same in a worker, which a message tells where the data lie."""
         resources = self._resources
         if resources is None:
@@ -224,9 +228,9 @@ class SegmentLoader:
         if reference.kind != "staged":
             source = source_of(reference, resources.staging, resources.settings)
             with told_by_name(source, reference.path):
-                return self.load(parts, task, rows_of(source), reference.path)
+                return self.load(parts, feature, task, rows_of(source), reference.path)
         try:
-            return self.load(parts, task, _StagedRun(resources.staging, reference.path).rows, reference.path)
+            return self.load(parts, feature, task, _StagedRun(resources.staging, reference.path).rows, reference.path)
         except SourceChanged:
             resources.staging.discard(reference.path)  # it is named by what it is not; the next request stages it anew
             raise
@@ -243,11 +247,15 @@ class SegmentLoader:
             self._resources.recorder.count("partitions_copied", made.copied)
 
 
-def _copied(resources: Resources, parts: KeyParts, task: SegmentTask) -> tuple[Copies | None, Locator | None]:
+def _copied(
+    resources: Resources, parts: KeyParts, feature: Feature, task: SegmentTask
+) -> tuple[Copies | None, Locator | None]:
+    """Find the relative with most to copy; what other source code computed is left, for the entry would say it was this one."""
     wanted = set(task.assigned.names)
     beginnings = {name[:NAME_PREFIX] for name in wanted}
     series = series_of(parts, task.declared.text)
     relatives = resources.manifest.find_segments([(series, task.assigned.period)])
+    relatives = [each for each in relatives if each.entry.source_digest == feature.source_digest]
     for relative in _best_first(relatives, beginnings)[:MOST_TRIED]:
         table = read_relative(resources, relative.entry)
         contents = contents_of(table) if table is not None else None

@@ -89,6 +89,17 @@ def asked(house: House, name: str, raw: Any, marks: Path, feature: Any = feature
     return after
 
 
+def test_what_other_source_code_computed_is_not_copied(staffed: House, marks: Path) -> None:
+    """Under one version, too: an entry says by whose code all of it was computed."""
+    raw, name = history(20), symbol()
+    asked(staffed, name, raw.iloc[:-12], marks)
+    staffed.store.resources.database.transact(
+        "UPDATE manifest SET source_digest = 'of other code' WHERE symbol = %(symbol)s RETURNING key", {"symbol": name}
+    )
+
+    assert len(asked(staffed, name, raw, marks)) == 20
+
+
 def with_value(raw: pd.DataFrame, row: int, value: float) -> pd.DataFrame:
     changed = raw.copy()
     changed.iloc[row, 0] = value
