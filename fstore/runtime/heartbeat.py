@@ -46,12 +46,13 @@ class _Beat:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Act now and every period from now on, unless it is over."""
+        """Act now and every period from now on, unless it is over; raises ``RuntimeError`` when no thread can be had."""
         with self._guard:
             if not self._ended.is_set():
                 run = self._context.run
-                self._thread = threading.Thread(target=run, args=(self._run,), name=self._name, daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=run, args=(self._run,), name=self._name, daemon=True)
+                thread.start()
+                self._thread = thread
 
     def end(self) -> None:
         """Act no more; what is under way has ended when this returns, or a period has passed."""
@@ -106,7 +107,13 @@ class _Starter:
                     changed.wait(left_s)
                     continue
                 _, _, beat = heapq.heappop(self._waiting)
-            beat.start()
+            try:
+                beat.start()
+            except (
+                RuntimeError
+            ) as error:  # the process may have no more threads now; the leases of all hang on this one
+                log.warning("no thread for a heartbeat, tried again: %s", error)
+                self.start_when_due(beat)
 
 
 _starter = _Starter()

@@ -89,3 +89,20 @@ def test_a_forked_child_beats_too() -> None:
             with heartbeat(NAME, 0.01, lambda: not beaten.set()):
                 os._exit(0 if beaten.wait(5) else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_process_without_threads_to_spare_beats_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one thread that starts all beats outlives it: else every lease of the process would lapse from then on."""
+    refused, beaten = threading.Event(), threading.Event()
+    start = threading.Thread.start
+
+    def sparing(thread: threading.Thread) -> None:
+        if thread.name == "scarce" and not refused.is_set():
+            refused.set()
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", sparing)
+    with heartbeat("scarce", 0.01, lambda: beaten.set() or True):
+        assert refused.wait(10)
+        assert beaten.wait(10)
