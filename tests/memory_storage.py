@@ -83,7 +83,7 @@ class Objects:
         for path, (data, at) in held:
             if path.startswith(prefix):
                 name = path.rpartition("/")[2]
-                if layout.ENTRY_NAME.fullmatch(name) or layout.STAGED_NAME.fullmatch(name):
+                if any(known.fullmatch(name) for known in (layout.ENTRY_NAME, layout.PACK_NAME, layout.STAGED_NAME)):
                     listing.files.append(FoundFile(path, len(data), at))
                 else:
                     listing.foreign += 1
@@ -128,6 +128,13 @@ class MemoryEntries:
         self._objects.put(path, data.to_pybytes())
         return Stored(path, data.size, hashed(data).hexdigest())
 
+    def publish_together(self, results: Sequence[tuple[str, pa.Buffer]]) -> list[Stored]:
+        pack, paths, whole = layout.new_pack(results)
+        self._objects.put(pack, whole.to_pybytes())
+        return [
+            Stored(path, data.size, hashed(data).hexdigest()) for path, (_, data) in zip(paths, results, strict=True)
+        ]
+
     def read(self, found: Locator) -> pa.Table:
         return verified_table(found, pa.py_buffer(self._get(found)))
 
@@ -143,39 +150,53 @@ class MemoryEntries:
         return [pa.py_buffer(data[at : at + length]) for at, length in ranges]
 
     def _get(self, found: Locator) -> bytes:
-        data = self._objects.get(found.path)
+        data = self._peek(found)
         if data is None:
             raise missing(found).as_error()
         return data
 
+    def _peek(self, found: Locator) -> bytes | None:
+        packed = layout.packed_at(found.path)
+        if packed is None:
+            return self._objects.get(found.path)
+        pack = self._objects.get(packed.path)
+        return None if pack is None else pack[packed.offset : packed.offset + found.file_size_bytes]
+
     def inspect(self, found: Locator, pace: Pace) -> tuple[Fault | None, int]:
-        data = self._objects.get(found.path)
+        data = self._peek(found)
         if data is None:
             return missing(found), 0
         return inspect_file(found, io.BytesIO(data), len(data), pace)
 
     def exists(self, path: str) -> bool:
-        return self._objects.get(path) is not None
+        return self._objects.get(layout.file_of(path)) is not None
 
     def delete(self, path: str) -> bool:
-        return self._objects.drop(path)
+        return layout.packed_at(path) is None and self._objects.drop(path)
 
     def discard(self, path: str) -> None:
         if self._objects.fault is None:
-            self._objects.drop(path)
+            self.delete(path)
 
     def quarantine(self, found: Locator) -> str | None:
-        data = None if self._objects.fault else self._objects.get(found.path)
+        data = None if self._objects.fault else self._peek(found)
         if data is None:
             return None
         target = f"{layout.QUARANTINE}/{found.path.rpartition('/')[2]}"
         self._objects.put(target, data)
-        self._objects.drop(found.path)
+        self.delete(found.path)
         return target
 
     def list_shards(self, shards: Sequence[str] = SHARDS) -> Iterator[Listing]:
         for shard in shards:
             yield self._objects.listing(f"{layout.ENTRIES}/{shard}/")
+
+    def list_packs(self) -> Iterator[Listing]:
+        yield self._objects.listing(f"{layout.PACKS}/")
+
+    def keys_in(self, pack: str) -> list[str] | None:
+        data = self._objects.get(pack)
+        return None if data is None else layout.keys_in_pack(pa.py_buffer(data))
 
     def list_quarantine(self) -> Listing:
         return self._objects.listing(f"{layout.QUARANTINE}/")

@@ -19,9 +19,10 @@ from fstore.broker import ComputeRequest, in_chunks
 from fstore.calling import is_stop
 from fstore.compute.executor import Outcome, Phase, execute, give_up, refuse
 from fstore.compute.failures import note_of
+from fstore.compute.groups import GROUP_S, LOOK_EVERY_S, Group
 from fstore.compute.lease import HeldClaims, hold_claims
 from fstore.compute.planning import Computation, plan
-from fstore.compute.publishing import PendingEntry, Publisher
+from fstore.compute.publishing import PendingEntry, Publisher, SmallResult
 from fstore.compute.raw_data import Reader, Ready
 from fstore.compute.segments import SegmentLoader
 from fstore.errors import BrokerUnavailable, FeatureStoreError, ManifestUnavailable
@@ -30,8 +31,6 @@ from fstore.resources import Resources
 from fstore.runtime import logs, tracing
 from fstore.runtime.heartbeat import heartbeat
 
-GROUP = 64  # results that share one transaction
-GROUP_S = 0.25  # how long a result waits for others at most, unless a computation takes longer
 CHUNK_S = 5.0  # after which what is left of a chunk is given back
 
 _Claimed = tuple[Computation, Claim]
@@ -120,39 +119,6 @@ class _Backlog:
         return [computation.key for computation in left]
 
 
-class _Group:
-    """Results that wait for others to share a transaction; ``on_published`` is told what answers for each now."""
-
-    def __init__(self, publisher: Publisher, on_published: Callable[[PendingEntry, Locator | None], None]) -> None:
-        self._publisher = publisher
-        self._on_published = on_published
-        self._guard = threading.Lock()  # held while they are published: nobody may think that it is done before it is
-        self._pending: list[PendingEntry] = []
-        self._first_at = 0.0
-
-    def add(self, pending: PendingEntry) -> None:
-        """Add one, and publish when that makes enough."""
-        with self._guard:
-            if not self._pending:
-                self._first_at = time.monotonic()
-            self._pending.append(pending)
-            if len(self._pending) >= GROUP:
-                self._publish()
-
-    def publish(self, *, older_than_s: float = -1.0) -> None:
-        """Publish all, if the first has waited for so long."""
-        with self._guard:
-            if self._pending and time.monotonic() - self._first_at > older_than_s:
-                self._publish()
-
-    def _publish(self) -> None:
-        with tracing.span("fstore.publish", entries=str(len(self._pending))):
-            answering = self._publisher.insert(self._pending)
-        for pending in self._pending:
-            self._on_published(pending, answering[pending.facts.key])
-        self._pending = []
-
-
 class _Batch:
     """One chunk while it is computed.
 
@@ -168,7 +134,7 @@ class _Batch:
         self._backlog = backlog
         self._answer = answer
         self._publisher = Publisher.of(resources)
-        self._group = _Group(self._publisher, self._published)
+        self._group = Group(self._publisher, self._published, self._unwritten)
         self._reader = Reader(resources.staging, resources.settings)
         self._segments = SegmentLoader(resources)
 
@@ -176,7 +142,7 @@ class _Batch:
         """Compute and publish what there is time for, and give the rest back."""
         running: Claim | None = None
         try:
-            with heartbeat("fstore-chunk", GROUP_S, self._tick):
+            with heartbeat("fstore-chunk", LOOK_EVERY_S, self._tick):
                 while (taken := self._backlog.next()) is not None:
                     running = taken[1]
                     self._compute(*taken)
@@ -206,17 +172,23 @@ class _Batch:
                 result = raw.result(computation.feature, computation.config)
                 seconds = time.monotonic() - began
             self._resources.recorder.took("compute_seconds", seconds)
-            pending = self._publisher.write(computation, claim, result, seconds)
+            prepared = self._publisher.prepare(computation, claim, result, seconds)
         except ManifestUnavailable:
             raise
         except BaseException as error:
             if is_stop(error):
                 raise
-            self._held.drop(key)
-            give_up(self._resources, claim, error)
-            self._answer(key, _failed(key, note_of(error)))
+            self._fail(claim, error)
             return
-        self._group.add(pending)
+        self._group.add(prepared)
+
+    def _unwritten(self, result: SmallResult, error: BaseException) -> None:
+        self._fail(result.claim, error)
+
+    def _fail(self, claim: Claim, error: BaseException) -> None:
+        self._held.drop(claim.key)
+        give_up(self._resources, claim, error)
+        self._answer(claim.key, _failed(claim.key, note_of(error)))
 
     def _read(self, computation: Computation) -> Ready:
         request = computation.request

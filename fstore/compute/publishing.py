@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import pyarrow as pa
 
@@ -18,7 +18,7 @@ from fstore.postgres import Manifest
 from fstore.resources import Resources
 from fstore.results import check_faithful, encode_result, time_bounds
 from fstore.runtime.counters import Recorder
-from fstore.storage import EntryStore, Stored
+from fstore.storage import SMALL, EntryStore, Stored, check_written, result_bytes
 
 log = logging.getLogger("fstore.publishing")
 
@@ -29,6 +29,16 @@ class PendingEntry:
 
     facts: EntryFacts
     claim: Claim
+    segment: SegmentFacts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SmallResult:
+    """A result that is to share a file with others: the bytes, checked, and all that its row will say but where they lie."""
+
+    facts: EntryFacts
+    claim: Claim
+    data: pa.Buffer
     segment: SegmentFacts | None = None
 
 
@@ -52,8 +62,47 @@ class Publisher:
 
     def write(self, computation: Computation, claim: Claim, result: object, seconds: float) -> PendingEntry:
         """Write the result durably and read it back; raises ``UnstorableResult`` when it would come back changed."""
-        key = computation.key
+        return self._write(computation, claim, result, encode_result(result), seconds)
+
+    def prepare(
+        self, computation: Computation, claim: Claim, result: object, seconds: float
+    ) -> SmallResult | PendingEntry:
+        """Encode a small result and check what would be read back, for ``write_together``; write a large one at once."""
         table = encode_result(result)
+        if table.nbytes > SMALL:
+            return self._write(computation, claim, result, table, seconds)
+        data = result_bytes(table)
+        check_written(data, lambda back: check_faithful(result, back))
+        facts = entry_facts(computation.facts(seconds), table, Stored("", data.size, ""))
+        return SmallResult(facts, claim, data, segment_facts(facts.parts, table))
+
+    def write_together(self, results: Sequence[SmallResult]) -> list[PendingEntry]:
+        """Write small results durably into one file; a single one has a file of its own, like any other."""
+        if len(results) == 1:
+            (one,) = results
+            written = [self._entries.publish_bytes(one.facts.key, one.data)]
+        else:
+            written = self._entries.publish_together([(one.facts.key, one.data) for one in results])
+        return [
+            PendingEntry(
+                replace(
+                    one.facts,
+                    path=stored.path,
+                    file_size_bytes=stored.file_size_bytes,
+                    content_digest=stored.content_digest,
+                    tail_bytes=stored.tail_bytes,
+                    tail_digest=stored.tail_digest,
+                ),
+                one.claim,
+                one.segment,
+            )
+            for one, stored in zip(results, written, strict=True)
+        ]
+
+    def _write(
+        self, computation: Computation, claim: Claim, result: object, table: pa.Table, seconds: float
+    ) -> PendingEntry:
+        key = computation.key
         stored = self._entries.publish(key, table, check=lambda back: check_faithful(result, back))
         try:
             facts = entry_facts(computation.facts(seconds), table, stored)

@@ -46,6 +46,15 @@ class UpkeepQueries:
         """Return those of ``keys`` that are queued or being computed."""
         return {key for (key,) in self._database.query(self._sql["working_keys"], {"keys": list(keys)})}
 
+    def named_packs(self, packs: Sequence[str]) -> set[str]:
+        """Return those of ``packs``, by the names of their files, in which some row says that it lies."""
+        return {pack for (pack,) in self._database.query(self._sql["named_packs"], {"packs": list(packs)})}
+
+    def unsettled_keys(self, keys: Sequence[str], *, grace: timedelta) -> set[str]:
+        """Return those of ``keys`` that are queued or being computed, or were published within ``grace``."""
+        wanted = {"keys": list(keys), "grace_s": grace.total_seconds()}
+        return {key for (key,) in self._database.query(self._sql["unsettled_keys"], wanted)}
+
     def working_paths(self) -> set[str]:
         """Return the raw data that queued and running computations read."""
         return {path for (path,) in self._database.query(self._sql["working_paths"]) if path is not None}

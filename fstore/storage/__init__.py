@@ -8,12 +8,24 @@ if TYPE_CHECKING:
     from fstore.storage.durable import translated
     from fstore.storage.file_system import sync_file, sync_folder
     from fstore.storage.interface import ByteRange, EntryStore, Listing, Space, StagingArea, Stored
-    from fstore.storage.layout import ENTRY_NAME, SHARDS, SHARDS_IN_TURN, STAGED_NAME, FoundFile, key_of, shard_of
+    from fstore.storage.layout import (
+        ENTRY_NAME,
+        SHARDS,
+        SHARDS_IN_TURN,
+        STAGED_NAME,
+        FoundFile,
+        file_of,
+        is_pack,
+        key_of,
+        packed_at,
+        packed_name,
+        shard_of,
+    )
     from fstore.storage.local_cache import LocalCache
     from fstore.storage.mapped_entry import MappedEntry
     from fstore.storage.open import Storage, open_local_cache, open_storage
-    from fstore.storage.parquet import SMALL, as_read
-    from fstore.storage.verify import Fault, FaultKind, Pace, rows_fault
+    from fstore.storage.parquet import SMALL, as_read, result_bytes
+    from fstore.storage.verify import Fault, FaultKind, Pace, check_written, rows_fault
 else:
     __getattr__ = lazy.names(
         __name__,
@@ -21,12 +33,12 @@ else:
             "durable": "translated",
             "file_system": "sync_file sync_folder",
             "interface": "ByteRange EntryStore Listing Space StagingArea Stored",
-            "layout": "ENTRY_NAME FoundFile SHARDS SHARDS_IN_TURN STAGED_NAME key_of shard_of",
+            "layout": "ENTRY_NAME FoundFile SHARDS SHARDS_IN_TURN STAGED_NAME file_of is_pack key_of packed_at packed_name shard_of",
             "local_cache": "LocalCache",
             "mapped_entry": "MappedEntry",
             "open": "Storage open_local_cache open_storage",
-            "parquet": "SMALL as_read",
-            "verify": "Fault FaultKind Pace rows_fault",
+            "parquet": "SMALL as_read result_bytes",
+            "verify": "Fault FaultKind Pace check_written rows_fault",
         },
     )
 
@@ -50,9 +62,15 @@ __all__ = [
     "Storage",
     "Stored",
     "as_read",
+    "check_written",
+    "file_of",
+    "is_pack",
     "key_of",
     "open_local_cache",
     "open_storage",
+    "packed_at",
+    "packed_name",
+    "result_bytes",
     "rows_fault",
     "shard_of",
     "sync_file",

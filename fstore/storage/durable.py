@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from fstore.errors import StorageFull, StorageUnavailable
-from fstore.storage.file_system import BINARY, sync_file, sync_folder
+from fstore.storage.file_system import BINARY, sync_file, sync_folder, unlink
 from fstore.storage.hashing import hasher_for
 
 _CHUNK = 4 << 20
@@ -36,6 +36,17 @@ def read_whole(path: Path) -> pa.Buffer:
     return buffer.slice(0, buffer.size - len(free))
 
 
+def read_part(path: Path, offset: int, length: int) -> pa.Buffer:
+    """Return some bytes of a file, fewer where it ends before."""
+    with path.open("rb", buffering=0) as file:
+        file.seek(offset)
+        buffer = pa.allocate_buffer(max(0, min(length, os.fstat(file.fileno()).st_size - offset)))
+        free = memoryview(buffer)
+        while free and (count := file.readinto(free)):
+            free = free[count:]
+    return buffer.slice(0, buffer.size - len(free))
+
+
 def seal(path: Path) -> None:
     """Make a file durable and read-only."""
     sync_file(path, mode=0o440)
@@ -49,6 +60,16 @@ def file_digest(descriptor: int) -> tuple[str, int]:
         hasher.update(chunk)
         size += len(chunk)
     return hasher.hexdigest(), size
+
+
+def copy_aside(source: Path, offset: int, length: int, target: Path) -> None:
+    """Copy some bytes of a file into one of their own; raises ``OSError``."""
+    try:
+        target.write_bytes(memoryview(read_part(source, offset, length)))
+    except OSError:
+        with suppress(OSError):
+            unlink(target, missing_ok=True)
+        raise
 
 
 def write_durably(path: Path, data: bytes) -> None:

@@ -148,6 +148,10 @@ class EntryStore(Protocol):
         """
         ...
 
+    def publish_together(self, results: Sequence[tuple[str, pa.Buffer]]) -> list[Stored]:
+        """Do so for several small results, key and bytes each, as one file; it goes as a whole, by its own path."""
+        ...
+
     def read(self, found: Locator) -> pa.Table:
         """Return an entry's table, its size, its digest and its rows verified; raises ``EntryCorrupt``.
 
@@ -193,7 +197,7 @@ class EntryStore(Protocol):
         ...
 
     def quarantine(self, found: Locator) -> str | None:
-        """Move an entry that was found wrong out of the way, and return where it lies now.
+        """Move a wrong entry out of the way, or copy it out of its pack, and return where it lies now.
 
         None when it is gone or cannot be moved: its row hides it already. Touches nothing but
         this entry, and never raises for the store.
@@ -206,6 +210,14 @@ class EntryStore(Protocol):
         A shard without files is an empty listing. A listing holds every entry that was published before its iteration was asked
         for and is still there, each once. Memory is bounded by a few shards.
         """
+        ...
+
+    def list_packs(self) -> Iterator[Listing]:
+        """Give the files that hold several entries, one place at a time, as ``list_shards`` does."""
+        ...
+
+    def keys_in(self, pack: str) -> list[str] | None:
+        """Return the keys of the results that were published in a pack; None when it is gone, empty if it no longer says."""
         ...
 
     def list_quarantine(self) -> Listing:

@@ -5,6 +5,7 @@ Layout, of every backend::
     STORE_ID                                   must equal the database's
     entries/<aa>/<key>.<token>.parquet         published, never changed, name never reused
     entries/<aa>/.tmp-<token>                  being written, where a backend writes in steps
+    entries/packs/<a>/<token>.pack             several small results, published together, and at the end what they are
     staging/raw/<aa>/<digest>...               raw data on their way to a worker
     staging/results/<key>.<token>.parquet      results on their way to a publisher
     quarantine/                                files found wrong, kept for a look
@@ -12,18 +13,28 @@ Layout, of every backend::
 
 ``<aa>`` are the first two hex digits of the key, so that no folder grows without
 bound. No caller text ever becomes part of a path.
+
+An entry in a pack has a path of its own, ``<pack>/<key>.<token>-<offset>.parquet``, so that
+rows, copies and quarantine name it as they name files; no file lies there. In a folder
+the name above it is a file and no folder, so a version that knows no packs is told by the
+system that it cannot look there, which is an outage to it and never a missing entry.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
+from collections.abc import Sequence
 from typing import NamedTuple
+
+import pyarrow as pa
 
 from fstore.errors import InvalidRequest, SourceNotAllowed
 
 STORE_ID = "STORE_ID"
 ENTRIES = "entries"
+PACKS = f"{ENTRIES}/packs"
 STAGED_RAW, STAGED_RESULTS = "staging/raw", "staging/results"
 QUARANTINE = "quarantine"
 PROBES = "probe"
@@ -34,6 +45,12 @@ SHARDS = tuple(f"{number:02x}" for number in range(256))
 SHARDS_IN_TURN = tuple(f"{low:x}{high:x}" for high in range(16) for low in range(16))
 """All shards, those of each first digit in turn: where a backend lists them side by side, all of its streams are busy."""
 ENTRY_NAME = re.compile(r"[0-9a-f]{64}\.[0-9A-Za-z-]+\.parquet")
+PACK_GROUPS = tuple(f"{number:x}" for number in range(16))
+PACK_NAME = re.compile(r"[0-9a-f]{16}\.pack", re.ASCII)
+_PACKED = re.compile(
+    rf"({PACKS}/([0-9a-f])/(\2[0-9a-f]{{15}})\.pack)/[0-9a-f]{{64}}\.\3-(0|[1-9][0-9]{{0,9}})\.parquet", re.ASCII
+)
+_PACK_MARK = b"FSPACK01"
 STAGED_RAW_PATH = re.compile(rf"{STAGED_RAW}/([0-9a-f]{{2}})/\1[0-9a-f]{{62}}(\.[0-9A-Za-z-]+)?\.arrow", re.ASCII)
 STAGED_RESULT_PATH = re.compile(rf"{STAGED_RESULTS}/[0-9a-f]{{64}}\.[0-9A-Za-z-]+\.parquet", re.ASCII)
 STAGED_NAME = re.compile(r"[0-9a-f]{64}(\.[0-9A-Za-z-]+\.parquet|(\.[0-9A-Za-z-]+)?\.arrow)")
@@ -83,6 +100,68 @@ def key_of(path: str) -> str:
 def new_entry_path(key: str) -> str:
     """Return where a new file of ``key`` is to lie: each call gives another name."""
     return f"{ENTRIES}/{shard_of(key)}/{key}.{new_token()}.parquet"
+
+
+class Packed(NamedTuple):
+    """Where an entry lies that has no file of its own: the pack, and its first byte in it."""
+
+    path: str
+    offset: int
+
+
+def packed_at(path: str) -> Packed | None:
+    """Return where the entry of a path lies in a pack; None for one that has a file of its own."""
+    if not path.startswith(PACKS):  # hits ask this
+        return None
+    found = _PACKED.fullmatch(path)
+    return Packed(found[1], int(found[4])) if found is not None else None
+
+
+def file_of(path: str) -> str:
+    """Return the file that holds the entry of a path: its pack, or its own."""
+    packed = packed_at(path)
+    return path if packed is None else packed.path
+
+
+def is_pack(path: str) -> bool:
+    """Tell whether a file that was listed holds several entries."""
+    return path.startswith(PACKS) and PACK_NAME.fullmatch(packed_name(path)) is not None
+
+
+def packed_name(pack: str) -> str:
+    """Return by which name rows are found that name a pack."""
+    return pack.rpartition("/")[2]
+
+
+def new_pack(results: Sequence[tuple[str, pa.Buffer]]) -> tuple[str, list[str], pa.Buffer]:
+    """Lay results, key and bytes each, one behind the other; return path and bytes of the file, and the path of each.
+
+    At the end stand key, offset and length of each, for those who find the file without a row.
+    """
+    token = new_token()
+    pack = f"{PACKS}/{token[0]}/{token}.pack"
+    paths: list[str] = []
+    held: list[tuple[str, int, int]] = []
+    offset = 0
+    for key, data in results:
+        paths.append(f"{pack}/{key}.{token}-{offset}.parquet")
+        held.append((key, offset, data.size))
+        offset += data.size
+    said = json.dumps(held, separators=(",", ":")).encode()
+    end = said + len(said).to_bytes(8, "little") + _PACK_MARK
+    return pack, paths, pa.py_buffer(b"".join([*(memoryview(data) for _, data in results), end]))
+
+
+def keys_in_pack(data: pa.Buffer) -> list[str]:
+    """Return the keys of the results in a pack's bytes, none where they do not say."""
+    whole = memoryview(data)
+    length = int.from_bytes(whole[-16:-8], "little")
+    if bytes(whole[-8:]) != _PACK_MARK or length > len(whole) - 16:
+        return []
+    try:
+        return [key for key, _, _ in json.loads(bytes(whole[-16 - length : -16])) if isinstance(key, str)]
+    except (ValueError, TypeError):
+        return []
 
 
 def new_result_path(key: str) -> str:

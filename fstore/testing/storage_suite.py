@@ -8,9 +8,10 @@ rely on nothing else. See ``fstore.storage.interface`` for the promises in words
 from __future__ import annotations
 
 from fstore.testing.storage_entries import EntryTests
+from fstore.testing.storage_packs import PackTests
 from fstore.testing.storage_staging import StagingTests
 from fstore.testing.storage_verdicts import VerdictTests
 
 
-class StorageSuite(EntryTests, VerdictTests, StagingTests):
+class StorageSuite(EntryTests, PackTests, VerdictTests, StagingTests):
     """What every backend must pass."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from fstore.model import ReapableEntry, ShardRow
+from fstore.model import EntryState, ReapableEntry, ShardRow
 from fstore.postgres import UpkeepQueries
-from fstore.storage import SHARDS_IN_TURN, EntryStore, FoundFile, Listing, StagingArea, key_of
+from fstore.storage import SHARDS_IN_TURN, EntryStore, FoundFile, Listing, StagingArea, key_of, packed_at, packed_name
 from fstore.upkeep.gc_policy import Candidate, GarbagePolicy, plan_eviction, plan_superseded
-from fstore.upkeep.gc_shard import GarbagePlan, Leftover, Totals, Why, compare, is_older, judge_shard
+from fstore.upkeep.gc_shard import GarbagePlan, Leftover, PackUse, Totals, Why, compare, is_older, judge_shard
 from fstore.upkeep.runner import Progress, silent
 
 AT_MOST = 50_000  # of each kind in one run: bounds the memory of a plan; the next run takes the rest
@@ -36,9 +36,11 @@ def make_plan(
     nothing may be condemned now, if so.
     """
     survey = _Survey(entries, staging, queries, policy, now)
+    survey.look_at_packs()
     evictions = plan_eviction(survey.shards(progress), policy, now=survey.now, total_bytes=live_bytes)
     superseded = [Candidate(*each) for each in queries.superseded(limit=AT_MOST)]
     evictions += plan_superseded(superseded, evictions, policy, now=survey.now)
+    survey.judge_packs()
     survey.look_at_staging()
     survey.look_at_quarantine()
     return GarbagePlan(
@@ -51,6 +53,7 @@ def make_plan(
         totals=survey.totals,
         postponed=postponed,
         file_now_ns=survey.file_now_ns,
+        pack_sizes={path: use.file.size_bytes for path, use in survey.packs.items()},
     )
 
 
@@ -67,12 +70,47 @@ class _Survey:
         self.reap: list[ReapableEntry] = []
         self.leftovers: list[Leftover] = []
         self.lost: list[ShardRow] = []
+        self.packs: dict[str, PackUse] = {}
+
+    def look_at_packs(self) -> None:
+        """List what holds several entries, before any row is read."""
+        for listing in self.entries.list_packs():
+            self.packs |= {file.path: PackUse(file) for file in listing.files}
+            self.totals.foreign += listing.foreign
+            self._take(Leftover(file, Why.UNFINISHED) for file in listing.temporary if self._is_stale(file))
+        held = sum(use.file.size_bytes for use in self.packs.values())
+        self.totals.packs, self.totals.pack_bytes = len(self.packs), held
+        self.totals.files += len(self.packs)
+        self.totals.file_bytes += held
+
+    def judge_packs(self) -> None:
+        """Find packs that no row names, and count what is dead in the others; after all rows were read."""
+        unnamed = [use.file for use in self.packs.values() if not use.rows and self._is_stale(use.file)]
+        self._take(unheld_packs(unnamed, self.entries, self.queries, self.policy))
+        named = [use for use in self.packs.values() if use.rows]
+        self.totals.dead_pack_bytes = sum(use.file.size_bytes - use.bytes for use in named)
+
+    def _packed(self, rows: list[ShardRow]) -> tuple[list[ShardRow], list[ShardRow]]:
+        """Note which packs some rows name; return the rows with a file of their own, and live ones whose pack was not listed."""
+        single, lost = list[ShardRow](), list[ShardRow]()
+        for row in rows:
+            packed = packed_at(row.path)
+            if packed is None:
+                single.append(row)
+            elif (use := self.packs.get(packed.path)) is not None:
+                use.rows += 1
+                use.bytes += row.size_bytes
+            elif row.state == EntryState.LIVE:
+                lost.append(row)
+        self.totals.rows += len(rows) - len(single)
+        return single, lost
 
     def shards(self, progress: Progress) -> Iterator[Candidate]:
         """Look at one shard after the other, and give the live entries that may go on to the eviction policy."""
         for done, (listing, rows) in enumerate(self._look()):
             progress("looking", done, len(SHARDS_IN_TURN))
-            compared = compare(rows, listing.files)
+            single, unlisted = self._packed(rows)
+            compared = compare(single, listing.files)
             stale = [key_of(file.path) for file in compared.orphans if self._is_stale(file)]
             shard = judge_shard(
                 rows,
@@ -85,7 +123,7 @@ class _Survey:
             )
             self.totals.file_bytes += sum(file.size_bytes for file in listing.files)
             self.totals.foreign += listing.foreign
-            lost = [row for row in shard.lost if not self.entries.exists(row.path)]
+            lost = [row for row in (*shard.lost, *unlisted) if not self.entries.exists(row.path)]
             self.totals.lost += len(lost)
             _keep(self.lost, lost)
             _keep(self.revive, shard.revive)
@@ -143,6 +181,24 @@ def unneeded(staged: list[FoundFile], queries: UpkeepQueries) -> list[FoundFile]
     read = queries.working_paths()
     working = queries.working_keys([key_of(file.path) for file in staged])
     return [file for file in staged if file.path not in read and key_of(file.path) not in working]
+
+
+def unheld_packs(
+    packs: Sequence[FoundFile], entries: EntryStore, queries: UpkeepQueries, policy: GarbagePolicy
+) -> list[Leftover]:
+    """Return those of some packs that no row names, and whose results nobody may still publish or be about to read."""
+    found: list[Leftover] = []
+    named = queries.named_packs([packed_name(file.path) for file in packs]) if packs else set()
+    for file in packs:
+        if packed_name(file.path) in named:
+            continue
+        keys = entries.keys_in(file.path)
+        if keys is None or (keys and queries.unsettled_keys(keys, grace=policy.grace)):
+            continue
+        # Once more: a row that was inserted since the first look ended the job that the second one asked for.
+        if not queries.named_packs([packed_name(file.path)]):
+            found.append(Leftover(file, Why.SUPERSEDED if keys and queries.paths_of(keys) else Why.NO_ROW))
+    return found
 
 
 def _keep(kept: list[T], found: list[T]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from fstore.errors import StorageUnavailable
@@ -12,8 +12,8 @@ from fstore.postgres import UpkeepQueries
 from fstore.resources import Resources
 from fstore.runtime.counters import Recorder
 from fstore.runtime.parallel import each_of
-from fstore.storage import EntryStore, StagingArea, key_of
-from fstore.upkeep.gc_plan import make_plan, unneeded
+from fstore.storage import EntryStore, FoundFile, StagingArea, is_pack, key_of, packed_at
+from fstore.upkeep.gc_plan import make_plan, unheld_packs, unneeded
 from fstore.upkeep.gc_policy import Candidate, Eviction, GarbagePolicy
 from fstore.upkeep.gc_report import GarbageReport, PhaseReport
 from fstore.upkeep.gc_shard import GarbagePlan, Leftover, Why
@@ -25,6 +25,7 @@ log = logging.getLogger("fstore.collect")
 
 REAP_BATCH = 50  # as many files a killed run may leave without a row: half of what begins to look wrong
 BATCH = 200
+_WITHOUT_ROW = (Why.NO_ROW, Why.SUPERSEDED)
 MOST_FAULTS = 20  # told one by one; the rest is only counted
 
 T = TypeVar("T")
@@ -103,8 +104,10 @@ class _Collector:
         self._entries, self._staging, self._queries = entries, staging, queries
         self._usage, self._recorder, self._policy = usage, recorder, policy
         self._report, self._lock, self._progress = report, lock, progress
+        self._pack_sizes: Mapping[str, int] = {}
 
     def carry_out(self, plan: GarbagePlan) -> None:
+        self._pack_sizes = plan.pack_sizes
         with self._report.timed("revive") as phase:
             for keys in self._batches("reviving", plan.revive, BATCH):
                 phase.count += len(self._queries.revive_used(keys))
@@ -137,7 +140,11 @@ class _Collector:
             yield items[start : start + size]
 
     def _reap(self, doomed: Sequence[ReapableEntry | Candidate], phase: PhaseReport) -> None:
-        self._delete(self._queries.reap([d.key for d in doomed], grace=self._policy.grace), phase)
+        gone = self._queries.reap([d.key for d in doomed], grace=self._policy.grace)
+        self._delete([one for one in gone if packed_at(one.path) is None], phase)
+        packs = {packed.path for one in gone if (packed := packed_at(one.path)) is not None}
+        files = [FoundFile(path, self._pack_sizes.get(path, 0), 0) for path in sorted(packs)]
+        self._delete(self._unheld(files), phase)
 
     def _condemn(self, evictions: Sequence[Eviction], phase: PhaseReport) -> None:
         # What was used since the plan was made stays; if Redis went away or was emptied meanwhile, so does everything.
@@ -163,15 +170,19 @@ class _Collector:
     def _remove(self, leftovers: Sequence[Leftover], phase: PhaseReport) -> None:
         self._delete(self._still_unneeded(leftovers), phase)
 
+    def _unheld(self, packs: Sequence[FoundFile]) -> list[Leftover]:
+        return unheld_packs(packs, self._entries, self._queries, self._policy)
+
     def _still_unneeded(self, leftovers: Sequence[Leftover]) -> list[Leftover]:
         """Ask again, just before they go, whether anybody came to need these files."""
-        published = [s for s in leftovers if s.why in (Why.NO_ROW, Why.SUPERSEDED)]
+        packs = self._unheld([s.file for s in leftovers if s.why in _WITHOUT_ROW and is_pack(s.file.path)])
+        published = [s for s in leftovers if s.why in _WITHOUT_ROW and not is_pack(s.file.path)]
         keys = [key_of(s.file.path) for s in published]
         named = set(self._queries.paths_of(keys).values()) if keys else set()
         working = self._queries.working_keys(keys) if keys else set()
         staged = [s.file for s in leftovers if s.why is Why.STAGED]
         free = {file.path for file in unneeded(staged, self._queries)} if staged else set()
-        return [
+        return packs + [
             s
             for s in leftovers
             if s.why in (Why.UNFINISHED, Why.QUARANTINED)

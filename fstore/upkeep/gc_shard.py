@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -46,6 +46,18 @@ class Totals:
     unexplained: int = 0
     lost: int = 0
     foreign: int = 0
+    packs: int = 0
+    pack_bytes: int = 0
+    dead_pack_bytes: int = 0
+
+
+@dataclass(slots=True)
+class PackUse:
+    """A pack that was listed, and what of it rows name that were read afterwards."""
+
+    file: FoundFile
+    rows: int = 0
+    bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +95,8 @@ class GarbagePlan:
     postponed: str | None = None
     file_now_ns: int = 0
     """The time by the store's clock when the plan was begun."""
+    pack_sizes: Mapping[str, int] = field(default_factory=dict)
+    """The files that hold several entries: one goes with the last of them."""
 
 
 def compare(rows: Iterable[ShardRow], found: Iterable[FoundFile]) -> Comparison:

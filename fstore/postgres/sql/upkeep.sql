@@ -28,6 +28,17 @@ SELECT key, path FROM manifest WHERE key = ANY(%(keys)s)
 -- the fence asks for the job row, not for the lease.
 SELECT key FROM jobs WHERE state IN ('queued', 'running') AND key = ANY(%(keys)s)
 
+-- name: named_packs
+-- Which packs still have a row, in whatever state: whoever reads, or looks at what was hidden, comes by it.
+SELECT DISTINCT split_part(path, '/', 4) FROM manifest
+WHERE split_part(path, '/', 2) = 'packs' AND split_part(path, '/', 4) = ANY(%(packs)s)
+
+-- name: unsettled_keys
+-- Of the results in a pack that no row names: those that somebody may still publish, or that were replaced so
+-- recently that a reader may still be on the way to the file.
+SELECT key FROM jobs WHERE state IN ('queued', 'running') AND key = ANY(%(keys)s)
+UNION SELECT key FROM manifest WHERE key = ANY(%(keys)s) AND created_ts > now() - make_interval(secs => %(grace_s)s)
+
 -- name: working_paths
 SELECT DISTINCT request->'raw_data'->>'path' FROM jobs WHERE state IN ('queued', 'running')
 

@@ -12,17 +12,17 @@ from typing import BinaryIO, TypeVar
 
 import pyarrow as pa
 
-from fstore.errors import EntryCorrupt, StorageUnavailable, StoreMismatch
+from fstore.errors import EntryCorrupt, StorageUnavailable
 from fstore.model import Locator
 from fstore.projection import Tail, add_digests, with_digests
-from fstore.s3 import ObjectChanged, ObjectFacts, ObjectMissing, S3Unavailable
+from fstore.s3 import ObjectChanged, ObjectFacts, ObjectMissing
 from fstore.storage import layout
-from fstore.storage.bucket.diagnosis import diagnose
 from fstore.storage.bucket.listing import list_prefix, list_shards, unfinished_of
-from fstore.storage.bucket.place import Place
+from fstore.storage.bucket.packs import copy_aside, list_packs, packed_bytes
 from fstore.storage.bucket.ranges import read_parts
+from fstore.storage.bucket.root import BucketRoot
 from fstore.storage.durable import translated
-from fstore.storage.interface import ByteRange, Condition, Listing, Space, Stored
+from fstore.storage.interface import ByteRange, Listing, Stored
 from fstore.storage.layout import SHARDS, FoundFile
 from fstore.storage.parquet import SMALL, result_bytes, write_result
 from fstore.storage.verify import (
@@ -38,50 +38,15 @@ from fstore.storage.verify import (
     verified_table,
 )
 
-_NOT_YET_VISIBLE_WAITS_S = (
-    0.02,
-    0.2,
-    0.8,
-)  # a new name is readable once it was acknowledged, of the weakest stores too
+# A new name is readable once it was acknowledged, of the weakest stores too.
+_NOT_YET_VISIBLE_WAITS_S = (0.02, 0.2, 0.8)
 _SCRATCH_FROM = 16 << 20
 
 T = TypeVar("T")
 
 
-class BucketEntries:
+class BucketEntries(BucketRoot):
     """The entries of a store whose root is a bucket; see ``EntryStore`` for what each method promises."""
-
-    def __init__(self, place: Place) -> None:
-        self._place, self._client = place, place.client
-        self.capabilities = place.capabilities
-
-    def create(self, store_id: str) -> None:
-        """Put the id unless there is one; whatever the store makes of the condition, what lies there then counts."""
-        if not self.identity():
-            key = self._place.key(layout.STORE_ID)
-            try:
-                with suppress(ObjectChanged):  # somebody's came first, or this one's, whose answer was lost
-                    self._client.put(key, store_id.encode(), only_new=True)
-            except S3Unavailable as error:
-                if error.code != "NotImplemented":
-                    raise
-                self._client.put(key, store_id.encode())
-        self.check_identity(store_id)
-
-    def identity(self) -> str:
-        """Return the store's id, empty when it has none."""
-        try:
-            found: bytes = self._place.fetch(layout.STORE_ID).data.to_pybytes()
-            return found.decode("ascii").strip()
-        except ObjectMissing:
-            return ""
-        except UnicodeDecodeError as error:
-            raise StorageUnavailable(self._place.location, f"{layout.STORE_ID} holds no id") from error
-
-    def check_identity(self, store_id: str) -> None:
-        """Make sure that the store has this id."""
-        if (found := self.identity()) != store_id:
-            raise StoreMismatch(self._place.location, found, store_id)
 
     def publish(self, key: str, table: pa.Table, *, check: Callable[[pa.Table], None] = lambda _: None) -> Stored:
         """Encode, check by decoding the very bytes that are sent, put."""
@@ -103,10 +68,21 @@ class BucketEntries:
     def _put(self, key: str, data: pa.Buffer, tail: Tail | None) -> Stored:
         said = (tail.bytes, tail.digest) if tail is not None else (None, None)
         stored = Stored(layout.new_entry_path(key), data.size, hashed(data).hexdigest(), *said)
-        self._place.send(stored.path, data)
-        if self._place.read_back:
-            self._compare(stored.path, data)
+        self._send(stored.path, data)
         return stored
+
+    def publish_together(self, results: Sequence[tuple[str, pa.Buffer]]) -> list[Stored]:
+        """Put all of them by one request."""
+        pack, paths, whole = layout.new_pack(results)
+        self._send(pack, whole)
+        return [
+            Stored(path, data.size, hashed(data).hexdigest()) for path, (_, data) in zip(paths, results, strict=True)
+        ]
+
+    def _send(self, path: str, data: pa.Buffer) -> None:
+        self._place.send(path, data)
+        if self._place.read_back:
+            self._compare(path, data)
 
     def _compare(self, path: str, data: pa.Buffer) -> None:
         """Read a file that was just put, where the store checks no signature of what it was sent."""
@@ -136,6 +112,8 @@ class BucketEntries:
         return judge(found, self._bytes(found, fresh=True))
 
     def _bytes(self, found: Locator, *, fresh: bool) -> pa.Buffer:
+        if (packed := layout.packed_at(found.path)) is not None:
+            return self._present(found, lambda: packed_bytes(self._place, packed, found.file_size_bytes, fresh=fresh))
         fetched = self._present(found, lambda: self._place.fetch(found.path, found.file_size_bytes, fresh=fresh))
         if (fault := size_fault(found, fetched.facts.size_bytes)) is not None:
             raise fault.as_error()
@@ -160,14 +138,21 @@ class BucketEntries:
         if not ranges:
             return []
 
+        packed = layout.packed_at(found.path)
+        if packed is not None:
+            ranges = [ByteRange(packed.offset + offset, length) for offset, length in ranges]
+
         def read() -> tuple[list[pa.Buffer], ObjectFacts]:
             try:
-                return read_parts(self._client, self._place.key(found.path), ranges)
+                return read_parts(self._client, self._place.key(layout.file_of(found.path)), ranges)
             except ObjectChanged as error:
                 raise StorageUnavailable(self._place.location, f"{found.path}: {error.reason}") from error
 
         parts, facts = self._present(found, read)
-        if (fault := size_fault(found, facts.size_bytes)) is not None:
+        size = facts.size_bytes
+        if packed is not None:
+            size = min(size - packed.offset, found.file_size_bytes)
+        if (fault := size_fault(found, size)) is not None:
             raise fault.as_error()
         return parts
 
@@ -180,6 +165,12 @@ class BucketEntries:
         return again, read + read_again
 
     def _inspect(self, found: Locator, pace: Pace, *, fresh: bool) -> tuple[Fault | None, int]:
+        if (packed := layout.packed_at(found.path)) is not None:
+            try:
+                data = packed_bytes(self._place, packed, found.file_size_bytes, fresh=fresh)
+            except ObjectMissing:
+                return missing(found), 0
+            return inspect_file(found, io.BytesIO(data), data.size, pace)
         with self._scratch(found.file_size_bytes) as file:
 
             def take(piece: memoryview) -> None:
@@ -207,24 +198,28 @@ class BucketEntries:
     def exists(self, path: str) -> bool:
         """Return whether the store shows a file under that name."""
         try:
-            self._client.head(self._place.key(path))
+            self._client.head(self._place.key(layout.file_of(path)))
         except ObjectMissing:
             return False
         return True
 
     def delete(self, path: str) -> bool:
         """Delete a file; the store does not tell whether there was one."""
+        if layout.packed_at(path) is not None:
+            return False
         self._client.delete(self._place.key(path))
         return True
 
     def discard(self, path: str) -> None:
         """Delete a file if that is possible now."""
         with suppress(StorageUnavailable):
-            self._client.delete(self._place.key(path))
+            self.delete(path)
 
     def quarantine(self, found: Locator) -> str | None:
         """Copy the file into ``quarantine`` and delete it; where it cannot be copied it stays, and its row hides it."""
         target = f"{layout.QUARANTINE}/{found.path.rpartition('/')[2]}"
+        if (packed := layout.packed_at(found.path)) is not None:
+            return copy_aside(self._place, packed, found.file_size_bytes, target)
         source_key, target_key = self._place.key(found.path), self._place.key(target)
         try:
             lies_there = self._client.head(source_key)
@@ -240,6 +235,17 @@ class BucketEntries:
         """List by first digit of the key, 16 streams at once where all are asked for."""
         return list_shards(self._place, shards)
 
+    def list_packs(self) -> Iterator[Listing]:
+        """List one group of packs after the other."""
+        return list_packs(self._place)
+
+    def keys_in(self, pack: str) -> list[str] | None:
+        """Read a pack."""
+        try:
+            return layout.keys_in_pack(self._place.fetch(pack).data)
+        except ObjectMissing:
+            return None
+
     def list_quarantine(self) -> Listing:
         """List ``quarantine``; a copy is as old as its copying."""
         return list_prefix(self._place, f"{layout.QUARANTINE}/", layout.ENTRY_NAME)
@@ -254,27 +260,6 @@ class BucketEntries:
         except ObjectMissing:
             return False
         return self.delete(file.path)
-
-    def now_ns(self) -> int:
-        """Put a probe and see when the store's listing says that it was."""
-        key = self._place.key(f"{layout.PROBES}/{layout.new_token()}")
-        self._client.put(key, b"?")
-        try:
-            for page in self._client.list(key):
-                for listed in page:
-                    return listed.modified_ns
-        finally:
-            with suppress(StorageUnavailable):  # what stays is collected
-                self._client.delete(key)
-        raise StorageUnavailable(self._place.location, "a listing does not show what was just put there")
-
-    def space(self) -> Space | None:
-        """Return None: a bucket has no bound that anybody could ask for."""
-        return None
-
-    def diagnose(self) -> Iterator[Condition]:
-        """Do what the roles do, below ``probe``."""
-        return diagnose(self._place)
 
 
 def _with_digests(data: pa.Buffer) -> tuple[pa.Buffer, Tail | None]:

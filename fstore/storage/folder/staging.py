@@ -13,8 +13,8 @@ from fstore.errors import InvalidRequest, SourceChanged, SourceNotAllowed, Stora
 from fstore.storage import layout
 from fstore.storage.durable import make_folder, read_whole, translated
 from fstore.storage.file_system import unlink
-from fstore.storage.folder.entries import CLOCK_STEP_S
 from fstore.storage.folder.listing import is_there, list_folder, remove_unless_touched
+from fstore.storage.folder.root import CLOCK_STEP_S
 from fstore.storage.interface import Capabilities, Listing, StagedResult
 from fstore.storage.layout import SHARDS, FoundFile
 from fstore.storage.parquet import write_arrow, write_result

@@ -15,6 +15,7 @@ from chaos.crew import Member
 from chaos.trainer import ask_all
 from chaos.world import GRACE_S, World
 from fstore.stack import carrying
+from fstore.storage import file_of
 
 TRAINERS_END_WITHIN_S = 60.0
 REST_WITHIN_S = 60.0
@@ -111,7 +112,7 @@ def _collected(world: World) -> list[str]:
 
 
 def _strays(world: World) -> list[str]:
-    named = {path for (path,) in world.sql("SELECT path FROM manifest")}
+    named = {file_of(path) for (path,) in world.sql("SELECT path FROM manifest")}
     found = (path for path in world.files.paths() if path != "STORE_ID" and not path.startswith("quarantine/"))
     return [f"file {path}" for path in found if path not in named]
 

@@ -113,6 +113,11 @@ def _garbage(report: Mapping[str, Any], *, verbose: bool) -> tuple[RenderableTyp
         ("store", f"{store['live_entries']} live entries, {output.size(store['live_bytes'])}; {store['files']} files, {output.size(store['file_bytes'])}"),
         ("left alone", f"{store['foreign']} files that are not fstore's"),
     ]  # fmt: skip
+    if store["packs"]:
+        packs, dead = output.size(store["pack_bytes"]), output.size(store["dead_pack_bytes"])
+        rows.insert(
+            1, ("packs", f"{store['packs']} of these files hold several entries, {packs}; {dead} of it are of none")
+        )
     if plan["postponed"]:
         rows.append(("postponed", plan["postponed"]))
     made = output.table("step", "reason", "planned", "bytes", "done", right=("planned", "bytes", "done"))

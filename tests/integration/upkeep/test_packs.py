@@ -1,0 +1,136 @@
+"""Collections and sweeps of entries that share a file, over a folder and over a store that is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+import pyarrow as pa
+import pytest
+
+from fstore.model import Locator
+from fstore.storage import file_of, result_bytes
+from fstore.upkeep.gc_report import GarbageReport
+from fstore.upkeep.gc_run import run_collection
+from fstore.upkeep.sweep import run_sweep
+from tests.integration.upkeep.test_other_backend import MemoryShelf
+from tests.memory_storage import Objects, memory_storage
+from tests.support.shelf import HOUR, RULES, WEEK, Shelf, key
+
+
+@pytest.fixture(params=["folder", "memory"])
+def shelf(request, house):
+    if request.param == "folder":
+        return Shelf(house.store.resources)
+    objects = Objects()
+    storage = memory_storage(objects)
+    storage.entries.create(house.store.resources.manifest.store_identity()[0])
+    made = MemoryShelf(replace(house.store.resources, entries=storage.entries, staging=storage.staging))
+    made.objects = objects
+    return made
+
+
+def write(shelf: Shelf, names: Sequence[str]) -> list[Locator]:
+    """Write results of some names into one file, without rows."""
+    tables = [pa.table({"x": [1, 2, 3], "name": [name] * 3}) for name in names]
+    data = [result_bytes(table) for table in tables]
+    stored = shelf.resources.entries.publish_together([(key(name), one) for name, one in zip(names, data, strict=True)])
+    return [
+        Locator(key(name), one.path, 3, one.file_size_bytes, one.content_digest)
+        for name, one in zip(names, stored, strict=True)
+    ]
+
+
+def publish(shelf: Shelf, names: Sequence[str], *, age: timedelta = timedelta(0)) -> list[Locator]:
+    """Publish entries in one file, made some time ago."""
+    claims = [shelf.claim(name) for name in names]
+    written = write(shelf, names)
+    for name, claim, one in zip(names, claims, written, strict=True):
+        assert shelf.insert(name, claim, one)
+    shelf.sql("UPDATE manifest SET created_ts = now() - %(age)s WHERE key = ANY(%(keys)s)", age=age, keys=[w.key for w in written])  # fmt: skip
+    shelf.age_file(file_of(written[0].path), age)
+    return written
+
+
+def packs(shelf: Shelf) -> set[str]:
+    """Return the files that hold several entries."""
+    return {file.path for listing in shelf.resources.entries.list_packs() for file in listing.files}
+
+
+def collect(shelf: Shelf) -> GarbageReport:
+    """Collect garbage, and find nothing strange."""
+    report = run_collection(shelf.resources, RULES)
+    assert isinstance(report, GarbageReport)
+    assert report.faults == []
+    assert report.plan is not None
+    assert report.plan.totals.lost == 0
+    return report
+
+
+def test_a_pack_goes_with_its_last_row(shelf):
+    """While one entry of it lives, or is only hidden, all bytes stay; then the file goes in the same run."""
+    first, second = publish(shelf, ["first", "second"], age=2 * WEEK)
+    shelf.condemn("first", 30 * HOUR)
+
+    report = collect(shelf)
+
+    assert (shelf.state("first"), shelf.state("second")) == (None, "live")
+    assert packs(shelf) == {file_of(second.path)}
+    assert shelf.resources.entries.read(second).num_rows == 3
+    assert report.files_deleted == 0
+
+    found = collect(shelf).plan.totals
+    assert (found.packs, found.rows, found.live_entries) == (1, 1, 1)
+    assert found.dead_pack_bytes == found.pack_bytes - second.file_size_bytes >= first.file_size_bytes
+
+    shelf.condemn("second", HOUR)
+    collect(shelf)
+    assert packs(shelf) == {file_of(second.path)}
+
+    shelf.condemn("second", 30 * HOUR)
+    report = collect(shelf)
+    assert packs(shelf) == set()
+    assert (report.files_deleted, report.bytes_freed) == (1, found.pack_bytes)
+
+
+def test_a_pack_without_rows_stays_as_long_as_somebody_may_need_it(shelf):
+    """Young, or of a key that is being computed, or whose keys were replaced within the grace: it stays."""
+    (young, *_), (working, *_) = write(shelf, ["young", "y2"]), write(shelf, ["working", "w2"])
+    replaced, _ = publish(shelf, ["replaced", "r2"], age=2 * WEEK)
+    (gone, *_) = write(shelf, ["gone", "g2"])
+    for one in (working, gone):
+        shelf.age_file(file_of(one.path), 30 * HOUR)
+    shelf.claim("w2")
+    for name in ("replaced", "r2"):
+        shelf.condemn(name, 2 * HOUR)
+        assert shelf.insert(name, shelf.claim(name), shelf.write(name))
+
+    collect(shelf)
+    assert packs(shelf) == {file_of(one.path) for one in (young, working, replaced)}
+
+    shelf.sql("UPDATE manifest SET created_ts = now() - interval '30 hours'")
+    report = collect(shelf)
+    assert packs(shelf) == {file_of(one.path) for one in (young, working)}
+    assert [str(one.why) for one in report.plan.leftovers] == ["superseded"]
+
+
+def test_a_lost_pack_hides_what_lay_in_it(shelf):
+    """Each of its live entries, and nothing else."""
+    inside, kept = publish(shelf, ["a", "b"], age=WEEK), publish(shelf, ["c", "d"], age=WEEK)
+    assert shelf.resources.entries.delete(file_of(inside[0].path))
+
+    report = run_collection(shelf.resources, RULES)
+
+    assert isinstance(report, GarbageReport)
+    assert report.phases["lost"].count == 2
+    assert [shelf.state(name) for name in "abcd"] == ["quarantined"] * 2 + ["live"] * 2
+    assert packs(shelf) == {file_of(kept[0].path)}
+
+
+def test_a_sweep_reads_each_entry_of_a_pack(shelf):
+    """And finds nothing wrong with what is right."""
+    inside = publish(shelf, ["a", "b"], age=WEEK)
+    report = run_sweep(shelf.resources)
+    assert (report.checked, report.faults) == (2, [])
+    assert report.bytes_read == sum(one.file_size_bytes for one in inside)
