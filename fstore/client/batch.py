@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -14,7 +14,7 @@ from fstore.client.partitions.composition import Composition, composition_of
 from fstore.client.read_through import answer_requests
 from fstore.client.request import Answer, KeyedRequest, Preparation, warn_of_other_source
 from fstore.entries import in_form
-from fstore.errors import FeatureStoreError
+from fstore.errors import FeatureStoreError, InvalidRequest
 from fstore.model import Entry, EntryState, Request, Status
 from fstore.projection import Selection
 from fstore.resources import Resources
@@ -52,6 +52,9 @@ def get_or_compute_many(
     errors: Literal["raise", "return"],
 ) -> Iterator[tuple[Request, Any]]:
     """Take all requests, then return an iterator of ``(request, frame)`` as results come; see ``FeatureStore.get_or_compute_many``."""
+    if errors not in ("raise", "return"):
+        raise InvalidRequest("errors", f"is {errors!r:.40}; choose 'raise' or 'return'")
+    requests = _checked(requests)
     began = time.monotonic()
     preparation = Preparation(resources, shares=_is_still(requests), copies=not _is_still(requests))
     request_of: dict[int, Request] = {}
@@ -110,6 +113,7 @@ def peek_many(
     resources: Resources, requests: Iterable[Request]
 ) -> Iterator[tuple[Request, Entry | Composition | None]]:
     """Take all requests, then return an iterator of each with what answers it or None; see ``FeatureStore.peek_many``."""
+    requests = _checked(requests)
     preparation = Preparation(resources, shares=_is_still(requests))
     waiting = iter([(request, _prepared(preparation, request)) for request in requests])
 
@@ -163,7 +167,21 @@ def _told(progress: bool | Callable[[Progress], object]) -> Iterator[Callable[[P
         bar.console.print(f"features: {last}")
 
 
+def _checked(requests: Iterable[Request]) -> Iterable[Request]:
+    if isinstance(requests, Iterable) and not isinstance(requests, Request | str | Mapping):
+        return requests
+    raise InvalidRequest(
+        "requests",
+        f"{type(requests).__name__} is no list of requests; write [fstore.Request(symbol, raw_data, config, feature)]",
+    )
+
+
 def _prepared(preparation: Preparation, request: Request) -> KeyedRequest:
+    if not isinstance(request, Request):
+        raise InvalidRequest(
+            "requests",
+            f"{type(request).__name__} is no request; write fstore.Request(symbol, raw_data, config, feature)",
+        )
     return preparation.prepare(request.symbol, request.raw_data, request.config, request.feature)
 
 

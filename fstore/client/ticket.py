@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Protocol, Unpack, overload
 
 from fstore.client.partitions.pieces import Pieces
@@ -26,6 +28,15 @@ if TYPE_CHECKING:
 
 _LIVE, _UNKNOWN = "live", "unknown"
 _STATES = (*map(str, (JobState.DEAD, JobState.FAILED, JobState.RUNNING, JobState.QUEUED)), _UNKNOWN, _LIVE)
+
+
+def checked_timeout(timeout: object, usual_s: float) -> float:
+    """Return how many seconds to wait; raises ``InvalidRequest`` for what is no number of them."""
+    if timeout is None:
+        return usual_s
+    if not isinstance(timeout, Real) or math.isnan(timeout):
+        raise InvalidRequest("timeout", f"{timeout!r:.40} is no number of seconds; write timeout=30")
+    return float(timeout)
 
 
 class OpenStore(Protocol):
@@ -99,7 +110,7 @@ class Ticket:
         say which part of it is read, as for ``get_or_compute``.
         """
         form, wanted = check_returns(returns), checked_selection(**part)
-        seconds = self._resources.settings.request_timeout_s if timeout is None else timeout
+        seconds = checked_timeout(timeout, self._resources.settings.request_timeout_s)
         answer = answer_request(self._resources, self._request, seconds=seconds, wanted=wanted)
         if answer.error is not None:
             raise answer.error.with_traceback(None)

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self, get_args
 
 from fstore.errors import ConfigurationError, FeatureNotRegistered
 from fstore.features.coverage import Coverage, Source, coverage_of
+from fstore.features.held.outside import changes_from_outside
 from fstore.features.libraries import names_libraries
 from fstore.features.names import plain_function
 from fstore.features.partitioning import Partitioning
@@ -78,6 +79,22 @@ class Feature:
             self.source.loaded.check_new()
         except SourceUnavailable as exc:
             raise FeatureNotRegistered(self.name, f"it ran with other code than its version says: {exc}") from exc
+        self.require_own_values()
+
+    def require_own_values(self) -> None:
+        """Raise ``FeatureNotRegistered`` when a constant or function of its modules is not what their texts say.
+
+        Under an explicit version that is the author's affair.
+        """
+        if self.explicit:
+            return
+        for change in changes_from_outside(self.source.loaded):
+            if change.is_settled:
+                raise FeatureNotRegistered(
+                    self.name,
+                    f"{change.name} was set from outside ({change.value!r:.60}), and its version is of the text that says "
+                    "otherwise; put it back, and pass what varies in the config",
+                )
 
 
 def checked_version(version: Any, name: str) -> str:

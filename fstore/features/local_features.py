@@ -69,7 +69,8 @@ class LocalFeature(Feature):
         module, qualname = getattr(self.func, "__module__", None), getattr(self.func, "__qualname__", "")
         if look_up(module, qualname) is self:
             return look_up, (module, qualname)
-        return _opened, ({each.name: getattr(self, each.name) for each in fields(self) if each.name not in _LEFT_OPEN},)
+        said = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in _LEFT_OPEN}
+        return _arrived, ({name: value for name, value in said.items() if name not in {"source", "source_time"}},)
 
     def current(self) -> Self:
         """Return the record for what the callable holds and looks up now; itself when that is as it was."""
@@ -97,6 +98,9 @@ class LocalFeature(Feature):
             own_modules.check_new()
         except SourceUnavailable as exc:
             raise FeatureNotRegistered(self.name, f"it ran with other code than was digested: {exc}") from exc
+
+    def require_own_values(self) -> None:
+        """What is set from outside counts here, at each request."""
 
     def held_content(self) -> list[Any]:
         """Tell what counts when another callable looks this one up."""
@@ -203,6 +207,13 @@ def _opened(said: dict[str, Any]) -> LocalFeature:
     for each in _LEFT_OPEN:
         object.__delattr__(made, each)
     return made
+
+
+def _arrived(said: dict[str, Any]) -> LocalFeature:
+    """Make a feature that was pickled elsewhere: it is what its function is here, whose code may be another."""
+    core = core_function(said["func"])
+    source = source_of(core, said["track"]) if core is not None else Source()
+    return _opened({**said, "source": source, "source_time": source.written})
 
 
 def _may_get_its_place(func: Callable[..., Any]) -> bool:

@@ -20,7 +20,8 @@ from fstore.errors import FeatureNotRegistered
 from fstore.features.coverage import Source
 from fstore.features.declarations import SOURCE_PREFIX, InputKind
 from fstore.features.held.library_values import Untellable
-from fstore.features.held.values import held_digest
+from fstore.features.held.outside import changes_from_outside
+from fstore.features.held.values import changes_digest, held_digest
 from fstore.features.libraries import with_libraries
 from fstore.features.lookup import MAIN_NAMES, core_function, look_up, name_of
 from fstore.features.names import LOCAL_MODULE, describe
@@ -92,10 +93,16 @@ def identify_local(
         except Untellable as exc:
             if in_key:
                 raise _untold(func, said, str(exc)) from exc
+    outside = ""
+    if is_plain and (changes := changes_from_outside(source.loaded)):
+        try:
+            outside = changes_digest(changes)
+        except Untellable as exc:
+            raise _set_from_outside(func, str(exc)) from exc
     # What the function is given is part of what it does.
     shape = "" if input == "pandas" else input
     name = said.name or (":".join(place) if place else f"{_without_mp(describe(func))}#{_together(held, shape)[:32]}")
-    together = _together(source.digest, held, shape)
+    together = _together(source.digest, held, outside, shape)
     # Compiled code is compared among equal interpreters only.
     digest = f"{sys.implementation.cache_tag}:{together}" if held else together
     if known_digest is not None and not in_key and not is_plain:
@@ -141,6 +148,14 @@ def _without_mp(described: str) -> str:
     """Children that multiprocessing spawns know the script by another name."""
     main, mp_main = MAIN_NAMES
     return described.replace(f"{mp_main}:", f"{main}:", 1) if described.startswith(mp_main) else described
+
+
+def _set_from_outside(func: Callable[..., Any], hidden: str) -> FeatureNotRegistered:
+    return FeatureNotRegistered(
+        describe(func),
+        f"what was set in its module from outside cannot be told ({hidden}), so its results would be taken for those of the "
+        "module as its text says; put it back, or pass what varies in the config",
+    )
 
 
 def _untold(func: Callable[..., Any], said: Wrapping, hidden: str) -> FeatureNotRegistered:

@@ -147,11 +147,16 @@ def time_field_of(schema: pa.Schema) -> pa.Field:
     raise InvalidRequest("between", "the result has no index and no column of times")
 
 
+_NO_TIME = int(np.iinfo(np.int64).min)
+
+
 def rows_between(table: pa.Table, field: pa.Field, wanted: TimeRange) -> pa.Table:
     """Keep the rows of a range, without a copy where times are in order."""
     start, end = wanted.ticks(field.type.unit, field.type.tz)
     column = table.column(field.name).cast(pa.int64())
-    ticks: npt.NDArray[np.int64] = np.asarray(column.fill_null(np.iinfo(np.int64).min), dtype=np.int64)
+    ticks: npt.NDArray[np.int64] = np.asarray(column.fill_null(_NO_TIME), dtype=np.int64)
+    if start is None and end is not None:
+        start = _NO_TIME + 1  # what has no time is before nothing
     if not len(ticks) or (ticks[1:] >= ticks[:-1]).all():
         first = 0 if start is None else int(np.searchsorted(ticks, start, side="left"))
         stop = len(ticks) if end is None else int(np.searchsorted(ticks, end, side="left"))

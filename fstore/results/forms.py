@@ -56,7 +56,7 @@ FORMS: dict[Returns, Form] = {
 
 def check_returns(returns: str) -> Returns:
     """Return what the caller asked for if there is such a form; raises ``InvalidRequest``."""
-    if returns not in FORMS:
+    if not isinstance(returns, str) or returns not in FORMS:
         raise InvalidRequest("returns", f"is {returns!r}; choose {' or '.join(map(repr, FORMS))}")
     if returns == "polars" and importlib.util.find_spec("polars") is None:
         raise InvalidRequest(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from types import FunctionType
 
 from fstore.features.held.library_values import Untellable
+from fstore.features.held.outside import Change, changes_from_outside
 from fstore.features.source.digest import SourceUnavailable, whole_texts
 from fstore.features.source.loaded_modules import LoadedModules
 from fstore.features.source.own_code import UNINSTALLED
@@ -32,8 +33,11 @@ class Needs:
     readers: list[FunctionType] = field(default_factory=list)
 
 
-def own_texts(needs: Needs) -> list[str | bytes]:
-    """Return the texts of the modules that are needed and no library's, with those that they import."""
+def own_texts(needs: Needs) -> tuple[list[str | bytes], list[Change]]:
+    """Return the texts of the modules that are needed and no library's, with those that they import.
+
+    And what was set in them from outside.
+    """
     key = frozenset(needs.modules), frozenset(needs.words)
     known = _known.get(key)
     if known is None or known[0].has_changed():
@@ -44,7 +48,7 @@ def own_texts(needs: Needs) -> list[str | bytes]:
             known = _known[key] = loaded, whole_texts(found)
         except SourceUnavailable as exc:
             raise Untellable(str(exc)) from exc
-    return known[1]
+    return known[1], changes_from_outside(known[0])
 
 
 def check_new() -> None:

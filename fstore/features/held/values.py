@@ -26,6 +26,7 @@ from blake3 import blake3
 from fstore.features.held.code import code_identity
 from fstore.features.held.globals import is_set_by_somebody, names_at_large, patches
 from fstore.features.held.library_values import Untellable, is_library_value, pickled_into, pickles_itself
+from fstore.features.held.outside import Change
 from fstore.features.held.own_modules import Needs, own_texts
 from fstore.features.held.parts import (
     CALLABLES,
@@ -67,6 +68,20 @@ def held_digest(func: Callable[..., Any]) -> str:
     return walk.digest()
 
 
+def changes_digest(changes: Iterable[Change]) -> str:
+    """Digest what was set in modules from outside; raises ``Untellable``."""
+    walk = _Walk(None)
+    try:
+        walk.add_changes(changes)
+        walk.add_what_texts_name()
+    except RecursionError:
+        raise Untellable("it is nested too deeply") from None
+    except RuntimeError as exc:  # a dict that another thread fills meanwhile
+        raise Untellable(str(exc)) from exc
+    walk.add_own_modules()
+    return walk.digest()
+
+
 class _Walk:
     """Writes one object after the other into a digest, each part with its kind and length."""
 
@@ -84,9 +99,16 @@ class _Walk:
         return self._digest.hexdigest()
 
     def add_own_modules(self) -> None:
-        """Write the texts of the author's other modules that were met."""
-        for text in own_texts(self._needs):
+        """Write the texts of the author's other modules that were met, and what was set in them from outside."""
+        texts, changes = own_texts(self._needs)
+        for text in texts:
             self._put("text", text)
+        self.add_changes(changes)
+
+    def add_changes(self, changes: Iterable[Change]) -> None:
+        """Write what was set in modules from outside."""
+        for change in changes:
+            self._named_part(change.name, change.value)
 
     def add_what_texts_name(self) -> None:
         """Write the globals that functions find by texts which they are given, and docstrings of classes that were met."""

@@ -93,7 +93,9 @@ def covered(function: FunctionType, track: Track = "package", layers: Iterable[s
         if track != "package" or home.top in FSTORE:
             others = walked.others | {name.partition(".")[0] for name in walked.modules}
             walked = Walk(others=others, docstrings=walked.docstrings, source_text=walked.source_text)
-        loaded = LoadedModules(walked.modules, walked.texts, OwnModule(function.__globals__, file, text))
+        names = reached.names | {function.__qualname__.partition(".")[0]}
+        own_module = OwnModule(function.__globals__, file, text, home.name, names)
+        loaded = LoadedModules(walked.modules, walked.texts, own_module)
         loaded.check()
         reads = _reads(source, own, reached)
         walked = replace(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,11 +24,16 @@ _PATCHERS = ("IPython.extensions.autoreload", "IPython.extensions.deduperreload"
 
 @dataclass(frozen=True, slots=True)
 class OwnModule:
-    """The module that a feature stands in: its globals, its file, and the text of it that was digested."""
+    """The module that a feature stands in: its globals, its file, and the text of it that was digested.
+
+    ``reached`` are the names by which the feature found what it leans on there.
+    """
 
     names: Mapping[str, Any]
     file: str
     text: str
+    name: str = ""
+    reached: frozenset[str] = frozenset()
 
     def has_file(self) -> bool:
         """Tell a module from a cell of a notebook, which only is a part of one."""
@@ -101,6 +106,20 @@ class LoadedModules:
         if own is not None and own.has_file() and own_text(own.file, own.names) != own.text:
             return True
         return any(text_of(found) != self._texts[name] for name, found in self._found.items())
+
+    def count(self) -> int:
+        """Count the modules that have run; a module that ran again makes another record."""
+        return len(self._runs)
+
+    def running(self) -> Iterator[tuple[str, Mapping[str, Any], str, frozenset[str] | None]]:
+        """Yield the modules that have run: name, globals, the text that was digested, and the names that count, None for all."""
+        own = self._own
+        if own is not None and own.has_file():
+            yield own.name, own.names, own.text, own.reached
+        for name in self._runs:
+            text = self._texts[name]
+            if isinstance(text, str) and text and name in sys.modules:
+                yield name, vars(sys.modules[name]), text, None
 
     def loaded_again(self) -> str:
         """Name a module that ran again since; empty when there is none."""

@@ -40,7 +40,7 @@ def check_module(names: Mapping[str, Any], file: str, text: str, name: str) -> b
 
     Returns whether all of it could be compared.
     """
-    if not _is_comparable(names, file):
+    if not is_comparable(names, file):
         return True
     running = _running_module(names, file)
     if running is not None:
@@ -63,13 +63,14 @@ def check_module(names: Mapping[str, Any], file: str, text: str, name: str) -> b
 def check_function(function: FunctionType, text: str, name: str) -> None:
     """Compare one function with the text of its module, unless a decorator may have rewritten it."""
     file = function.__code__.co_filename
-    if not _is_comparable(function.__globals__, file):
+    if not is_comparable(function.__globals__, file):
         return
     if not _agrees(function, text, file):
         raise _differs(name, file)
 
 
-def _is_comparable(names: Mapping[str, Any], file: str) -> bool:
+def is_comparable(names: Mapping[str, Any], file: str) -> bool:
+    """Tell a module that runs as its text says from one that an import hook may have rewritten."""
     loader = names.get("__loader__")
     if loader is None or type(loader) in (SourceFileLoader, zipimport.zipimporter):
         return os.path.isfile(file) or type(loader) is zipimport.zipimporter  # noqa: PTH113 no path in a shell

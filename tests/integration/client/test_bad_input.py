@@ -51,6 +51,63 @@ def test_an_unknown_function_is_named_with_the_line_that_fixes_it(staffed, funct
     assert_pickles(caught.value)
 
 
+@pytest.mark.parametrize("timeout", ["10", float("nan"), 1j, pd.Timedelta("1s"), [1]])
+def test_what_is_no_time_to_wait_is_refused(staffed, timeout):
+    """By all that take one."""
+    request = fstore.Request("ARGUMENTS", RAW, {}, sample_features.scaled)
+    ticket = staffed.store.submit("ARGUMENTS", RAW, {}, sample_features.scaled)
+    for act in (
+        lambda: staffed.store.get_or_compute("ARGUMENTS", RAW, {}, sample_features.scaled, timeout=timeout),
+        lambda: staffed.store.get_or_compute_many([request], timeout=timeout),
+        lambda: ticket.result(timeout=timeout),
+    ):
+        with pytest.raises(InvalidRequest, match=r"timeout: .*seconds"):
+            act()
+
+
+@pytest.mark.parametrize("timeout", [30, 30.0, np.int64(30), np.float32(30), float("inf")])
+def test_any_number_of_seconds_is_a_time_to_wait(staffed, timeout):
+    """Also one of numpy, and no end at all."""
+    result = staffed.store.get_or_compute("ARGUMENTS", RAW, {}, sample_features.scaled, timeout=timeout)
+    assert len(result) == len(RAW)
+
+
+@pytest.mark.parametrize("requests", [None, 17, "requests", fstore.Request("ARGUMENTS", RAW, {}, "a:b"), {"a": 1}])
+def test_what_is_no_list_of_requests_is_refused(staffed, requests):
+    """With the line that makes one."""
+    for act in (staffed.store.get_or_compute_many, staffed.store.peek_many):
+        with pytest.raises(InvalidRequest, match=r"requests: .*\[fstore\.Request\("):
+            act(requests)
+
+
+@pytest.mark.parametrize("request_", [None, 17, ("ARGUMENTS", RAW, {}, "a:b"), {"symbol": "ARGUMENTS"}])
+def test_what_is_no_request_is_refused_in_its_place(staffed, request_):
+    """The others are answered where errors are returned."""
+    good = fstore.Request("ARGUMENTS", RAW, {}, sample_features.scaled)
+    for act in (staffed.store.get_or_compute_many, staffed.store.peek_many):
+        with pytest.raises(InvalidRequest, match=r"requests: .*fstore\.Request\("):
+            act([good, request_])
+
+    (_, refused), (_, frame) = staffed.store.get_or_compute_many([request_, good], errors="return")
+
+    assert isinstance(refused, InvalidRequest)
+    assert len(frame) == len(RAW)
+
+
+@pytest.mark.parametrize("errors", ["ignore", None, True, ["raise"]])
+def test_unknown_ways_to_fail_are_refused(staffed, errors):
+    """Not taken for the one that hides them."""
+    with pytest.raises(InvalidRequest, match=r"errors: .*'raise' or 'return'"):
+        staffed.store.get_or_compute_many([], errors=errors)
+
+
+@pytest.mark.parametrize("returns", ["numpy", None, ["pandas"], {}])
+def test_unknown_forms_are_refused(staffed, returns):
+    """Whatever was given for one."""
+    with pytest.raises(InvalidRequest, match="returns"):
+        ask(staffed, symbol="ARGUMENTS", returns=returns)
+
+
 def test_a_missing_raw_file_is_a_typed_error(staffed):
     """A path that leads nowhere is refused before anything is queued."""
     with pytest.raises((SourceChanged, StorageUnavailable)) as caught:

@@ -116,6 +116,8 @@ FRAMES: dict[str, pd.DataFrame] = {
     "attrs": numbers().assign(b=1.5),
     "range index": numbers().rename_axis("time").reset_index(),
     "out of order": numbers().sample(frac=1, random_state=2),
+    "no time": numbers().set_axis(index().where(np.arange(ROWS) % 7 != 3)),
+    "no time at first": numbers().set_axis(index().where(np.arange(ROWS) > 3)),
     "seconds": numbers().set_axis(index().as_unit("s")),
     "several levels": numbers().set_index(pd.MultiIndex.from_arrays([index(), categories()], names=["time", "side"])),
     "no rows": numbers(tz="UTC").iloc[:0],
@@ -128,7 +130,8 @@ FRAMES["attrs"].attrs["made by"] = "us"
 
 @pytest.mark.parametrize("name", FRAMES)
 @pytest.mark.parametrize(
-    "between", [None, ("2024-03-02 00:30", "2024-03-02 09:00"), ("2024-03-04", None), ("2030", None)]
+    "between",
+    [None, ("2024-03-02 00:30", "2024-03-02 09:00"), ("2024-03-04", None), ("2030", None), (None, "2024-03-02")],
 )
 @pytest.mark.parametrize("columns", [None, ["c", "b"], []])
 def test_a_part_is_that_part_of_the_whole(entries: FolderEntries, name: str, between: Any, columns: Any) -> None:
@@ -148,7 +151,7 @@ def test_a_part_is_that_part_of_the_whole(entries: FolderEntries, name: str, bet
         kept &= True if start is None else (times >= start).to_numpy()
         kept &= True if end is None else (times < end).to_numpy()
         rows = np.flatnonzero(kept)
-        is_run = name != "out of order"
+        is_run = name not in ("out of order", "no time")
         expected = expected.iloc[
             slice(rows[0], rows[-1] + 1) if is_run and len(rows) else slice(0, 0) if is_run else rows
         ]
