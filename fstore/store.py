@@ -15,7 +15,6 @@ from fstore.client import (
     StoreLooks,
     Ticket,
     answer_request,
-    checked_timeout,
     get_or_compute_many,
     prepare,
     start_request,
@@ -259,7 +258,7 @@ class FeatureStore(StoreLooks, StoreUpkeep):
         return prepare(self._resources, symbol, raw_data, config, compute_func)
 
     def _seconds(self, timeout: float | None) -> float:
-        return checked_timeout(timeout, self.settings.request_timeout_s)
+        return self.settings.request_timeout_s if timeout is None else deadline.checked_seconds(timeout)
 
 
 def connect(root: str | Path | None = None, **settings: Any) -> FeatureStore:

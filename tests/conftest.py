@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import redis
 from fstore.stack import temporary_servers
 from fstore.testing import RunningStore, Servers, running_store, stop_group, with_database
 from tests.object_servers import bucket, make_bucket, ministack, object_server, radosgw
-from tests.pooler import pooling
+from tests.pooler import SIZE, pooling
 
 __all__ = [
     "REPOSITORY",
@@ -55,11 +54,10 @@ def staffed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 @contextmanager
 def _before(postgres_url: str) -> Iterator[str]:
     """Put a pooler of so many server connections before Postgres if ``FSTORE_TEST_POOLER`` says so; see test_pooler.py."""
-    size = os.environ.get("FSTORE_TEST_POOLER")
-    if not size:
+    if not SIZE:
         yield postgres_url
         return
-    with pooling(postgres_url, pool_size=int(size)) as pooler:
+    with pooling(postgres_url, pool_size=SIZE) as pooler:
         yield pooler.url(postgres_url)
 
 

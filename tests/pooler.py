@@ -12,12 +12,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pytest
 from psycopg2.extensions import parse_dsn
 
 from tests.waiting import eventually
 
 PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])
 PROGRAM = shutil.which("pgbouncer", path=PATH)  # Debian installs it where only administrators look
+
+
+SIZE = int(os.environ.get("FSTORE_TEST_POOLER") or 0)  # server connections of the run's pooler; 0: there is none
+
+
+def needs_sessions(wanted: int) -> pytest.MarkDecorator:
+    """Skip a test that holds more sessions at once than the run's pooler has; without one it runs."""
+    return pytest.mark.skipif(0 < SIZE < wanted, reason=f"{wanted} sessions at once, FSTORE_TEST_POOLER={SIZE}")
 
 
 class Pooler:

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
+from types import TracebackType
 from typing import Any
 
 from fstore.calling.every_setting import PROCESS_SETTINGS
@@ -101,6 +102,16 @@ def _called(feature: Feature, raw: Any, config: Mapping[str, Any]) -> object:
         if os.getpid() != caller:
             os._exit(1)  # a fork that the function made and let return: it has no claim to go on with
         _here.restore()
+
+
+def trace_of_function(error: BaseException) -> TracebackType | None:
+    """Return an error's traceback from the function's own first frame on; all of it where fstore itself raised."""
+    trace, own = error.__traceback__, None
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == _called.__code__.co_filename:
+            own = trace.tb_next
+        trace = trace.tb_next
+    return own or error.__traceback__
 
 
 def is_stop(error: BaseException) -> bool:

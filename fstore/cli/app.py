@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
+import errno
 import importlib
 import io
 import os
@@ -17,6 +19,8 @@ import click
 from fstore.cli import errors
 from fstore.cli.context import Call, common
 from fstore.errors import FeatureStoreError
+
+_OUTPUT_LOST = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ FAMILIES = (
         "jobs": "List computations that wait, run, failed or died; watch, retry, cancel or forget them.",
         "stats": "Show the counters since the store was made: hits, misses, computations, degraded answers, garbage collected.",
         "overview": "Show what the store holds: entries and sizes, what is old, what is orphaned, by symbol and feature.",
-        "report": "Show how the store did: hit ratio, sizes, slow features, upkeep, degraded periods, jobs now.",
+        "report": "Show how the store did: hit ratio, sizes, slow and failing features, upkeep, degraded periods, jobs now.",
         "metrics": "Serve Prometheus metrics of the whole store at /metrics, and whether they can be read at /healthz.",
     }),
     Family("Write features", "write", {
@@ -95,6 +99,18 @@ class Verbs(click.Group):
         command: click.Command = home.command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command; what is nearly one is answered with the one that was probably meant."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = difflib.get_close_matches(args[0], FOLDERS, 1)
+            if not near or "Did you mean" in error.message:
+                raise
+            raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx) from error
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write one section for each family."""
         for family in FAMILIES:
@@ -114,8 +130,7 @@ class Verbs(click.Group):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            # Python would complain once more when it flushes at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _drop_output()
             return errors.OK
 
 
@@ -151,6 +166,8 @@ def run(arguments: Sequence[str]) -> int:
     if arguments[:1] == ["help"]:
         arguments = [*arguments[1:], "--help"]
     as_json = "--json" in arguments
+    if sys.stdout is None:  # closed by whoever started this process
+        sys.stdout = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     if str(Path.cwd()) not in sys.path:
         sys.path.append(
             str(Path.cwd())
@@ -172,9 +189,22 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         return _fail(errors.document("Interrupted", "interrupted"), errors.INTERRUPTED, as_json=as_json)
     except Exception as error:
-        text = f"a bug in fstore, please report it: {type(error).__name__}: {error} ({_place(error)})"
-        return _fail(errors.document(type(error).__name__, text), errors.INTERNAL, as_json=as_json)
+        return _unexpected(error, as_json=as_json)
     return code if isinstance(code, int) else errors.OK
+
+
+def _unexpected(error: Exception, *, as_json: bool) -> int:
+    if isinstance(error, OSError) and error.errno in _OUTPUT_LOST and error.filename is None:
+        _drop_output()
+        text = f"cannot write the output: {error.strerror}"
+        return _fail(errors.document("OutputLost", text), errors.UNAVAILABLE, as_json=as_json)
+    text = f"a bug in fstore, please report it: {type(error).__name__}: {error} ({_place(error)})"
+    return _fail(errors.document(type(error).__name__, text), errors.INTERNAL, as_json=as_json)
+
+
+def _drop_output() -> None:
+    """Let what is still to be written go nowhere: Python would complain once more when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(document: dict[str, dict[str, str]], code: int, *, as_json: bool) -> int:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from fstore.client.explanation import Explanation, StoreLooks, differences, explain
     from fstore.client.read_through import answer_request, load_answered, start_request
     from fstore.client.request import KeyedRequest, prepare, warn_of_other_source
-    from fstore.client.ticket import Ticket, checked_timeout
+    from fstore.client.ticket import Ticket
     from fstore.client.warming import warm_up
 else:
     __getattr__ = lazy.names(
@@ -19,7 +19,7 @@ else:
             "explanation": "Explanation StoreLooks differences explain",
             "read_through": "answer_request load_answered start_request",
             "request": "KeyedRequest prepare warn_of_other_source",
-            "ticket": "Ticket checked_timeout",
+            "ticket": "Ticket",
             "warming": "warm_up",
         },
     )
@@ -31,7 +31,6 @@ __all__ = [
     "StoreLooks",
     "Ticket",
     "answer_request",
-    "checked_timeout",
     "differences",
     "explain",
     "get_or_compute_many",

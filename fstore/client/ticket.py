@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from numbers import Real
 from typing import TYPE_CHECKING, Any, Protocol, Unpack, overload
 
 from fstore.client.partitions.pieces import Pieces
@@ -19,6 +17,7 @@ from fstore.model import Fingerprint, JobState, KeyParts, KeyStatus
 from fstore.projection import Part, checked_selection
 from fstore.resources import Resources
 from fstore.results import Arrow, Pandas, Polars, Returns, check_returns
+from fstore.runtime import deadline
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,15 +27,6 @@ if TYPE_CHECKING:
 
 _LIVE, _UNKNOWN = "live", "unknown"
 _STATES = (*map(str, (JobState.DEAD, JobState.FAILED, JobState.RUNNING, JobState.QUEUED)), _UNKNOWN, _LIVE)
-
-
-def checked_timeout(timeout: object, usual_s: float) -> float:
-    """Return how many seconds to wait; raises ``InvalidRequest`` for what is no number of them."""
-    if timeout is None:
-        return usual_s
-    if not isinstance(timeout, Real) or math.isnan(timeout):
-        raise InvalidRequest("timeout", f"{timeout!r:.40} is no number of seconds; write timeout=30")
-    return float(timeout)
 
 
 class OpenStore(Protocol):
@@ -110,7 +100,7 @@ class Ticket:
         say which part of it is read, as for ``get_or_compute``.
         """
         form, wanted = check_returns(returns), checked_selection(**part)
-        seconds = checked_timeout(timeout, self._resources.settings.request_timeout_s)
+        seconds = self._resources.settings.request_timeout_s if timeout is None else deadline.checked_seconds(timeout)
         answer = answer_request(self._resources, self._request, seconds=seconds, wanted=wanted)
         if answer.error is not None:
             raise answer.error.with_traceback(None)

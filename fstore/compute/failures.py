@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from fstore import errors
-from fstore.calling import RaisedByFunction
+from fstore.calling import RaisedByFunction, trace_of_function
 from fstore.errors import FeatureStoreError, VersionMismatch
 from fstore.increments import PartitionFailed
 from fstore.model import FailureNote, JobState, KeyStatus
@@ -25,7 +25,10 @@ def note_of(error: BaseException) -> FailureNote:
     """Turn an error into the note that waiters are told; never fails, however odd the error is."""
     raised, where = _raised(error)
     detail = where + _text(lambda: f"{raised}", "(an error whose text cannot be made: {})")
-    text = _text(lambda: "".join(traceback.format_exception(raised)), "(an error whose traceback cannot be made: {})")
+    text = _text(
+        lambda: "".join(traceback.format_exception(type(raised), raised, trace_of_function(raised))),
+        "(an error whose traceback cannot be made: {})",
+    )
     return FailureNote(
         _storable(_class_name(raised)),
         _storable(detail[:MAX_DETAIL]),

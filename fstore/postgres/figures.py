@@ -26,6 +26,13 @@ class Figures:
         """Return the features that take longest: name, computations, median, 95th percentile and sum of seconds."""
         return self._database.query(self._sql["slowest_features"], {"since": since, "limit": limit})
 
+    def failing_features(self, *, limit: int) -> list[Row]:
+        """Return the features that failed most, as far as it is remembered.
+
+        Name, failed and dead jobs, when the last of them ended, its symbol and its error.
+        """
+        return self._database.query(self._sql["failing_features"], {"limit": limit})
+
     def last_runs(self) -> dict[str, Row]:
         """Return the last run of upkeep of each kind that ended, dry runs aside, by kind.
 

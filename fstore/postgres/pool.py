@@ -181,7 +181,7 @@ class Database:
         try:
             connection, since = shelf.take() or _Idle(self._connect(), time.monotonic())
         except psycopg2.Error as error:
-            raise translated(error, "connecting") from error
+            raise translated(error, f"connecting to {self._place}") from error
         healthy = False
         try:
             if time.monotonic() - since > IDLE_PING_S:
@@ -197,9 +197,18 @@ class Database:
             else:
                 shelf.drop(connection)
 
+    @property
+    def _place(self) -> str:
+        """Say which server is meant, for errors: never user, password or options."""
+        try:
+            server = pg.parse_dsn(self._url)
+        except psycopg2.Error:
+            return "an address that cannot be read"
+        return f"{server.get('host', 'localhost')}:{server.get('port', 5432)}"
+
     def _connect(self) -> pg.connection:
         if time.monotonic() < self._down_until:
-            raise ManifestUnavailable("connecting", self._down_why)
+            raise ManifestUnavailable(f"connecting to {self._place}", self._down_why)
         seconds = deadline.remaining(self._connect_timeout_s)
         try:
             return open_connection(self._url, application_name=self._application_name, seconds=seconds)

@@ -17,6 +17,7 @@ from fstore.errors import InvalidRequest
 from fstore.frames import NOTES_KEY, index_and_column_fields
 from fstore.results import FRAME_KEY, MEANT_KEY, decode_result, encode_result
 
+ARGUMENTS = ("columns", "between", "timeout", "returns", "errors", "progress")
 _PER_NS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 
 
@@ -77,8 +78,11 @@ class Part(TypedDict, total=False):
     between: tuple[Any, Any] | None
 
 
-def checked_selection(columns: Any = None, between: Any = None) -> Selection | None:
+def checked_selection(columns: Any = None, between: Any = None, **unknown: Any) -> Selection | None:
     """Take ``columns=`` and ``between=`` as given by a caller; None if all is wanted."""
+    for name in unknown:
+        near = difflib.get_close_matches(name, ARGUMENTS, 1)
+        raise TypeError(f"there is no argument {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
     if columns is None and between is None:
         return None
     return Selection(

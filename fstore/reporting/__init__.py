@@ -6,7 +6,7 @@ from fstore import lazy
 
 if TYPE_CHECKING:
     from fstore.reporting.prometheus import StoreCollector
-    from fstore.reporting.report import StoreReport, gather_report, quantiles
+    from fstore.reporting.report import FailingFeature, StoreReport, gather_report, quantiles
     from fstore.reporting.report_html import render_page
     from fstore.reporting.stats import cache_overview, cache_stats
 else:
@@ -14,13 +14,14 @@ else:
         __name__,
         {
             "prometheus": "StoreCollector",
-            "report": "StoreReport gather_report quantiles",
+            "report": "FailingFeature StoreReport gather_report quantiles",
             "report_html": "render_page",
             "stats": "cache_overview cache_stats",
         },
     )
 
 __all__ = [
+    "FailingFeature",
     "StoreCollector",
     "StoreReport",
     "cache_overview",

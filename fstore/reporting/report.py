@@ -58,6 +58,18 @@ class SlowFeature:
 
 
 @dataclass(frozen=True, slots=True)
+class FailingFeature:
+    """A feature's failures that are remembered: failed jobs of a day, dead ones until they start anew; the last one's error."""
+
+    feature: str
+    failed: int
+    dead: int
+    last: datetime | None
+    symbol: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class UpkeepRun:
     """One collection or sweep; without ``seconds`` it runs or was killed."""
 
@@ -86,6 +98,7 @@ class StoreReport:
     by_feature: tuple[tuple[str, int, int], ...]
     by_symbol: tuple[tuple[str, int, int], ...]
     slowest: tuple[SlowFeature, ...]
+    failing: tuple[FailingFeature, ...]
     runs: tuple[UpkeepRun, ...]
     jobs: tuple[tuple[str, int, float], ...]
     degraded: tuple[DegradedPeriod, ...]
@@ -129,6 +142,7 @@ def gather_report(resources: Resources, *, days: float = 14) -> StoreReport:
         by_feature=_largest(resources.manifest.totals_by("feature"), states.get(EntryState.LIVE, (0, 0))),
         by_symbol=_largest(resources.manifest.totals_by("symbol"), states.get(EntryState.LIVE, (0, 0))),
         slowest=tuple(SlowFeature(*row) for row in resources.figures.slowest_features(since, limit=MOST_ROWS)),
+        failing=tuple(FailingFeature(*row) for row in resources.figures.failing_features(limit=MOST_ROWS)),
         runs=tuple(_run(*row) for row in resources.figures.runs_since(since)),
         jobs=tuple((state, n, age) for state, (n, age) in sorted(resources.figures.jobs_by_state().items())),
         degraded=find_degraded_periods(activity),

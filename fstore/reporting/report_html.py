@@ -8,7 +8,7 @@ from html import escape
 
 from rich.filesize import decimal
 
-from fstore.reporting.report import DegradedPeriod, StoreReport, UpkeepRun, quantiles
+from fstore.reporting.report import DegradedPeriod, FailingFeature, StoreReport, UpkeepRun, quantiles
 from fstore.reporting.report_charts import Chart, draw_charts, seconds_text
 
 _STYLE = """
@@ -47,6 +47,7 @@ def render_page(report: StoreReport) -> str:
         _tiles(report),
         *(_figure(chart) for chart in draw_charts(report)),
         _jobs(report),
+        _failing(report.failing),
         _degraded(report.degraded),
         _runs(report.runs),
     ]
@@ -88,6 +89,17 @@ def _figure(chart: Chart) -> str:
 def _jobs(report: StoreReport) -> str:
     rows = [(state, f"{n:,}", seconds_text(age)) for state, n, age in report.jobs]
     return _table("Jobs now", ("state", "#jobs", "#oldest"), rows, "No computation is queued, running, failed or dead.")
+
+
+def _failing(failing: Sequence[FailingFeature]) -> str:
+    rows = [
+        (f.feature, f"{f.failed:,}", f"{f.dead:,}", _moment(f.last) if f.last else "-", f"!{f.symbol}: {f.error}")
+        for f in failing
+    ]
+    return _table(
+        "Failures by feature", ("feature", "#failed", "#dead", "last (UTC)", "*last error"), rows,
+        "None within a day, and no computation is dead.",
+    )  # fmt: skip
 
 
 def _degraded(periods: Sequence[DegradedPeriod]) -> str:

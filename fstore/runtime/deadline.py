@@ -12,11 +12,23 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from numbers import Real
 from typing import TypeVar
+
+from fstore.errors import InvalidRequest
 
 T = TypeVar("T")
 
 _ends_at: ContextVar[float | None] = ContextVar("fstore_deadline", default=None)
+
+
+def checked_seconds(timeout: object) -> float:
+    """Take a caller's ``timeout=``; raises ``InvalidRequest`` for what is no number. What is over already is no error."""
+    if isinstance(timeout, Real) and not isinstance(timeout, bool) and float(timeout) == timeout:
+        return float(timeout)
+    raise InvalidRequest(
+        "timeout", f"{timeout!r:.80} is no number of seconds; write timeout=30, or None for the setting"
+    )
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -201,6 +201,13 @@ class Settings(BaseModel):
             lock_s=self.lock_seconds,
             renew_s=self.renew_seconds,
             failure_memory_s=self.failure_memory_s,
+        )
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, object]]:
+        """Show what is not at its default: a hundred settings that nobody touched tell nobody anything."""
+        fields = type(self).model_fields
+        yield from (
+            (name, value) for name, value in super().__repr_args__() if name is None or value != fields[name].default
         )
 
     def describe(self) -> tuple[SettingRow, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import pickle
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,14 @@ def test_everything_named_public_can_be_imported() -> None:
     """``__all__`` names what exists, and what a user would reach for."""
     assert all(hasattr(fstore, name) for name in fstore.__all__)
     assert {"connect", "feature", "local", "load", "FeatureStore", "Request", "ParquetSource"} <= set(fstore.__all__)
+
+
+def test_a_notebook_completes_what_is_for_users() -> None:
+    """``fstore.<TAB>`` shows public names, not modules; ``fstore.__version__`` is the one that is installed."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+
+    assert dir(fstore) == sorted([*fstore.__all__, "__version__"])
+    assert fstore.__version__ == project["version"]
 
 
 def test_the_required_top_level_is_there() -> None:

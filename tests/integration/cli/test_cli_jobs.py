@@ -53,6 +53,22 @@ def test_jobs_are_listed_with_what_was_asked_for(house: House, busy: Shelf) -> N
     assert "second line" not in people
 
 
+def test_the_report_tells_which_features_fail(house: House, busy: Shelf) -> None:
+    """By feature: how many keys failed and died, when and with which error the last one ended; jobs that go on are none."""
+    jobs = house.store.resources.jobs
+    jobs.fail(busy.claim("LATER"), FailureNote("ValueError", "x" * 1000, "Traceback ..."))
+
+    (failing,) = fstore(house, "report", "--json").json["failing"]
+
+    assert (failing["feature"], failing["failed"], failing["dead"], failing["symbol"]) == ("m:f", 2, 1, "LATER")
+    assert failing["error"].startswith("ValueError: xxx")
+    assert len(failing["error"]) == 300
+    assert "ValueError" in fstore(house, "report").out
+    busy.sql("UPDATE jobs SET request = '[1]', error = '7' WHERE state = 'failed'")
+    odd = fstore(house, "report", "--json").json["failing"]
+    assert sorted((f["feature"], f["failed"], f["dead"]) for f in odd) == [("m:f", 0, 1), ("unknown", 2, 0)]
+
+
 def test_a_key_of_a_job_shows_its_request(house: House, busy: Shelf) -> None:
     """``fstore show`` of a dead job names symbol, feature and config: whoever mends it must know which it is."""
     shown = fstore(house, "show", key("DEAD")[:12], "--json").json["job"]

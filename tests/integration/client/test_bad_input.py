@@ -51,7 +51,7 @@ def test_an_unknown_function_is_named_with_the_line_that_fixes_it(staffed, funct
     assert_pickles(caught.value)
 
 
-@pytest.mark.parametrize("timeout", ["10", float("nan"), 1j, pd.Timedelta("1s"), [1]])
+@pytest.mark.parametrize("timeout", ["10", True, float("nan"), 1j, pd.Timedelta("1s"), [1]])
 def test_what_is_no_time_to_wait_is_refused(staffed, timeout):
     """By all that take one."""
     request = fstore.Request("ARGUMENTS", RAW, {}, sample_features.scaled)
@@ -61,7 +61,7 @@ def test_what_is_no_time_to_wait_is_refused(staffed, timeout):
         lambda: staffed.store.get_or_compute_many([request], timeout=timeout),
         lambda: ticket.result(timeout=timeout),
     ):
-        with pytest.raises(InvalidRequest, match=r"timeout: .*seconds"):
+        with pytest.raises(InvalidRequest, match=r"timeout: .* is no number of seconds"):
             act()
 
 
@@ -106,6 +106,16 @@ def test_unknown_forms_are_refused(staffed, returns):
     """Whatever was given for one."""
     with pytest.raises(InvalidRequest, match="returns"):
         ask(staffed, symbol="ARGUMENTS", returns=returns)
+
+
+def test_misspelt_arguments_are_named_as_the_caller_wrote_them(staffed):
+    """With the argument that was probably meant, and never with the name of a function inside."""
+    with pytest.raises(TypeError, match="there is no argument 'return_'; did you mean 'returns'"):
+        ask(staffed, return_="arrow")
+    with pytest.raises(TypeError, match=r"there is no argument 'qqqq'$"):
+        ask(staffed, qqqq=1)
+    with pytest.raises(InvalidRequest, match="errors: is 'retrun'; choose 'raise' or 'return'"):
+        staffed.store.get_or_compute_many([], errors="retrun")
 
 
 def test_a_missing_raw_file_is_a_typed_error(staffed):

@@ -22,6 +22,7 @@ from fstore.records import flat
 from tests import sample_features
 from tests.conftest import build_house
 from tests.integration.compute.test_publish_fence import new_entry
+from tests.pooler import needs_sessions
 from tests.support.shelf import Shelf, key
 from tests.waiting import eventually
 
@@ -186,6 +187,7 @@ def test_a_job_of_another_version_holds_up_nobody_else(staffed):
     assert isinstance(answers[0], ComputeTimeout)
 
 
+@needs_sessions(10)
 def test_publishers_that_meet_share_one_transaction(shelf):
     """While somebody holds the manifest, offers wait in pending; whoever gets it next moves all of them at once."""
     names = [f"n{i}" for i in range(8)]

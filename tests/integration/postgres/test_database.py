@@ -178,11 +178,12 @@ def test_a_database_without_tables_says_what_to_do(servers, url):
 
 def test_a_closed_port_is_an_error_at_once(tmp_path):
     """Nobody waits for a server that is not there, and for a moment nobody even tries."""
-    database = Database("postgresql://nobody@127.0.0.1:1/none", application_name="fstore/test")
+    database = Database("postgresql://nobody:secret@127.0.0.1:1/none", application_name="fstore/test")
     began = time.monotonic()
     for _ in range(20):
-        with pytest.raises(ManifestUnavailable):
+        with pytest.raises(ManifestUnavailable, match=r"connecting to 127\.0\.0\.1:1\)") as caught:
             database.query("SELECT 1")
+        assert "secret" not in str(caught.value)
     assert time.monotonic() - began < 2
     database.close()
 

@@ -366,13 +366,23 @@ def test_programs_in_a_private_home_are_copied_not_opened_up(folder):
     assert isinstance(account, Account)
     home = folder / "home"
     found = find_postgres(override=None, data_major=None)
-    shutil.copytree(found.bindir.parent, home / "tree", symlinks=True)
+    package = found.bindir.parent.parent
+    tree = home / package.name / found.bindir.parent.name
+    shutil.copytree(found.bindir.parent, tree, symlinks=True)
+    if (libraries := package.with_name(f"{package.name}.libs")).is_dir():
+        shutil.copytree(libraries, home / libraries.name, symlinks=True)
     home.chmod(0o700)
 
-    program = reachable(home / "tree" / "bin" / "postgres", home / "tree", account, folder / "cache")
-    again = reachable(home / "tree" / "bin" / "postgres", home / "tree", account, folder / "cache")
+    program = reachable(tree / "bin" / "postgres", tree, account, folder / "cache")
+    again = reachable(tree / "bin" / "postgres", tree, account, folder / "cache")
 
     assert account.can_run(program)
+    for name in ("postgres", "initdb"):
+        ran = subprocess.run(
+            [program.with_name(name), "--version"],
+            user=account.uid, group=account.gid, extra_groups=[], capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert ran.returncode == 0, ran.stderr
     assert program == again
     assert program.is_relative_to(folder / "cache")
     assert home.stat().st_mode & 0o777 == 0o700

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from fstore.broker import envelope, signing
-from fstore.broker.envelope import Refused
+from fstore.broker.envelope import MAX_MESSAGE_BYTES, MAX_OUTER_CONTAINERS, Refused, check_length
 from fstore.broker.signing import CLOCK_SKEW_S, BadSignature, KeyRing
 from fstore.settings.values import split_keys
 
@@ -265,3 +265,15 @@ def test_what_is_no_message_is_refused(message: object) -> None:
     """Anything that JSON can say may lie in a queue."""
     with pytest.raises(Refused):
         check(message)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("x" * (MAX_MESSAGE_BYTES + 1), "too long"), (b"x" * (MAX_MESSAGE_BYTES + 1), "too long"),
+     ("[" * (MAX_OUTER_CONTAINERS + 1), "too many parts"), (b"{" * (MAX_OUTER_CONTAINERS + 1), "too many parts")],
+)  # fmt: skip
+def test_what_is_long_in_decoding_is_refused_by_its_length(text: bytes | str, reason: str) -> None:
+    """Before anything is decoded: 100 MB of small lists held a worker for half a minute."""
+    with pytest.raises(Refused, match=reason):
+        check_length(text)
+    check_length(text[: MAX_OUTER_CONTAINERS // 2])

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import fstore.cli.commands
+from fstore.cli import errors
 from fstore.cli.app import FAMILIES, FOLDERS, app, run
 
 HEAVY = {"pandas", "numpy", "pyarrow", "celery", "kombu", "sqlalchemy", "alembic", "redis", "psycopg2", "structlog"}
@@ -92,6 +93,35 @@ def test_a_reader_that_has_seen_enough_is_no_failure() -> None:
         assert process.stderr is not None
         said = process.stderr.read()
         assert (process.wait(60), said) == (0, b"")
+
+
+@pytest.mark.parametrize("words", ["config", "config --json", "help jobs"])
+def test_output_that_cannot_be_written_is_no_bug(words: str) -> None:
+    """On a full disk the command says so in a sentence; where nobody listens it does its work."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("FEATURE_STORE_")}
+    code = f"import sys\nfrom fstore.cli.app import run\nsys.exit(run({words.split()}))"
+
+    def ended(redirected: str) -> tuple[int, str]:
+        shell = ["sh", "-c", f'exec "$0" -c "$1" {redirected}', sys.executable, code]
+        done = subprocess.run(shell, env=kept, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+        return done.returncode, done.stderr
+
+    code_full, said = ended(">/dev/full")
+    assert code_full == errors.UNAVAILABLE
+    assert "a bug" not in said
+    assert "Exception ignored" not in said
+    assert ended(">&-") == (0, "")
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("statss", "stats"), ("job", "jobs"), ("featurs", "features")])
+def test_a_verb_that_is_nearly_one_is_answered_with_it(
+    typed: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A slip of a finger costs no look into the help."""
+    assert run([typed]) == errors.USAGE
+    assert f"Did you mean '{meant}'?" in capsys.readouterr().err
+    assert run(["qqqq"]) == errors.USAGE
+    assert "Did you mean" not in capsys.readouterr().err
 
 
 def cost(*arguments: str) -> float:

@@ -7,9 +7,11 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
+from fstore.calling.feature_calls import call_feature
 from fstore.calling.raised import RaisedByFunction
 from fstore.compute.failures import cause_of, error_of, note_of
 from fstore.errors import ComputeFailed, FeatureStoreError
+from fstore.features.local_features import local
 from fstore.increments.execution import _called
 from tests.unsettling_features import EXITS, class_name
 
@@ -37,6 +39,24 @@ def test_any_error_has_a_note_that_gives_the_error_of_a_computation(how: str) ->
 
     assert type(told) is ComputeFailed
     assert told.error_type == class_name(error)
+
+
+def test_a_traceback_begins_with_the_functions_own_frame() -> None:
+    """How a worker came to call the function is nobody's matter who wrote it; what fstore refuses keeps all of it."""
+
+    def mine(raw: object, config: dict[str, object]) -> object:
+        return config["window"]
+
+    with pytest.raises(KeyError) as caught:
+        call_feature(local(mine, version="1"), pd.DataFrame(), {})
+    with pytest.raises(AttributeError) as own:
+        call_feature(None, pd.DataFrame(), {})  # type: ignore[arg-type]
+
+    text = note_of(caught.value).traceback_text
+    assert text.startswith("Traceback (most recent call last):\n")
+    assert 'return config["window"]' in text
+    assert "feature_calls.py" not in text
+    assert "feature_calls.py" in note_of(own.value).traceback_text
 
 
 @pytest.mark.parametrize("how", EXITS)

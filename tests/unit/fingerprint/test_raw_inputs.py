@@ -151,3 +151,19 @@ def test_the_forms_of_results_are_one_table() -> None:
         given = form.of_result(TABLE)
         assert type(given) is type(form.of_table(TABLE))
         assert given.equals(form.of_result(form.of_table(TABLE)))
+
+
+@pytest.mark.parametrize(
+    ("raw", "meant"),
+    [
+        ("ticks.parquet", "did you mean fstore.ParquetSource('ticks.parquet')?"),
+        (Path("ticks.parquet"), "did you mean fstore.ParquetSource('ticks.parquet')?"),
+        (pl.LazyFrame({"a": [1]}), "did you mean .collect()?"),
+    ],
+    ids=["text", "path", "lazy"],
+)
+def test_what_was_probably_meant_as_raw_data_is_said(raw: object, meant: str) -> None:
+    """A path and a lazy frame are what people give most often in place of raw data."""
+    with pytest.raises(UnhashableInput) as caught:
+        open_raw(raw, USUAL)
+    assert meant in str(caught.value)

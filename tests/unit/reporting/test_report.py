@@ -10,6 +10,7 @@ from fstore.reporting.report import (
     HOUR,
     ActivityBucket,
     DegradedPeriod,
+    FailingFeature,
     SlowFeature,
     StoreReport,
     UpkeepRun,
@@ -42,6 +43,7 @@ def make_report(**fields: object) -> StoreReport:
         "by_feature": (("m:f", 2, 1500),),
         "by_symbol": ((HOSTILE, 1, 1000), ("MSFT", 1, 500)),
         "slowest": (SlowFeature("m:f", 2, 1.5, 3.0, 4.5),),
+        "failing": (FailingFeature("m:g", 3, 1, NOON, "AAPL", "KeyError: 'ask' <img>"),),
         "runs": (
             UpkeepRun("gc", NOON - DAY, 1.0, None, 3, 9000, 1, 0, 0),
             UpkeepRun("sweep", NOON, None, None, 0, 0, 0, 0, 0),
@@ -137,6 +139,7 @@ def test_an_empty_store_has_a_page() -> None:
         "by_feature": (),
         "by_symbol": (),
         "slowest": (),
+        "failing": (),
         "runs": (),
         "jobs": (),
         "degraded": (),
@@ -147,3 +150,13 @@ def test_an_empty_store_has_a_page() -> None:
 
     assert "<svg" not in text
     assert "is Beat running?" in text
+    assert "no computation is dead" in text
+
+
+def test_page_tells_which_features_fail() -> None:
+    """A red number alone helps nobody: the page names the features, how often each failed, and what its last error was."""
+    text = render_page(make_report())
+
+    assert "Failures by feature" in text
+    assert "m:g" in text
+    assert "AAPL: KeyError: &#x27;ask&#x27; &lt;img&gt;" in text

@@ -331,6 +331,16 @@ def test_settings_are_frozen_and_survive_pickling():
     assert copy.origins["log_level"] == "argument log_level"
 
 
+def test_what_was_set_is_shown_and_nothing_else() -> None:
+    """In a notebook a line tells what somebody chose; 'fstore config' lists all, and secrets show nowhere."""
+    text = repr(load(gc_retention_weeks=6, postgres_url="postgresql://u:secret@h/d"))
+
+    assert "gc_retention_weeks=6" in text
+    assert "postgres_url=" in text
+    assert "secret" not in text.replace("SecretStr", "")
+    assert len(text) < 200
+
+
 def test_calling_the_class_reads_no_environment(monkeypatch: pytest.MonkeyPatch):
     """Only ``load`` looks at the environment, and it does so when none is passed in."""
     monkeypatch.setenv("FEATURE_STORE_MAX_STARTS", "7")

@@ -8,9 +8,10 @@ import click
 
 from fstore.cli import errors, output
 from fstore.cli.context import Call, common, pass_call
+from fstore.cli.entries import short
 from fstore.cli.tables import Column, Table
 from fstore.errors import ConfigurationError
-from fstore.reporting import StoreReport, gather_report, quantiles
+from fstore.reporting import FailingFeature, StoreReport, gather_report, quantiles
 
 
 @click.command("report", epilog=errors.codes(errors.UNAVAILABLE))
@@ -21,7 +22,7 @@ from fstore.reporting import StoreReport, gather_report, quantiles
 @common()
 @pass_call
 def command(call: Call, html: Path | None, days: float) -> int:
-    """Show how the store did: hit ratio, sizes, slow features, upkeep, degraded periods, jobs now.
+    """Show how the store did: hit ratio, sizes, slow and failing features, upkeep, degraded periods, jobs now.
 
     The page of --html is one file without scripts that needs no network; it needs
     matplotlib: pip install 'intraday-fstore[report]'.
@@ -32,6 +33,8 @@ def command(call: Call, html: Path | None, days: float) -> int:
         _write(report, html)
     summary = output.facts(_summary(report), title=f"{report.root}, the last {days:g} {'day' if days == 1 else 'days'}")
     tables = [_sizes("feature", report.by_feature), _sizes("symbol", report.by_symbol)]
+    if report.failing:
+        tables.append(_failing(report.failing))
     document = {**report.as_dict(), "html": str(html) if html is not None else None}
     call.show(document, summary, *tables, *([f"wrote {html}"] if html is not None else []))
     return errors.OK
@@ -79,4 +82,20 @@ def _sizes(what: str, rows: tuple[tuple[str, int, int], ...]) -> Table:
     made = output.table(Column(what, least=20), Column("entries", right=True), Column("size", right=True))
     for name, n, size_bytes in rows[:8]:
         made.add_row(name, f"{n:,}", output.size(size_bytes))
+    return made
+
+
+def _failing(failing: tuple[FailingFeature, ...]) -> Table:
+    made = output.table(
+        Column("failing feature", least=20),
+        Column("failed", right=True),
+        Column("dead", right=True),
+        Column("last (UTC)", leave=2),
+        Column("symbol", least=6, leave=1),
+        Column("last error", least=16),
+    )
+    for one in failing:
+        made.add_row(
+            one.feature, f"{one.failed:,}", f"{one.dead:,}", output.moment(one.last), one.symbol, short(one.error, 80)
+        )
     return made

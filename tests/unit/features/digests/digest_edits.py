@@ -84,7 +84,7 @@ _EDITS = {
     "augmented alias": "T = []\nALIAS = T\nALIAS += [<W>]\ndef vwap(raw, config):\n    return T",
     "operator that stores": "class Steps(list):\n    def __rshift__(self, other):\n        self.append(other)\n        return self\nT = Steps()\nX = T >> <W>\ndef vwap(raw, config):\n    return T[0]",
     "subscript that stores": "import collections\nT = collections.defaultdict(list)\nX = T[<W>]\ndef vwap(raw, config):\n    return list(T)",
-    "star that consumes": "IT = iter(range(100))\nX = [*(next(IT) for _ in range(<W>))]\ndef vwap(raw, config):\n    return IT.__reduce__()[2]",
+    "star that consumes": "IT = iter(range(100))\nX = [*(next(IT) for _ in range(<W>))]\ndef vwap(raw, config):\n    return IT.__reduce__()[1:]",
     "attribute that stores": "class Box:\n    n = 0\n    @property\n    def more(self):\n        Box.n += <W>\n        return 1\nbox = Box()\nX = box.more\ndef vwap(raw, config):\n    return Box.n",
     "comprehension": "T = []\n[T.append(w) for w in (<W>,)]\ndef vwap(raw, config):\n    return T",
     "class body": "TABLE = {}\nclass Setup:\n    TABLE['w'] = <W>\ndef vwap(raw, config):\n    return TABLE['w']",
