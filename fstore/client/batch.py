@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Siz
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from fstore.client.partitions.composition import Composition, composition_of
+from fstore import lazy
 from fstore.client.read_through import answer_requests
 from fstore.client.request import Answer, KeyedRequest, Preparation, warn_of_other_source
 from fstore.entries import in_form
@@ -20,6 +20,11 @@ from fstore.projection import Selection
 from fstore.resources import Resources
 from fstore.results import Returns
 from fstore.runtime import deadline, tracing
+
+if TYPE_CHECKING:
+    from fstore.client.partitions.composition import Composition, composition_of
+else:  # most features declare no partitions
+    globals().update(lazy.functions("fstore.client.partitions.composition", "composition_of"))
 
 PEEKED_AT_ONCE = 1000
 # Containers that hold their items, and run nobody's code to give them.

@@ -8,9 +8,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
+from fstore import lazy
 from fstore.client.batch import peek, peek_many
-from fstore.client.partitions.composition import Composition, Partitions, partitions_of
-from fstore.client.partitions.pieces import Pieces
 from fstore.client.read_through import load_answered
 from fstore.client.request import KeyedRequest, prepare
 from fstore.compute import are_comparable, differing_versions, format_of
@@ -25,6 +24,11 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
     import pyarrow as pa
+
+    from fstore.client.partitions.composition import Composition, Partitions, partitions_of
+    from fstore.client.partitions.pieces import Pieces
+else:  # most features declare no partitions
+    globals().update(lazy.functions("fstore.client.partitions.composition", "partitions_of"))
 
 
 @dataclass(frozen=True, slots=True)

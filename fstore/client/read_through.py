@@ -14,7 +14,6 @@ import pandas as pd
 import pyarrow as pa
 
 from fstore import lazy
-from fstore.client.partitions.segments import Composing, covered, has_task, owned
 from fstore.client.request import Answer, KeyedRequest, concerning, warn_of_other_source
 from fstore.entries import read_wanted
 from fstore.errors import EntryCorrupt, InvalidRequest, ManifestUnavailable, StorageUnavailable, VersionMismatch
@@ -30,10 +29,12 @@ if TYPE_CHECKING:
     from fstore.client.local_compute import LocalComputing
     from fstore.client.miss_rules import without_store
     from fstore.client.misses import answer_misses, rules_of, start_misses
+    from fstore.client.partitions.segments import Composing, covered, owned
 else:  # loaded by the first miss: most trainers only hit
     globals().update(lazy.functions("fstore.client.local_compute", "LocalComputing"))
     globals().update(lazy.functions("fstore.client.miss_rules", "without_store"))
     globals().update(lazy.functions("fstore.client.misses", "answer_misses rules_of start_misses"))
+    globals().update(lazy.functions("fstore.client.partitions.segments", "Composing covered owned"))
 
 MOST_WRONG = 3  # an entry that is found wrong is computed again, but not for ever
 
@@ -143,7 +144,7 @@ class _ReadThrough:
 
     def covered(self) -> Iterator[Answer]:
         """Answer segments that have no entry by others that hold all of their partitions."""
-        if not any(map(has_task, self._open.values())):
+        if all(getattr(request, "task", None) is None for request in self._open.values()):
             return
         try:
             for key, held, result in covered(self._resources, dict(self._open), self._wanted):

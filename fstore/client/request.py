@@ -10,9 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from fstore.client.partitions.pieces import Cutter, Pieces
 from fstore.compute import (
-    SegmentTask,
     allowed_path,
     are_comparable,
     format_of,
@@ -28,6 +26,8 @@ from fstore.resources import Resources
 
 if TYPE_CHECKING:
     from fstore.broker import ComputeRequest, RawReference
+    from fstore.client.partitions.pieces import Cutter, Pieces
+    from fstore.compute import SegmentTask
 
 log = logging.getLogger("fstore.asking")
 
@@ -114,7 +114,7 @@ class Preparation:
         self._shared: dict[int, tuple[object, RawInput, Fingerprint]] = {}
         self._copied: dict[str, RawInput] = {}
         self._held: dict[int, tuple[object, RawInput]] = {}
-        self._cutter = Cutter(keeps=shares, memo=resources.partition_memo)
+        self._cutter: Cutter | None = None
 
     def prepare(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> KeyedRequest:
         """Resolve the feature, canonicalise the config, take the fingerprint of every byte.
@@ -168,6 +168,9 @@ class Preparation:
             self._held[id(raw_data)] = raw_data, held
         elif self._copies and held.path is None:
             held = own_raw(held)
+        from fstore.client.partitions.pieces import Cutter  # noqa: PLC0415 most features declare no partitions
+
+        self._cutter = self._cutter or Cutter(keeps=self._shares, memo=self._resources.partition_memo)
         began = time.monotonic()
         pieces = self._cutter.cut(held, feature, canonical)
         recorder.took("fingerprint_seconds", time.monotonic() - began)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Unpack, overload
 
-from fstore.client.partitions.pieces import Pieces
+from fstore import lazy
 from fstore.client.read_through import answer_request
 from fstore.client.request import KeyedRequest, concerning, is_refused_to_another
-from fstore.compute import SegmentTask, failure_for
 from fstore.entries import in_form
 from fstore.errors import FeatureStoreError, InvalidRequest, VersionMismatch
 from fstore.features import LocalFeature, key_of, resolve_feature
@@ -23,6 +22,13 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
     import pyarrow as pa
+
+    from fstore.client.partitions.pieces import Pieces
+    from fstore.compute import SegmentTask, failure_for
+
+    _Known = tuple[KeyParts, RawInput, Fingerprint, SegmentTask]
+else:  # whoever is told of a failure
+    globals().update(lazy.functions("fstore.compute", "failure_for"))
 
 
 _LIVE, _UNKNOWN = "live", "unknown"
@@ -126,9 +132,6 @@ class Ticket:
         return list(
             self._resources.jobs.look([each.key for each in self._request.segments or [self._request]]).values()
         )
-
-
-_Known = tuple[KeyParts, RawInput, Fingerprint, SegmentTask]
 
 
 def _of_store(

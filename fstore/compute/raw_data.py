@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pandas as pd
 import pyarrow as pa
 
-from fstore.calling import call_feature
+from fstore import lazy
 from fstore.compute.private_copies import private_copy
 from fstore.errors import SourceChanged, SourceNotAllowed, StorageUnavailable
 from fstore.features import Feature
@@ -35,6 +35,9 @@ from fstore.storage import StagingArea, key_of
 
 if TYPE_CHECKING:
     from fstore.broker import RawReference
+    from fstore.calling import call_feature
+else:  # whoever computes: a trainer that hits only holds and hands over
+    globals().update(lazy.functions("fstore.calling", "call_feature"))
 
 IN_MEMORY = "in memory"
 

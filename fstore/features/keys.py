@@ -39,6 +39,8 @@ def canonical_config(config: Mapping[str, Any]) -> str:
     """
     if not isinstance(config, Mapping):
         raise UnhashableInput("config", f"expected a mapping of names to values, found {type(config).__name__}")
+    if type(config) is dict and not config:
+        return "{}"
     text = config_text(simplified(config, "config"))
     size = len(text.encode("utf-8"))
     if size > MAX_CONFIG_BYTES:

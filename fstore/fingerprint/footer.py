@@ -73,10 +73,15 @@ def footer_text(
         for blocks, known in zip(leaves, categories, strict=True)
     )
     ends = ",".join(f'["{first}","{last}"]' for first, last in bounds)
-    ends = ",".join(f'["{first}","{last}"]' for first, last in bounds)
+    opening, closing = footer_ends(described, rows, span)
+    return f'{opening}{ends}],"columns":[{columns}],{closing}'
+
+
+def footer_ends(described: str, rows: int, span: str) -> tuple[str, str]:
+    """Write what stands before the bounds, and what follows the columns, in the text of a footer."""
     return (
-        f'{{"block_rows":{BLOCK_ROWS},"bounds":[{ends}],"columns":[{columns}],'
-        f'"format":"{Fingerprint.FORMAT}","range":{span},"rows":{rows},"schema":{described}}}'
+        f'{{"block_rows":{BLOCK_ROWS},"bounds":[',
+        f'"format":"{Fingerprint.FORMAT}","range":{span},"rows":{rows},"schema":{described}}}',
     )
 
 

@@ -19,6 +19,7 @@ import pyarrow.dataset as ds
 from fstore.errors import UnhashableInput
 from fstore.fingerprint.columns import union_of_categories
 from fstore.fingerprint.parquet_source import ParquetReader
+from fstore.fingerprint.quick.number_tables import number_table_in_form
 from fstore.frames import (
     FrameLook,
     holds_list_views,
@@ -34,6 +35,8 @@ STRETCH_ROWS = 1 << 20
 
 def table_in_form(table: pa.Table) -> pa.Table:
     """Convert a table to the one form; values are shared where their layout is right already."""
+    if (quick := number_table_in_form(table)) is not None:
+        return quick
     look = look_at_schema(table.schema, table.num_rows)
     order, form = look.description.order, look.form
     columns = [_in_form(table.column(at), field.type, field.name) for at, field in zip(order, form, strict=True)]

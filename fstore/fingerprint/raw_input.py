@@ -120,3 +120,10 @@ class TypedRefusals:
 
 
 typed_refusals = TypedRefusals()
+
+
+def meant(raw: object) -> str:
+    """Return a question that names what was probably meant."""
+    if isinstance(raw, str | Path):
+        return f"; did you mean fstore.ParquetSource({str(raw)[:200]!r})?"
+    return "; did you mean .collect()?" if callable(getattr(raw, "collect", None)) else ""

@@ -22,7 +22,9 @@ from fstore.fingerprint.footer import ContentHasher, Progress, footer_of, table_
 from fstore.fingerprint.one_form import dataset_of_source, table_in_form, table_of_frame
 from fstore.fingerprint.parquet_limits import USUAL, ParquetLimits
 from fstore.fingerprint.parquet_source import ParquetReader
-from fstore.fingerprint.raw_input import Digested, Origin, RawInput, typed_refusals
+from fstore.fingerprint.quick.number_tables import number_table_digest
+from fstore.fingerprint.quick.plain_numbers import plain_numbers_digest
+from fstore.fingerprint.raw_input import Digested, Origin, RawInput, meant, typed_refusals
 from fstore.fingerprint.seal import read_seal
 from fstore.fingerprint.stamps import SourceMemo, SourceWatch
 from fstore.fingerprint.tail import frame_tail, source_tail, table_tail
@@ -42,6 +44,7 @@ class FrameInput(RawInput):
         del limits
         self.frame = raw
         self._look: FrameLook | None = None
+        self._schema: pa.Schema | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FrameInput, (self.frame,)  # what is found again need not be carried
@@ -54,11 +57,11 @@ class FrameInput(RawInput):
     def look(self) -> FrameLook:
         """What the frame is besides its values, found once.
 
-        Parts that hold a copy are not kept: they would double what a batch of frames
-        takes, and not show what is written to the frame's memory.
+        Parts that hold a copy are not kept: they would double a batch, and not show what is written to the frame.
         """
         if self._look is None or self._look.is_copy:
-            self._look = look_at(self.frame, None if self._look is None else self._look.schema)
+            self._look = look_at(self.frame, self._schema)
+            self._schema = self._look.schema
         return self._look
 
     @property
@@ -74,10 +77,12 @@ class FrameInput(RawInput):
 
     def scan(self, progress: Progress | None = None) -> Digested:
         with typed_refusals:
-            look = self.look
-            columns = columns_of(look)
-            data_bytes = sum(column.data_bytes for column in columns)
-            return Digested(footer_of(look, columns, progress).root, Origin.SCAN, data_bytes)
+            if progress is None and (quick := plain_numbers_digest(self.frame)) is not None:
+                self._schema = quick[2]
+                return Digested(quick[0], Origin.SCAN, quick[1])
+            columns = columns_of(look := self.look)
+            root = footer_of(look, columns, progress).root
+            return Digested(root, Origin.SCAN, sum(column.data_bytes for column in columns))
 
     def tail(self) -> Digested:
         return Digested(frame_tail(self.frame), Origin.TAIL, self.nbytes)
@@ -119,7 +124,8 @@ class TableInput(RawInput):
 
     def scan(self, progress: Progress | None = None) -> Digested:
         with typed_refusals:
-            return Digested(table_footer(self._table, progress).root, Origin.SCAN, self.nbytes)
+            quick = number_table_digest(self._table) if progress is None else None
+            return Digested(quick or table_footer(self._table, progress).root, Origin.SCAN, self.nbytes)
 
     def tail(self) -> Digested:
         table = self.table()
@@ -163,8 +169,7 @@ class ParquetInput(RawInput):
         if len(files) == 1 and (found := read_seal(files[0])) and found.root is not None:
             return Digested(found.root, Origin.FOOTER, found.data_bytes)
         memo = memo if stamps.CHANGES_SHOW else None
-        watch = SourceWatch(self.reader)
-        stated_bytes = self.reader.stated_bytes()
+        watch, stated_bytes = SourceWatch(self.reader), self.reader.stated_bytes()
         if memo and (digest := memo.recall(watch.before)):
             return Digested(digest, Origin.MEMO, stated_bytes)
         digest = self.scan(progress).digest
@@ -268,7 +273,7 @@ def open_raw(
     if not hasattr(raw, "__arrow_c_stream__"):
         raise UnhashableInput(
             "raw_data",
-            f"{type(raw).__name__} is neither a DataFrame, an Arrow table, an Arrow stream nor a ParquetSource{_meant(raw)}",
+            f"{type(raw).__name__} is neither a DataFrame, an Arrow table, an Arrow stream nor a ParquetSource{meant(raw)}",
         )
     return StreamInput(raw, limits)
 
@@ -284,13 +289,6 @@ def _open_object(raw: ParquetSource, limits: ParquetLimits, settings: Settings |
     except ModuleNotFoundError as error:
         raise InvalidRequest("raw_data", f"{raw.path} needs {error.name}; pip install 'intraday-fstore[s3]'") from error
     return ObjectInput(raw, limits, buckets_of(settings), version=version)
-
-
-def _meant(raw: object) -> str:
-    """Return a question that names what was probably meant."""
-    if isinstance(raw, str | Path):
-        return f"; did you mean fstore.ParquetSource({str(raw)[:200]!r})?"
-    return "; did you mean .collect()?" if callable(getattr(raw, "collect", None)) else ""
 
 
 def _hashed(schema: pa.Schema, batches: Iterable[pa.RecordBatch], progress: Progress | None) -> Digested:

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
         to_frame,
     )
     from fstore.frames.description import FRAME_METADATA, Description, canonical_json, describe, label, range_index
-    from fstore.frames.dtypes import NOTES_KEY, index_and_column_fields, notes_of, restore, without_notes
+    from fstore.frames.dtypes import NOTES_KEY, dtype_name, index_and_column_fields, notes_of, restore, without_notes
     from fstore.frames.look import FrameLook, SchemaLook, look_at, look_at_schema
     from fstore.frames.number_frames import number_frame_over, own_index
     from fstore.frames.parts import Level, Part, dtypes_of, level_at
     from fstore.frames.texts import missing_marker
-    from fstore.frames.zones import instants_of_clock, zone_name
+    from fstore.frames.zones import instants_of_clock, is_plain, zone_name
 else:
     __getattr__ = lazy.names(
         __name__,
@@ -39,12 +39,12 @@ else:
             "arrow_types": "byte_width holds_list_views is_listlike is_text plain_storage type_name without_list_views",
             "convert": "NUMPY_KINDS batches_of categories_of chunked convert_rows is_arrow rows_alone table_of to_frame",
             "description": "Description FRAME_METADATA canonical_json describe label range_index",
-            "dtypes": "NOTES_KEY index_and_column_fields notes_of restore without_notes",
+            "dtypes": "NOTES_KEY dtype_name index_and_column_fields notes_of restore without_notes",
             "look": "FrameLook SchemaLook look_at look_at_schema",
             "number_frames": "number_frame_over own_index",
             "parts": "Level Part dtypes_of level_at",
             "texts": "missing_marker",
-            "zones": "instants_of_clock zone_name",
+            "zones": "instants_of_clock is_plain zone_name",
         },
     )
 
@@ -64,12 +64,14 @@ __all__ = [
     "chunked",
     "convert_rows",
     "describe",
+    "dtype_name",
     "dtypes_of",
     "holds_list_views",
     "index_and_column_fields",
     "instants_of_clock",
     "is_arrow",
     "is_listlike",
+    "is_plain",
     "is_text",
     "label",
     "level_at",

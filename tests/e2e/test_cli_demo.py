@@ -22,7 +22,7 @@ DATA = Path(os.environ.get("FSTORE_TEST_DATA", REPOSITORY.parent / "shared" / "d
 REAL = ("esh4_orders_2023-12-25", "btcperp_1m_2022-01", "gbpusd_bid_1m_2012-02", "eurusd_quote_ticks_2020-01-01")
 FIELDS = {
     "trainers", "requests", "succeeded", "failed", "wrong_results", "unique_keys", "computed", "hits", "coalesced",
-    "hit_ms", "miss_ms", "manifest_rows", "gc", "integrity", "flower_url", "seconds",
+    "hit_ms", "joblib_hit_ms", "miss_ms", "manifest_rows", "gc", "integrity", "flower_url", "seconds",
 }  # fmt: skip
 
 
@@ -88,6 +88,7 @@ def assert_all_right(report: dict[str, Any], *, trainers: int, requests: int) ->
     assert report["hits"] + report["coalesced"] + report["computed"] == report["requests"]
     assert report["coalesced"] >= 4, "five ask for one key at the same moment, one of them leads"
     assert 0 < report["hit_ms"]["p50"] <= report["hit_ms"]["p99"]
+    assert 0 < report["joblib_hit_ms"]["p50"] <= report["joblib_hit_ms"]["p99"], "the same hits by joblib.Memory"
     assert 0 < report["miss_ms"]["p50"] <= report["miss_ms"]["p99"]
     assert report["integrity"]["integrity_ok"]
     assert report["integrity"]["checked"] == report["manifest_rows"]

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from fstore.cli.demo.peer import GATE
+
 STALLED_AFTER_S = 300.0
 
 
@@ -27,6 +29,7 @@ class RaceResults:
     wrong: int = 0
     hits_ms: list[float] = field(default_factory=list)
     misses_ms: list[float] = field(default_factory=list)
+    peers_ms: list[float] = field(default_factory=list)  # the hits once more, by joblib.Memory
     troubles: list[str] = field(default_factory=list)
 
     @property
@@ -63,6 +66,8 @@ class Race:
             for step in job["steps"]:
                 if step["gate"]:
                     coming[step["gate"]].add(number)
+            if job["peer"] is not None:
+                coming[GATE].add(number)
             self._say(process, job)
             threading.Thread(target=self._listen, args=(number, process.stdout), daemon=True).start()
         waiting: dict[str, set[int]] = defaultdict(set)
@@ -78,6 +83,8 @@ class Race:
                 self._note_end(number, results)
             elif "at" in report:
                 waiting[report["at"]].add(number)
+            elif "peer_ms" in report:
+                results.peers_ms += report["peer_ms"]
             else:
                 results.add(report)
                 on_report(results)

@@ -15,6 +15,7 @@ import pandas as pd
 from fstore.bootstrap import open_resources
 from fstore.cli.demo.data import DataSet, given_data, synthetic_data
 from fstore.cli.demo.object_store import demo_object_store
+from fstore.cli.demo.peer import remembered
 from fstore.cli.demo.plan import Case, Step, make_cases, make_schedule, number_of_cases
 from fstore.cli.demo.race import trainers
 from fstore.cli.demo.sandbox import DemoOptions, Say, demo_root, orderly_ends, own_environment, own_folder, own_stack
@@ -63,7 +64,8 @@ def run_demo(options: DemoOptions, *, say: Say, on_answer: OnAnswer) -> DemoOutc
         cases = make_cases(datasets, frames, number_of_cases(options.trainers * options.requests))
         _write_direct_results(folder / "expected", datasets, frames, cases)
         schedule = make_schedule(cases, datasets, trainers=options.trainers, requests=options.requests, seed=SEED)
-        jobs = [_job(folder / "expected", datasets, cases, steps) for steps in schedule]
+        peer = _filled(folder, datasets, frames, cases, schedule)
+        jobs = [_job(folder / "expected", datasets, cases, steps, peer) for steps in schedule]
 
         state = ready()
         settings = gather_settings(
@@ -92,6 +94,7 @@ def run_demo(options: DemoOptions, *, say: Say, on_answer: OnAnswer) -> DemoOutc
             "coalesced": counted["coalesced"],
             "hit_ms": percentiles(results.hits_ms),
             "miss_ms": percentiles(results.misses_ms),
+            "joblib_hit_ms": percentiles(results.peers_ms) if results.peers_ms else None,
             "manifest_rows": rows,
             "gc": {name: gc.get(name) for name in ("dry_run", "summary", "faults", "skipped")},
             "integrity": {name: integrity.get(name) for name in ("integrity_ok", "issues", "checked", "bytes_read")},
@@ -138,12 +141,33 @@ def _write_direct_results(
         (folder / f"{number}.pickle").write_bytes(pickle.dumps(result))
 
 
-def _job(folder: Path, datasets: Sequence[DataSet], cases: Sequence[Case], steps: Sequence[Step]) -> dict[str, Any]:
+def _filled(
+    folder: Path,
+    datasets: Sequence[DataSet],
+    frames: Sequence[pd.DataFrame],
+    cases: Sequence[Case],
+    schedule: Sequence[Sequence[Step]],
+) -> str | None:
+    """Put every result that is asked for into a cache of joblib's, and return its folder; None without joblib."""
+    cached = remembered(folder / "joblib")
+    if cached is None:
+        return None
+    for number, form in sorted({(step.case, step.form) for steps in schedule for step in steps}):
+        case = cases[number]
+        raw = frames[case.data] if form == "frame" else str(datasets[case.data].path)
+        cached(raw, case.feature, dict(case.config), str(folder / "expected" / f"{number}.pickle"))
+    return str(folder / "joblib")
+
+
+def _job(
+    folder: Path, datasets: Sequence[DataSet], cases: Sequence[Case], steps: Sequence[Step], peer: str | None
+) -> dict[str, Any]:
     return {
         "datasets": [{"symbol": data.symbol, "path": str(data.path)} for data in datasets],
         "cases": [{"data": case.data, "feature": case.feature, "config": dict(case.config)} for case in cases],
         "steps": [{"case": step.case, "form": step.form, "gate": step.gate} for step in steps],
         "expected": str(folder),
+        "peer": peer,
         "timeout": REQUEST_TIMEOUT_S,
     }
 

@@ -19,6 +19,7 @@ SUITES = (
     "batch",
     "manifest",
     "scale",
+    "mixed",
     "fingerprint",
     "upkeep",
     "control",

@@ -21,6 +21,11 @@ class Part:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
     def order(self, **order: Any) -> None:
         """Say what to do next."""
         assert self._process.stdin is not None

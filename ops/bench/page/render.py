@@ -17,6 +17,7 @@ TITLES = {
     "batch": "Batches",
     "manifest": "Publishes",
     "scale": "Scale",
+    "mixed": "Mixed load",
     "fingerprint": "Fingerprints",
     "upkeep": "Garbage collection",
     "projection": "Parts of results",

@@ -12,12 +12,15 @@ emptied the queue.
 from __future__ import annotations
 
 import statistics
+import struct
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import pandas as pd
 import redis
+from blake3 import blake3
 from celery import group
 from harness.features import day, unchanged
 from harness.figures import Figure, Outcome
@@ -59,7 +62,21 @@ def measure(*, quick: bool) -> Outcome:
         "processor ms": times,
         "keys": keys,
     }
-    return Outcome("batch", judged(misses, ready, best), measured)
+    return Outcome("batch", judged(misses, ready, best) + judged_processor(times, ready[OWN]), measured)
+
+
+def judged_processor(times: dict[str, dict[str, float]], ready: dict[str, float]) -> list[Figure]:
+    """Return what a key takes of the processor: in a batch beside a bare task, and peeked at beside its hashing alone."""
+    all_of = {case: sum(spent.values()) for case, spent in times.items()}
+    bare, taken = (
+        all_of["bare task, result ignored"],
+        "processor time of a key in a batch, caller and worker / of a bare task",
+    )
+    figures = [Figure(f"{taken}, {case}", all_of[case] / bare, limit) for case, limit in ((OWN, 0.67), (SHARED, 0.5))]
+    if "peeks, processor us" in ready:
+        over = ready["peeks, processor us"] / ready["hashing alone, processor us"]
+        figures.append(Figure(f"peek_many, processor time / that of hashing alone, {OWN}", over, 1.3))
+    return figures
 
 
 def judged(misses: dict[str, float], ready: dict[str, dict[str, float]], best: float) -> list[Figure]:
@@ -105,6 +122,11 @@ def ready_rates(store: FeatureStore, requests: list[Request], *, rounds: int) ->
             assert all(entry is not None for _, entry in peek_many(requests))
 
         rates["peeks"] = len(requests) / statistics.median(seconds_of(peek) for _ in range(rounds))
+        # The least of all rounds: whatever else runs only adds to it.
+        rates["peeks, processor us"] = min(processor_us(peek) for _ in range(rounds)) / len(requests)
+        frames = [request.raw_data for request in requests]
+        floor = min(processor_us(lambda: [hashed_alone(frame) for frame in frames]) for _ in range(rounds))
+        rates["hashing alone, processor us"] = floor / len(requests)
     return {name: round(rate, 1) for name, rate in rates.items()}
 
 
@@ -166,6 +188,24 @@ def wait_until_done(place: Stand) -> None:
         assert time.monotonic() < ends_at, "the worker did not empty its queue"
         time.sleep(0.005)
     client.close()
+
+
+def hashed_alone(frame: pd.DataFrame) -> str:
+    """Hash a frame of one dtype as its digest is made (each column, the digests of the columns), and look at nothing else."""
+    data = memoryview(frame.to_numpy().T).cast("B")  # type: ignore[arg-type]  # mypy knows no array as a buffer
+    width, ends, leaves = len(data) // frame.shape[1], struct.pack("<QQB", len(frame), 0, 0), []
+    for at in range(0, len(data), width):
+        leaf = blake3(data[at : at + width])
+        leaf.update(ends)
+        leaves.append(blake3(leaf.digest()).hexdigest())
+    return blake3("".join(leaves).encode()).hexdigest()
+
+
+def processor_us(act: Callable[[], object]) -> float:
+    """Return the processor time of one call in microseconds."""
+    began = time.process_time()
+    act()
+    return (time.process_time() - began) * 1e6
 
 
 def seconds_of(act: Callable[[], object]) -> float:

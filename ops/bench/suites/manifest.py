@@ -61,6 +61,7 @@ def measure(*, quick: bool) -> Outcome:
                     together(parts, forget=True)
                     measured["delayed_flush_ms"] = flush_ms(places[0])
                     late = rates(places, parts, [(0, way) for way in (*WAYS, GROUPED)], seconds=seconds, rounds=rounds)
+                    measured["flushes delayed"] = shared_flushes(places[0], parts, seconds=2 * seconds)
     measured["rows per second"] = {way: usual[0, way] for way in WAYS}
     by_size = {rows: sized[store, FSTORE] for store, rows in enumerate(sizes)}
     measured["rows per second, by rows in the manifest"] = {str(rows): rate for rows, rate in by_size.items()}
@@ -81,6 +82,12 @@ def measure(*, quick: bool) -> Outcome:
         figures.append(Figure(f"publishes, {delayed}, rows/s", late[0, FSTORE], 2000, "at least"))
         figures.append(Figure(f"publishes in groups of {GROUP}, {delayed}, rows/s", late[0, GROUPED]))
         figures.append(Figure(f"publishes / bare psycopg2, {delayed}", late[0, FSTORE] / better(late)))
+        shared = measured["flushes delayed"]
+        most = 1000 / measured["delayed_flush_ms"]
+        figures.append(
+            Figure(f"flushes of the log a second, {delayed}", shared["flushes_s"], note=f"at most {most:.0f}")
+        )
+        figures.append(Figure(f"rows a flush, {delayed}, of {writers} writers", shared["rows_a_flush"]))
     return Outcome("manifest", figures, measured)
 
 
@@ -128,6 +135,21 @@ def one_turn(place: Stand, parts: list[Part], store: int, way: str, *, seconds: 
         f"{written} rows were reported, but {written + late} are there"
     )
     return float(written / seconds)
+
+
+def shared_flushes(place: Stand, parts: list[Part], *, seconds: float) -> dict[str, float]:
+    """Return how often the log was flushed while single rows were published, and how many rows one flush carried."""
+    before = log_flushes(place)
+    rate = one_turn(place, parts, 0, FSTORE, seconds=seconds)
+    # What made the jobs and cleared them away commits a few dozen times as well.
+    a_second = max(1, log_flushes(place) - before - 2 * len(parts)) / seconds
+    return {"flushes_s": round(a_second, 1), "rows_a_flush": round(rate / a_second, 2)}
+
+
+def log_flushes(place: Stand) -> int:
+    """Return how often Postgres has flushed its log so far."""
+    counted = place.query("SELECT sum(fsyncs) FROM pg_stat_io WHERE object = 'wal'")[0][0]
+    return int(counted or 0)
 
 
 def rows_in(place: Stand) -> int:

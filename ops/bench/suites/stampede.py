@@ -50,6 +50,11 @@ def measure(*, quick: bool) -> Outcome:
         ),
         Figure("hits of the demo, p50, ms", shown["hit_ms"]["p50"], 10),
         Figure("hits of the demo, p99, ms", shown["hit_ms"]["p99"], 50),
+        *(
+            Figure(f"hits of the demo / the same by joblib.Memory, {rank}", shown["hit_ms"][rank] / peer[rank])
+            for rank in ("p50", "p99")
+            if (peer := shown["joblib_hit_ms"])
+        ),
     ]
     kept = (
         "trainers",
@@ -61,6 +66,7 @@ def measure(*, quick: bool) -> Outcome:
         "hits",
         "coalesced",
         "hit_ms",
+        "joblib_hit_ms",
         "miss_ms",
     )
     return Outcome("stampede", figures, {"crowds": crowds, "demo": {name: shown[name] for name in kept}})

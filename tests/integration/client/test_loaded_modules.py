@@ -30,6 +30,8 @@ store.close()
 print(json.dumps([len(frame), store.get_cache_stats.__name__, first, loaded()]))
 """
 OF_MISSES = {"fstore.client.misses", "fstore.client.local_compute", "fstore.broker.messages", "fstore.broker.transport"}
+OF_PARTITIONS = {"fstore.client.partitions.pieces", "fstore.compute.segments", "fstore.increments.execution"}
+OF_CALLS = {"fstore.calling.feature_calls", "multiprocessing"}
 OF_UPKEEP = {"fstore.upkeep.api", "fstore.reporting.stats", "fstore.ingest.ingestion"}
 
 
@@ -53,5 +55,6 @@ def test_a_trainer_that_only_hits_loads_nothing_of_a_miss(staffed: House) -> Non
     assert rows == 3
     # redis-py looks for OpenTelemetry
     unwanted = HEAVY - OF_SETTINGS - {"redis", "opentelemetry"} | OF_MISSES | OF_UPKEEP
+    assert sorted(set(first) & (OF_PARTITIONS | OF_CALLS)) == []  # of features that declare none
     assert sorted(set(first) & unwanted) == []
     assert sorted(set(at_the_end) & unwanted) == []

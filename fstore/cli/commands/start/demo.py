@@ -86,6 +86,7 @@ def _tables(report: Mapping[str, Any], *, keep: bool) -> tuple[RenderableType, .
         ("keys", f"{report['unique_keys']} asked for, {report['computed']} computed, {report['manifest_rows']} manifest rows"),
         ("answers", f"{report['hits']} hits, {report['computed']} computed, {report['coalesced']} waited for another's compute"),
         ("hit", _latency(report["hit_ms"])),
+        *([("the same by joblib", _latency(report["joblib_hit_ms"]))] if report["joblib_hit_ms"] else []),
         ("miss", _latency(report["miss_ms"])),
         ("garbage collection", f"{summary.get('total_files_deleted', 0)} files deleted, {output.size(summary.get('total_bytes_freed', 0))} freed"),
         ("integrity", f"{integrity['checked']} entries, {output.size(integrity['bytes_read'])} read: {'all right' if integrity['integrity_ok'] else integrity['issues']}"),

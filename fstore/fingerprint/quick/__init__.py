@@ -1,0 +1,1 @@
+"""Digests of everyday data without the general machinery, the same to the letter."""

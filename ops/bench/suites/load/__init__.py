@@ -1,0 +1,1 @@
+"""Suites of many trainers at work for longer."""

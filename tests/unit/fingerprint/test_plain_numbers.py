@@ -1,0 +1,162 @@
+"""The quick way to a digest says what the long way says, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fstore.errors import UnhashableInput
+from fstore.fingerprint import content_digest
+from fstore.fingerprint.columns import columns_of
+from fstore.fingerprint.footer import footer_of
+from fstore.fingerprint.quick.plain_numbers import plain_numbers_digest
+from fstore.frames import look_at
+
+ROWS = 40
+
+
+def long_way(frame: pd.DataFrame) -> tuple[str, int]:
+    """Take the digest as every other frame's is taken."""
+    look = look_at(frame)
+    columns = columns_of(look)
+    return footer_of(look, columns).root, sum(column.data_bytes for column in columns)
+
+
+def quick_way(frame: pd.DataFrame) -> tuple[str, int]:
+    """Take it at once; the schema that is found with it spares a second look."""
+    found = plain_numbers_digest(frame)
+    assert found is not None
+    digest, size, schema = found
+    assert schema.equals(look_at(frame).schema, check_metadata=True)
+    return digest, size
+
+
+def numbers(seed: int = 0, *, dtype: Any = "float64", **how: Any) -> pd.DataFrame:
+    values = np.random.default_rng(seed).standard_normal((ROWS, 3)) * 100
+    return pd.DataFrame(values.astype(dtype), columns=["open", "close", "size"], **how)
+
+
+def times(**how: Any) -> pd.DatetimeIndex:
+    return pd.date_range("2026-01-02 09:30", periods=ROWS, freq="min", **how)
+
+
+def mixed(seed: int) -> pd.DataFrame:
+    frame = numbers(seed)
+    frame["size"] = frame["size"].astype("int32")
+    frame["more"] = np.arange(ROWS, dtype="uint8") + seed
+    return frame
+
+
+PLAIN: dict[str, Callable[[int], pd.DataFrame]] = {
+    "float64": numbers,
+    "float32": lambda seed: numbers(seed, dtype="float32"),
+    "float16": lambda seed: numbers(seed, dtype="float16"),
+    "int64": lambda seed: numbers(seed, dtype="int64"),
+    "one column": lambda seed: numbers(seed)[["close"]],
+    "one row": lambda seed: numbers(seed).iloc[:1],
+    "columns in another order": lambda seed: numbers(seed)[["size", "open", "close"]],
+    "every second row": lambda seed: numbers(seed).iloc[::2],
+    "every second column": lambda seed: numbers(seed).iloc[:, ::2],
+    "rows of another owner": lambda seed: pd.DataFrame(
+        np.random.default_rng(seed).standard_normal((ROWS, 3)), columns=["a", "b", "c"], copy=False
+    ),
+    "several dtypes": mixed,
+    "column by column": lambda seed: pd.DataFrame({name: numbers(seed)[name].to_numpy() for name in ("close", "open")}),
+    "inserted first": lambda seed: numbers(seed).assign(new=1.5)[["new", "open"]],
+    "nan and -0.0": lambda seed: numbers(seed).mask(numbers(seed) < 0).replace(0.0, -0.0),
+    "a named range": lambda seed: numbers(seed, index=pd.RangeIndex(3, 3 + 2 * ROWS, 2, name="row")),
+    "named labels": lambda seed: numbers(seed).rename_axis(columns="field"),
+    "labels that repeat what is missing": lambda seed: numbers(seed).set_axis(
+        pd.Index(["nan", "None", ""], dtype="str"), axis=1
+    ),
+    "labels of another text": lambda seed: numbers(seed).set_axis(
+        pd.Index(["a", "b", "c"], dtype="string[pyarrow]"), axis=1
+    ),
+    "times": lambda seed: numbers(seed, index=times(name="time")),
+    "times of a zone": lambda seed: numbers(seed, index=times(tz="America/New_York", name="time")),
+    "times of UTC": lambda seed: numbers(seed, index=times(tz="UTC")),
+    "times in seconds": lambda seed: numbers(seed, index=times(unit="s", name="time")),
+    "times backwards": lambda seed: numbers(seed, index=times(name="time")[::-1]),
+    "every second time": lambda seed: numbers(seed, index=times(name="time")).iloc[::2],
+}
+
+
+@pytest.mark.parametrize("make", PLAIN.values(), ids=PLAIN)
+def test_the_quick_way_says_what_the_long_way_says(make: Callable[[int], pd.DataFrame]) -> None:
+    for seed in range(3):  # the first of a shape is described, later ones find what was said of it
+        frame = make(seed)
+        assert quick_way(frame) == long_way(frame)
+
+
+def test_no_two_shapes_are_taken_for_one() -> None:
+    digests = {name: content_digest(make(0)) for name, make in PLAIN.items()}
+    assert len(set(digests.values())) == len(PLAIN)
+
+
+def test_labels_of_one_mark_are_told_apart_in_any_number() -> None:
+    frames = [numbers().set_axis([f"{name}{number}" for name in "abc"], axis=1) for number in range(20)]
+    for frame in [*frames, *frames]:
+        assert quick_way(frame) == long_way(frame)
+
+
+def test_what_was_said_of_labels_holds_none_of_the_callers_memory() -> None:
+    frame = numbers()
+    before = content_digest(frame)
+    frame.columns = ["x", "y", "z"]
+    assert content_digest(frame) == long_way(frame)[0] != before
+
+
+LONG: dict[str, Callable[[], pd.DataFrame]] = {
+    "no rows": lambda: numbers().iloc[:0],
+    "no columns": lambda: numbers()[[]],
+    "truth": lambda: numbers() > 0,
+    "texts": lambda: numbers().astype(str),
+    "numbers that may be missing": lambda: numbers(dtype="int64").astype("Int64"),
+    "times as values": lambda: numbers(dtype="int64").astype("datetime64[ns]"),
+    "one column of times": lambda: numbers().assign(time=times()),
+    "labels that are objects": lambda: numbers().set_axis(pd.Index(["a", "b", "c"], dtype=object), axis=1),
+    "labels that are numbers": lambda: numbers().set_axis([1, 2, 3], axis=1),
+    "labels in levels": lambda: numbers().set_axis(pd.MultiIndex.from_product([["x"], ["a", "b", "c"]]), axis=1),
+    "attrs": lambda: with_attrs(numbers()),
+    "a missing time": lambda: numbers(index=times(name="time").where(np.arange(ROWS) != 7)),
+    "an index of numbers": lambda: numbers(index=pd.Index(np.arange(ROWS))),
+    "an index in levels": lambda: numbers(index=pd.MultiIndex.from_product([["x"], range(ROWS)])),
+    "periods": lambda: numbers(index=times().to_period("min")),
+    "a kind of frame of its own": lambda: OwnFrame(numbers()),
+    "more than a block": lambda: pd.DataFrame({"a": np.zeros(131_073)}),
+    "a zone of another library": lambda: numbers(index=times(tz=ZoneInfo.no_cache("Europe/Berlin"))),
+}
+
+
+class OwnFrame(pd.DataFrame):
+    """A subclass, which may answer otherwise."""
+
+
+def with_attrs(frame: pd.DataFrame) -> pd.DataFrame:
+    frame.attrs["venue"] = "X"
+    return frame
+
+
+@pytest.mark.parametrize("make", LONG.values(), ids=LONG)
+def test_whatever_else_goes_the_long_way(make: Callable[[], pd.DataFrame]) -> None:
+    assert plain_numbers_digest(make()) is None
+    assert content_digest(make()) == long_way(make())[0]
+
+
+def test_labels_that_appear_twice_are_refused_each_time() -> None:
+    frame = numbers().set_axis(["a", "b", "a"], axis=1)
+    for _ in range(2):
+        with pytest.raises(UnhashableInput, match="two columns"):
+            content_digest(frame)
+
+
+def test_a_pandas_without_these_hints_goes_the_long_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pd.DataFrame, "_iter_column_arrays", None)
+    frame = mixed(0)
+    assert plain_numbers_digest(frame) is None
+    assert content_digest(frame) == long_way(frame)[0]
