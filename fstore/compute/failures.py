@@ -30,7 +30,7 @@ def note_of(error: BaseException) -> FailureNote:
         "(an error whose traceback cannot be made: {})",
     )
     return FailureNote(
-        _storable(_class_name(raised)),
+        _storable(_known_name(raised) if raised is error else _class_name(raised)),
         _storable(detail[:MAX_DETAIL]),
         _storable(text[-MAX_TRACEBACK:]),
         _arguments(raised) if raised is error else (),
@@ -118,6 +118,15 @@ def _text(make: Callable[[], str], otherwise: str) -> str:
 def _class_name(error: BaseException) -> str:
     name: str = type.__dict__["__name__"].__get__(type(error))  # a class of classes may say otherwise, or fail
     return name
+
+
+def _known_name(error: BaseException) -> str:
+    """Return the name under which whoever waits knows an error: a backend's own kind of ``StorageUnavailable`` is just that."""
+    if isinstance(error, FeatureStoreError):
+        for kind in type(error).__mro__:
+            if getattr(errors, kind.__name__, None) is kind:
+                return str(kind.__name__)
+    return _class_name(error)
 
 
 def _storable(text: str) -> str:

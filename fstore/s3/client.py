@@ -13,16 +13,19 @@ from fstore.runtime.parallel import each_of
 from fstore.s3.clock import ServerClock
 from fstore.s3.errors import ObjectChanged, ObjectMissing, S3Unavailable
 from fstore.s3.listing import Listed, Page, Upload, in_order, parse_page, parse_uploads
-from fstore.s3.objects import Arrival, Fetched, ObjectFacts, Span, facts_of
+from fstore.s3.objects import Arrival, Fetched, ObjectFacts, Span, facts_of, told_size
 from fstore.s3.options import S3Options
-from fstore.s3.ranges import fetch
-from fstore.s3.sending.answers import raise_if_error
+from fstore.s3.ranges import Sink, fetch
+from fstore.s3.sending.answers import LONGEST_ERROR, Refusal, raise_if_error
 from fstore.s3.sending.requests import Count, Requests, nothing
-from fstore.s3.streaming import Sink, stream
-from fstore.s3.uploads import put_in_parts
+from fstore.s3.streaming import stream
+from fstore.s3.uploads import copy_in_parts, put_in_parts
 
 PAGE = 1000
+SHOWN_BYTES = 256 * 1024
+"""What is shown to a sink at most at once: what was just received is still in the processor's cache."""
 DELETIONS_AT_ONCE = 16
+MOST_COPIED_AT_ONCE = 5 << 30
 _COPY_BYTES_PER_CALL = 60 * 1_000_000  # a server may take a minute to copy a large object before it says so
 
 
@@ -62,12 +65,14 @@ class S3Client:
         into: memoryview | None = None,
         fresh: bool = False,
         version: str | None = None,
+        sink: Sink | None = None,
     ) -> Fetched:
         """Return an object or a part of it, by one request, of the version that is pinned, or has that id.
 
         Where the whole object is known to have ``expected_bytes`` and has not, no byte is
         read: what comes back is empty and tells the size. ``fresh`` asks over a new
-        connection. ``into`` is where the bytes shall lie, of their size. Raises ``ObjectMissing`` and ``ObjectChanged``.
+        connection. ``into`` is where the bytes shall lie, of their size. ``sink`` is shown all bytes, once and
+        in order, as they arrive. Raises ``ObjectMissing`` and ``ObjectChanged``.
         """
         if span is not None and span.length == 0:
             raise ValueError("a range of no bytes")
@@ -78,6 +83,12 @@ class S3Client:
             nonlocal buffer
             left = arrival.begin(response)
             if expected_bytes is not None and arrival.known.size_bytes != expected_bytes:
+                if left <= LONGEST_ERROR:  # a server may say 200 over an error, which is none of the object
+                    try:
+                        raise_if_error(response.read(), response.headers)
+                    except Refusal:
+                        arrival.forget()
+                        raise
                 return
             if buffer is None:
                 buffer = pa.allocate_buffer(left) if into is None else pa.py_buffer(into)
@@ -85,7 +96,9 @@ class S3Client:
             if len(view) != left:
                 raise ObjectChanged(key, "the rest has another size than was told")
             try:
-                while view and (count := arrival.read_some(response, view)):
+                while view and (count := arrival.read_some(response, view if sink is None else view[:SHOWN_BYTES])):
+                    if sink is not None:
+                        sink(view[:count])
                     view = view[count:]
             finally:
                 self._requests.count("object_bytes_received", left - len(view))
@@ -104,9 +117,14 @@ class S3Client:
             raise
         return Fetched(buffer if buffer is not None else pa.py_buffer(b""), arrival.known)
 
-    def fetch(self, key: str, size_bytes: int | None = None, *, fresh: bool = False) -> Fetched:
-        """Return a whole object: one request up to 16 MiB, ranges of 8 MiB of one version side by side above."""
-        return fetch(self, key, size_bytes, fresh=fresh)
+    def fetch(
+        self, key: str, size_bytes: int | None = None, *, fresh: bool = False, sink: Sink | None = None
+    ) -> Fetched:
+        """Return a whole object: one request up to 16 MiB, ranges of 8 MiB of one version side by side above.
+
+        ``sink`` is shown its bytes in order, while others are still on their way.
+        """
+        return fetch(self, key, size_bytes, fresh=fresh, sink=sink)
 
     def stream(self, key: str, sink: Sink, *, expected_bytes: int | None = None, fresh: bool = False) -> ObjectFacts:
         """Hand an object to ``sink`` piece by piece, by one request, however long the sink takes over each."""
@@ -116,7 +134,7 @@ class S3Client:
         """Return what is told of an object; raises ``ObjectMissing``."""
 
         def read(response: http.client.HTTPResponse, *_: object) -> ObjectFacts:
-            size = int(response.headers.get("Content-Length") or 0)
+            size = told_size(response)
             response.read()
             return facts_of(response.headers, size)
 
@@ -157,11 +175,23 @@ class S3Client:
         return sum(1 for _ in each_of(self.delete, keys, at_once=4 if self.is_slowed_down else DELETIONS_AT_ONCE))
 
     def copy(self, source: str, target: str, *, pin: ObjectFacts | None = None) -> None:
-        """Have the store copy an object; raises ``ObjectMissing``, and ``ObjectChanged`` when it is not the one pinned."""
+        """Have the store copy an object; raises ``ObjectMissing``, and ``ObjectChanged`` when it is not the one pinned.
+
+        Stores copy 5 GiB at once at most: a larger one, as far as the pin tells, goes in parts.
+        """
         version = f"?versionId={quote(pin.version_id, safe='')}" if pin and pin.version_id else ""
         headers = {"x-amz-copy-source": quote(f"/{self._requests.bucket}/{source}", safe="/~") + version}
         if pin is not None and pin.etag:
             headers["x-amz-copy-source-if-match"] = pin.etag
+
+        if pin is not None and pin.size_bytes > MOST_COPIED_AT_ONCE:
+
+            def check() -> None:
+                if not pin.version_id and self.head(source)[:2] != pin[:2]:
+                    raise ObjectChanged(source, "another version is there")
+
+            copy_in_parts(self._requests, target, headers, pin.size_bytes, check)
+            return
 
         def read(response: http.client.HTTPResponse, *_: object) -> None:
             raise_if_error(response.read(), response.headers)

@@ -21,7 +21,7 @@ class ServerClock:
         """Raise ``S3Unavailable`` when an answer's date does not go on from the one before."""
         try:
             ahead_s = parsedate_to_datetime(date or "").timestamp() - time.time()
-        except ValueError:
+        except (ValueError, OverflowError):
             return  # a server that tells no date
         before, self._ahead_s = self._ahead_s, ahead_s
         if before is not None and abs(ahead_s - before) > MOST_JUMP_S:

@@ -65,7 +65,7 @@ def _plain_page(body: bytes) -> Page | None:
         key, modified, etag, size = found.groups()
         try:
             text, when = key.decode(), moment_ns(modified.decode())
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         objects.append(
             Listed(_key(text, quoted=quoted), int(size), when, etag.replace(b"&quot;", b'"').decode("latin-1"))
@@ -91,7 +91,7 @@ def _any_page(body: bytes, location: str) -> Page:
             objects.append(
                 Listed(_key(key or "", quoted=quoted), int(size or ""), moment_ns(modified or ""), etag or "")
             )
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise S3Unavailable(location, f"a listing that cannot be read: {error}") from error
     if root.findtext(f"{space}IsTruncated") != "true":
         return Page(objects, None)
@@ -118,14 +118,17 @@ def parse_uploads(body: bytes, location: str) -> tuple[list[Upload], dict[str, s
     space = root.tag.rpartition("}")[0]
     space = f"{space}}}" if space else ""
     quoted = root.findtext(f"{space}EncodingType") == "url"
-    found = [
-        Upload(
-            _key(item.findtext(f"{space}Key") or "", quoted=quoted),
-            item.findtext(f"{space}UploadId") or "",
-            moment_ns(item.findtext(f"{space}Initiated") or ""),
-        )
-        for item in root.iterfind(f"{space}Upload")
-    ]
+    try:
+        found = [
+            Upload(
+                _key(item.findtext(f"{space}Key") or "", quoted=quoted),
+                item.findtext(f"{space}UploadId") or "",
+                moment_ns(item.findtext(f"{space}Initiated") or ""),
+            )
+            for item in root.iterfind(f"{space}Upload")
+        ]
+    except (ValueError, OverflowError) as error:
+        raise S3Unavailable(location, f"a listing that cannot be read: {error}") from error
     if root.findtext(f"{space}IsTruncated") != "true":
         return found, None
     markers = [root.findtext(f"{space}Next{name}") or "" for name in ("KeyMarker", "UploadIdMarker")]

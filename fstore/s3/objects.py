@@ -41,17 +41,30 @@ def facts_of(headers: http.client.HTTPMessage, size_bytes: int) -> ObjectFacts:
     """Read what headers say of an object."""
     try:
         modified_ns = int(parsedate_to_datetime(headers.get("Last-Modified") or "").timestamp()) * 1_000_000_000
-    except ValueError:
+    except (ValueError, OverflowError):
         modified_ns = 0
     version = headers.get("x-amz-version-id")
     return ObjectFacts(size_bytes, headers.get("ETag") or "", None if version == "null" else version, modified_ns)
+
+
+def told_size(response: http.client.HTTPResponse) -> int:
+    """Return the size that the head of an answer tells; raises what a broken connection raises where it tells none."""
+    told = response.headers.get("Content-Length") or "0"
+    if not (told.isascii() and told.isdigit()):
+        raise http.client.UnknownTransferEncoding
+    return int(told)
 
 
 class Arrival:
     """The bytes of an object, or of a part of it, as they come: what a broken connection left is asked for next."""
 
     def __init__(self, key: str, span: Span | None, pin: ObjectFacts | None) -> None:
-        self._key, self._span, self._facts = key, span, pin
+        self._key, self._span, self._pin = key, span, pin
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew: what was told was not of the object."""
+        self._facts = self._pin
         self._end: int | None = None
         self.received = 0
 

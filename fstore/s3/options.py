@@ -60,7 +60,7 @@ class S3Options:
             raise ConfigurationError(
                 ["s3_endpoint_url: expected an address such as https://host:port, and nothing else"]
             )
-        if parts.scheme == "http" and not self.allow_http and not _is_this_host(host):
+        if parts.scheme == "http" and not self.allow_http and not is_this_host(host):
             raise ConfigurationError(
                 [f"s3_endpoint_url: http to {host} sends data in clear; use https, or set s3_allow_http=true"]
             )
@@ -86,7 +86,8 @@ class Origin:
         return f"{self.scheme}://{host}" + (f":{self.port}" if self.port else "")
 
 
-def _is_this_host(host: str) -> bool:
+def is_this_host(host: str) -> bool:
+    """Return whether a name or address is that of this host itself."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

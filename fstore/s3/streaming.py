@@ -5,16 +5,14 @@ from __future__ import annotations
 import http.client
 import math
 import time
-from collections.abc import Callable
 
 from fstore.runtime import deadline
 from fstore.s3.objects import Arrival, ObjectFacts
+from fstore.s3.ranges import Sink
 from fstore.s3.sending.requests import SLOWEST_BYTES_PER_S, Requests
 from fstore.s3.sending.wire import Call, Connection
 
 PIECE = 1 << 20
-
-Sink = Callable[[memoryview], None]
 
 
 def stream(requests: Requests, key: str, sink: Sink, *, expected_bytes: int | None, fresh: bool) -> ObjectFacts:

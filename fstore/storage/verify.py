@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from blake3 import blake3
 
-from fstore.errors import EntryCorrupt
+from fstore.errors import EntryCorrupt, InvalidRequest, SourceChanged
 from fstore.model import Locator
 from fstore.results import UnstorableResult, meant_form
 from fstore.storage.hashing import PARALLEL_FROM, hasher_for
@@ -112,9 +112,12 @@ def hashed(data: pa.Buffer) -> blake3:
     return hasher_for(data.size).update(memoryview(data))
 
 
-def verified_bytes(found: Locator, data: pa.Buffer) -> pa.Buffer:
-    """Return an entry's bytes if size and digest are the row's; raises ``EntryCorrupt``."""
-    fault = size_fault(found, data.size) or digest_fault(found, hashed(data))
+def verified_bytes(found: Locator, data: pa.Buffer, hasher: blake3 | None = None) -> pa.Buffer:
+    """Return an entry's bytes if size and digest are the row's; raises ``EntryCorrupt``.
+
+    ``hasher`` has seen all of these bytes where they lie, as they came there.
+    """
+    fault = size_fault(found, data.size) or digest_fault(found, hashed(data) if hasher is None else hasher)
     if fault is not None:
         raise fault.as_error()
     return data
@@ -139,9 +142,9 @@ def check_written(data: pa.Buffer, check: Callable[[pa.Table], None]) -> None:
     check(back)
 
 
-def verified_table(found: Locator, data: pa.Buffer) -> pa.Table:
+def verified_table(found: Locator, data: pa.Buffer, hasher: blake3 | None = None) -> pa.Table:
     """Return the table in an entry's bytes, all of them and the rows verified; raises ``EntryCorrupt``."""
-    data = verified_bytes(found, data)
+    data = verified_bytes(found, data, hasher)
     try:
         table = decoded(data)
     except _OF_THE_PROCESS:
@@ -199,3 +202,32 @@ def _rows_in_batches(file: BinaryIO) -> Iterator[int]:
 
 def _unreadable(found: Locator, error: Exception) -> Fault:
     return Fault(found.key, found.path, FaultKind.UNREADABLE, f"not readable as Parquet: {error}")
+
+
+def raw_gone(path: str) -> SourceChanged:
+    """Return what to tell of raw data that are no longer there."""
+    return SourceChanged(path, "the staged copy is gone; ask again to stage it anew")
+
+
+def raw_in(path: str, data: pa.Buffer) -> pa.Table:
+    """Return the raw data in staged bytes; raises ``SourceChanged`` where they have no form."""
+    try:
+        return pa.ipc.open_file(pa.BufferReader(data)).read_all()
+    except UNREADABLE as error:
+        raise SourceChanged(path, f"the staged copy cannot be read ({error}); ask again to stage it anew") from error
+
+
+def result_gone(error: BaseException | str) -> InvalidRequest:
+    """Return what to tell of a result that cannot be read."""
+    return InvalidRequest("staged_path", f"cannot be read: {error}")
+
+
+def result_in(data: pa.Buffer, digest: str | None) -> tuple[pa.Table, str]:
+    """Return the result in staged bytes, its page checksums verified, and its digest; raises ``InvalidRequest``, for another one too."""
+    found = hashed(data).hexdigest()
+    if digest is not None and found != digest:
+        raise InvalidRequest("staged_path", "holds other bytes than were staged; ask again")
+    try:
+        return decoded(data, page_checksums=True), found
+    except UNREADABLE as error:
+        raise result_gone(error) from error

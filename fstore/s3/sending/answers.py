@@ -10,20 +10,30 @@ from xml.etree import ElementTree
 from fstore.errors import StorageFull
 from fstore.s3.errors import ObjectChanged, ObjectMissing, S3Forbidden, S3Unavailable
 
-_LONGEST_ERROR = 64 * 1024
+LONGEST_ERROR = 64 * 1024
 _TRY_AGAIN_STATUS = {408, 429, 500, 502, 503, 504}
 _TRY_AGAIN = {
     "ConditionalRequestConflict", "OperationAborted", "SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout",
     "XAmzContentSHA256Mismatch", "BadDigest", "IncompleteBody", "SignatureDoesNotMatchBody",
 }  # fmt: skip
-_EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken", "InvalidAccessKeyId"}
+_EXPIRED = {
+    "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken", "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",  # of a key whose files were read between the writing of its id and that of its secret
+}  # fmt: skip
 _SKEWED = {"RequestTimeTooSkewed", "RequestExpired"}
 _FULL = {"QuotaExceeded", "XMinioStorageFull", "InsufficientCapacity", "AccountProblem"}
 _MISSING = {"NoSuchKey", "NoSuchVersion", "NoSuchUpload"}
+_ELSEWHERE = (
+    "the bucket is served elsewhere; set FEATURE_STORE_S3_REGION, or FEATURE_STORE_S3_ENDPOINT_URL, to where it is"
+)
 _ADVICE = {
     "SignatureDoesNotMatch": "the secret key is not that of this access key",
     "InvalidAccessKeyId": "the access key is unknown there",
     "AccessDenied": "these credentials may not do that; see ops/s3 for what each role needs",
+    "RequestTimeTooSkewed": "this host's clock and the store's differ; set both by NTP",
+    "RequestExpired": "this host's clock and the store's differ; set both by NTP",
+    "TemporaryRedirect": _ELSEWHERE,
+    "PermanentRedirect": _ELSEWHERE,
     "NoSuchBucket": "there is no such bucket; make it, or mend FEATURE_STORE_PATH",
 }
 
@@ -50,7 +60,7 @@ class Refusal(Exception):
     @property
     def meaning(self) -> Meaning:
         """Tell what to do."""
-        if self.code in _EXPIRED:
+        if self.code in _EXPIRED or (not self.code and self.status in {400, 401, 403}):  # HEAD is told no code
             return Meaning.RENEW_KEYS
         if self.code in _SKEWED:
             return Meaning.SET_CLOCK
@@ -75,7 +85,8 @@ class Refusal(Exception):
             return S3Unavailable(
                 location, f"{told}: the bucket is in region {self.region}; set FEATURE_STORE_S3_REGION to it"
             )
-        told += f": {_ADVICE[self.code]}" if self.code in _ADVICE else ""
+        advice = _ADVICE.get(self.code) or (_ELSEWHERE if 300 <= self.status < 400 else "")
+        told += f": {advice}" if advice else ""
         if self.status == 507 or self.code in _FULL:
             return StorageFull(location, told)
         kind: type[S3Unavailable] = S3Forbidden if self.status in {401, 403} else S3Unavailable
@@ -86,7 +97,7 @@ class Refusal(Exception):
 
 def refusal_of(response: http.client.HTTPResponse) -> Refusal:
     """Read an answer that is no success; raises what a broken connection raises."""
-    body = response.read(_LONGEST_ERROR)
+    body = response.read(LONGEST_ERROR)
     return parse_refusal(response.status, body, response.headers)
 
 

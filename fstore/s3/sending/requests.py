@@ -7,15 +7,17 @@ import http.client
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TypeVar
 from urllib.parse import quote
 
 from fstore.runtime import deadline
 from fstore.s3.errors import BreakerOpen, S3Unavailable
 from fstore.s3.options import S3Options
-from fstore.s3.sending.answers import Meaning, Refusal, refusal_of
+from fstore.s3.sending.answers import Meaning, Refusal, raise_if_error, refusal_of
 from fstore.s3.sending.breaker import Breaker
+from fstore.s3.sending.proxies import NoWay
 from fstore.s3.sending.signing import EMPTY, Signer
 from fstore.s3.sending.wire import BROKEN, Call, Connection, Pool
 
@@ -161,7 +163,7 @@ class Requests:
             given["x-amz-expected-bucket-owner"] = self.options.expected_bucket_owner
         self._signer.sign(method, self._origin.url + target, given, digest)
         self.count(f"object_requests:{kind}")
-        with self._pool.connection(call, fresh=fresh) as connection:
+        with self._way(call, fresh=fresh) as connection:
             response = connection.exchange(method, target, given, body, call)
             if body is not None:
                 self.count("object_bytes_sent", len(body))
@@ -172,10 +174,19 @@ class Requests:
             finally:
                 connection.finish(response)
 
+    @contextmanager
+    def _way(self, call: Call, *, fresh: bool) -> Iterator[Connection]:
+        try:
+            with self._pool.connection(call, fresh=fresh) as connection:
+                yield connection
+        except NoWay as error:
+            raise S3Unavailable(self.location, str(error)) from error
+
 
 def nothing(response: http.client.HTTPResponse, *_: object) -> http.client.HTTPMessage:
-    """Read an answer whose body says nothing."""
-    response.read()
+    """Read an answer that has no body, or one that says nothing but an error."""
+    if body := response.read():
+        raise_if_error(body, response.headers)
     return response.headers
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import io
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -25,6 +26,7 @@ from urllib3.util.ssl_ import create_urllib3_context
 from fstore.runtime import deadline
 from fstore.runtime.fork_safety import forget_in_children
 from fstore.s3.options import Origin
+from fstore.s3.sending.proxies import NoWay, proxy_for
 
 CONNECT_S = 3.0
 IDLE_S = 20.0  # servers close what was idle for longer, often at the very moment when it is used again
@@ -98,17 +100,26 @@ class Connection:
     """One connection, used by one call at a time."""
 
     def __init__(self, pool: Pool, call: Call) -> None:
-        origin = pool.origin
+        origin, proxy = pool.origin, proxy_for(pool.origin)
         timeout = min(CONNECT_S, call.next_wait_s())
+        host, port = (proxy.host, proxy.port) if proxy else (origin.host, origin.port)
         self._http: HTTPConnection
+        self._by_proxy: tuple[str, Mapping[str, str]] | None = None
         if origin.scheme == "https":
-            self._http = HTTPSConnection(origin.host, origin.port, timeout=timeout, ssl_context=pool.trust())
+            self._http = HTTPSConnection(host, port, timeout=timeout, ssl_context=pool.trust())
+            if proxy:
+                self._http.set_tunnel(origin.host, origin.port or 443, headers=proxy.headers)
         else:
-            self._http = HTTPConnection(origin.host, origin.port, timeout=timeout)
+            self._http = HTTPConnection(host, port, timeout=timeout)
+            if proxy:
+                self._by_proxy = origin.url, proxy.headers
         try:
             deadline.bounded(self._http.connect, timeout + 0.1)  # which asks for an address first, unbounded
         except deadline.Overdue as error:
             raise TimeoutError("no connection in time") from error
+        except ssl.SSLError as error:
+            self._http.close()
+            raise _not_trusted(error, origin, pool.ca_file) from error
         self._connected: socket.socket = self._http.sock
         self._bounded = _Socket(self._connected, call)
         self._http.sock = self._bounded
@@ -121,6 +132,8 @@ class Connection:
         """Send a request and return the answer with its body unread."""
         self._bounded.call = call
         self.is_reusable = False
+        if self._by_proxy is not None:
+            target, headers = self._by_proxy[0] + target, {**headers, **self._by_proxy[1]}
         try:
             self._http.request(method, target, body=body, headers=headers, preload_content=False)  # type: ignore[arg-type]
         except (BrokenPipeError, ConnectionResetError) as error:
@@ -157,7 +170,7 @@ class Pool:
     """The connections of one process to one server; a forked child has none of its parent's."""
 
     def __init__(self, origin: Origin, *, most: int, ca_file: Path | None) -> None:
-        self.origin, self._most, self._ca_file = origin, most, ca_file
+        self.origin, self._most, self.ca_file = origin, most, ca_file
         self._open: set[Connection] = set()
         self._idle: list[Connection] = []
         self.forget_after_fork()
@@ -198,10 +211,16 @@ class Pool:
         """Return whom this process believes to be the server it says it is, read once."""
         if self._trust is None:
             context = create_urllib3_context()
-            if self._ca_file is None:
+            if self.ca_file is None:
                 context.load_default_certs()
             else:
-                context.load_verify_locations(self._ca_file)
+                try:
+                    context.load_verify_locations(self.ca_file)
+                except OSError as error:  # ssl's own errors among them
+                    raise NoWay(
+                        f"FEATURE_STORE_S3_CA_FILE={self.ca_file} holds no certificates that can be read "
+                        f"({error.strerror or error}); name a file of PEM certificates"
+                    ) from error
             self._trust = context
         return self._trust
 
@@ -233,3 +252,24 @@ class Pool:
         with self._guard:
             self._open.discard(used)
         used.close()
+
+
+_EXPIRED, _NOT_YET, _OTHER_NAMES = 10, 9, {62, 64}  # as OpenSSL numbers what it found wrong with a certificate
+
+
+def _not_trusted(error: ssl.SSLError, origin: Origin, ca_file: Path | None) -> Exception:
+    """Tell what to do about a server that did not prove to be the one it says it is; of other faults of TLS, just those."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        code = error.verify_code
+        if code in {_EXPIRED, _NOT_YET}:
+            advice = "it has expired or is not valid yet: renew it, or set this host's clock"
+        elif code in _OTHER_NAMES:
+            advice = "it is for another name: give FEATURE_STORE_S3_ENDPOINT_URL the name that it is for"
+        elif ca_file is None:
+            advice = "no authority that this host trusts signed it: name its own by FEATURE_STORE_S3_CA_FILE"
+        else:
+            advice = f"none of the authorities in FEATURE_STORE_S3_CA_FILE={ca_file} signed it"
+        return NoWay(f"the certificate of {origin.host} is not to be trusted ({error.verify_message}); {advice}")
+    if error.reason in {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"}:
+        return NoWay(f"{origin.host} does not speak TLS at this port; is the address one that begins with http://?")
+    return error

@@ -33,6 +33,8 @@ def diagnose(place: Place) -> Iterator[Condition]:
         return
     except _UNANSWERED as error:
         yield Condition("fault", _told(error), f"check address, credentials, bucket and rights ({PAGE})")
+        with suppress(*_UNANSWERED, ElementTree.ParseError):  # which may be why, for what is locked is put otherwise
+            yield from _locks(place.client)
         return
     finally:
         with suppress(StorageUnavailable):

@@ -11,17 +11,19 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 import pyarrow as pa
+from blake3 import blake3
 
 from fstore.errors import EntryCorrupt, StorageUnavailable
 from fstore.model import Locator
 from fstore.projection import Tail, add_digests, with_digests
-from fstore.s3 import ObjectChanged, ObjectFacts, ObjectMissing
+from fstore.s3 import Fetched, ObjectChanged, ObjectFacts, ObjectMissing
 from fstore.storage import layout
 from fstore.storage.bucket.listing import list_prefix, list_shards, unfinished_of
 from fstore.storage.bucket.packs import copy_aside, list_packs, packed_bytes
 from fstore.storage.bucket.ranges import read_parts
 from fstore.storage.bucket.root import BucketRoot
 from fstore.storage.durable import translated
+from fstore.storage.hashing import hasher_for
 from fstore.storage.interface import ByteRange, Listing, Stored
 from fstore.storage.layout import SHARDS, FoundFile
 from fstore.storage.parquet import SMALL, result_bytes, write_result
@@ -102,22 +104,30 @@ class BucketEntries(BucketRoot):
         """Return an entry's bytes."""
         return self._verified(found, verified_bytes)
 
-    def _verified(self, found: Locator, judge: Callable[[Locator, pa.Buffer], T]) -> T:
+    def _verified(self, found: Locator, judge: Callable[[Locator, pa.Buffer, blake3], T]) -> T:
         """Read and judge; once more over a new connection, for it may have been the wire."""
         try:
-            return judge(found, self._bytes(found, fresh=False))
+            return judge(found, *self._bytes(found, fresh=False))
         except EntryCorrupt as error:
             if error.fault.startswith(FaultKind.MISSING):
                 raise
-        return judge(found, self._bytes(found, fresh=True))
+        return judge(found, *self._bytes(found, fresh=True))
 
-    def _bytes(self, found: Locator, *, fresh: bool) -> pa.Buffer:
+    def _bytes(self, found: Locator, *, fresh: bool) -> tuple[pa.Buffer, blake3]:
+        """Return an entry's bytes, and the hasher that saw them arrive: others were on their way meanwhile."""
         if (packed := layout.packed_at(found.path)) is not None:
-            return self._present(found, lambda: packed_bytes(self._place, packed, found.file_size_bytes, fresh=fresh))
-        fetched = self._present(found, lambda: self._place.fetch(found.path, found.file_size_bytes, fresh=fresh))
+            part = self._present(found, lambda: packed_bytes(self._place, packed, found.file_size_bytes, fresh=fresh))
+            return part, hashed(part)
+        size = found.file_size_bytes
+
+        def read() -> tuple[Fetched, blake3]:
+            hasher = blake3() if size <= _SCRATCH_FROM else hasher_for(size)
+            return self._place.fetch(found.path, size, fresh=fresh, sink=hasher.update), hasher
+
+        fetched, hasher = self._present(found, read)
         if (fault := size_fault(found, fetched.facts.size_bytes)) is not None:
             raise fault.as_error()
-        return fetched.data
+        return fetched.data, hasher
 
     def _present(self, found: Locator, read: Callable[[], T]) -> T:
         """Read a file that a row names; only what the store says is missing is, and not at once."""

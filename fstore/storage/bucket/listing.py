@@ -17,8 +17,8 @@ from fstore.storage.interface import Listing
 from fstore.storage.layout import FoundFile
 
 _UPLOAD = "?uploadId="
+_ENTRY_PATH = re.compile(rf"{layout.ENTRIES}/[0-9a-f]{{2}}/{layout.ENTRY_NAME.pattern}")
 _FEW = 4  # of one first digit: asked for one by one, not by a stream that passes over the others
-_LOOK_EVERY_S = 0.5
 
 
 class Unfinished(NamedTuple):
@@ -43,11 +43,12 @@ def list_prefix(place: Place, prefix: str, known: re.Pattern[str]) -> Listing:
     return listing
 
 
-def list_uploads(place: Place, prefix: str) -> Iterator[FoundFile]:
-    """Give uploads below a prefix that nobody finished; how many bytes they hold nobody says."""
+def list_uploads(place: Place, prefix: str, known: re.Pattern[str]) -> Iterator[FoundFile]:
+    """Give uploads below a prefix that nobody finished, of names that are fstore's; how many bytes they hold nobody says."""
     try:
         for upload in place.client.list_uploads(place.key(prefix)):
-            yield FoundFile(f"{place.path(upload.key)}{_UPLOAD}{upload.upload_id}", 0, upload.began_ns)
+            if known.fullmatch(path := place.path(upload.key)):
+                yield FoundFile(f"{path}{_UPLOAD}{upload.upload_id}", 0, upload.began_ns)
     except S3Unavailable as error:
         if error.code != "NotImplemented":  # a server without uploads in parts has none that are unfinished
             raise
@@ -58,7 +59,7 @@ def list_shards(place: Place, shards: Sequence[str]) -> Iterator[Listing]:
     unfinished: dict[str, list[FoundFile]] = defaultdict(list)
     whole = len(shards) > _FEW
     for prefix in [f"{layout.ENTRIES}/"] if whole else [f"{layout.ENTRIES}/{shard}/" for shard in shards]:
-        for file in list_uploads(place, prefix):
+        for file in list_uploads(place, prefix, _ENTRY_PATH):
             unfinished[file.path.split("/")[1]].append(file)
     by_digit: dict[str, list[str]] = defaultdict(list)
     for shard in shards:
@@ -84,12 +85,17 @@ def _one(place: Place, shard: str) -> Listing:
 
 
 class _Stream:
-    """Lists the shards of one first digit in their order, one shard ahead of whoever takes them."""
+    """Lists the shards of one first digit in their order, one shard ahead of whoever takes them.
+
+    The next one is begun when the last one is taken: with all streams asked in turn, the others' shards
+    are what its time is for. More of them ready would be memory that brings nothing.
+    """
 
     def __init__(self, place: Place, shards: Sequence[str]) -> None:
         self._place, self._shards = place, shards
-        self._ready: queue.Queue[Listing | BaseException] = queue.Queue(maxsize=1)
-        self._stopped = threading.Event()
+        self._ready: queue.SimpleQueue[Listing | BaseException] = queue.SimpleQueue()
+        self._room = threading.Semaphore(1)
+        self._stopped = False
         surroundings = contextvars.copy_context()  # the deadline
         self._thread = threading.Thread(target=surroundings.run, args=(self._run,), name="fstore-listing", daemon=True)
         self._thread.start()
@@ -99,28 +105,21 @@ class _Stream:
         found = self._ready.get()
         if isinstance(found, BaseException):
             raise found
+        self._room.release()
         return found
 
     def stop(self) -> None:
         """List no more."""
-        self._stopped.set()
+        self._stopped = True
+        self._room.release()
 
     def _run(self) -> None:
         try:
-            for listing in self._listings():
-                if not self._put(listing):
-                    return
+            listings = self._listings()
+            while self._room.acquire() and not self._stopped and (listing := next(listings, None)) is not None:
+                self._ready.put(listing)
         except BaseException as error:
-            self._put(error)
-
-    def _put(self, item: Listing | BaseException) -> bool:
-        while not self._stopped.is_set():
-            try:
-                self._ready.put(item, timeout=_LOOK_EVERY_S)
-            except queue.Full:
-                continue
-            return True
-        return False
+            self._ready.put(error)
 
     def _listings(self) -> Iterator[Listing]:
         """Cut one ordered stream of keys at the borders of shards."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -13,6 +14,8 @@ from fstore.storage.bucket.listing import list_prefix, list_uploads
 from fstore.storage.bucket.place import Place
 from fstore.storage.interface import Listing
 from fstore.storage.layout import Packed
+
+_PACK_PATH = re.compile(rf"{layout.PACKS}/[0-9a-f]/{layout.PACK_NAME.pattern}", re.ASCII)
 
 
 def packed_bytes(place: Place, packed: Packed, length: int, *, fresh: bool = False) -> pa.Buffer:
@@ -37,5 +40,5 @@ def list_packs(place: Place) -> Iterator[Listing]:
     for group in layout.PACK_GROUPS:
         prefix = f"{layout.PACKS}/{group}/"
         listing = list_prefix(place, prefix, layout.PACK_NAME)
-        listing.temporary += list_uploads(place, prefix)
+        listing.temporary += list_uploads(place, prefix, _PACK_PATH)
         yield listing

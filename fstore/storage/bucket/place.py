@@ -60,10 +60,17 @@ class Place:
         """Return the path of a key that was listed."""
         return key.removeprefix(self.prefix)
 
-    def fetch(self, path: str, size_bytes: int | None = None, *, fresh: bool = False) -> Fetched:
-        """Return a whole file, of one version; raises ``ObjectMissing``."""
+    def fetch(
+        self,
+        path: str,
+        size_bytes: int | None = None,
+        *,
+        fresh: bool = False,
+        sink: Callable[[memoryview], object] | None = None,
+    ) -> Fetched:
+        """Return a whole file, of one version, and show its bytes to ``sink`` as they arrive; raises ``ObjectMissing``."""
         try:
-            return self.client.fetch(self.key(path), size_bytes, fresh=fresh)
+            return self.client.fetch(self.key(path), size_bytes, fresh=fresh, sink=sink)
         except ObjectChanged as error:
             raise StorageUnavailable(self.location, f"{path}: {error.reason}") from error
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from fstore.errors import InvalidRequest, SourceChanged, StorageUnavailable
+from fstore.errors import StorageUnavailable
 from fstore.s3 import Listed, ObjectMissing
 from fstore.storage import layout
 from fstore.storage.bucket.listing import list_prefix, list_uploads, unfinished_of
@@ -24,11 +24,12 @@ from fstore.storage.bucket.place import Place
 from fstore.storage.interface import Listing, StagedResult
 from fstore.storage.layout import FoundFile
 from fstore.storage.parquet import arrow_bytes, result_bytes, write_arrow, write_result
-from fstore.storage.verify import UNREADABLE, decoded, hashed
+from fstore.storage.verify import raw_gone, raw_in, result_gone, result_in
 
 _USED, _GOING = ".used-", ".going-"
 _MARK = re.compile(rf"(.+\.arrow)({re.escape(_USED)}|{re.escape(_GOING)})[0-9a-f]+")
-_PROBE = re.compile(r"[0-9a-f]+")
+_PROBE = re.compile(r"[0-9a-f]{16}")
+_STAGED_PATH = re.compile(f"{layout.STAGED_RAW_PATH.pattern}|{layout.STAGED_RESULT_PATH.pattern}", re.ASCII)
 
 
 class BucketStaging:
@@ -63,13 +64,8 @@ class BucketStaging:
         try:
             data = self._place.fetch(path).data
         except ObjectMissing as error:
-            raise SourceChanged(path, "the staged copy is gone; ask again to stage it anew") from error
-        try:
-            return pa.ipc.open_file(pa.BufferReader(data)).read_all()
-        except UNREADABLE as error:
-            raise SourceChanged(
-                path, f"the staged copy cannot be read ({error}); ask again to stage it anew"
-            ) from error
+            raise raw_gone(path) from error
+        return raw_in(path, data)
 
     def write_result(self, key: str, table: pa.Table) -> str:
         """Put a result under a new name."""
@@ -84,14 +80,9 @@ class BucketStaging:
         try:
             data = self._place.fetch(path).data
         except ObjectMissing as error:
-            raise InvalidRequest("staged_path", "cannot be read: there is no such object") from error
-        found = hashed(data).hexdigest()
-        if digest is not None and found != digest:
-            raise InvalidRequest("staged_path", "holds other bytes than were staged; ask again")
-        try:
-            return StagedResult(decoded(data, page_checksums=True), data, found)
-        except UNREADABLE as error:
-            raise InvalidRequest("staged_path", f"cannot be read: {error}") from error
+            raise result_gone("there is no such object") from error
+        table, found = result_in(data, digest)
+        return StagedResult(table, data, found)
 
     def exists(self, path: str) -> bool:
         """Return whether the store shows something staged there."""
@@ -117,16 +108,15 @@ class BucketStaging:
         for page in _paged(self._marked(f"{layout.STAGED_RAW}/")):
             listing = Listing()
             for one in page:
-                name = one.path.rpartition("/")[2]
-                if one.file is not None and layout.STAGED_NAME.fullmatch(name):
-                    listing.files.append(FoundFile(one.path, one.file.size_bytes, one.used_ns))
+                if layout.STAGED_RAW_PATH.fullmatch(one.path) is None:
+                    listing.foreign += 1  # another store's, perhaps, whose prefix lies below
                 elif one.file is not None:
-                    listing.foreign += 1
+                    listing.files.append(FoundFile(one.path, one.file.size_bytes, one.used_ns))
                 else:
                     listing.temporary += [FoundFile(self._place.path(m.key), 0, m.modified_ns) for m in one.marks]
             yield listing
         probes = list_prefix(self._place, f"{layout.PROBES}/", _PROBE).files
-        yield Listing(temporary=[*probes, *list_uploads(self._place, "staging/")])
+        yield Listing(temporary=[*probes, *list_uploads(self._place, "staging/", _STAGED_PATH)])
 
     def drop_unless_reserved(self, file: FoundFile) -> bool:
         """Say that a file goes, and delete it unless it was marked since it was listed."""

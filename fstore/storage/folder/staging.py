@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from fstore.errors import InvalidRequest, SourceChanged, SourceNotAllowed, StorageUnavailable
+from fstore.errors import SourceNotAllowed, StorageUnavailable
 from fstore.storage import layout
 from fstore.storage.durable import make_folder, read_whole, translated
 from fstore.storage.file_system import unlink
@@ -18,7 +18,7 @@ from fstore.storage.folder.root import CLOCK_STEP_S
 from fstore.storage.interface import Capabilities, Listing, StagedResult
 from fstore.storage.layout import SHARDS, FoundFile
 from fstore.storage.parquet import write_arrow, write_result
-from fstore.storage.verify import UNREADABLE, decoded, hashed
+from fstore.storage.verify import raw_gone, raw_in, result_gone, result_in
 
 
 class FolderStaging:
@@ -56,13 +56,8 @@ class FolderStaging:
             try:
                 data = read_whole(found)
             except FileNotFoundError as error:
-                raise SourceChanged(path, "the staged copy is gone; ask again to stage it anew") from error
-        try:
-            return pa.ipc.open_file(pa.BufferReader(data)).read_all()
-        except UNREADABLE as error:
-            raise SourceChanged(
-                path, f"the staged copy cannot be read ({error}); ask again to stage it anew"
-            ) from error
+                raise raw_gone(path) from error
+        return raw_in(path, data)
 
     def write_result(self, key: str, table: pa.Table) -> str:
         """Write a result beside its place and rename it."""
@@ -83,14 +78,9 @@ class FolderStaging:
             try:
                 data = read_whole(staged)
             except FileNotFoundError as error:
-                raise InvalidRequest("staged_path", f"cannot be read: {error}") from error
-        found = hashed(data).hexdigest()
-        if digest is not None and found != digest:
-            raise InvalidRequest("staged_path", "holds other bytes than were staged; ask again")
-        try:
-            return StagedResult(decoded(data, page_checksums=True), data, found)
-        except UNREADABLE as error:
-            raise InvalidRequest("staged_path", f"cannot be read: {error}") from error
+                raise result_gone(error) from error
+        table, found = result_in(data, digest)
+        return StagedResult(table, data, found)
 
     def exists(self, path: str) -> bool:
         """Return whether something is staged there now."""

@@ -107,7 +107,7 @@ def _pauses(records: Sequence[Record]) -> list[Pause]:
 
 def _refusals(records: Sequence[Record]) -> list[str]:
     """Return what a collection said that it may not say: servers that are away are allowed, doubt about the store is not."""
-    away = {"ManifestUnavailable", "ManifestBusy", "BrokerUnavailable"}
+    away = {"ManifestUnavailable", "ManifestBusy", "BrokerUnavailable", "S3Unavailable", "BreakerOpen"}
     return [
         f"garbage collection: {r['error']}: {r['text']}"
         for r in records

@@ -1,12 +1,19 @@
-"""What an object store costs without fstore: bare requests, signed by botocore, over ``http.client``; and listings of any size."""
+"""What an object store costs without fstore: bare requests, signed by botocore, over ``http.client``; and listings of any size.
+
+python object_floor.py bare|store <endpoint>    lists a bucket in 16 streams and tells what that took
+"""
 
 from __future__ import annotations
 
 import http.client
+import json
+import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from xml.etree import ElementTree
@@ -16,6 +23,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 PAGE = 1000
+_BUCKET, _PREFIX, _STREAMS = "endless", "bench", 16
 _STAMP = "2026-01-01T00:00:00.000Z"
 
 
@@ -132,3 +140,45 @@ def _page(query: dict[str, str], per_shard: int) -> bytes:
     )
     more = f"<NextContinuationToken>{until}</NextContinuationToken>" if until < total else ""
     return f"<ListBucketResult><IsTruncated>{'true' if more else 'false'}</IsTruncated>{more}{contents}</ListBucketResult>".encode()
+
+
+def main(way: str, endpoint: str) -> None:
+    """List everything; print as JSON how many keys there were, the seconds, and the memory before and at most.
+
+    In a process of its own, so that the memory is what a store takes, and nothing that benchmarks load beside it.
+    """
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from fstore.settings import gather_settings  # noqa: PLC0415 - what only this way needs
+    from fstore.storage import SHARDS_IN_TURN, open_storage  # noqa: PLC0415
+    from harness.memory import peak_mib  # noqa: PLC0415 - as a script this file has no package around it
+
+    given = {"s3_endpoint_url": endpoint, "s3_addressing": "path", "object_timeout_s": 60}
+    settings = gather_settings(
+        {**given, "path": f"s3://{_BUCKET}/{_PREFIX}", "s3_access_key_id": "k", "s3_secret_access_key": "s"}, environ={}
+    )
+    entries = open_storage(settings).entries  # which loads all that a store needs, for the bare way too
+    base_mb = peak_mib() * 2**20 / 1e6
+    began, cpu = time.monotonic(), time.process_time()
+    if way == "bare":
+        counts: list[int] = []
+        bares = [Bare(endpoint, _BUCKET, "k", "s") for _ in range(_STREAMS)]
+        side_by_side(
+            lambda bare, digit: counts.append(bare.list(f"{_PREFIX}/entries/{digit}")),
+            [f"{n:x}" for n in range(16)],
+            bares,
+        )
+        count = sum(counts)
+    else:
+        count = sum(len(listing.files) for listing in entries.list_shards(SHARDS_IN_TURN))
+    told = {
+        "seconds": time.monotonic() - began,
+        "cpu_s": time.process_time() - cpu,
+        "count": count,
+        "base_mb": base_mb,
+        "peak_mb": peak_mib() * 2**20 / 1e6,
+    }
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

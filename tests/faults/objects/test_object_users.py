@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import random
 import signal
@@ -14,10 +15,12 @@ import pytest
 
 from fstore.entries import read_entry
 from fstore.s3 import S3Client, buckets_of
+from fstore.settings import Settings
+from fstore.storage import open_storage
 from fstore.storage.local_cache import LocalCache
 from tests.faults.harness.invariants import check_invariants
 from tests.faults.harness.site import RAW, SHORT, kill_group
-from tests.faults.objects.conftest import numbers
+from tests.faults.objects.conftest import key_of, numbers
 from tests.faults.rows import row
 from tests.integration.client.test_forks import in_children
 from tests.sample_features import scaled
@@ -56,6 +59,51 @@ def test_row_72_killed_publishers(make_object_site, behind, part, when, large):
     assert asking.answered().equals(raw * (2 if large else 3))
     check_invariants(site)
     assert behind.bucket.uploads() == []
+
+
+@row(
+    72,
+    fault="a worker is killed in the middle of a PUT, of an upload in parts, or between its PUT and its row",
+    promise="no row; what it left is collected after the grace, parts too; the next worker computes it",
+    seconds=30,
+)
+@pytest.mark.parametrize("when", ["put", "part", "completion"])
+def test_row_72_killed_writers(make_depot, behind, when):
+    """Whatever of it the store has, a listing tells of it, and upkeep can end it."""
+    depot = make_depot(object_part_bytes=5 << 20)
+    part = {"put": "entries/", "part": "partNumber=2", "completion": "uploadId="}[when]
+    child = multiprocessing.get_context("spawn").Process(target=_publish_for_ever, args=(depot.settings, when))
+    rule = depot.proxy.on(
+        "POST" if when == "completion" else "PUT", part, before=lambda: os.kill(child.pid or 0, signal.SIGKILL), times=1
+    )
+    child.start()
+    child.join(60)
+    assert (child.exitcode, rule.happened) == (-signal.SIGKILL, 1)
+
+    def left() -> tuple[list[str], list[str]]:
+        listings = list(depot.entries.list_shards())
+        return [f.path for one in listings for f in one.files], [f.path for one in listings for f in one.temporary]
+
+    # What was on its way when the writer died still arrives: a file without a row, or an upload without an end.
+    if when != "put":
+        eventually(lambda: any(left()), seconds=5, what="what is left to be listed")
+    if when == "part":
+        assert len(left()[1]) == 1
+    for path in left()[0]:
+        assert depot.entries.delete(path)
+    for listing in depot.entries.list_shards():
+        assert all(depot.entries.drop_unfinished(one) for one in listing.temporary)
+    assert left() == ([], [])
+    assert behind.bucket.uploads() == []
+
+
+def _publish_for_ever(settings: Settings, when: str) -> None:
+    from fstore.storage.bucket import place
+
+    place.IN_MEMORY_BYTES = 8 << 20
+    entries = open_storage(settings).entries
+    while True:
+        entries.publish(key_of("one"), numbers(1000 if when == "put" else 2_000_000))
 
 
 @row(

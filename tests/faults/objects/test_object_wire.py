@@ -15,7 +15,7 @@ from fstore.s3 import Keys, S3Client, S3Options
 from fstore.upkeep.gc_run import run_collection
 from tests.faults.harness.http_faults import clock_off, flipped_bit
 from tests.faults.harness.http_messages import Message
-from tests.faults.objects.conftest import TIMEOUT_S, numbers
+from tests.faults.objects.conftest import TIMEOUT_S, close_breaker, numbers
 from tests.faults.rows import row
 from tests.support.shelf import RULES, WEEK
 
@@ -29,18 +29,20 @@ MEDIUM = 400_000  # rows of 8 bytes: 3.2 MB, one request
     seconds=12,
 )
 @pytest.mark.parametrize("reset", [True, False])
-@pytest.mark.parametrize("rows", [MEDIUM, 2_500_000])
-def test_row_61_cut_bodies(depot, reset, rows):
-    """What came is kept."""
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("rows", [20_000, MEDIUM, 2_500_000])
+def test_row_61_cut_bodies(depot, reset, times, rows):
+    """What came is kept, of a small object read at once, and of a large one read in ranges side by side."""
     found = depot.publish(rows)
-    asked, cut = depot.proxy.count("GET", found.path), 1 << 20
-    depot.proxy.on("GET", found.path, cut_after=cut, reset=reset, times=1)
+    asked, cut = depot.proxy.count("GET", found.path), min(1 << 20, found.file_size_bytes // 3)
+    depot.proxy.on("GET", found.path, cut_after=cut, reset=reset, times=times)
     assert depot.entries.read(found).equals(numbers(rows))
 
     seen = depot.proxy.seen("GET", found.path)[asked:]
     assert sum(one.sent for one in seen) <= found.file_size_bytes + 1
     assert [one.header("Range") for one in seen if one.header("Range").startswith(f"bytes={cut}-")]
     assert all(one.header("If-Match") for one in seen[1:])
+    assert len(seen) <= times + max(1, -(-found.file_size_bytes // (8 << 20)))
 
 
 @row(
@@ -74,25 +76,32 @@ def test_row_62_flipped_bits(depot, behind):
     promise="back within the deadline and half a second",
     seconds=30,
 )
-@pytest.mark.parametrize("what", [{"bytes_per_s": 1000}, {"silent": True}])
+@pytest.mark.parametrize(
+    "what", [{"bytes_per_s": 1000}, {"silent": True}, {"wait_s": 60}], ids=["drip", "hole", "late"]
+)
 @pytest.mark.parametrize("limit_s", [2.0, None])
 def test_row_65_drips_and_holes(depot, what, limit_s):
-    """One deadline bounds a whole answer, the caller's or the setting's."""
+    """One deadline bounds a whole answer, the caller's or the setting's, whatever was asked for."""
     found = depot.publish(20_000)
     acts = {
-        "GET": lambda: depot.entries.read(found),
-        "HEAD": lambda: depot.entries.exists(found.path),
-        "PUT": lambda: depot.publish(20_000, "two"),
+        "read": lambda: depot.entries.read(found),
+        "exists": lambda: depot.entries.exists(found.path),
+        "publish": lambda: depot.publish(20_000, "two"),
+        "list": lambda: list(depot.entries.list_shards()),
+        "stage": lambda: depot.storage.staging.write("a" * 64, numbers(20_000)),
     }
-    for method, act in acts.items():
-        if method != "GET" and "bytes_per_s" in what:
-            continue  # their answers have no body that could drip
-        depot.proxy.on(method, "entries/", **what)
+    for name, act in acts.items():
+        if name != "read" and "bytes_per_s" in what:
+            continue  # their answers have no body that could drip for long
+        if name in {"list", "stage"} and limit_s is None:
+            continue  # of several requests each has the setting's time
+        depot.proxy.on("", "", **what)
         began = time.monotonic()
         with deadline.within(limit_s), pytest.raises(StorageUnavailable):
             act()
         assert time.monotonic() - began < (limit_s or TIMEOUT_S + 0.2) + 0.5
         depot.proxy.forward()
+        close_breaker(depot)
 
 
 @row(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,55 +14,11 @@ from fstore.settings.loading import gather_settings
 from fstore.stack.processes.os_user import server_account
 from fstore.stack.servers.embedded import EmbeddedServers
 from fstore.stack.servers.ports import choose_port
+from tests.support.tls_front import Authority
 
 _HBA = "local all all scram-sha-256\nhostssl all all 127.0.0.0/8 scram-sha-256\n"
 # Debian's redis-tools holds the whole server under this name; the server of the wheel is built without TLS.
 _REDIS_NAMES = ("redis-server", "redis-check-rdb")
-
-
-@dataclass(frozen=True)
-class Authority:
-    """A certificate authority that exists for one test run."""
-
-    folder: Path
-    name: str
-
-    @property
-    def certificate(self) -> Path:
-        """The file that clients trust."""
-        return self.folder / f"{self.name}.pem"
-
-    @classmethod
-    def make(cls, folder: Path, name: str) -> Authority:
-        """Make a new authority."""
-        made = cls(folder, name)
-        openssl(
-            folder,
-            *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}"),
-            *("-keyout", f"{name}.key", "-out", f"{name}.pem"),
-        )
-        return made
-
-    def issue(self, name: str, address: str) -> tuple[Path, Path]:
-        """Make a certificate for a server at an address, and return its file and that of its key."""
-        extension = self.folder / f"{name}.ext"
-        extension.write_text(f"subjectAltName=IP:{address}")
-        request = ("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}", "-keyout", f"{name}.key")
-        openssl(self.folder, *request, "-out", f"{name}.csr")
-        signing = ("-CA", f"{self.name}.pem", "-CAkey", f"{self.name}.key", "-CAcreateserial", "-days", "2")
-        openssl(
-            self.folder,
-            "x509",
-            "-req",
-            "-in",
-            f"{name}.csr",
-            *signing,
-            "-extfile",
-            extension.name,
-            "-out",
-            f"{name}.crt",
-        )
-        return self.folder / f"{name}.crt", self.folder / f"{name}.key"
 
 
 @dataclass(frozen=True)
@@ -122,10 +77,10 @@ def tls_servers() -> Iterator[Place]:
     try:
         certificates = folder / "certificates"
         certificates.mkdir(mode=0o755)
-        authority, stranger = Authority.make(certificates, "authority"), Authority.make(certificates, "stranger")
+        authority, stranger = Authority(certificates, "authority"), Authority(certificates, "stranger")
         # Postgres' port also names its socket, so its TCP side takes an address of its own instead of a port.
         address = f"127.{random.randrange(1, 255)}.{random.randrange(256)}.{random.randrange(1, 255)}"
-        postgres_settings = _postgres_settings(folder, address, authority.issue("postgres", address))
+        postgres_settings = _postgres_settings(folder, address, authority.issue("postgres", f"IP:{address}"))
         port = choose_port(f"{folder} tls")
         redis_server = _redis_wrapper(folder, port, authority)
         chosen = gather_settings(
@@ -137,12 +92,6 @@ def tls_servers() -> Iterator[Place]:
             yield Place(f"{user}@{address}:5432/fstore", f"{password}@127.0.0.1:{port}/0", port, authority, stranger)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def openssl(folder: Path, *arguments: str) -> None:
-    """Run ``openssl`` in a folder."""
-    done = subprocess.run(["openssl", *arguments], cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 def _postgres_settings(folder: Path, address: str, certificate: tuple[Path, Path]) -> dict[str, str]:
@@ -164,7 +113,7 @@ def _postgres_settings(folder: Path, address: str, certificate: tuple[Path, Path
 
 def _redis_wrapper(folder: Path, port: int, authority: Authority) -> Path:
     """Write a program that is Redis with a TLS port beside its own."""
-    certificate, key = authority.issue("redis", "127.0.0.1")
+    certificate, key = authority.issue("redis", "IP:127.0.0.1")
     account = server_account()
     for path in (certificate, key):
         if account is not None:

@@ -10,9 +10,10 @@ import pytest
 from fstore.calling.feature_calls import call_feature
 from fstore.calling.raised import RaisedByFunction
 from fstore.compute.failures import cause_of, error_of, note_of
-from fstore.errors import ComputeFailed, FeatureStoreError
+from fstore.errors import ComputeFailed, FeatureStoreError, StorageFull, StorageUnavailable
 from fstore.features.local_features import local
 from fstore.increments.execution import _called
+from fstore.s3 import BreakerOpen, S3Forbidden, S3Unavailable
 from tests.unsettling_features import EXITS, class_name
 
 KEY = "0" * 64
@@ -75,3 +76,13 @@ def test_what_nobody_can_write_down_is_no_cause() -> None:
     """Whoever logs the error would fail of it."""
     assert cause_of(EXITS["no traceback"]()) is None
     assert isinstance(cause_of(ValueError("x")), ValueError)
+
+
+@pytest.mark.parametrize("kind", [S3Unavailable, S3Forbidden, BreakerOpen, StorageFull])
+def test_a_backend_of_a_workers_own_kind_of_error_is_told_as_what_it_is(kind: type[StorageUnavailable]) -> None:
+    """Whoever waits computes here what cannot be stored, and would raise ``ComputeFailed`` for a name nobody knows."""
+    error = kind("s3://bucket", "put failed 2 times")
+    told = error_of(KEY, note_of(error))
+    assert isinstance(told, StorageUnavailable)
+    assert str(told) == str(error)
+    assert isinstance(error_of(KEY, note_of(RaisedByFunction(error))), ComputeFailed)
