@@ -117,6 +117,8 @@ class LocalComputing:
                 raise refused[0]
             if entry is not None:
                 return Answer(request, Status.COMPUTED, entry)
+            if kept and SegmentLoader(resources).was_withdrawn(kept[0]):
+                return None  # and is computed once more, without what it was copied from
             return _bare(request, kept[0]) if kept else None
 
         try:

@@ -66,7 +66,9 @@ def execute_batch(resources: Resources, requests: Sequence[ComputeRequest], *, p
     if live:
         resources.jobs.delete_published(list(live))
     begun = bool(claims)
-    for position in left:  # computed elsewhere, started before, condemned, or asked for twice
+    for (
+        position
+    ) in left:  # computed elsewhere, started before, condemned, copied from what was withdrawn, or asked for twice
         computation = planned[position]
         if computation.key in live:
             answers[position] = Outcome(computation.key, Status.HIT, live[computation.key], 0.0).as_dict()
@@ -201,6 +203,8 @@ class _Batch:
     def _published(self, pending: PendingEntry, found: Locator | None) -> None:
         key = pending.facts.key
         self._held.drop(key)
+        if found is None and pending.segment is not None:
+            return  # what it was copied from may have been withdrawn meanwhile: asked for once more, by itself
         status = Status.COMPUTED if found else Status.COALESCED
         self._answer(key, Outcome(key, status, found, pending.facts.compute_seconds).as_dict())
 

@@ -75,7 +75,12 @@ def execute(resources: Resources, request: ComputeRequest, *, phase: Phase) -> O
         return Outcome(computation.key, Status.HIT, found, time.monotonic() - began)
     if claim.starts > 1:  # an earlier start did not end: its worker died, froze or was stopped
         resources.recorder.count("takeovers")
-    found = perform(resources, computation, claim, phase=phase, publish=Publisher.of(resources).publish)
+    publish = Publisher.of(resources).publish
+    found = perform(resources, computation, claim, phase=phase, publish=publish)
+    if found is None and computation.segment is not None:  # what it was copied from may have been withdrawn meanwhile
+        claim = resources.jobs.claim(computation.key, computation.request.wire())
+        if claim is not None:
+            found = perform(resources, computation, claim, phase=phase, publish=publish)
     return Outcome(computation.key, Status.COMPUTED, found, time.monotonic() - began)
 
 

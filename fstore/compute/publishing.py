@@ -114,7 +114,8 @@ class Publisher:
     def insert(self, pending: Sequence[PendingEntry]) -> dict[str, Locator | None]:
         """Insert the rows of durable files in one transaction, and return what answers for each key now.
 
-        Waiters are told. A file that lost its claim is removed.
+        Waiters are told. A file that lost its claim is removed, and so is a segment that was
+        copied from an entry which does not answer any more; of that one nobody has the claim then.
         """
         segments = {one.facts.key: one.segment for one in pending if one.segment is not None}
         try:
@@ -135,6 +136,9 @@ class Publisher:
         published = [one.facts.key for one in pending if answering[one.facts.key] == one.facts.locator]
         if published:
             self._notifier.announce(published, {"computed": len(published)})
+        unanswered = [key for key, segment in segments.items() if segment.copied and answering[key] is None]
+        if unanswered:  # what they were copied from was withdrawn meanwhile, and their jobs ended
+            self._notifier.announce(unanswered, {})
         return answering
 
     def _superseded(self, one: PendingEntry, live_path: str | None) -> Locator | None:

@@ -101,7 +101,10 @@ def segment_facts(parts: KeyParts, table: pa.Table) -> SegmentFacts | None:
     if contents is None or fingerprint_of(contents.names) != parts.fingerprint:
         return None
     return SegmentFacts(
-        series_of(parts, contents.declared), contents.period, tuple(name[:NAME_PREFIX] for name in contents.names)
+        series_of(parts, contents.declared),
+        contents.period,
+        tuple(name[:NAME_PREFIX] for name in contents.names),
+        contents.copied,
     )
 
 
@@ -153,6 +156,8 @@ def rows_of(raw: RawInput) -> ReadRows:
         return raw.rows
     if isinstance(raw, ParquetInput):
         return SourceRows(raw.reader.source, raw.reader.limits).read
+    if (in_place := raw.rows_in_place()) is not None:
+        return in_place.read
     whole: list[pa.Table] = []
 
     def read(first: int, stop: int) -> pd.DataFrame | pa.Table:
@@ -179,14 +184,15 @@ class LoadedSegment:
     def result(self, feature: Feature, config: Mapping[str, Any]) -> object:
         """Compute what is due; if what was copied from is hidden meanwhile, all of it."""
         del config  # each partition gets one of its own
-        made = self._made(feature, self.due, self.copies)
+        made, source = self._made(feature, self.due, self.copies), self.source
         assigned = self.task.assigned
-        if self.source is not None and not self.loader.is_live(self.source):
-            made = self._made(
-                feature, read_due(assigned, self.task.declared, self.read, self.where, assigned.names), None
-            )
+        if source is not None and not self.loader.is_live(source.key, source.path):
+            due = read_due(assigned, self.task.declared, self.read, self.where, assigned.names)
+            made, source = self._made(feature, due, None), None
         self.loader.count(made)
-        return with_contents(made.table, Contents(assigned.declared, assigned.period, made.records))
+        # Publishing asks for it once more, under a lock: see migration 0012.
+        copied = (source.key, source.path) if source is not None else None
+        return with_contents(made.table, Contents(assigned.declared, assigned.period, made.records, copied))
 
     def _made(self, feature: Feature, due: Mapping[bytes, Due], copies: Copies | None) -> Made:
         return make_parts(
@@ -235,10 +241,17 @@ class SegmentLoader:
             resources.staging.discard(reference.path)  # it is named by what it is not; the next request stages it anew
             raise
 
-    def is_live(self, source: Locator) -> bool:
+    def is_live(self, key: str, path: str) -> bool:
         """Tell whether an entry still answers: one that somebody took back is not to be copied on."""
-        found = self._resources.manifest.find_live(source.key) if self._resources is not None else None
-        return found is not None and found.path == source.path
+        found = self._resources.manifest.find_live(key) if self._resources is not None else None
+        return found is not None and found.path == path
+
+    def was_withdrawn(self, result: object) -> bool:
+        """Tell whether a result was copied in part from an entry that does not answer any more."""
+        contents = contents_of(result) if isinstance(result, pa.Table) else None
+        if contents is None or contents.copied is None:
+            return False
+        return not self.is_live(*contents.copied)
 
     def count(self, made: Made) -> None:
         """Count what was done for a segment."""

@@ -8,8 +8,9 @@ limits are a store's own, and come with whatever it reads.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -53,12 +54,22 @@ def open_bounded(path: Path, limits: ParquetLimits) -> pq.ParquetFile:
     Raises ``InvalidRequest`` for a file beyond the limits, ``SourceChanged`` for what
     is no readable Parquet file.
     """
+    return _opened(str(path), path, limits, lambda: check_tail(path, limits), pre_buffer=False, buffer_size=1 << 20)
+
+
+def open_ranges(file: BinaryIO, name: str, limits: ParquetLimits) -> pq.ParquetFile:
+    """Do the same for an open file of which each read is a request: what lies together is read at once."""
+    return _opened(file, name, limits, lambda: judge_tail(file, name, limits), pre_buffer=True)
+
+
+def _opened(
+    where: str | BinaryIO, path: Path | str, limits: ParquetLimits, judge: Callable[[], int], **how: Any
+) -> pq.ParquetFile:
     try:
-        size = check_tail(path, limits)
+        size = judge()
         opened = pq.ParquetFile(
-            str(path),
-            pre_buffer=False,
-            buffer_size=1 << 20,
+            where,
+            **how,
             page_checksum_verification=True,
             thrift_string_size_limit=limits.footer_bytes,
             thrift_container_size_limit=max(4 * limits.columns, limits.row_groups) + 1,
@@ -73,7 +84,7 @@ def open_bounded(path: Path, limits: ParquetLimits) -> pq.ParquetFile:
     return opened
 
 
-def out_of_memory(path: Path) -> InvalidRequest:
+def out_of_memory(path: Path | str) -> InvalidRequest:
     """Return the error for a file whose data do not fit into what this process may use."""
     return _beyond(
         path,
@@ -102,7 +113,7 @@ def judge_tail(file: BinaryIO, path: str, limits: ParquetLimits) -> int:
     return size
 
 
-def _check_contents(path: Path, size: int, opened: pq.ParquetFile, limits: ParquetLimits) -> None:
+def _check_contents(path: Path | str, size: int, opened: pq.ParquetFile, limits: ParquetLimits) -> None:
     about = opened.metadata
     if about.num_columns > limits.columns:
         raise _beyond(path, _more("", about.num_columns, "columns", limits.columns, "COLUMNS"))
@@ -129,7 +140,7 @@ def _width(about: pq.FileMetaData, column: int) -> float:
     return leaf.length if leaf.physical_type == "FIXED_LEN_BYTE_ARRAY" else _BYTES.get(leaf.physical_type, 4)
 
 
-def _unreadable(path: Path, text: str) -> InvalidRequest | SourceChanged:
+def _unreadable(path: Path | str, text: str) -> InvalidRequest | SourceChanged:
     if "nested" in text and "limit" in text:
         return _beyond(path, "nests its columns deeper than 100 levels; flatten it")
     if "size limit" in text:

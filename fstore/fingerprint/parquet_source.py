@@ -65,7 +65,7 @@ class ParquetReader:
     def schema(self) -> pa.Schema:
         """Read the schema of the table the source stands for, which is that of its first file."""
         first = self.files()[0]
-        return _plain(_intention(first, self._open(first)).schema)
+        return plain_schema(_intention(first, self._open(first)).schema)
 
     def batches(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Stream the rows in order, at most a block at a time, verifying page checksums where there are any."""
@@ -119,7 +119,7 @@ class ParquetReader:
             at += count
         leading = chosen[0][0] if chosen else files[0][0]
         opened = self._open(leading)
-        schema = _plain(_intention(leading, opened).schema)
+        schema = plain_schema(_intention(leading, opened).schema)
         parts = []
         for file, start, end in chosen:
             opened = opened if file == leading else self._open(file)
@@ -159,7 +159,7 @@ class ParquetReader:
         return open_bounded(file, self.limits)
 
     def _check_agreement(self, schema: pa.Schema, file: Path, opened: pq.ParquetFile) -> None:
-        if describe(_plain(_intention(file, opened).schema)).text != describe(schema).text:
+        if describe(plain_schema(_intention(file, opened).schema)).text != describe(schema).text:
             raise SourceChanged(
                 str(self.source.path), f"{file.name} has other columns or types than the first file of the folder"
             )
@@ -217,10 +217,10 @@ def _intention(file: Path, opened: pq.ParquetFile) -> Intention:
     notes = opened.metadata.metadata or {}
     # The notes of a file that somebody else wrote anew need not fit its data.
     trusted = notes if INTENT_KEY in notes and read_seal(file) else {}
-    return Intention(_plain(opened.schema_arrow), trusted)
+    return Intention(plain_schema(opened.schema_arrow), trusted)
 
 
-def _plain(schema: pa.Schema) -> pa.Schema:
+def plain_schema(schema: pa.Schema) -> pa.Schema:
     """Keep what counts: names, types, and the metadata that make a frame of them."""
     metadata = {key: value for key, value in (schema.metadata or {}).items() if key in FRAME_METADATA}
     return pa.schema([pa.field(field.name, field.type) for field in schema], metadata=metadata)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -37,6 +37,29 @@ class Digested(NamedTuple):
     digest: str
     origin: Origin
     data_bytes: int
+
+
+class RowsInPlace(Protocol):
+    """An ingested file of which rows are read without the rest."""
+
+    @property
+    def notes(self) -> Mapping[bytes, bytes]:
+        """What the file says of itself, under the seal."""
+        ...
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The schema of its table."""
+        ...
+
+    @property
+    def count(self) -> int:
+        """How many rows it has."""
+        ...
+
+    def read(self, first: int, stop: int) -> pa.Table:
+        """Read the rows from ``first`` to ``stop``, and no row group that holds none of them; whoever does digests them."""
+        ...
 
 
 class RawInput(ABC):
@@ -94,6 +117,10 @@ class RawInput(ABC):
         """Give them as a dataset; a source is read when the dataset is, and not before."""
         with typed_refusals:
             return dataset_of_table(self.table())
+
+    def rows_in_place(self) -> RowsInPlace | None:
+        """Return what reads some rows by their numbers where they lie; None for data that are had in another way."""
+        return None
 
     def held(self) -> RawInput:
         """Return them as they are now, whatever their owner does next with pandas or Arrow; copies nothing yet."""

@@ -122,13 +122,20 @@ def _values(table: pa.Table, template: Template) -> np.ndarray[Any, Any] | None:
     columns = table.columns[:width]
     if any(column.null_count for column in columns):
         return None
-    block = np.empty((width, table.num_rows), template.dtypes[0])
+    block = _memory(width * table.num_rows, template.dtypes[0]).reshape(width, table.num_rows)
     for row, column in zip(block, columns, strict=True):
         start = 0
         for chunk in column.chunks:
             row[start : start + len(chunk)] = chunk.to_numpy(zero_copy_only=True)
             start += len(chunk)
     return block.T
+
+
+def _memory(cells: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """Return memory of Arrow's pool, whose pages a process that reads again and again has at hand; new ones cost as much as copying."""
+    if not cells:
+        return np.empty(0, dtype)
+    return np.frombuffer(pa.allocate_buffer(cells * dtype.itemsize), dtype)
 
 
 @lru_cache(maxsize=512)

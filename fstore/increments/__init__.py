@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fstore.increments.naming import NamedPartition, Segment, fingerprint_of, named, segments_of, series_of
     from fstore.increments.numerics import numeric_environment
     from fstore.increments.planning import Missing, Plan, Relative, SegmentPlan, plan
-    from fstore.increments.sources import PartitionMemo, SourceRows, table_in_file, table_of_source
+    from fstore.increments.sources import PartitionMemo, SourceRows, table_in_file, table_in_notes, table_of_source
     from fstore.increments.table import FORMAT, PARTITION_NOTE, PartitionTable
     from fstore.increments.times import time_field
     from fstore.increments.windows import touched_by
@@ -46,7 +46,7 @@ else:
             "naming": "NamedPartition Segment fingerprint_of named segments_of series_of",
             "numerics": "numeric_environment",
             "planning": "Missing Plan Relative SegmentPlan plan",
-            "sources": "PartitionMemo SourceRows table_in_file table_of_source",
+            "sources": "PartitionMemo SourceRows table_in_file table_in_notes table_of_source",
             "table": "FORMAT PARTITION_NOTE PartitionTable",
             "times": "time_field",
             "windows": "touched_by",
@@ -95,6 +95,7 @@ __all__ = [
     "segments_of",
     "series_of",
     "table_in_file",
+    "table_in_notes",
     "table_of_source",
     "take_partitions",
     "time_field",

@@ -38,11 +38,15 @@ def record_of(part: NamedPartition, schema: bytes, rows: int, numerics: str = ""
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a segment's file says of itself: by which declaration it is cut, its period, its partitions."""
+    """What a segment's file says of itself: by which declaration it is cut, its period, its partitions.
+
+    ``copied`` names the entry, by key and path, that some of them were copied from.
+    """
 
     declared: str
     period: str
     records: tuple[PartRecord, ...]
+    copied: tuple[str, str] | None = None
 
     @property
     def names(self) -> tuple[bytes, ...]:
@@ -52,7 +56,7 @@ class Contents:
 
 def with_contents(table: pa.Table, contents: Contents) -> pa.Table:
     """Return a segment's result with the note of what it holds."""
-    note = packed(contents.records, declared=contents.declared, period=contents.period)
+    note = packed(contents.records, declared=contents.declared, period=contents.period, copied=contents.copied)
     return table.replace_schema_metadata({**(table.schema.metadata or {}), CONTENTS_KEY: note})
 
 
@@ -72,7 +76,11 @@ def contents_of(table: pa.Table) -> Contents | None:
         return None
     said = json.loads(note)
     declared, period = said.get("declared"), said.get("period")
-    return Contents(declared, period, records) if isinstance(declared, str) and isinstance(period, str) else None
+    if not (isinstance(declared, str) and isinstance(period, str)):
+        return None
+    copied = said.get("copied")
+    is_told = isinstance(copied, list) and len(copied) == 2 and all(isinstance(each, str) for each in copied)
+    return Contents(declared, period, records, (copied[0], copied[1]) if is_told else None)
 
 
 def take_partitions(table: pa.Table, contents: Contents, names: Sequence[bytes]) -> pa.Table | None:
@@ -83,7 +91,9 @@ def take_partitions(table: pa.Table, contents: Contents, names: Sequence[bytes])
     return pa.concat_tables([table.slice(*held[name]) for name in names])
 
 
-def packed(records: Iterable[PartRecord], *, declared: str = "", period: str = "") -> bytes:
+def packed(
+    records: Iterable[PartRecord], *, declared: str = "", period: str = "", copied: tuple[str, str] | None = None
+) -> bytes:
     """Write records as a note for a file's metadata."""
     records = list(records)
     numerics = sorted({each.numerics for each in records})
@@ -95,6 +105,8 @@ def packed(records: Iterable[PartRecord], *, declared: str = "", period: str = "
         for each in records
     ]
     said = {"format": _FORMAT, "declared": declared, "period": period, "numerics": numerics, "parts": parts}
+    if copied is not None:
+        said["copied"] = list(copied)
     return json.dumps(said, separators=(",", ":")).encode()
 
 

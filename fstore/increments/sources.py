@@ -102,9 +102,16 @@ def table_in_file(
     if seal is None or seal.root is None:
         return None
     about = open_bounded(file, limits).metadata
-    note = (about.metadata or {}).get(PARTITION_NOTE)
+    return table_in_notes(about.metadata or {}, about.num_rows, by, time)
+
+
+def table_in_notes(
+    notes: Mapping[bytes, bytes], rows: int, by: Sessions, time: str | None = None
+) -> PartitionTable | None:
+    """Read the table in what an ingested file of so many rows says of itself; None if there is none for this way of cutting."""
+    note = notes.get(PARTITION_NOTE)
     found = unpacked(note) if note is not None else None
-    if found is None or (found.by, found.time) != (by, time) or found.cut.rows[-1] != about.num_rows:
+    if found is None or (found.by, found.time) != (by, time) or found.cut.rows[-1] != rows:
         return None
     return found
 

@@ -114,7 +114,8 @@ class Manifest:
         The files must be complete, fsynced and under their final names: once the row
         is committed, any reader on any host may open them. Safe to repeat. Publishers
         that come at once share transactions: see migration 0004. ``segments`` tell, by key,
-        which partitions a file holds.
+        which partitions a file holds; one that was copied from an entry which does not answer
+        any more stays out, and its job ends.
         """
         rows = [
             {**flat(facts), "attempt": claim.attempt, "owner": claim.owner, **_said_of(segments.get(facts.key))}
@@ -186,5 +187,11 @@ class Manifest:
 def _said_of(segment: SegmentFacts | None) -> dict[str, object]:
     if segment is None:
         return {}
-    names = [name.hex() for name in segment.names]
-    return {"segment": {"series": segment.series.hex(), "period": segment.period, "names": names}}
+    said: dict[str, object] = {
+        "series": segment.series.hex(),
+        "period": segment.period,
+        "names": [name.hex() for name in segment.names],
+    }
+    if segment.copied is not None:
+        said["copied"] = {"key": segment.copied[0], "path": segment.copied[1]}
+    return {"segment": said}

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from fstore.client.request import Answer, KeyedRequest
 from fstore.compute import NAME_PREFIX, own_raw
-from fstore.entries import read_entry
+from fstore.entries import read_entry, read_wanted
 from fstore.errors import ComputeFailed, FeatureStoreError, InvalidRequest
 from fstore.increments import KnownSegment, composed, contents_of, series_of, take_partitions, without_contents
 from fstore.model import Status
@@ -135,8 +135,8 @@ def covered(
         for key, series, period, names in chunk:
             beginnings = {name[:NAME_PREFIX] for name in names}
             for each in found.get((series, period), ()):
-                if beginnings.issubset(each.names) and (table := _taken(resources, each, names)) is not None:
-                    yield key, each, _part(table, wanted)
+                if beginnings.issubset(each.names) and (table := _taken(resources, each, names, wanted)) is not None:
+                    yield key, each, table
                     break
 
 
@@ -147,14 +147,24 @@ def _part(table: pa.Table, wanted: Selection | None) -> pa.Table | InvalidReques
         return error
 
 
-def _taken(resources: Resources, held: KnownSegment, names: Sequence[bytes]) -> pa.Table | None:
-    """Read a segment, verified like every entry, and take some of its partitions out; None if its file does not hold them."""
-    result = read_entry(resources, held.entry)
+def _taken(
+    resources: Resources, held: KnownSegment, names: Sequence[bytes], wanted: Selection | None
+) -> pa.Table | InvalidRequest | None:
+    """Read of a segment what is wanted, verified like every entry, of some of its partitions; None if its file does not hold them."""
+    try:
+        # Its columns alone: which rows are whose is known by their numbers in the whole.
+        columns = Selection(wanted.columns) if wanted is not None and wanted.columns is not None else None
+        result = read_wanted(resources, held.entry, columns)
+        if result is not None and columns is not None and contents_of(_table(result)) is None:
+            result = read_entry(resources, held.entry)  # of which a part says no more what it holds
+    except InvalidRequest as error:  # of columns that it has not
+        return error
     if result is None:
         return None
     table = _table(result)
     contents = contents_of(table)
-    return None if contents is None else take_partitions(without_contents(table), contents, names)
+    taken = None if contents is None else take_partitions(without_contents(table), contents, names)
+    return None if taken is None else _part(taken, wanted)
 
 
 def _place(request: KeyedRequest) -> tuple[bytes, str, tuple[bytes, ...]]:

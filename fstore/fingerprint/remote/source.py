@@ -2,7 +2,8 @@
 
 Its fingerprint comes from a sealed footer by one request, from the memo by one, or from
 a scan of a copy. Whoever computes from it gets that very copy, so nothing can change
-between what was digested and what a feature reads.
+between what was digested and what a feature reads. Of an ingested file that is cut into
+partitions the rows of those that are needed are read alone, and digested again.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ import pyarrow.dataset as ds
 from fstore.errors import InvalidRequest, SourceChanged
 from fstore.fingerprint.footer import Progress
 from fstore.fingerprint.parquet_limits import ParquetLimits
-from fstore.fingerprint.raw_input import Digested, Origin, RawInput
+from fstore.fingerprint.raw_input import Digested, Origin, RawInput, RowsInPlace
 from fstore.fingerprint.remote.objects import Pinned, RemoteFiles, told_of
+from fstore.fingerprint.remote.rows import ObjectRows
 from fstore.fingerprint.remote.scratch import Scratch
 from fstore.fingerprint.seal import seal_in
 from fstore.fingerprint.sources import ParquetInput
@@ -43,6 +45,7 @@ class ObjectInput(RawInput):
         self.path: ObjectUrl = raw.path
         self.remote = RemoteFiles(raw.path, buckets, limits, version=version)
         self._copied: tuple[ParquetInput, Scratch] | None = None
+        self._rows: tuple[ObjectRows | None] | None = None  # once it was looked for
 
     @property
     def version(self) -> str | None:
@@ -94,6 +97,11 @@ class ObjectInput(RawInput):
     def dataset(self) -> ds.Dataset:
         with self._told():
             return self._copy().dataset()
+
+    def rows_in_place(self) -> RowsInPlace | None:
+        if self._rows is None:
+            self._rows = (ObjectRows.of(self.remote),)
+        return self._rows[0]
 
     def _copy(self) -> ParquetInput:
         """Return the copy of the files on this host, made the first time; it goes with this object."""

@@ -9,11 +9,15 @@ from fstore.model import Locator
 
 @dataclass(frozen=True, slots=True)
 class SegmentFacts:
-    """Which partitions an entry holds: ``names`` are the beginnings of theirs, to find it by and never to answer with."""
+    """Which partitions an entry holds: ``names`` are the beginnings of theirs, to find it by and never to answer with.
+
+    ``copied`` names the entry, by key and path, that some of them were copied from.
+    """
 
     series: bytes
     period: str
     names: tuple[bytes, ...]
+    copied: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

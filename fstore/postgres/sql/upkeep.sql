@@ -7,15 +7,14 @@ FROM manifest m LEFT JOIN usage u ON u.key = m.key LEFT JOIN pins p ON p.key = m
 WHERE m.key >= %(shard)s AND m.key < %(shard)s || 'g'
 
 -- name: superseded
--- Live segments whose partitions are all in another live segment of their series and period. Only periods that have
--- several are looked into, which an index tells.
+-- Live segments whose partitions are all in another live segment of their series and period. Only those that were
+-- marked when they or the other came are looked at (migration 0012), so that the rest cost nothing.
 SELECT s.key, m.path, m.file_size_bytes, m.created_ts,
     CASE WHEN NOT m.withdrawn AND u.last_accessed_ts > m.created_ts THEN u.last_accessed_ts ELSE m.created_ts END
-FROM (SELECT series, period FROM segments GROUP BY series, period HAVING count(*) > 1) AS g
-JOIN segments s USING (series, period)
+FROM segments s
 JOIN manifest m ON m.key = s.key AND m.state = 'live'
 LEFT JOIN usage u ON u.key = s.key
-WHERE NOT EXISTS (SELECT FROM pins p WHERE p.key = s.key) AND EXISTS (
+WHERE s.is_held AND NOT EXISTS (SELECT FROM pins p WHERE p.key = s.key) AND EXISTS (
     SELECT FROM segments o JOIN manifest l ON l.key = o.key AND l.state = 'live'
     WHERE o.series = s.series AND o.period = s.period AND o.key <> s.key AND s.names <@ o.names AND NOT o.names <@ s.names)
 LIMIT %(limit)s

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import fstore
@@ -60,7 +61,7 @@ def wrong_answers(house: House, edits: int, seed: int, *, only: tuple[str, ...] 
         found = resolve_feature(function)
         assert found.partitioning is not None
         declared = found.partitioning.evaluated(config)
-        given = world.as_given(raw, random_)
+        given = as_given(house, raw, random_, declared)
         kept = random_.choice([None, None, _some_days(raw, random_)])
         expected = decode_result(whole_result(found.func, raw, lambda config=config: dict(config), declared))  # type: ignore[misc]
         try:
@@ -75,6 +76,22 @@ def wrong_answers(house: House, edits: int, seed: int, *, only: tuple[str, ...] 
         raw = world.edited(raw, random_, rng)
         raw = raw.iloc[-40:] if len(raw) > 60 else raw
     return faults
+
+
+def as_given(house: House, raw: pd.DataFrame, random_: random.Random, declared: Declaration) -> Any:
+    """Give data from memory, or as a file in row groups of some size, as an ingested one, or as a folder of daily files."""
+    kind, path = random_.randrange(6), house.folder / f"{uuid4().hex}.parquet"
+    if kind == 3:
+        raw.to_parquet(path, row_group_size=random_.randrange(1, 9))
+        return fstore.ParquetSource(path)
+    if kind == 4:
+        return house.store.ingest(raw, path, partition=declared.cut)
+    if kind == 5:
+        path.mkdir()
+        for number, (_, day) in enumerate(raw.groupby(raw.index.normalize())):
+            day.to_parquet(path / f"{number:04}.parquet")
+        return fstore.ParquetSource(path)
+    return world.as_given(raw, random_)
 
 
 def _some_days(raw: Any, random_: random.Random) -> tuple[Any, Any]:
@@ -92,10 +109,10 @@ def test_incremental_equals_full_whatever_was_edited(inline: House, seed: int) -
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("seed", range(100, 104))
-def test_incremental_equals_full_at_length(inline: House, seed: int) -> None:
-    """As above."""
-    assert wrong_answers(inline, 400, seed) == []
+@pytest.mark.parametrize("seed", range(100, 110))
+def test_ten_thousand_random_edits_of_a_real_store(inline: House, seed: int) -> None:
+    """As above, at length."""
+    assert wrong_answers(inline, 1000, seed) == []
 
 
 def _without_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:

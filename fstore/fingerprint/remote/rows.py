@@ -1,0 +1,76 @@
+"""Rows of an ingested Parquet file in a bucket, read by ranges of the version that was seen: whoever needs a day reads a day."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fstore.errors import SourceChanged
+from fstore.fingerprint.canonical import BLOCK_ROWS
+from fstore.fingerprint.parquet_limits import open_ranges, out_of_memory
+from fstore.fingerprint.parquet_source import plain_schema
+from fstore.fingerprint.parquet_types import INTENT_KEY, Intention
+from fstore.fingerprint.remote.objects import RemoteFiles
+from fstore.fingerprint.seal import seal_in
+
+
+class ObjectRows:
+    """Reads rows of one object by their numbers; nothing is believed of them that is not digested afterwards."""
+
+    def __init__(self, remote: RemoteFiles, about: pq.FileMetaData, schema: pa.Schema) -> None:
+        self._remote, self._about = remote, about
+        self.notes: Mapping[bytes, bytes] = about.metadata or {}
+        self._own = Intention(plain_schema(schema), self.notes if INTENT_KEY in self.notes else {})
+        self.schema: pa.Schema = plain_schema(self._own.schema)
+
+    @classmethod
+    def of(cls, remote: RemoteFiles) -> ObjectRows | None:
+        """Open one object that ``ingest`` wrote, of which each row group has all categories; None for all others."""
+        if not remote.is_single:
+            return None
+        with remote.open(remote.files()[0]) as file:
+            sealed = seal_in(file)
+            if sealed is None or sealed.root is None:
+                return None
+            opened = open_ranges(file, str(remote.url), remote.limits)
+            return cls(remote, opened.metadata, opened.schema_arrow)
+
+    @property
+    def count(self) -> int:
+        """How many rows it has."""
+        return int(self._about.num_rows)
+
+    def read(self, first: int, stop: int) -> pa.Table:
+        """Read the rows from ``first`` to ``stop``; raises ``SourceChanged`` where they cannot be read."""
+        chosen: list[int] = []
+        start = at = 0  # the first row of all row groups read, and of the one looked at
+        for group in range(self._about.num_row_groups):
+            rows = self._about.row_group(group).num_rows
+            if at < stop and at + rows > first and rows:
+                start = start if chosen else at
+                chosen.append(group)
+            at += rows
+        if not chosen:
+            return self.schema.empty_table()
+        table = pa.Table.from_batches(self._batches(chosen), schema=self.schema)
+        return table.slice(first - start, stop - first)
+
+    def _batches(self, groups: list[int]) -> Iterator[pa.RecordBatch]:
+        url = str(self._remote.url)
+        with self._remote.open(self._remote.files()[0]) as file, _typed(url):
+            opened = open_ranges(file, url, self._remote.limits)
+            for read in opened.iter_batches(BLOCK_ROWS, row_groups=groups):
+                yield self._own.restore(read).replace_schema_metadata(self.schema.metadata)
+
+
+@contextmanager
+def _typed(url: str) -> Iterator[None]:
+    try:
+        yield
+    except MemoryError as exc:
+        raise out_of_memory(url) from exc
+    except (pa.ArrowException, OSError) as exc:
+        raise SourceChanged(url, f"cannot be read to the end ({exc}); restore it") from exc
