@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from fstore.frames.dtypes import NOTES_KEY, dtype_name, index_and_column_fields, notes_of, restore, without_notes
     from fstore.frames.look import FrameLook, SchemaLook, look_at, look_at_schema
     from fstore.frames.number_frames import number_frame_over, own_index
-    from fstore.frames.parts import Level, Part, dtypes_of, level_at
+    from fstore.frames.parts import Level, Part, dtypes_of, level_at, only_block_of
     from fstore.frames.texts import missing_marker
     from fstore.frames.zones import instants_of_clock, is_plain, zone_name
 else:
@@ -42,7 +42,7 @@ else:
             "dtypes": "NOTES_KEY dtype_name index_and_column_fields notes_of restore without_notes",
             "look": "FrameLook SchemaLook look_at look_at_schema",
             "number_frames": "number_frame_over own_index",
-            "parts": "Level Part dtypes_of level_at",
+            "parts": "Level Part dtypes_of level_at only_block_of",
             "texts": "missing_marker",
             "zones": "instants_of_clock is_plain zone_name",
         },
@@ -77,6 +77,7 @@ __all__ = [
     "level_at",
     "look_at",
     "look_at_schema",
+    "only_block_of",
     "missing_marker",
     "notes_of",
     "number_frame_over",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from fstore.errors import UnhashableInput
@@ -94,10 +95,33 @@ def _block_of(frame: pd.DataFrame, dtypes: list[Any]) -> tuple[Any, bool]:
     """Return the values of numbers of one dtype as one array and whether it is a copy, as of small frames it may be; or None."""
     if not frame.size or not _is_plain_number(dtypes[0]) or dtypes.count(dtypes[0]) < len(dtypes):
         return None, False
-    # pandas' own word, and no more than a hint: without it columns are taken one by one. Asking in public
+    block = only_block_of(frame)
+    if block is not None:
+        return block.T, False
+    if frame.size <= _SMALL_CELLS and not _is_single_block(frame):
+        return frame.to_numpy(), True
+    return None, False
+
+
+def only_block_of(frame: pd.DataFrame) -> npt.NDArray[Any] | None:
+    """Return the one array whose rows are a frame's columns, in their order; None where it is not that simple.
+
+    pandas lets other libraries make a block that holds the columns in another order
+    (``create_dataframe_from_blocks``), and ``to_numpy`` then gives them as they lie.
+    """
+    # pandas' own words, and no more than hints: without them columns are taken one by one. Asking in public
     # (``np.asarray(frame, copy=False)``) takes longer than all the rest.
-    is_one = getattr(getattr(frame, "_mgr", None), "is_single_block", False)
-    return (frame.to_numpy(), not is_one) if is_one or frame.size <= _SMALL_CELLS else (None, False)
+    if not _is_single_block(frame):
+        return None
+    block = frame._mgr.blocks[0]
+    values, places = block.values, block.mgr_locs.indexer
+    if type(values) is not np.ndarray or type(places) is not slice or places != slice(0, len(values), 1):
+        return None
+    return values
+
+
+def _is_single_block(frame: pd.DataFrame) -> bool:
+    return getattr(getattr(frame, "_mgr", None), "is_single_block", False)
 
 
 def _is_plain_number(dtype: Any) -> bool:

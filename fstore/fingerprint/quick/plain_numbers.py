@@ -20,7 +20,7 @@ from blake3 import blake3
 from fstore.fingerprint.canonical import BLOCK_ROWS
 from fstore.fingerprint.footer import PARALLEL_BYTES, footer_ends
 from fstore.fingerprint.quick.texts import column_text, counts_of
-from fstore.frames import dtype_name, is_plain, look_at
+from fstore.frames import dtype_name, is_plain, look_at, only_block_of
 
 _KINDS = "iuf"
 _WIDEST = 2_000  # columns; beyond, remembering costs more memory than finding out again costs time
@@ -101,11 +101,8 @@ def _value_digest(value: np.int64) -> str:
 def _columns_of(frame: pd.DataFrame, rows: int) -> tuple[list[memoryview], Hashable, int] | None:
     """Return the bytes of each column, what their dtypes are, and the size of all; None if they are no plain numbers."""
     # pandas' own words, and no more than hints: without them a frame goes the long way.
-    if getattr(getattr(frame, "_mgr", None), "is_single_block", False):
-        block: Any = frame._mgr.blocks[0].values
-        if type(block) is not np.ndarray or block.dtype.kind not in _KINDS or block.shape != frame.shape[::-1]:
-            return None
-        if block.nbytes >= PARALLEL_BYTES:
+    if (block := only_block_of(frame)) is not None:
+        if block.dtype.kind not in _KINDS or block.shape != frame.shape[::-1] or block.nbytes >= PARALLEL_BYTES:
             return None
         data, width = _bytes_of(block), rows * block.itemsize
         return [data[at : at + width] for at in range(0, len(data), width)], block.dtype.str, block.nbytes

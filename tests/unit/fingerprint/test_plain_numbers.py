@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 import pytest
+from pandas.api.internals import create_dataframe_from_blocks
 
 from fstore.errors import UnhashableInput
 from fstore.fingerprint import content_digest
@@ -52,6 +53,12 @@ def mixed(seed: int) -> pd.DataFrame:
     return frame
 
 
+def in_order_of_memory(frame: pd.DataFrame, places: list[int]) -> pd.DataFrame:
+    """Make a frame whose one block holds its columns at other places than they have: pandas lets libraries do so."""
+    block = frame.to_numpy().T.copy()
+    return create_dataframe_from_blocks([(block, np.array(places))], index=frame.index, columns=frame.columns)
+
+
 PLAIN: dict[str, Callable[[int], pd.DataFrame]] = {
     "float64": numbers,
     "float32": lambda seed: numbers(seed, dtype="float32"),
@@ -60,6 +67,8 @@ PLAIN: dict[str, Callable[[int], pd.DataFrame]] = {
     "one column": lambda seed: numbers(seed)[["close"]],
     "one row": lambda seed: numbers(seed).iloc[:1],
     "columns in another order": lambda seed: numbers(seed)[["size", "open", "close"]],
+    "columns that lie in another order": lambda seed: in_order_of_memory(numbers(seed), [2, 0, 1]),
+    "columns that lie backwards": lambda seed: in_order_of_memory(numbers(seed), [2, 1, 0]),
     "every second row": lambda seed: numbers(seed).iloc[::2],
     "every second column": lambda seed: numbers(seed).iloc[:, ::2],
     "rows of another owner": lambda seed: pd.DataFrame(
@@ -96,6 +105,15 @@ def test_the_quick_way_says_what_the_long_way_says(make: Callable[[int], pd.Data
 def test_no_two_shapes_are_taken_for_one() -> None:
     digests = {name: content_digest(make(0)) for name, make in PLAIN.items()}
     assert len(set(digests.values())) == len(PLAIN)
+
+
+@pytest.mark.parametrize("rows", [ROWS, 140_000])
+def test_columns_are_what_their_labels_find_wherever_they_lie(rows: int) -> None:
+    """Both ways, and in large frames: ``to_numpy`` of pandas gives them as they lie in memory."""
+    frame = pd.DataFrame(np.arange(3.0 * rows).reshape(rows, 3), columns=["open", "close", "size"])
+    swapped = in_order_of_memory(frame, [1, 0, 2])
+    plain = pd.DataFrame({name: swapped[name].to_numpy() for name in swapped.columns})
+    assert content_digest(swapped) == long_way(swapped)[0] == content_digest(plain) != content_digest(frame)
 
 
 def test_labels_of_one_mark_are_told_apart_in_any_number() -> None:
