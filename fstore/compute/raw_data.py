@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pandas as pd
 import pyarrow as pa
 
-from fstore import lazy
 from fstore.compute.private_copies import private_copy
 from fstore.errors import SourceChanged, SourceNotAllowed, StorageUnavailable
 from fstore.features import Feature
@@ -35,9 +34,6 @@ from fstore.storage import StagingArea, key_of
 
 if TYPE_CHECKING:
     from fstore.broker import RawReference
-    from fstore.calling import call_feature
-else:  # whoever computes: a trainer that hits only holds and hands over
-    globals().update(lazy.functions("fstore.calling", "call_feature"))
 
 IN_MEMORY = "in memory"
 
@@ -59,6 +55,8 @@ class Loaded:
 
     def result(self, feature: Feature, config: Mapping[str, Any]) -> object:
         """Call the feature's function with them, and settle what it returns."""
+        from fstore.calling import call_feature  # noqa: PLC0415 a trainer that hits only holds and hands over
+
         return self.settle(call_feature(feature, self.value, config))
 
     def settle(self, result: object) -> object:

@@ -56,4 +56,4 @@ def test_a_miss_in_a_worker_enters_few_rooms(house):
 
     assert answered[0].status is Status.COMPUTED
     assert ticket.key == answered[0].key
-    assert len(entered) <= MOST, sorted(entered)
+    assert len(entered) <= MOST, " ".join(sorted(entered))
