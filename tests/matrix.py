@@ -5,6 +5,8 @@ with those of the first row, and the demo runs its stack. Needs nothing but a Py
 
     python tests/matrix.py                    every row
     python tests/matrix.py lowest newest      these rows
+    python tests/matrix.py --where-installable lowest newest
+                                              where an index lacks a version, its row says so and does not fail
 """
 
 from __future__ import annotations
@@ -46,6 +48,12 @@ class Row:
     told: dict[str, str] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
     failure: str = ""
+    not_installed: str = ""
+
+    @property
+    def result(self) -> str:
+        """Return the word that the table ends with."""
+        return "FAILED" if self.failure else "not installable here" if self.not_installed else "passed"
 
 
 def pythons() -> dict[int, str]:
@@ -111,6 +119,9 @@ def run(row: Row, folder: Path) -> None:
             return
         row.told[step] = f"{time.monotonic() - began:.0f} s"
         print(f"  {step}: {row.told[step]}", flush=True)
+        if step == "install" and ran.returncode != 0 and "No matching distribution" in ran.stderr:
+            row.not_installed = ran.stderr.strip().splitlines()[-1]
+            return
         if ran.returncode != 0:
             row.failure = f"{step}: " + "\n".join((ran.stdout + ran.stderr).strip().splitlines()[-25:])
             return
@@ -126,6 +137,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the rows and print the table; 1 when one failed, or keys differ between two."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="*", help="lowest, newest, 3.11 ... 3.14; all by default")
+    parser.add_argument("--where-installable", action="store_true", help="an index that lacks a version fails no row")
     parser.add_argument("--list", action="store_true", help="print the rows and the Pythons found, and stop")
     given = parser.parse_args(arguments)
     found = pythons()
@@ -156,9 +168,11 @@ def main(arguments: list[str] | None = None) -> int:
         for row in rows:
             print(f"{row.name}: {row.python}", flush=True)
             run(row, folder)
-            _compare(row, rows[0])
+            if row.not_installed and not given.where_installable:
+                row.failure = f"install: {row.not_installed}"
+            _compare(row, next((other for other in rows if other.keys), row))
             shutil.rmtree(folder / row.name, ignore_errors=True)
-            print(f"  {row.versions}\n  {'FAILED ' + row.failure if row.failure else 'passed'}", flush=True)
+            print(f"  {row.versions}\n  {f'{row.result} {row.failure or row.not_installed}'}", flush=True)
     print("\n| row | Python | versions | keys | tests | demo | result |\n|---|---|---|---|---|---|---|")
     for row in rows:
         shown = (
@@ -169,12 +183,12 @@ def main(arguments: list[str] | None = None) -> int:
             row.told.get("tests", "-"),
             row.told.get("demo", "-"),
         )
-        print(f"| {' | '.join(shown)} | {'FAILED' if row.failure else 'passed'} |")
+        print(f"| {' | '.join(shown)} | {row.result} |")
     return 1 if unknown or any(row.failure for row in rows) else 0
 
 
 def _compare(row: Row, first: Row) -> None:
-    if not row.failure and first.keys and row.keys != first.keys:
+    if row.keys and not row.failure and first.keys and row.keys != first.keys:
         other = sorted(name for name in row.keys | first.keys if row.keys.get(name) != first.keys.get(name))
         row.failure = f"keys differ from those of row {first.name!r}: {', '.join(other)}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 import tomllib
 
@@ -33,3 +34,16 @@ def test_keys_that_differ_between_two_rows_fail_the_second():
     assert second.failure == "keys differ from those of row 'lowest': b, c, d"
     matrix._compare(first, first)
     assert not first.failure
+
+
+def test_a_version_that_an_index_lacks_fails_its_row_unless_that_was_allowed(tmp_path, monkeypatch, capsys):
+    """And what is allowed is said: a row that was not there is no row that passed."""
+    lacking = subprocess.CompletedProcess([], 1, "", "ERROR: No matching distribution found for pandas==3.0.0")
+    made = subprocess.CompletedProcess([], 0, "", "")
+    monkeypatch.setattr(matrix.subprocess, "run", lambda command, **_: lacking if "install" in command else made)
+    monkeypatch.setattr(matrix, "pythons", lambda: {11: sys.executable})
+
+    assert matrix.main(["lowest"]) == 1
+    assert "FAILED install: ERROR: No matching" in capsys.readouterr().out
+    assert matrix.main(["--where-installable", "lowest"]) == 0
+    assert "| not installable here |" in capsys.readouterr().out
