@@ -21,14 +21,14 @@ REGION = "eu-elsewhere-7"
 
 
 @row(
-    90,
+    86,
     fault="an object store says 200 over a body that is cut, is an error's, or has another length than it says",
     promise="read again; then the store's fault where it can be told, and never a wrong answer",
     seconds=15,
 )
 @pytest.mark.parametrize("times", [1, 1000])
 @pytest.mark.parametrize("what", ["cut", "error", "longer than told"])
-def test_row_90_bodies_that_are_none(depot, what, times):
+def test_row_86_bodies_that_are_none(depot, what, times):
     """Once is mended; for ever is an error, of the entry only where its bytes say so."""
 
     def rewrite(answer: Message) -> None:
@@ -54,7 +54,7 @@ def test_row_90_bodies_that_are_none(depot, what, times):
 
 
 @row(
-    91,
+    87,
     fault="an object store redirects: the bucket is in another region, or served elsewhere",
     promise="a typed error that says what to set, at once",
     seconds=6,
@@ -71,7 +71,7 @@ def test_row_90_bodies_that_are_none(depot, what, times):
     ],
     ids=["permanent", "temporary", "a page of its own"],
 )
-def test_row_91_redirects(depot, answer, says):
+def test_row_87_redirects(depot, answer, says):
     """Nobody follows one: what was signed was signed for this server."""
     found = depot.publish()
     depot.proxy.on(answer=answer)
@@ -87,13 +87,13 @@ def test_row_91_redirects(depot, answer, says):
 
 
 @row(
-    92,
+    88,
     fault="keys are written anew into their files while processes run, the id before its secret; a token expires; a clock is off for good",
     promise="the next request has the new keys, once each; then a typed error that says what to do",
     seconds=10,
 )
 @pytest.mark.parametrize("code", ["ExpiredToken", "InvalidAccessKeyId", "SignatureDoesNotMatch", ""])
-def test_row_92_keys_written_anew(behind, monkeypatch, tmp_path: Path, code):
+def test_row_88_keys_written_anew(behind, monkeypatch, tmp_path: Path, code):
     """Read again when the store refuses them, also by an answer without a body, as to HEAD."""
     files = {}
     for name, value in (("access_key_id", KEY), ("secret_access_key", SECRET), ("session_token", "old-token")):
@@ -127,11 +127,11 @@ def test_row_92_keys_written_anew(behind, monkeypatch, tmp_path: Path, code):
 
 
 @row(
-    92,
+    88,
     fault="keys are written anew into their files while processes run, the id before its secret; a token expires; a clock is off for good",
     promise="the next request has the new keys, once each; then a typed error that says what to do",
 )
-def test_row_92_a_clock_that_stays_off(depot):
+def test_row_88_a_clock_that_stays_off(depot):
     """The store's time is taken once."""
     found = depot.publish()
     date = datetime.now(UTC) + timedelta(hours=3)
@@ -143,14 +143,14 @@ def test_row_92_a_clock_that_stays_off(depot):
 
 
 @row(
-    93,
+    89,
     fault="two stores share a bucket, one below the other's prefix, beside objects and uploads of others; prefixes have odd characters",
     promise="each sees, judges and deletes what is its own, and nothing else",
     seconds=20,
 )
 @pytest.mark.parametrize("outer", ["team", "a b+c%20d", "ünï/=&;:@,~*'()!"])
 @pytest.mark.parametrize("below", ["entries", "staging", "staging/raw", "probe", "quarantine", "inner"])
-def test_row_93_neighbours(behind, outer, below):
+def test_row_89_neighbours(behind, outer, below):
     """What is listed for one is never the other's."""
     client = behind.bucket.client
     stores = {}
@@ -191,12 +191,12 @@ def test_row_93_neighbours(behind, outer, below):
 
 
 @row(
-    94,
+    90,
     fault="the bucket keeps versions: what was deleted or overwritten is still there",
     promise="nothing is served of it; upkeep and quarantine work as elsewhere",
     seconds=10,
 )
-def test_row_94_versions(behind, make_depot, object_server):
+def test_row_90_versions(behind, make_depot, object_server):
     """A deleted entry is missing, a quarantined one moved, and a read is of one version."""
     behind.bucket.client.put_bucket_versioning(Bucket=behind.bucket.name, VersioningConfiguration={"Status": "Enabled"})
     depot = make_depot()
@@ -218,12 +218,12 @@ def test_row_94_versions(behind, make_depot, object_server):
 
 
 @row(
-    95,
+    91,
     fault="the bucket locks what is put into it, or refuses a PUT without a checksum since it does",
     promise="doctor says that it is the lock; a publish fails in words and leaves no row",
     seconds=6,
 )
-def test_row_95_locks(depot):
+def test_row_91_locks(depot):
     """What AWS answers where objects are kept for a time."""
     locked = b"<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention><Mode>COMPLIANCE</Mode><Days>30</Days></DefaultRetention></Rule></ObjectLockConfiguration>"
     depot.proxy.on("PUT", "", answer=faults.error(400, "InvalidRequest", message="Content-MD5 is required"))

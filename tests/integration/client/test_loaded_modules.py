@@ -31,7 +31,7 @@ print(json.dumps([len(frame), store.get_cache_stats.__name__, first, loaded()]))
 """
 OF_MISSES = {"fstore.client.misses", "fstore.client.local_compute", "fstore.broker.messages", "fstore.broker.transport"}
 OF_PARTITIONS = {"fstore.client.partitions.pieces", "fstore.compute.segments", "fstore.increments.execution"}
-OF_CALLS = {"fstore.calling.feature_calls", "multiprocessing"}
+OF_CALLS = {"fstore.calling.feature_calls"}
 OF_UPKEEP = {"fstore.upkeep.api", "fstore.reporting.stats", "fstore.ingest.ingestion"}
 
 
