@@ -33,6 +33,10 @@ class UpkeepQueries:
 
             yield ask
 
+    def rows_of_packs(self, packs: Sequence[str]) -> list[ShardRow]:
+        """Return the live rows of entries in some packs, by the names of their files."""
+        return list(map(ShardRow._make, self._database.query(self._sql["rows_of_packs"], {"packs": list(packs)})))
+
     def superseded(self, *, limit: int) -> list[tuple[str, str, int, datetime, datetime]]:
         """Return live segments that others hold all of, at most so many: key, path, bytes, when made, when last used."""
         rows = self._database.query(self._sql["superseded"], {"limit": limit})

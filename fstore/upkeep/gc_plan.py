@@ -8,8 +8,18 @@ from typing import TypeVar
 
 from fstore.model import EntryState, ReapableEntry, ShardRow
 from fstore.postgres import UpkeepQueries
-from fstore.storage import SHARDS_IN_TURN, EntryStore, FoundFile, Listing, StagingArea, key_of, packed_at, packed_name
-from fstore.upkeep.gc_policy import Candidate, GarbagePolicy, plan_eviction, plan_superseded
+from fstore.storage import (
+    SHARDS_IN_TURN,
+    EntryStore,
+    FoundFile,
+    Listing,
+    StagingArea,
+    file_of,
+    key_of,
+    packed_at,
+    packed_name,
+)
+from fstore.upkeep.gc_policy import Candidate, Eviction, GarbagePolicy, plan_eviction, plan_superseded
 from fstore.upkeep.gc_shard import GarbagePlan, Leftover, PackUse, Totals, Why, compare, is_older, judge_shard
 from fstore.upkeep.runner import Progress, silent
 
@@ -37,7 +47,9 @@ def make_plan(
     """
     survey = _Survey(entries, staging, queries, policy, now)
     survey.look_at_packs()
-    evictions = plan_eviction(survey.shards(progress), policy, now=survey.now, total_bytes=live_bytes)
+    at_most = live_bytes + survey.totals.pack_bytes  # dead bytes of packs count as well
+    chosen = plan_eviction(survey.shards(progress), policy, now=survey.now, total_bytes=at_most)
+    evictions = survey.entries_of(chosen)
     superseded = [Candidate(*each) for each in queries.superseded(limit=AT_MOST)]
     evictions += plan_superseded(superseded, evictions, policy, now=survey.now)
     survey.judge_packs()
@@ -98,8 +110,7 @@ class _Survey:
             if packed is None:
                 single.append(row)
             elif (use := self.packs.get(packed.path)) is not None:
-                use.rows += 1
-                use.bytes += row.size_bytes
+                use.add(row)
             elif row.state == EntryState.LIVE:
                 lost.append(row)
         self.totals.rows += len(rows) - len(single)
@@ -130,8 +141,23 @@ class _Survey:
             _keep(self.reap, shard.reap)
             self._take(shard.leftovers)
             self._take(Leftover(file, Why.UNFINISHED) for file in listing.temporary if self._is_stale(file))
-            yield from shard.candidates
+            yield from (each for each in shard.candidates if packed_at(each.path) is None)
+        yield from (use.as_candidate() for use in self.packs.values() if use.live)
         progress("looking", len(SHARDS_IN_TURN), len(SHARDS_IN_TURN))
+
+    def entries_of(self, chosen: Sequence[Eviction]) -> tuple[Eviction, ...]:
+        """Return the entries of what was chosen: of a pack all that answer, in its place."""
+        names = [packed_name(each.candidate.path) for each in chosen if each.candidate.path in self.packs]
+        inside: dict[str, list[Candidate]] = {}
+        for row in self.queries.rows_of_packs(names) if names else ():
+            candidate = Candidate(row.key, row.path, row.size_bytes, row.created_at, row.last_used_at, row.is_pinned)
+            inside.setdefault(file_of(row.path), []).append(candidate)
+        found: list[Eviction] = []
+        for each in chosen:
+            path = each.candidate.path
+            entries = inside.get(path, []) if path in self.packs else [each.candidate]
+            found += [Eviction(candidate, each.reason) for candidate in entries]
+        return tuple(found)
 
     def _look(self) -> Iterator[tuple[Listing, list[ShardRow]]]:
         """Give each shard's files and rows; while Postgres answers for one shard, the next one is listed.

@@ -6,6 +6,15 @@ SELECT m.key, m.path, m.file_size_bytes, m.state, m.created_ts,
 FROM manifest m LEFT JOIN usage u ON u.key = m.key LEFT JOIN pins p ON p.key = m.key
 WHERE m.key >= %(shard)s AND m.key < %(shard)s || 'g'
 
+-- name: rows_of_packs
+-- The live entries that lie in some packs, as shards have them; by the index of migration 0011.
+SELECT m.key, m.path, m.file_size_bytes, m.state, m.created_ts,
+    CASE WHEN NOT m.withdrawn AND u.last_accessed_ts > m.created_ts THEN u.last_accessed_ts END, m.condemned_ts,
+    NOT m.withdrawn AND p.key IS NOT NULL
+FROM manifest m LEFT JOIN usage u ON u.key = m.key LEFT JOIN pins p ON p.key = m.key
+WHERE split_part(m.path, '/', 2) = 'packs' AND split_part(m.path, '/', 4) = ANY(%(packs)s) AND m.state = 'live'
+ORDER BY m.key
+
 -- name: superseded
 -- Live segments whose partitions are all in another live segment of their series and period. Only those that were
 -- marked when they or the other came are looked at (migration 0012), so that the rest cost nothing.

@@ -134,3 +134,37 @@ def test_a_sweep_reads_each_entry_of_a_pack(shelf):
     report = run_sweep(shelf.resources)
     assert (report.checked, report.faults) == (2, [])
     assert report.bytes_read == sum(one.file_size_bytes for one in inside)
+
+
+def test_a_pack_is_given_up_whole_or_not_at_all(shelf):
+    """Its bytes go with its last entry, so the least recently used pack goes: by the last use of any of its entries."""
+    publish(shelf, ["a", "b"], age=10 * HOUR)
+    publish(shelf, ["c", "d"], age=20 * HOUR)
+    shelf.used("d", HOUR * 5)
+    both = sum(file.size_bytes for listing in shelf.resources.entries.list_packs() for file in listing.files)
+
+    report = run_collection(shelf.resources, replace(RULES, max_bytes=both - 1, low_watermark_bytes=both - 1))
+
+    assert isinstance(report, GarbageReport)
+    assert [shelf.state(name) for name in "abcd"] == ["condemned"] * 2 + ["live"] * 2
+
+
+def test_dead_bytes_of_a_pack_count_against_the_budget(shelf):
+    """One entry that is used keeps the bytes of its neighbours; a budget that they exceed lets the pack go."""
+    inside = publish(shelf, ["a", "b"], age=40 * HOUR)
+    shelf.condemn("a", 30 * HOUR)
+    collect(shelf)
+    assert shelf.state("b") == "live"
+    budget = inside[1].file_size_bytes + 1
+
+    run_collection(shelf.resources, replace(RULES, max_bytes=budget, low_watermark_bytes=budget))
+
+    assert shelf.state("b") == "condemned"
+
+
+def test_a_pinned_entry_keeps_its_pack(shelf):
+    """And the others in it: what would be gained by hiding them?"""
+    publish(shelf, ["a", "b"], age=30 * WEEK)
+    shelf.resources.manifest.pin([key("a")])
+    collect(shelf)
+    assert [shelf.state(name) for name in "ab"] == ["live"] * 2
