@@ -207,11 +207,12 @@ class S3Client:
     def list_uploads(self, prefix: str) -> Iterator[Upload]:
         """Give the uploads below a prefix that nobody finished."""
         markers: dict[str, str] | None = {}
+        seen: list[dict[str, str]] = []
         while markers is not None:
             query = {"uploads": "", "prefix": prefix, "max-uploads": str(PAGE), **markers}
-            before = markers
+            seen.append(markers)
             found, markers = parse_uploads(self._requests.send("list", "GET", "", _body, query=query), self.location)
-            if markers is not None and markers == before:
+            if markers in seen:
                 raise S3Unavailable(self.location, "a listing does not go on")
             yield from found
 

@@ -16,6 +16,10 @@ _CONTENTS = re.compile(
 )
 _TOKEN = re.compile(rb"<NextContinuationToken>([^<]+)</NextContinuationToken>")
 
+MOST_EMPTY_PAGES = (
+    100  # in a row: some stores pass over what was deleted, and one that never ends would hold upkeep for ever
+)
+
 
 class Listed(NamedTuple):
     """An object as a listing shows it; ``modified_ns`` by the server's clock."""
@@ -103,8 +107,11 @@ def _any_page(body: bytes, location: str) -> Page:
 
 def in_order(pages: Iterator[Page], location: str) -> Iterator[list[Listed]]:
     """Pass pages on; raises ``S3Unavailable`` where a listing does not go on: what it leaves out would count as gone."""
-    last = ""
+    last, empty = "", 0
     for page in pages:
+        empty = 0 if page.objects else empty + 1
+        if empty > MOST_EMPTY_PAGES:
+            raise S3Unavailable(location, f"a listing goes on, and has shown nothing for {empty} pages")
         for found in page.objects:
             if found.key <= last:
                 raise S3Unavailable(location, "a listing is not in order of its keys; such buckets are not supported")

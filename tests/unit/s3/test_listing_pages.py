@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from fstore.s3 import S3Unavailable
-from fstore.s3.listing import Page, _any_page, _plain_page, in_order, moment_ns, parse_page
+from fstore.s3.listing import MOST_EMPTY_PAGES, Page, _any_page, _plain_page, in_order, moment_ns, parse_page
 
 STAMP = "2026-03-04T05:06:07.089Z"
 ETAG = "&quot;d41d8cd98f00b204e9800998ecf8427e&quot;"
@@ -88,3 +90,12 @@ def test_a_listing_goes_forward(keys: list[str]) -> None:
     with pytest.raises(S3Unavailable, match="order"):
         list(in_order(pages, "s3://b"))
     assert list(in_order(iter([Page([], None)]), "s3://b")) == [[]]
+
+
+def test_pages_that_show_nothing_are_passed_over_up_to_a_bound() -> None:
+    """Some stores pass over what was deleted; a listing that only goes on would hold a collection for ever."""
+    (found,), _ = parse_page(page(contents("a")), "s3://b")
+    nothing = Page([], "on")
+    assert sum(map(len, in_order(iter([nothing] * MOST_EMPTY_PAGES + [Page([found], None)]), "s3://b"))) == 1
+    with pytest.raises(S3Unavailable, match="goes on"):
+        list(in_order(itertools.repeat(nothing), "s3://b"))
