@@ -12,7 +12,7 @@ from fstore.compute.planning import Computation
 from fstore.compute.segments import segment_facts
 from fstore.coordination import Notifier
 from fstore.errors import NotPermitted
-from fstore.increments import SegmentFacts
+from fstore.increments import SegmentFacts, without_source
 from fstore.model import Claim, ComputedFacts, EntryFacts, Locator
 from fstore.postgres import Manifest
 from fstore.resources import Resources
@@ -71,9 +71,10 @@ class Publisher:
         table = encode_result(result)
         if table.nbytes > SMALL:
             return self._write(computation, claim, result, table, seconds)
-        data = result_bytes(table)
-        check_written(data, lambda back: check_faithful(result, back))
-        facts = entry_facts(computation.facts(seconds), table, Stored("", data.size, ""))
+        stored = without_source(table)
+        data = result_bytes(stored)
+        check_written(data, lambda back: check_faithful(_as_stored(result), back))
+        facts = entry_facts(computation.facts(seconds), stored, Stored("", data.size, ""))
         return SmallResult(facts, claim, data, segment_facts(facts.parts, table))
 
     def write_together(self, results: Sequence[SmallResult]) -> list[PendingEntry]:
@@ -103,9 +104,10 @@ class Publisher:
         self, computation: Computation, claim: Claim, result: object, table: pa.Table, seconds: float
     ) -> PendingEntry:
         key = computation.key
-        stored = self._entries.publish(key, table, check=lambda back: check_faithful(result, back))
+        lasting = without_source(table)
+        stored = self._entries.publish(key, lasting, check=lambda back: check_faithful(_as_stored(result), back))
         try:
-            facts = entry_facts(computation.facts(seconds), table, stored)
+            facts = entry_facts(computation.facts(seconds), lasting, stored)
             return PendingEntry(facts, claim, segment_facts(facts.parts, table))
         except BaseException:
             self._entries.discard(stored.path)
@@ -165,3 +167,7 @@ def entry_facts(computed: ComputedFacts, table: pa.Table, stored: Stored) -> Ent
         start_ts=start,
         end_ts=end,
     )
+
+
+def _as_stored(result: object) -> object:
+    return without_source(result) if isinstance(result, pa.Table) else result

@@ -14,8 +14,10 @@ from fstore.compute.publishing import PendingEntry, Publisher, entry_facts
 from fstore.compute.segments import segment_facts
 from fstore.errors import InvalidRequest, ResultNotTrusted, SourceNotAllowed
 from fstore.features import LOCAL_PREFIX, key_of
+from fstore.increments import without_source
 from fstore.model import Claim, Locator, Status
 from fstore.resources import Resources
+from fstore.results import check_faithful
 from fstore.runtime.versions import library_versions
 from fstore.settings import Settings
 from fstore.storage import key_of as key_of_path
@@ -87,7 +89,11 @@ def _publish_staged(resources: Resources, request: PublishRequest, claim: Claim)
     if not facts.library_versions:
         facts = replace(facts, library_versions=library_versions())
     staged = resources.staging.read_result(request.staged_path, digest=request.staged_digest)
-    stored = resources.entries.publish_bytes(facts.key, staged.data)
+    lasting = without_source(staged.table)
+    if lasting is staged.table:
+        stored = resources.entries.publish_bytes(facts.key, staged.data)
+    else:
+        stored = resources.entries.publish(facts.key, lasting, check=lambda back: check_faithful(lasting, back))
     try:
         # By the result's own note, held against the key: whoever staged it names no series of another feature.
         pending = PendingEntry(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         take_partitions,
         with_contents,
         without_contents,
+        without_source,
     )
     from fstore.increments.cutting import Span, overlapping
     from fstore.increments.data import PartitionedData
@@ -38,7 +39,7 @@ else:
             "assigned.known": "KnownSegment SegmentFacts",
             "checks.feature": "CheckedFeature checked_feature",
             "checks.report": "CheckReport",
-            "contents": "Contents PartRecord contents_of take_partitions with_contents without_contents",
+            "contents": "Contents PartRecord contents_of take_partitions with_contents without_contents without_source",
             "cutting": "Span overlapping",
             "data": "PartitionedData",
             "digests": "PartitionHasher partition_table",
@@ -102,4 +103,5 @@ __all__ = [
     "touched_by",
     "with_contents",
     "without_contents",
+    "without_source",
 ]

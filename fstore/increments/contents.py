@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
@@ -40,7 +40,8 @@ def record_of(part: NamedPartition, schema: bytes, rows: int, numerics: str = ""
 class Contents:
     """What a segment's file says of itself: by which declaration it is cut, its period, its partitions.
 
-    ``copied`` names the entry, by key and path, that some of them were copied from.
+    ``copied`` names the entry, by key and path, that some of them were copied from: for who
+    publishes it, and in no file, since a key has the same bytes however its days came together.
     """
 
     declared: str
@@ -66,6 +67,14 @@ def without_contents(table: pa.Table) -> pa.Table:
     if not metadata or CONTENTS_KEY not in metadata:
         return table
     return table.replace_schema_metadata({key: value for key, value in metadata.items() if key != CONTENTS_KEY})
+
+
+def without_source(table: pa.Table) -> pa.Table:
+    """Return a segment's result as it is stored: silent about what it was copied from."""
+    contents = contents_of(table)
+    if contents is None or contents.copied is None:
+        return table
+    return with_contents(table, replace(contents, copied=None))
 
 
 def contents_of(table: pa.Table) -> Contents | None:

@@ -92,16 +92,28 @@ def test_nothing_is_published_that_was_copied_from_what_is_hidden(
     assert inline.store.resources.jobs.count_by_state() == {}
 
 
-def test_a_copy_of_what_still_answers_is_published(inline: House, tmp_path: Path) -> None:
-    """And its file tells what it was copied from."""
+@pytest.mark.parametrize("way", [None, _many, _here])
+def test_a_copy_of_what_still_answers_has_the_bytes_of_a_full_compute(
+    inline: House, tmp_path: Path, way: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file does not tell what it was copied from: one key, one content."""
     config = {"window": 4, "marks": str(tmp_path / "marks")}
-    inline.store.get_or_compute("S", YESTERDAY, config, features.spread)
-    (entry,) = inline.store.resources.manifest.list_entries()
-    inline.store.get_or_compute("S", RAW, config, features.spread)
-    (longer,) = (e for e in inline.store.resources.manifest.list_entries() if e.key != entry.key)
-    contents = contents_of(inline.store.resources.entries.read(longer.locator))
-    assert contents is not None and contents.copied == (entry.key, entry.path)
+    feature = features.own_spread if way is _here else features.spread
+    if way is not None:
+        way(inline, monkeypatch)
+    manifest = inline.store.resources.manifest
+    inline.store.get_or_compute("S", YESTERDAY, config, feature)
+    (entry,) = manifest.list_entries()
+    inline.store.get_or_compute("S", RAW, config, feature, timeout=30)
+    (longer,) = (e for e in manifest.list_entries() if e.key != entry.key)
     assert features.marks(tmp_path / "marks").count("2024-01-01") == 1
+
+    inline.store.invalidate(symbol="S")
+    inline.store.get_or_compute("S", RAW, config, feature, timeout=30)
+    (again,) = (e for e in manifest.list_entries() if e.state == "live")
+    assert features.marks(tmp_path / "marks").count("2024-01-01") == 2
+    assert again.path != longer.path
+    assert again.content_digest == longer.content_digest
 
 
 def test_what_nobody_waits_for_is_computed_again_at_once(
