@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import TypeVar
 
 import pyarrow as pa
 
@@ -12,8 +13,8 @@ from fstore.compute.planning import Computation
 from fstore.compute.segments import segment_facts
 from fstore.coordination import Notifier
 from fstore.errors import NotPermitted
-from fstore.increments import SegmentFacts, without_source
-from fstore.model import Claim, ComputedFacts, EntryFacts, Locator
+from fstore.increments import FORMAT, SegmentFacts, without_source
+from fstore.model import Claim, ComputedFacts, EntryFacts, KeyParts, Locator
 from fstore.postgres import Manifest
 from fstore.resources import Resources
 from fstore.results import check_faithful, encode_result, time_bounds
@@ -21,6 +22,8 @@ from fstore.runtime.counters import Recorder
 from fstore.storage import SMALL, EntryStore, Stored, check_written, result_bytes
 
 log = logging.getLogger("fstore.publishing")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +74,10 @@ class Publisher:
         table = encode_result(result)
         if table.nbytes > SMALL:
             return self._write(computation, claim, result, table, seconds)
-        stored = without_source(table)
+        parts = computation.facts(seconds).parts
+        stored = as_stored(parts, table)
         data = result_bytes(stored)
-        check_written(data, lambda back: check_faithful(_as_stored(result), back))
+        check_written(data, lambda back: check_faithful(as_stored(parts, result), back))
         facts = entry_facts(computation.facts(seconds), stored, Stored("", data.size, ""))
         return SmallResult(facts, claim, data, segment_facts(facts.parts, table))
 
@@ -104,8 +108,9 @@ class Publisher:
         self, computation: Computation, claim: Claim, result: object, table: pa.Table, seconds: float
     ) -> PendingEntry:
         key = computation.key
-        lasting = without_source(table)
-        stored = self._entries.publish(key, lasting, check=lambda back: check_faithful(_as_stored(result), back))
+        parts = computation.facts(seconds).parts
+        lasting = as_stored(parts, table)
+        stored = self._entries.publish(key, lasting, check=lambda back: check_faithful(as_stored(parts, result), back))
         try:
             facts = entry_facts(computation.facts(seconds), lasting, stored)
             return PendingEntry(facts, claim, segment_facts(facts.parts, table))
@@ -169,5 +174,7 @@ def entry_facts(computed: ComputedFacts, table: pa.Table, stored: Stored) -> Ent
     )
 
 
-def _as_stored(result: object) -> object:
-    return without_source(result) if isinstance(result, pa.Table) else result
+def as_stored(parts: KeyParts, result: T) -> T:
+    """Return a result as its file holds it: the table of a segment without what it was copied from."""
+    is_segment = isinstance(result, pa.Table) and parts.fingerprint.startswith(f"{FORMAT}:")
+    return without_source(result) if is_segment else result

@@ -10,11 +10,10 @@ from fstore import errors
 from fstore.broker import PublishRequest
 from fstore.compute.executor import Outcome, give_up
 from fstore.compute.failures import error_of, note_of
-from fstore.compute.publishing import PendingEntry, Publisher, entry_facts
+from fstore.compute.publishing import PendingEntry, Publisher, as_stored, entry_facts
 from fstore.compute.segments import segment_facts
 from fstore.errors import InvalidRequest, ResultNotTrusted, SourceNotAllowed
 from fstore.features import LOCAL_PREFIX, key_of
-from fstore.increments import without_source
 from fstore.model import Claim, Locator, Status
 from fstore.resources import Resources
 from fstore.results import check_faithful
@@ -89,7 +88,7 @@ def _publish_staged(resources: Resources, request: PublishRequest, claim: Claim)
     if not facts.library_versions:
         facts = replace(facts, library_versions=library_versions())
     staged = resources.staging.read_result(request.staged_path, digest=request.staged_digest)
-    lasting = without_source(staged.table)
+    lasting = as_stored(facts.parts, staged.table)
     if lasting is staged.table:
         stored = resources.entries.publish_bytes(facts.key, staged.data)
     else:
