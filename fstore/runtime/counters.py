@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from fstore.errors import BrokerUnavailable
+from fstore.runtime import deadline
 from fstore.runtime.fork_safety import forget_in_children
 from fstore.runtime.timings import counters_of
 
@@ -57,6 +58,7 @@ MODES: Mapping[str, str] = {
     "publish queue": "computed and published by the caller: no worker published it in time",
 }
 FLUSH_EVERY_S = 0.5
+HAND_OVER_S = 10.0  # longer than Redis' own timeouts and a retry
 KEEP_AT_MOST = 100_000  # keys remembered while Redis is away; usage beyond that is not worth the memory
 WARN_EVERY_S = 60.0
 
@@ -152,7 +154,9 @@ class Recorder:
 
         What another thread is handing over just now is waited for: afterwards Redis has it, or it is pending.
         """
-        with self._handing_over:
+        if not self._handing_over.acquire(timeout=deadline.remaining(HAND_OVER_S)):
+            return False
+        try:
             with self._guard:
                 hits, counters = self._hits, self._counters
                 self._hits, self._counters = Counter(), Counter()
@@ -166,6 +170,8 @@ class Recorder:
                     self._counters.update(counters)
                 return False
             return True
+        finally:
+            self._handing_over.release()
 
     def close(self) -> None:
         """Hand over what is left and stop."""

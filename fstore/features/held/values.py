@@ -57,22 +57,18 @@ def held_digest(func: Callable[..., Any]) -> str:
     """Digest a callable with all that it holds; 64 hex digits. Raises ``Untellable``."""
     core = core_function(func)
     walk = _Walk(None if core is None else core.__globals__)
-    try:
-        walk.value(func)
-        walk.add_what_texts_name()
-    except RecursionError:
-        raise Untellable("it is nested too deeply") from None
-    except RuntimeError as exc:  # a dict that another thread fills meanwhile
-        raise Untellable(str(exc)) from exc
-    walk.add_own_modules()
-    return walk.digest()
+    return _digested(walk, lambda: walk.value(func))
 
 
 def changes_digest(changes: Iterable[Change]) -> str:
     """Digest what was set in modules from outside; raises ``Untellable``."""
     walk = _Walk(None)
+    return _digested(walk, lambda: walk.add_changes(changes))
+
+
+def _digested(walk: _Walk, write: Callable[[], object]) -> str:
     try:
-        walk.add_changes(changes)
+        write()
         walk.add_what_texts_name()
     except RecursionError:
         raise Untellable("it is nested too deeply") from None

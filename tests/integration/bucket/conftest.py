@@ -11,7 +11,7 @@ import pytest
 from fstore.testing import Servers
 from tests.conftest import House, build_house
 from tests.faults.harness.http_proxy import HttpProxy
-from tests.object_servers import ObjectServer
+from tests.object_servers import Bucket, ObjectServer
 from tests.support.bucket_paths import Behind, BucketShelf
 
 
@@ -49,3 +49,30 @@ def staffed(servers: Servers, ministack: ObjectServer, tmp_path_factory: pytest.
 def shelf(house: House, behind: Behind) -> BucketShelf:
     """A store in a bucket filled by hand."""
     return BucketShelf(house.store.resources, behind)
+
+
+@pytest.fixture
+def raw(radosgw: ObjectServer) -> Bucket:
+    """A bucket of raw data, with versions, on a server that gives parts of them."""
+    return radosgw.new_bucket(versioned=True)
+
+
+@pytest.fixture
+def proxy(radosgw: ObjectServer) -> Iterator[HttpProxy]:
+    """What stands before that server."""
+    with HttpProxy(radosgw.address) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def reader(servers: Servers, tmp_path: Path, raw: Bucket, proxy: HttpProxy) -> Iterator[House]:
+    """A store in a folder whose trainers and workers may read one prefix of that bucket."""
+    with ExitStack() as stack:
+        given = {
+            **raw.settings(endpoint=proxy.endpoint),
+            "data_roots": f"s3://{raw.name}/ticks",
+            "scratch": str(tmp_path / "scratch"),
+            "feature_modules": "tests.sample_features,tests.partitioned_features",
+        }
+        given.pop("path")
+        yield build_house(servers, tmp_path, stack, **given)

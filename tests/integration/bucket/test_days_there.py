@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +13,10 @@ import fstore
 from fstore.errors import SourceChanged
 from fstore.ingest import ingest
 from tests import partitioned_features as features
-from tests.conftest import House, Servers, build_house
+from tests.conftest import House
 from tests.faults.harness.http_proxy import HttpProxy
 from tests.integration.increments.test_segments import whole
-from tests.object_servers import Bucket, ObjectServer
+from tests.object_servers import Bucket
 from tests.unit.increments import partition_world as world
 
 CONFIG = {"window": 4}
@@ -34,32 +32,6 @@ RAW = world.quotes(
 )
 
 
-@pytest.fixture
-def raw(radosgw: ObjectServer) -> Bucket:
-    """A bucket with versions, on a server that gives parts of them."""
-    return radosgw.new_bucket(versioned=True)
-
-
-@pytest.fixture
-def proxy(radosgw: ObjectServer) -> Iterator[HttpProxy]:
-    with HttpProxy(radosgw.address) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def house(servers: Servers, tmp_path: Path, raw: Bucket, proxy: HttpProxy) -> Iterator[House]:
-    """A store in a folder whose trainers and workers may read one prefix of the bucket."""
-    with ExitStack() as stack:
-        given = {
-            **raw.settings(endpoint=proxy.endpoint),
-            "data_roots": f"s3://{raw.name}/ticks",
-            "scratch": str(tmp_path / "scratch"),
-            "feature_modules": "tests.partitioned_features",
-        }
-        given.pop("path")
-        yield build_house(servers, tmp_path, stack, **given)
-
-
 def put(raw: Bucket, folder: Path, frame: pd.DataFrame, **how: Any) -> fstore.ParquetSource:
     file = folder / "made.parquet"
     file.unlink(missing_ok=True)
@@ -68,8 +40,8 @@ def put(raw: Bucket, folder: Path, frame: pd.DataFrame, **how: Any) -> fstore.Pa
     return fstore.ParquetSource(f"s3://{raw.name}/ticks/es.parquet")
 
 
-def ask(house: House, source: fstore.ParquetSource, raw: pd.DataFrame) -> None:
-    found = house.store.get_or_compute("ES", source, CONFIG, features.spread, timeout=60)
+def ask(reader: House, source: fstore.ParquetSource, raw: pd.DataFrame) -> None:
+    found = reader.store.get_or_compute("ES", source, CONFIG, features.spread, timeout=60)
     pd.testing.assert_frame_equal(found, whole(features.spread, raw, CONFIG), check_exact=True)
 
 
@@ -82,42 +54,44 @@ def read(proxy: HttpProxy, since: int) -> int:
     return total
 
 
-def test_an_appended_day_is_read_by_its_row_groups(house: House, raw: Bucket, proxy: HttpProxy, tmp_path: Path) -> None:
+def test_an_appended_day_is_read_by_its_row_groups(
+    reader: House, raw: Bucket, proxy: HttpProxy, tmp_path: Path
+) -> None:
     """A trainer asks for the end of the file, a worker for that and for the days that the windows touch; a hit for the end."""
     yesterday = RAW.iloc[:-ROWS]
-    house.start()
-    ask(house, put(raw, tmp_path, yesterday), yesterday)
+    reader.start()
+    ask(reader, put(raw, tmp_path, yesterday), yesterday)
     source = put(raw, tmp_path, RAW)
     size, before = (tmp_path / "made.parquet").stat().st_size, len(proxy.requests)
-    ask(house, source, RAW)
+    ask(reader, source, RAW)
     assert read(proxy, before) < 3 * size / 12 + 4 * 65_536, "a day, the one it looks back into, and footers"
 
     before = len(proxy.requests)
-    ask(house, source, RAW)
+    ask(reader, source, RAW)
     assert [one.header("range") for one in proxy.requests[before:]] == ["bytes=-65536"]
     assert list((tmp_path / "scratch").glob("*/s-*")) == []
 
 
-def test_days_of_an_object_have_the_keys_of_a_frame(house: House, raw: Bucket, tmp_path: Path) -> None:
+def test_days_of_an_object_have_the_keys_of_a_frame(reader: House, raw: Bucket, tmp_path: Path) -> None:
     """With categories of which a day shows a part, and whatever file it is."""
     source, config = put(raw, tmp_path, RAW), {"window": 3}
-    explained = house.store.explain("ES", RAW, config, features.spread)
-    assert house.store.explain("ES", source, config, features.spread).key == explained.key
+    explained = reader.store.explain("ES", RAW, config, features.spread)
+    assert reader.store.explain("ES", source, config, features.spread).key == explained.key
     RAW.to_parquet(tmp_path / "foreign.parquet")
     raw.put("ticks/foreign.parquet", (tmp_path / "foreign.parquet").read_bytes())
     foreign = fstore.ParquetSource(f"s3://{raw.name}/ticks/foreign.parquet")
-    assert house.store.explain("ES", foreign, config, features.spread).key == explained.key
+    assert reader.store.explain("ES", foreign, config, features.spread).key == explained.key
 
 
-def test_an_object_that_was_written_anew_is_another(house: House, raw: Bucket, tmp_path: Path) -> None:
+def test_an_object_that_was_written_anew_is_another(reader: House, raw: Bucket, tmp_path: Path) -> None:
     """Of a version that is gone nothing is computed, and nothing of the next one in its place."""
     source = put(raw, tmp_path, RAW)
     version = raw.client.head_object(Bucket=raw.name, Key="ticks/es.parquet")["VersionId"]
-    ticket = house.store.submit("ES", source, CONFIG, features.spread)
+    ticket = reader.store.submit("ES", source, CONFIG, features.spread)
     changed = RAW.assign(bid=RAW["bid"] + 1)
     put(raw, tmp_path, changed)
     raw.client.delete_object(Bucket=raw.name, Key="ticks/es.parquet", VersionId=version)
-    house.start()
+    reader.start()
     with pytest.raises(SourceChanged):
         ticket.result(timeout=60)
-    ask(house, source, changed)
+    ask(reader, source, changed)
