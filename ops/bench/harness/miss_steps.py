@@ -31,7 +31,7 @@ STEPS: dict[str, tuple[str, str]] = {
     "worker: judge the request": ("fstore.compute.executor", "plan"),
     "worker: claim": ("fstore.postgres.jobs:Jobs", "claim"),
     "worker: read raw data and digest them": ("fstore.compute.executor", "read_raw"),
-    "worker: call the function": ("fstore.compute.raw_data", "call_feature"),
+    "worker: call the function": ("fstore.calling", "call_feature"),
     "worker: result as a table": ("fstore.compute.publishing", "encode_result"),
     "worker: write Parquet": ("fstore.storage.folder.entries", "write_result"),
     "worker: flush the file": ("fstore.storage.folder.entries", "seal"),
