@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TypeVar
 
+from fstore.errors import StorageUnavailable
 from fstore.model import EntryState, ReapableEntry, ShardRow
 from fstore.postgres import UpkeepQueries
 from fstore.storage import (
@@ -24,6 +26,9 @@ from fstore.upkeep.gc_shard import GarbagePlan, Leftover, PackUse, Totals, Why, 
 from fstore.upkeep.runner import Progress, silent
 
 AT_MOST = 50_000  # of each kind in one run: bounds the memory of a plan; the next run takes the rest
+PACKS_AT_ONCE = 200  # whose rows are asked for together
+
+log = logging.getLogger("fstore.collect")
 
 T = TypeVar("T")
 
@@ -146,18 +151,31 @@ class _Survey:
         progress("looking", len(SHARDS_IN_TURN), len(SHARDS_IN_TURN))
 
     def entries_of(self, chosen: Sequence[Eviction]) -> tuple[Eviction, ...]:
-        """Return the entries of what was chosen: of a pack all that answer, in its place."""
-        names = [packed_name(each.candidate.path) for each in chosen if each.candidate.path in self.packs]
-        inside: dict[str, list[Candidate]] = {}
-        for row in self.queries.rows_of_packs(names) if names else ():
-            candidate = Candidate(row.key, row.path, row.size_bytes, row.created_at, row.last_used_at, row.is_pinned)
-            inside.setdefault(file_of(row.path), []).append(candidate)
+        """Return the entries of what was chosen, no more than a run hides: of a pack all that answer, in its place."""
         found: list[Eviction] = []
-        for each in chosen:
-            path = each.candidate.path
-            entries = inside.get(path, []) if path in self.packs else [each.candidate]
-            found += [Eviction(candidate, each.reason) for candidate in entries]
+        for start in range(0, len(chosen), PACKS_AT_ONCE):
+            if len(found) >= AT_MOST:
+                break
+            some = chosen[start : start + PACKS_AT_ONCE]
+            inside = self._inside([each.candidate.path for each in some if each.candidate.path in self.packs])
+            for each in some:
+                path = each.candidate.path
+                entries = inside.get(path, []) if path in self.packs else [each.candidate]
+                found += [Eviction(candidate, each.reason) for candidate in entries]
         return tuple(found)
+
+    def _inside(self, packs: Sequence[str]) -> dict[str, list[Candidate]]:
+        """Return what lies in some packs; nothing of one that was used or pinned since it was chosen, for it stays whole."""
+        inside: dict[str, list[Candidate]] = {path: [] for path in packs}
+        for row in self.queries.rows_of_packs([packed_name(path) for path in packs]) if packs else ():
+            path = file_of(row.path)
+            if row.is_pinned or row.last_used_at > self.packs[path].last_used_at:
+                inside.pop(path, None)
+            elif path in inside:
+                inside[path].append(
+                    Candidate(row.key, row.path, row.size_bytes, row.created_at, row.last_used_at, row.is_pinned)
+                )
+        return inside
 
     def _look(self) -> Iterator[tuple[Listing, list[ShardRow]]]:
         """Give each shard's files and rows; while Postgres answers for one shard, the next one is listed.
@@ -210,15 +228,26 @@ def unneeded(staged: list[FoundFile], queries: UpkeepQueries) -> list[FoundFile]
 
 
 def unheld_packs(
-    packs: Sequence[FoundFile], entries: EntryStore, queries: UpkeepQueries, policy: GarbagePolicy
+    packs: Sequence[FoundFile],
+    entries: EntryStore,
+    queries: UpkeepQueries,
+    policy: GarbagePolicy,
+    tell: Callable[[str], None] = log.warning,
 ) -> list[Leftover]:
-    """Return those of some packs that no row names, and whose results nobody may still publish or be about to read."""
+    """Return those of some packs that no row names, and whose results nobody may still publish or be about to read.
+
+    One that cannot be read stays: ``tell`` is told, and the others go.
+    """
     found: list[Leftover] = []
     named = queries.named_packs([packed_name(file.path) for file in packs]) if packs else set()
     for file in packs:
         if packed_name(file.path) in named:
             continue
-        keys = entries.keys_in(file.path)
+        try:
+            keys = entries.keys_in(file.path)
+        except StorageUnavailable as error:
+            tell(str(error))
+            continue
         if keys is None or (keys and queries.unsettled_keys(keys, grace=policy.grace)):
             continue
         # Once more: a row that was inserted since the first look ended the job that the second one asked for.

@@ -144,7 +144,7 @@ class _Collector:
         self._delete([one for one in gone if packed_at(one.path) is None], phase)
         packs = {packed.path for one in gone if (packed := packed_at(one.path)) is not None}
         files = [FoundFile(path, self._pack_sizes.get(path, 0), 0) for path in sorted(packs)]
-        self._delete(self._unheld(files), phase)
+        self._delete(self._unheld(files, phase), phase)
 
     def _condemn(self, evictions: Sequence[Eviction], phase: PhaseReport) -> None:
         # What was used since the plan was made stays; if Redis went away or was emptied meanwhile, so does everything.
@@ -168,14 +168,14 @@ class _Collector:
         self._recorder.count("corrupt_detected", len(hidden))
 
     def _remove(self, leftovers: Sequence[Leftover], phase: PhaseReport) -> None:
-        self._delete(self._still_unneeded(leftovers), phase)
+        self._delete(self._still_unneeded(leftovers, phase), phase)
 
-    def _unheld(self, packs: Sequence[FoundFile]) -> list[Leftover]:
-        return unheld_packs(packs, self._entries, self._queries, self._policy)
+    def _unheld(self, packs: Sequence[FoundFile], phase: PhaseReport) -> list[Leftover]:
+        return unheld_packs(packs, self._entries, self._queries, self._policy, lambda fault: self._tell(phase, fault))
 
-    def _still_unneeded(self, leftovers: Sequence[Leftover]) -> list[Leftover]:
+    def _still_unneeded(self, leftovers: Sequence[Leftover], phase: PhaseReport) -> list[Leftover]:
         """Ask again, just before they go, whether anybody came to need these files."""
-        packs = self._unheld([s.file for s in leftovers if s.why in _WITHOUT_ROW and is_pack(s.file.path)])
+        packs = self._unheld([s.file for s in leftovers if s.why in _WITHOUT_ROW and is_pack(s.file.path)], phase)
         published = [s for s in leftovers if s.why in _WITHOUT_ROW and not is_pack(s.file.path)]
         keys = [key_of(s.file.path) for s in published]
         named = set(self._queries.paths_of(keys).values()) if keys else set()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
 import pyarrow as pa
 import pytest
 
-from fstore.model import Locator
+from fstore.errors import StorageUnavailable
+from fstore.model import Locator, ShardRow
+from fstore.postgres import UpkeepQueries
 from fstore.storage import file_of, result_bytes
+from fstore.upkeep import gc_plan
 from fstore.upkeep.gc_report import GarbageReport
 from fstore.upkeep.gc_run import run_collection
 from fstore.upkeep.sweep import run_sweep
@@ -168,3 +171,82 @@ def test_a_pinned_entry_keeps_its_pack(shelf):
     shelf.resources.manifest.pin([key("a")])
     collect(shelf)
     assert [shelf.state(name) for name in "ab"] == ["live"] * 2
+
+
+class Meanwhile(UpkeepQueries):
+    """The statements of upkeep, and what somebody does just before it is asked which entries lie in a pack."""
+
+    def __init__(self, shelf: Shelf, act: Callable[[], object] = lambda: None) -> None:
+        super().__init__(shelf.resources.database)
+        self.act, self.asked = act, list[int]()
+
+    def rows_of_packs(self, packs: Sequence[str]) -> list[ShardRow]:
+        self.act()
+        self.asked.append(len(packs))
+        return super().rows_of_packs(packs)
+
+
+@pytest.mark.parametrize("how", ["used", "pinned"])
+def test_a_pack_that_was_chosen_stays_if_somebody_needs_it_by_then(shelf, how):
+    """Used or pinned since it was chosen: all of it stays, for hiding the others would free nothing."""
+    publish(shelf, ["a", "b"], age=30 * WEEK)
+    publish(shelf, ["c", "d"], age=30 * WEEK)
+    acts = {
+        "used": lambda: shelf.used("a", timedelta(0)),
+        "pinned": lambda: shelf.resources.manifest.pin([key("a")]),
+    }
+    shelf.resources = replace(shelf.resources, upkeep=Meanwhile(shelf, acts[how]))
+
+    report = run_collection(shelf.resources, RULES)
+
+    assert isinstance(report, GarbageReport)
+    assert [shelf.state(name) for name in "abcd"] == ["live"] * 2 + ["condemned"] * 2
+    assert report.plan is not None
+    assert {one.candidate.key for one in report.plan.evictions} == {key("c"), key("d")}
+
+
+def test_a_plan_holds_no_more_entries_of_packs_than_a_run_hides(shelf, monkeypatch):
+    """However many packs are due: rows are asked for in batches, and no longer than there is room for them."""
+    for number in range(5):
+        publish(shelf, [f"{number}a", f"{number}b"], age=30 * WEEK)
+    monkeypatch.setattr(gc_plan, "PACKS_AT_ONCE", 2)
+    monkeypatch.setattr(gc_plan, "AT_MOST", 3)
+    queries = Meanwhile(shelf)
+    shelf.resources = replace(shelf.resources, upkeep=queries)
+
+    run_collection(shelf.resources, RULES)
+
+    assert queries.asked == [2]
+    assert shelf.sql("SELECT count(*) FROM manifest WHERE state = 'condemned'") == [(3,)]
+    for _ in range(4):
+        run_collection(shelf.resources, RULES)
+    assert shelf.sql("SELECT count(*) FROM manifest WHERE state = 'live'") == [(0,)]
+
+
+def test_a_pack_that_cannot_be_read_stops_no_collection(shelf, monkeypatch):
+    """A bad sector under one file: it stays and is told of, everything else goes."""
+    (bad, *_), (gone, *_) = write(shelf, ["x1", "x2"]), write(shelf, ["y1", "y2"])
+    for one in (bad, gone):
+        shelf.age_file(file_of(one.path), 30 * HOUR)
+    inside = publish(shelf, ["a", "b"], age=2 * WEEK)
+    for name in ("a", "b"):
+        shelf.condemn(name, 30 * HOUR)
+    broken = {file_of(bad.path), file_of(inside[0].path)}
+    read = type(shelf.resources.entries).keys_in
+
+    def keys_in(entries, pack):
+        if pack in broken:
+            raise StorageUnavailable(pack, "Input/output error")
+        return read(entries, pack)
+
+    monkeypatch.setattr(type(shelf.resources.entries), "keys_in", keys_in)
+    report = run_collection(shelf.resources, RULES)
+
+    assert isinstance(report, GarbageReport)
+    assert packs(shelf) == broken
+    assert [shelf.state(name) for name in "ab"] == [None, None]
+    assert len(report.faults) == report.phases["reap"].failed == 1
+    assert "Input/output error" in report.faults[0]
+    monkeypatch.undo()
+    collect(shelf)
+    assert packs(shelf) == set()
