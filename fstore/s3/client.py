@@ -12,7 +12,7 @@ import pyarrow as pa
 from fstore.runtime.parallel import each_of
 from fstore.s3.clock import ServerClock
 from fstore.s3.errors import ObjectChanged, ObjectMissing, S3Unavailable
-from fstore.s3.listing import Listed, Page, Upload, in_order, parse_page, parse_uploads
+from fstore.s3.listing import Listed, Page, Upload, all_uploads, in_order, parse_page
 from fstore.s3.objects import Arrival, Fetched, ObjectFacts, Span, facts_of, told_size
 from fstore.s3.options import S3Options
 from fstore.s3.ranges import Sink, fetch
@@ -206,15 +206,12 @@ class S3Client:
 
     def list_uploads(self, prefix: str) -> Iterator[Upload]:
         """Give the uploads below a prefix that nobody finished."""
-        markers: dict[str, str] | None = {}
-        seen: list[dict[str, str]] = []
-        while markers is not None:
-            query = {"uploads": "", "prefix": prefix, "max-uploads": str(PAGE), **markers}
-            seen.append(markers)
-            found, markers = parse_uploads(self._requests.send("list", "GET", "", _body, query=query), self.location)
-            if markers in seen:
-                raise S3Unavailable(self.location, "a listing does not go on")
-            yield from found
+        query = {"uploads": "", "prefix": prefix, "max-uploads": str(PAGE)}
+
+        def ask(markers: Mapping[str, str]) -> bytes:
+            return self._requests.send("list", "GET", "", _body, query={**query, **markers})
+
+        return all_uploads(ask, self.location)
 
     def abort_upload(self, key: str, upload_id: str) -> bool:
         """Give up an upload and free its parts; False when there is none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 from urllib.parse import unquote_plus
@@ -142,6 +142,21 @@ def parse_uploads(body: bytes, location: str) -> tuple[list[Upload], dict[str, s
     if not markers[0]:
         raise S3Unavailable(location, "a listing says that there is more, but not where it goes on")
     return found, {"key-marker": _key(markers[0], quoted=quoted), "upload-id-marker": markers[1]}
+
+
+def all_uploads(ask: Callable[[Mapping[str, str]], bytes], location: str) -> Iterator[Upload]:
+    """Give the uploads of all pages, each asked for by the markers of the one before; raises ``S3Unavailable`` where they do not go on."""
+    markers: dict[str, str] | None = {}
+    begun: set[Upload] = set()  # what pages began with
+    empty = 0
+    while markers is not None:
+        asked = markers
+        found, markers = parse_uploads(ask(asked), location)
+        empty = 0 if found else empty + 1
+        if markers == asked or empty > MOST_EMPTY_PAGES or not begun.isdisjoint(found[:1]):
+            raise S3Unavailable(location, "a listing of unfinished uploads does not go on")
+        begun.update(found[:1])
+        yield from found
 
 
 def moment_ns(text: str) -> int:

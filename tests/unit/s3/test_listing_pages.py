@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count
+
 import pytest
 
 from fstore.s3 import S3Unavailable
-from fstore.s3.listing import MOST_EMPTY_PAGES, Page, _any_page, _plain_page, in_order, moment_ns, parse_page
+from fstore.s3.listing import (
+    MOST_EMPTY_PAGES,
+    Page,
+    _any_page,
+    _plain_page,
+    all_uploads,
+    in_order,
+    moment_ns,
+    parse_page,
+)
 
 STAMP = "2026-03-04T05:06:07.089Z"
 ETAG = "&quot;d41d8cd98f00b204e9800998ecf8427e&quot;"
@@ -97,3 +109,57 @@ def test_pages_that_show_nothing_are_passed_over_up_to_a_bound() -> None:
     assert sum(map(len, in_order(iter([nothing] * MOST_EMPTY_PAGES + [Page([found], None)]), "s3://b"))) == 1
     with pytest.raises(S3Unavailable, match="goes on"):
         list(in_order(iter([nothing] * (MOST_EMPTY_PAGES + 1)), "s3://b"))
+
+
+def uploads(names: str, *, after: str | None = None) -> bytes:
+    """Return a page of unfinished uploads, one a letter, and where it goes on."""
+    more = "" if after is None else f"<NextKeyMarker>{after}</NextKeyMarker><NextUploadIdMarker>1</NextUploadIdMarker>"
+    listed = "".join(
+        f"<Upload><Key>{name}</Key><UploadId>1</UploadId><Initiated>{STAMP}</Initiated></Upload>" for name in names
+    )
+    goes_on = f"<IsTruncated>{str(after is not None).lower()}</IsTruncated>"
+    return f"<ListMultipartUploadsResult>{goes_on}{more}{listed}</ListMultipartUploadsResult>".encode()
+
+
+def in_turn(*pages: bytes | Iterator[bytes]) -> Callable[[Mapping[str, str]], bytes]:
+    """Answer with one page after the other, whatever is asked for."""
+    following = iter([page for part in pages for page in ([part] if isinstance(part, bytes) else part)])
+    return lambda _: next(following)
+
+
+def test_unfinished_uploads_are_listed_to_the_end() -> None:
+    """Page by page, by the markers of the one before; pages that show nothing are passed over."""
+    asked: list[Mapping[str, str]] = []
+    empty = [uploads("", after=f"b{n}") for n in range(MOST_EMPTY_PAGES)]
+    answer = in_turn(uploads("ab", after="b"), iter(empty), uploads("c"))
+
+    def ask(markers: Mapping[str, str]) -> bytes:
+        asked.append(markers)
+        return answer(markers)
+
+    assert [one.key for one in all_uploads(ask, "s3://b")] == ["a", "b", "c"]
+    assert asked[:2] == [{}, {"key-marker": "b", "upload-id-marker": "1"}]
+    assert len(asked) == MOST_EMPTY_PAGES + 2
+
+
+@pytest.mark.parametrize(
+    "page_of",
+    [
+        lambda n: uploads("", after=f"m{n}"),
+        lambda n: uploads("a", after="a"),
+        lambda n: uploads("a", after=f"m{n}"),
+        lambda n: uploads("ab"[n % 2], after="ab"[n % 2]),
+    ],
+    ids=["nothing", "itself", "one page under new markers", "two pages in turn"],
+)
+def test_a_listing_of_uploads_that_never_ends_is_a_fault(page_of: Callable[[int], bytes]) -> None:
+    """It would hold a collection for ever."""
+    given = count()
+
+    def ask(_: Mapping[str, str]) -> bytes:
+        number = next(given)
+        assert number < 2 * MOST_EMPTY_PAGES, "asked without a bound"
+        return page_of(number)
+
+    with pytest.raises(S3Unavailable, match="does not go on"):
+        list(all_uploads(ask, "s3://b"))
