@@ -52,11 +52,11 @@ def _digested(walk: _HeldWalk, write: Callable[[], object]) -> str:
     try:
         write()
         walk.add_what_texts_name()
+        walk.add_own_modules()
     except RecursionError:
         raise Untellable("it is nested too deeply") from None
     except RuntimeError as exc:  # a dict that another thread fills meanwhile
         raise Untellable(str(exc)) from exc
-    walk.add_own_modules()
     return walk.digest()
 
 

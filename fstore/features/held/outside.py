@@ -223,6 +223,13 @@ def _changes_of_function(now: FunctionType, said: tuple[Any, Any], name: str) ->
 
 def _is_plain(value: Any) -> bool:
     """Tell a value whose content is all there is to it."""
+    try:
+        return _consists_of_plain(value)
+    except RecursionError:
+        return True  # it counts, and whoever digests it tells why that cannot be
+
+
+def _consists_of_plain(value: Any) -> bool:
     if type(value) in PLAIN:
         return True
     parts: Iterable[Any] = CONTAINERS[type(value)](value) if type(value) in CONTAINERS else ()
@@ -230,7 +237,7 @@ def _is_plain(value: Any) -> bool:
         parts = value
     elif type(value) not in CONTAINERS:
         return False
-    return all(map(_is_plain, list(parts)))
+    return all(map(_consists_of_plain, list(parts)))
 
 
 def _is_fixed(value: Any) -> bool:

@@ -269,6 +269,23 @@ def test_what_cannot_be_told_is_refused_where_the_feature_uses_it(write: Callabl
         key(module.f)
 
 
+@pytest.mark.parametrize("text", ["f = alphas.f", "f = lambda raw, config: alphas.f(raw, config)"])
+@pytest.mark.parametrize("set_", ["m.W", "m.C.w"])
+def test_what_is_nested_too_deeply_is_refused_wherever_it_is_set(
+    text: str, set_: str, write: Callable[..., Any]
+) -> None:
+    """In the module of the feature, and in one that a notebook's function uses: an error that says what to do."""
+    module = write(alphas="W = 5\nclass C:\n    w = 5\ndef f(raw, config): return W, C.w\n")
+    noted = script(f"import desk_set.alphas as alphas\n{text}")
+    version = "1" if "lambda" in text else None
+    assert key(noted, version)
+
+    change(module, f"{set_} = ()\nfor _ in range(5000): {set_} = [{set_}]")
+
+    with pytest.raises(FeatureNotRegistered, match="nested too deeply"):
+        key(noted, version)
+
+
 def test_explicit_version_is_warned_about(write: Callable[..., Any], caplog: pytest.LogCaptureFixture) -> None:
     """That two values share it is the author's call, and does not pass in silence."""
     module = write(alphas="W = 5\ndef f(raw, config): return W\n")
