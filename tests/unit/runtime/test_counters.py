@@ -13,6 +13,7 @@ import pytest
 from fstore.errors import BrokerUnavailable
 from fstore.reporting import stats
 from fstore.reporting.stats import read_available_counters, read_counters
+from fstore.runtime import counters, deadline
 from fstore.runtime.counters import COUNTERS, DEGRADED, MODES, Recorder, mode_counter, mode_of
 from fstore.runtime.timings import TIMINGS, counters_of, is_timing, timing_of
 
@@ -126,6 +127,38 @@ def test_a_flush_waits_for_what_another_thread_hands_over() -> None:
 
     assert found == [{"computed": 1}]
     recorder.close()
+
+
+@pytest.mark.parametrize("how", ["its own patience", "the deadline of a call"])
+def test_a_flush_waits_no_longer_than_it_may(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis that never answers another thread holds up neither a call nor the end of a process; nothing noted is lost."""
+    entered, answer = threading.Event(), threading.Event()
+    taken: list[Mapping[str, int]] = []
+
+    def sink(_: Mapping[str, int], counters: Mapping[str, int]) -> None:
+        entered.set()
+        assert answer.wait(20)
+        taken.append(dict(counters))
+
+    recorder = Recorder(sink)
+    recorder.count("computed")
+    assert entered.wait(20), "the recorder's own thread hands it over"
+    recorder.count("failed")
+    monkeypatch.setattr(counters, "HAND_OVER_S", 0.05 if how == "its own patience" else 1000.0)
+    outcome: list[bool] = []
+
+    def flush() -> None:
+        with deadline.within(None if how == "its own patience" else 0.05):
+            outcome.append(recorder.flush())
+
+    waiting = threading.Thread(target=flush, daemon=True)
+    waiting.start()
+    waiting.join(20)
+
+    assert outcome == [False]
+    answer.set()
+    recorder.close()
+    assert taken == [{"computed": 1}, {"failed": 1}]
 
 
 def test_counters_of_both_places_are_summed() -> None:
