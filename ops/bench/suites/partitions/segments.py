@@ -29,6 +29,13 @@ from fstore.stack import temporary_servers
 SERIES, PERIODS, NAMES = 5_000, 24, 21
 DAYS = 24 * 30  # 24 months, of ten rows each day
 CONFIG: dict[str, Any] = {}
+NAMED = {
+    "hit": "a request's lookups and reads, 24 segments",
+    "relatives": "looking for relatives",
+    "append": "computing and publishing an appended day",
+    "superseded": "looking for superseded segments",
+}
+CALLS = {"relatives": 10, "superseded": 10}  # of what takes a millisecond, as many as make a sample
 FILL = """
 INSERT INTO manifest (key, symbol, feature, feature_version, source_digest, config, fingerprint, hash_method, source, path,
     rows, file_size_bytes, content_digest, compute_seconds, library_versions, attempt, state, created_ts, verified_ts)
@@ -57,16 +64,12 @@ def measure(*, quick: bool) -> Outcome:
             for place in places:
                 place.query("VACUUM ANALYZE")
             spent = in_turn(asked, rounds=5 if quick else 60)
-    names = {
-        "hit": "a request's lookups and reads, 24 segments",
-        "relatives": "looking for relatives",
-        "append": "computing and publishing an appended day",
-        "superseded": "looking for superseded segments",
-    }
-    few, many = spent
+    few, many = ({name: round(statistics.median(each), 3) for name, each in found.items()} for found in spent)
     figures = [
-        Figure(f"{text}, at {series * PERIODS:,} segments / at none", many[name] / few[name], None if quick else 1.1)
-        for name, text in names.items()
+        Figure(
+            f"{text}, at {series * PERIODS:,} segments / at none", paired(name, *spent), None if quick else 1.1
+        )
+        for name, text in NAMED.items()
     ]
     return Outcome("segments", figures, {"at none": few, f"at {series * PERIODS:,}": many})
 
@@ -96,12 +99,24 @@ class Asked:
         self._raw, self._days = longer, self._days + 1
 
 
-def in_turn(asked: list[Asked], *, rounds: int) -> list[dict[str, float]]:
-    """Return the median milliseconds of each way, of each store."""
+def in_turn(asked: list[Asked], *, rounds: int) -> list[dict[str, list[float]]]:
+    """Return the milliseconds of each way in each round, of each store; the stores take turns in going first."""
     spent: list[dict[str, list[float]]] = [{} for _ in asked]
+    turns = list(zip(asked, spent, strict=True))
     for number in range(-2, rounds):
-        for one, found in zip(asked, spent, strict=True):
-            for name, way in one.ways().items():
-                milliseconds = timed(way) * 1000
+        ways = [(one.ways(), found) for one, found in turns]
+        for name in NAMED:
+            for known, found in ways:
+                calls = CALLS.get(name, 1)
+                milliseconds = sum(timed(known[name]) for _ in range(calls)) / calls * 1000
                 found.setdefault(name, []).extend([milliseconds] if number >= 0 else [])
-    return [{name: round(statistics.median(each), 3) for name, each in found.items()} for found in spent]
+        turns.reverse()
+    return spent
+
+
+def paired(name: str, few: dict[str, list[float]], many: dict[str, list[float]]) -> float:
+    """Return the median over the rounds of how much longer the second store takes than the first one beside it.
+
+    Both are asked within milliseconds: a busy moment falls on both, where it would fall on the median of one alone.
+    """
+    return round(statistics.median(b / a for a, b in zip(few[name], many[name], strict=True)), 4)
