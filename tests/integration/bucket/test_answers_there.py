@@ -7,7 +7,8 @@ import pandas as pd
 import pyarrow as pa
 
 from tests import sample_features
-from tests.integration.client import test_batches, test_misses, test_trainer_results
+from tests.integration.client import test_batches
+from tests.integration.client.misses import test_misses, test_trainer_results
 from tests.integration.storage import test_corruption
 from tests.support.bucket_paths import collected_from
 

@@ -11,7 +11,7 @@ from tests.faults.__main__ import numbers
 from tests.faults.harness.outcomes import Outcomes
 from tests.faults.rows import PAGE, demand, document, marked, matrix, missing_tool
 
-HERE = Path(__file__).parents[1]
+HERE = Path(__file__).parents[2]
 
 
 def report(
