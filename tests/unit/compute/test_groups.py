@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -126,3 +127,49 @@ def test_a_stop_is_no_failure(told):
     told.publisher.writing = None
     told.group.publish()
     assert (told.published, told.failed) == ([("a", "at a")], [])
+
+
+def test_nobody_thinks_it_done_before_it_is(told, monkeypatch):
+    """What another thread publishes just now is waited for, by who asks for all and by who adds one more."""
+    entered, go_on = threading.Event(), threading.Event()
+    insert = told.publisher.insert
+
+    def slowly(pending):
+        entered.set()
+        assert go_on.wait(20)
+        return insert(pending)
+
+    monkeypatch.setattr(told.publisher, "insert", slowly)
+    told.group.add(small("a"))
+    publishing = threading.Thread(target=told.group.publish)
+    publishing.start()
+    assert entered.wait(20)
+    others = [
+        threading.Thread(target=told.group.publish),
+        threading.Thread(target=lambda: told.group.add(small("b"))),
+    ]
+    for other in others:
+        other.start()
+    for other in others:
+        other.join(0.05)
+        assert other.is_alive()
+    go_on.set()
+    for thread in (publishing, *others):
+        thread.join(20)
+    told.group.publish()
+
+    assert sorted(key for keys in told.publisher.inserted for key in keys) == ["a", "b"]
+    assert sorted(told.published) == [("a", "at a"), ("b", "at b")]
+
+
+def test_results_that_failed_take_no_room(told, monkeypatch):
+    """Else each that comes after them would have a file of its own."""
+    monkeypatch.setattr(groups, "GROUP_BYTES", 100)
+    told.publisher.writing = StorageFull("disk", "no room")
+    told.group.add(small("a", 100))
+    assert [key for key, _ in told.failed] == ["a"]
+    told.publisher.writing = None
+    for key in "bc":
+        told.group.add(small(key))
+    told.group.publish()
+    assert told.publisher.written == [["b", "c"]]

@@ -31,13 +31,23 @@ def test_a_file_that_does_not_say_its_keys_has_none(end):
     assert keys_in_pack(pa.py_buffer(b"rot" + end)) == []
 
 
+def test_only_the_end_of_a_pack_says_what_it_holds():
+    """Whose last bytes are others', or whose lengths lead elsewhere, says nothing."""
+    whole = new_pack(DATA)[2].to_pybytes()
+    for wrong in (whole[:-1] + b"2", whole[:-8] + b"FSPACK02", whole + b"x", whole[:-1], whole[:-16]):
+        assert keys_in_pack(pa.py_buffer(wrong)) == []
+    assert keys_in_pack(pa.py_buffer(whole[whole.index(b"[") :])) == [KEY, OTHER], "whatever lies before"
+
+
 def test_other_paths_are_no_packed_ones():
     """Another token, group, key, offset or anything around it: a path that leads nowhere."""
     pack, (path, _), _ = new_pack(DATA)
     token = pack[-21:-5]
     other = ("0" if token[0] != "0" else "1") + token[1:]
+    assert packed_at(path) is not None
     for wrong in (
         path.replace(f"/{token[0]}/", "/g/"),
+        path.replace(f"/{token[0]}/", f"/{other[0]}/"),
         path.replace(f"/{token}.pack", f"/{other}.pack"),
         path.replace(f".{token}-", f".{other}-"),
         path.replace(KEY, KEY[:-1]),
