@@ -11,6 +11,7 @@ from fstore.errors import ConfigurationError
 
 POSTGRES_ROLES = ("owner", "trainer", "worker", "upkeep", "monitor")
 REDIS_USERS = ("trainer", "worker", "upkeep", "monitor", "flower")
+S3_USERS = ("owner", "trainer", "worker", "upkeep")
 SINGLE = ("flower_cookie", "signing_key", "grafana_password")
 ACL = "redis_users.acl"
 
@@ -49,6 +50,9 @@ class _Writer:
             self._kept(f"redis_{user}_url", lambda u=user, p=password: f"redis://{u}:{p}@{redis}")  # type: ignore[misc]
         self._kept(ACL, lambda: with_passwords(rules, passwords))
         self._kept("flower_auth", lambda: f"fstore:{_password()}")
+        for user in S3_USERS:
+            self._kept(f"s3_{user}_key_id", lambda: secrets.token_hex(10).upper())
+            self._kept(f"s3_{user}_secret", _password)
         for name in SINGLE:
             self._kept(name, _password)
 

@@ -51,6 +51,7 @@ def diagnose(place: Place) -> Iterator[Condition]:
     skew_s = listed[0].modified_ns / 1e9 - time.time()
     if abs(skew_s) > MOST_SKEW_S:
         yield Condition("warning", f"its clock is {skew_s:+.0f} s from this host's", "set both by NTP")
+    yield from _what_is_missing(place)
     yield from _signatures(place, key)
     yield from _conditions(place, key)
     for look in (_versions, _locks, _rules):
@@ -69,6 +70,21 @@ def _without_rights(place: Place, error: S3Forbidden) -> Iterator[Condition]:
         yield Condition(
             "ok", f"{place.location} can be read; these credentials write no probe, as fits a trainer or a worker"
         )
+        yield from _what_is_missing(place)
+
+
+def _what_is_missing(place: Place) -> Iterator[Condition]:
+    """Ask for what was never there: stores tell that it is missing only to those who may list the bucket."""
+    try:
+        place.client.get(place.key(f"{layout.ENTRIES}/00/{layout.new_token()}"))
+    except S3Forbidden:
+        yield Condition(
+            "warning",
+            "it answers 403 for what is not there, so that a lost entry looks like a refusal and is computed each time",
+            "allow s3:ListBucket without a prefix, as the statement TellMissing of each policy in ops/s3 does",
+        )
+    except _UNANSWERED:
+        return
 
 
 def _signatures(place: Place, key: str) -> Iterator[Condition]:

@@ -26,6 +26,13 @@ from tests.integration.ops.compose_file import RULES
 OPS = REPOSITORY / "ops"
 WORKERS = ("worker-compute", "worker-write", "worker-upkeep")
 OURS = (*WORKERS, "migrate", "beat", "flower", "metrics")
+ONCE = ("migrate", "bucket")
+WITH_A_BUCKET = {
+    "COMPOSE_PROFILES": "object-store",
+    "STORE_PATH": "s3://fstore/store",
+    "S3_ENDPOINT_URL": "http://object-store:7480",
+    "S3_ALLOW_HTTP": "true",
+}
 SOFT_SHUTDOWN_S = 30
 
 
@@ -69,40 +76,77 @@ def test_every_secret_is_a_file(services: dict[str, Any], secret_names: set[str]
     assert set(declared) <= secret_names
     for name, service in services.items():
         for variable, value in service.get("environment", {}).items():
-            if re.search(r"PASSWORD|SECRET|URL|AUTH|KEY|COOKIE", variable):
+            if re.search(r"PASSWORD|SECRET|URL|AUTH|KEY|COOKIE", variable.replace("S3_ENDPOINT_URL", "")):
                 assert variable.endswith("_FILE"), (name, variable)
                 assert value.removeprefix("/run/secrets/") in service["secrets"], (name, variable)
 
 
-def test_settings_are_known(services: dict[str, Any]) -> None:
-    """Every FEATURE_STORE_* variable names a setting, and its value is taken."""
+@pytest.mark.parametrize("given", [{}, WITH_A_BUCKET], ids=["folder", "bucket"])
+def test_settings_are_known(given: dict[str, str]) -> None:
+    """Every FEATURE_STORE_* variable names a setting, and its value is taken, whether the root is a folder or a bucket."""
     for name in OURS:
         environment = {
             key: str(value)
-            for key, value in services[name]["environment"].items()
+            for key, value in compose_file.load(given)["services"][name]["environment"].items()
             if key.startswith("FEATURE_STORE_") and not key.endswith("_FILE")
         }
-        gather_settings(environ={**environment, "FEATURE_STORE_REDIS_URL": "redis://redis:6379/0"})
+        settings = gather_settings(environ={**environment, "FEATURE_STORE_REDIS_URL": "redis://redis:6379/0"})
+        assert str(settings.path) == given.get("STORE_PATH", "/data/store")
+        assert settings.cache_folder is None
+
+
+def test_each_role_comes_to_the_bucket_as_itself(services: dict[str, Any]) -> None:
+    """Whoever reads or writes entries has the keys of its role, whole, and nobody those of another; no other service has any."""
+    roles = {name: "worker" for name in ("worker-compute", "worker-write")} | {
+        "worker-upkeep": "upkeep",
+        "migrate": "upkeep",
+        "bucket": "owner",
+    }
+    for name, service in services.items():
+        held = {secret for secret in service.get("secrets", ()) if secret.startswith("s3_")}
+        if name == "object-store":
+            assert held == {f"s3_{user}_{part}" for user in secret_files.S3_USERS for part in ("key_id", "secret")}
+            continue
+        role = roles.get(name)
+        assert held == ({f"s3_{role}_key_id", f"s3_{role}_secret"} if role else set()), name
+        environment = service.get("environment", {})
+        told = {key: value for key, value in environment.items() if "S3_" in key and key.endswith("_FILE")}
+        assert set(told.values()) == {f"/run/secrets/{secret}" for secret in held}, name
+
+
+def test_the_object_store_is_a_profile(services: dict[str, Any]) -> None:
+    """Without the profile nothing waits for it; with it the bucket is made before the migration, by whoever owns it."""
+    assert {n for n, s in services.items() if s.get("profiles") == ["object-store"]} == {"object-store", "bucket"}
+    assert services["bucket"]["depends_on"] == {"object-store": {"condition": "service_healthy"}}
+    assert services["migrate"]["depends_on"]["bucket"] == {
+        "condition": "service_completed_successfully",
+        "required": False,
+    }
+    lines = re.search(r"^# (COMPOSE_PROFILES=.*)\.$", (REPOSITORY / ".env.example").read_text(), re.MULTILINE)
+    assert lines
+    assert dict(item.split("=", 1) for item in lines[1].split(", ")) == WITH_A_BUCKET
 
 
 def test_every_image_is_pinned(services: dict[str, Any]) -> None:
     """Images, those of the Dockerfile too, carry a tag with a number."""
     images = {service["image"] for service in services.values()}
-    images |= set(re.findall(r"^FROM (\S+)", (OPS / "Dockerfile").read_text(), re.MULTILINE))
+    for file in (OPS / "Dockerfile", OPS / "object-store" / "Dockerfile"):
+        images |= set(re.findall(r"^FROM (\S+)", file.read_text(), re.MULTILINE))
     for image in images:
         assert re.search(r":v?\d+\.\d+", image), image
 
 
 def test_one_service_builds_the_image(services: dict[str, Any]) -> None:
     """Each service with a ``build`` would make an image of its own, and every start after a build would replace them all."""
-    assert [name for name, service in services.items() if "build" in service] == ["migrate"]
-    assert len({services[name]["image"] for name in OURS}) == 1
+    assert [name for name, service in services.items() if "build" in service] == ["migrate", "object-store"]
+    assert len({services[name]["image"] for name in (*OURS, "bucket")}) == 1
+    assert services["object-store"]["image"] != services["migrate"]["image"]
 
 
 def test_health_checks_need_no_secret_and_no_python(services: dict[str, Any]) -> None:
     """A changed password fails no check before its services are restarted, and watching costs less than what is watched."""
     for name, service in services.items():
-        if name == "migrate":
+        if name in ONCE:
             continue
         check = service["healthcheck"]
         words = " ".join(check["test"])
@@ -141,7 +185,7 @@ def test_services_are_hardened(services: dict[str, Any]) -> None:
         assert {"memory", "cpus", "pids"} <= set(service["deploy"]["resources"]["limits"]), name
         assert int(service["logging"]["options"]["max-file"]) > 1, name
         assert "healthcheck" in service, name
-        assert service["restart"] == ("no" if name == "migrate" else "unless-stopped"), name
+        assert service["restart"] == ("no" if name in ONCE else "unless-stopped"), name
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ())), name
     assert {name for name, service in services.items() if service.get("ports")} == {"flower", "metrics", "grafana"}
     assert {n for n, s in services.items() if s["networks"] == ["back"]} == set(services) - {
@@ -149,7 +193,7 @@ def test_services_are_hardened(services: dict[str, Any]) -> None:
         "metrics",
         "grafana",
     }
-    assert compose_file.load()["networks"]["back"] == {"internal": True}
+    assert compose_file.load()["networks"]["back"] == {"internal": "true"}
 
 
 def test_start_order_and_grace(services: dict[str, Any]) -> None:
@@ -163,7 +207,7 @@ def test_start_order_and_grace(services: dict[str, Any]) -> None:
 
 def test_example_names_every_variable() -> None:
     """``.env.example`` lists every variable of the file, commented out, with the default that holds without it."""
-    listed = dict(re.findall(r"^#([A-Z_]+)=(.*)$", (REPOSITORY / ".env.example").read_text(), re.MULTILINE))
+    listed = dict(re.findall(r"^#([A-Z_0-9]+)=(.*)$", (REPOSITORY / ".env.example").read_text(), re.MULTILINE))
     wanted = compose_file.variables()
     assert set(listed) == set(wanted)
     assert {k: v for k, v in listed.items() if k != "FEATURE_MODULES"} == {

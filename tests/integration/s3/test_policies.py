@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from fstore.errors import StorageUnavailable
+from fstore.errors import EntryCorrupt, StorageUnavailable
 from fstore.model import Locator
 from fstore.settings import gather_settings
 from fstore.storage import ByteRange, Pace, Storage, open_storage
@@ -35,12 +35,13 @@ SETUP = {"versioning": "s3:GetBucketVersioning", "lifecycle": "s3:GetLifecycleCo
 class Enforced(Rule):
     """Refuses what a role's policy does not allow, as AWS would, and notes it."""
 
+    is_there: Callable[[str], bool] = lambda _: True
     statements: list[dict[str, Any]] = field(default_factory=list)
     asked: set[tuple[str, str]] = field(default_factory=set)
     refused: set[tuple[str, str]] = field(default_factory=set)
 
     def fits(self, request: Message) -> bool:
-        needed = list(_needed(request))
+        needed = list(_needed(request, self.is_there))
         lacking = {
             (action, resource) for action, resource, prefix in needed if not self._allows(action, resource, prefix)
         }
@@ -53,8 +54,10 @@ class Enforced(Rule):
             action in _all(one["Action"])
             and any(fnmatchcase(f"arn:aws:s3:::{resource}", pattern) for pattern in _all(one["Resource"]))
             and all(
-                prefix is not None and any(fnmatchcase(prefix, pattern) for pattern in _all(wanted["s3:prefix"]))
-                for wanted in one.get("Condition", {}).values()
+                prefix is None
+                if kind == "Null"
+                else prefix is not None and any(fnmatchcase(prefix, pattern) for pattern in _all(wanted["s3:prefix"]))
+                for kind, wanted in one.get("Condition", {}).items()
             )
             for one in self.statements
         )
@@ -64,8 +67,11 @@ def _all(value: str | list[str]) -> list[str]:
     return [value] if isinstance(value, str) else value
 
 
-def _needed(request: Message) -> Iterator[tuple[str, str, str | None]]:
-    """Give the actions that AWS wants for a request, with what they are done to, and the prefix of a listing."""
+def _needed(request: Message, is_there: Callable[[str], bool]) -> Iterator[tuple[str, str, str | None]]:
+    """Give the actions that AWS wants for a request, with what they are done to, and the prefix of a listing.
+
+    That an object is not there is told only to whom the bucket may be listed; others are refused.
+    """
     parts = urlsplit(request.target)
     bucket, _, key = unquote(parts.path).strip("/").partition("/")
     query = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
@@ -84,6 +90,8 @@ def _needed(request: Message) -> Iterator[tuple[str, str, str | None]]:
             yield "s3:GetObject", unquote(source).lstrip("/").partition("?")[0], None
         return
     yield "s3:GetObject", resource, None
+    if not is_there(key):
+        yield "s3:ListBucket", bucket, None
 
 
 @dataclass
@@ -110,7 +118,9 @@ def make_role(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
         def make(name: str) -> Role:
             text = (POLICIES / f"{name}.json").read_text().replace("BUCKET", bucket.name).replace("PREFIX", PREFIX)
             proxy = stack.enter_context(HttpProxy(bucket.server.address))
-            rule = Enforced(answer=denied(), statements=json.loads(text)["Statement"])
+            rule = Enforced(
+                answer=denied(), statements=json.loads(text)["Statement"], is_there=lambda key: key in bucket.keys(key)
+            )
             proxy._rules.append(rule)
             given = {**bucket.settings(PREFIX, proxy.endpoint), "object_part_bytes": 5 << 20, "object_timeout_s": 10}
             return Role(open_storage(gather_settings(given, environ={})), rule)
@@ -129,6 +139,9 @@ def test_each_role_may_do_what_it_does(make_role):
     upkeep.storage.entries.create("id")
     for role in (trainer, worker, upkeep):
         role.storage.entries.check_identity("id")
+        gone = Locator(KEY, f"entries/{KEY[:2]}/{KEY}.gone.parquet", 1, 1, "0" * 64)
+        with pytest.raises(EntryCorrupt, match="missing"):
+            role.storage.entries.read(gone)
 
     digest = "d" * 64
     assert trainer.storage.staging.reserve(digest) is None
@@ -186,3 +199,13 @@ def test_doctor_of_a_role_that_writes_no_probe(make_role, role):
     upkeep, made = make_role("upkeep"), make_role(role)
     upkeep.storage.entries.create("id")
     assert [one.severity for one in made.storage.entries.diagnose()] == ["ok"]
+
+
+@pytest.mark.parametrize("role", ["trainer", "worker", "upkeep"])
+def test_doctor_notices_who_cannot_tell_what_is_missing(make_role, role):
+    """A role that is refused what is not there would compute for ever what was lost; the policy that does so is named."""
+    upkeep, made = make_role("upkeep"), make_role(role)
+    upkeep.storage.entries.create("id")
+    made.rule.statements = [one for one in made.rule.statements if one["Sid"] != "TellMissing"]
+    (told,) = [one for one in made.storage.entries.diagnose() if one.severity == "warning" and "403" in one.detail]
+    assert "TellMissing" in told.advice
