@@ -82,8 +82,17 @@ class Origin:
     @property
     def url(self) -> str:
         """The server's address."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}" + (f":{self.port}" if self.port else "")
+        return f"{self.scheme}://{self._name}" + (f":{self.port}" if self.port else "")
+
+    @property
+    def host_header(self) -> str:
+        """How requests name the server, which is signed: without a port that goes without saying."""
+        usual = {"http": 80, "https": 443}[self.scheme]
+        return f"{self._name}:{self.port}" if self.port and self.port != usual else self._name
+
+    @property
+    def _name(self) -> str:
+        return f"[{self.host}]" if ":" in self.host else self.host
 
 
 def is_this_host(host: str) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,23 +36,25 @@ def main() -> int:
     principal = parser.parse_args().principal
     try:
         settings = gather_settings()
-        if not isinstance(settings.path, ObjectUrl):
-            raise ConfigurationError([f"path: {settings.path} is a folder; set FEATURE_STORE_PATH=s3://bucket/prefix"])
-        set_up(settings, settings.path, principal)
+        set_up(settings, root := _root_of(settings), principal)
     except (ConfigurationError, ClientError, BotoCoreError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"{settings.path}: bucket, rights of {', '.join(ROLES)}, lifecycle")
+    print(f"{root}: bucket, rights of {', '.join(ROLES)}, lifecycle")
     return 0
+
+
+def _root_of(settings: Settings) -> ObjectUrl:
+    if isinstance(settings.path, ObjectUrl):
+        return settings.path
+    raise ConfigurationError([f"path: {settings.path} is a folder; set FEATURE_STORE_PATH=s3://bucket/prefix"])
 
 
 def set_up(settings: Settings, root: ObjectUrl, principal: str = PRINCIPAL) -> None:
     """Make the bucket unless it is there, and replace its policy and its lifecycle."""
     client = client_of(settings)
-    try:
+    with suppress(client.exceptions.BucketAlreadyOwnedByYou):
         client.create_bucket(Bucket=root.bucket)
-    except client.exceptions.BucketAlreadyOwnedByYou:
-        pass
     client.put_bucket_policy(Bucket=root.bucket, Policy=json.dumps(bucket_policy(root, principal)))
     client.put_bucket_lifecycle_configuration(Bucket=root.bucket, LifecycleConfiguration=filled("lifecycle.json", root))
 

@@ -39,6 +39,7 @@ class Requests:
         self.bucket, self.options = bucket, options
         self._origin = options.origin(bucket)
         self.location = f"{self._origin.url}/{bucket}" if options.endpoint_url else f"s3://{bucket}"
+        self._host = self._origin.host_header
         self._pool = Pool(self._origin, most=options.connections, ca_file=options.ca_file)
         self._signer = Signer(self.location, options.region, options.keys, patience_s=options.timeout_s)
         self._breaker = Breaker()
@@ -158,7 +159,7 @@ class Requests:
         fresh: bool,
     ) -> T:
         target = self.target(key, query)
-        given = dict(headers() if callable(headers) else headers or {})
+        given = {"Host": self._host, **(headers() if callable(headers) else headers or {})}
         if self.options.expected_bucket_owner:
             given["x-amz-expected-bucket-owner"] = self.options.expected_bucket_owner
         self._signer.sign(method, self._origin.url + target, given, digest)

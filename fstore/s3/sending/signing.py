@@ -38,6 +38,19 @@ class _Auth(S3SigV4Auth):  # type: ignore[misc]  # botocore has no types
     """botocore's signature by the server's clock, over a digest that is known already."""
 
     offset = timedelta()
+    derived: dict[tuple[str, str, str], bytes]
+
+    def signature(self, string_to_sign: str, request: _Request) -> str:
+        """Sign with the key of the day, which is derived once: what botocore does for each request anew."""
+        name = (self.credentials.secret_key, request.context["timestamp"][:8], self._region_name)
+        if (key := self.derived.get(name)) is None:
+            key = f"AWS4{name[0]}".encode()
+            for part in (*name[1:], self._service_name, "aws4_request"):
+                key = self._sign(key, part)
+            self.derived.clear()  # of yesterday, or of keys that were renewed
+            self.derived[name] = key
+        signed: str = self._sign(key, string_to_sign, hex=True)
+        return signed
 
     def payload(self, request: _Request) -> str:
         digest: str = request.context["digest"]
@@ -55,6 +68,7 @@ class Signer:
         self._location, self._region, self._source, self._patience_s = location, region, keys, patience_s
         self._offset = timedelta()
         self._found: Any = None
+        self._derived: dict[tuple[str, str, str], bytes] = {}
         _logger.setLevel(max(logging.INFO, _logger.level))
         self.forget_after_fork()
         forget_in_children(self)
@@ -68,7 +82,7 @@ class Signer:
     def sign(self, method: str, url: str, headers: MutableMapping[str, str], digest: str) -> None:
         """Add to a request's headers what proves who sends it; raises ``S3Forbidden`` where nobody is known."""
         auth = _Auth(self._keys(), "s3", self._region)
-        auth.offset = self._offset
+        auth.offset, auth.derived = self._offset, self._derived
         auth.add_auth(_Request(method, url, headers, {"digest": digest}))
 
     def forget_keys(self) -> None:

@@ -97,7 +97,7 @@ def test_settings_are_known(given: dict[str, str]) -> None:
 
 def test_each_role_comes_to_the_bucket_as_itself(services: dict[str, Any]) -> None:
     """Whoever reads or writes entries has the keys of its role, whole, and nobody those of another; no other service has any."""
-    roles = {name: "worker" for name in ("worker-compute", "worker-write")} | {
+    roles = dict.fromkeys(("worker-compute", "worker-write"), "worker") | {
         "worker-upkeep": "upkeep",
         "migrate": "upkeep",
         "bucket": "owner",
