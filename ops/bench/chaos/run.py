@@ -1,6 +1,6 @@
 """Breaks everything at random for a while, and checks afterwards that no promise was.
 
-    python ops/bench/chaos.py --seconds 120 --seed 7 [--json]
+    python ops/bench/chaos.py --seconds 120 --seed 7 [--object-store [radosgw]] [--json]
 
 Three workers, thirty trainers, two Beats and a collection of garbage every five
 seconds share one store, while a seeded schedule kills, freezes and restarts them
@@ -36,13 +36,16 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     parser.add_argument("--schedule", action="store_true", help="only print the schedule of faults")
     parser.add_argument("--keep", action="store_true", help="keep history, logs and store also when nothing is found")
-    parser.add_argument("--object-store", action="store_true", help="over a bucket, whose store is struck as well")
+    parser.add_argument(
+        "--object-store", nargs="?", choices=("ministack", "radosgw"), const="ministack",
+        help="over a bucket of that server (ministack unless named), which is struck as well",
+    )  # fmt: skip
     chosen = parser.parse_args()
     if chosen.schedule:
         print(
             "\n".join(
                 f"{f.at_s:8.2f} {f.kind:20} {f.target:3} {f.lasting_s:6.2f}"
-                for f in schedule(chosen.seed, chosen.seconds, object_store=chosen.object_store)
+                for f in schedule(chosen.seed, chosen.seconds, object_store=chosen.object_store is not None)
             )
         )
         return 0
@@ -56,11 +59,11 @@ def main() -> int:
     return 1 if found else 0
 
 
-def run(folder: Path, seed: int, seconds: float, *, object_store: bool = False) -> dict[str, Any]:
+def run(folder: Path, seed: int, seconds: float, *, object_store: str | None = None) -> dict[str, Any]:
     """Let a world suffer its schedule, and return the figures and violations."""
     with world(folder, seed, object_store=object_store) as made:
         made.start(seconds)
-        play(made, schedule(seed, seconds, object_store=object_store))
+        play(made, schedule(seed, seconds, object_store=object_store is not None))
         leftovers = closing.come_to_rest(made)
         changes, rows = closing.changes(made), closing.ended_rows(made)
         leftovers += closing.stop(made)

@@ -200,7 +200,8 @@ def _unlink_staged(world: World, fault: Fault) -> None:
 
 def _freeze_objects(world: World, fault: Fault) -> Later:
     """Stop the object store without closing a connection."""
-    found = [child for child in psutil.Process().children() if "ministack" in " ".join(child.cmdline())]
+    servers = [(child, " ".join(child.cmdline())) for child in psutil.Process().children()]
+    found = [child for child, words in servers if "ministack" in words or words.startswith("radosgw ")]
     server = _chosen(found, fault)
     server.suspend()
     return fault.lasting_s, server.resume

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
+from harness.stand import BENCH
 from harness.store_files import files_of
 from redis import Redis
 
@@ -155,10 +157,13 @@ class World:
 
 
 @contextmanager
-def world(folder: Path, seed: int, *, object_store: bool = False) -> Iterator[World]:
+def world(folder: Path, seed: int, *, object_store: str | None = None) -> Iterator[World]:
     """Lend a world with running servers and nothing else; everything in it ends with the block."""
     with ExitStack() as stack:
-        bucket = stack.enter_context(demo_object_store(folder)) if object_store else {}
+        bucket = {}
+        if object_store is not None:
+            lend = demo_object_store if object_store == "ministack" else _radosgw
+            bucket = stack.enter_context(lend(folder))
         running = stack.enter_context(
             running_store(["chaos.features"], concurrency=0, folder=folder, **SETTINGS, **bucket)
         )
@@ -167,3 +172,13 @@ def world(folder: Path, seed: int, *, object_store: bool = False) -> Iterator[Wo
             yield made
         finally:
             made.close()
+
+
+@contextmanager
+def _radosgw(_: Path) -> Iterator[dict[str, str]]:
+    """Run Ceph's gateway, which only a checkout knows how to, and give the settings of a store in a new bucket there."""
+    sys.path.insert(0, str(BENCH.parents[1]))
+    from tests.object_servers import running_radosgw  # noqa: PLC0415 - only benchmarks of a checkout run servers
+
+    with running_radosgw() as server:
+        yield server.new_bucket().settings()
