@@ -61,6 +61,7 @@ class SegmentReference(BaseModel):
     names: str = Field(max_length=32 * 1024)
     low: list[int] = Field(max_length=MOST_PARTITIONS)
     high: list[int] = Field(max_length=MOST_PARTITIONS)
+    numerics: str | None = Field(None, min_length=1, max_length=4096)
 
     @classmethod
     def of(cls, assigned: Assignment) -> SegmentReference:
@@ -68,7 +69,8 @@ class SegmentReference(BaseModel):
         known: dict[str, Any] = {name: list(getattr(assigned, name)) for name in ("rows", "low", "high")}
         known["names"] = base64.b64encode(b"".join(assigned.names)).decode()
         plain = {name: getattr(assigned, name) for name in ("declared", "period", "first", "at")}
-        return cls.model_validate({**plain, **known})
+        pinned = {"numerics": assigned.numerics} if assigned.numerics else {}
+        return cls.model_validate({**plain, **known, **pinned})
 
     def assignment(self) -> Assignment:
         """Read it again; raises ``InvalidRequest`` for one that does not hang together."""
@@ -87,6 +89,7 @@ class SegmentReference(BaseModel):
             names=tuple(names[at : at + NAME_BYTES] for at in range(0, len(names), NAME_BYTES)),
             low=tuple(self.low),
             high=tuple(self.high),
+            numerics=self.numerics or "",
         )
 
 

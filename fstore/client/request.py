@@ -170,7 +170,9 @@ class Preparation:
             held = own_raw(held)
         from fstore.client.partitions.pieces import Cutter  # noqa: PLC0415 most features declare no partitions
 
-        self._cutter = self._cutter or Cutter(keeps=self._shares, memo=self._resources.partition_memo)
+        self._cutter = self._cutter or Cutter(
+            keeps=self._shares, memo=self._resources.partition_memo, pins=settings.pin_numerics
+        )
         began = time.monotonic()
         pieces = self._cutter.cut(held, feature, canonical)
         recorder.took("fingerprint_seconds", time.monotonic() - began)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from fstore.compute.lease import hold_claims
     from fstore.compute.planning import Computation
     from fstore.compute.private_copies import private_copy
-    from fstore.compute.provenance import are_comparable, differing_versions, format_of
+    from fstore.compute.provenance import are_comparable, differing_versions, format_of, numerics_of
     from fstore.compute.publishing import Publisher
     from fstore.compute.raw_data import IN_MEMORY, Ready, Taker, allowed_path, hold_raw, own_raw, source_of, stage_raw
     from fstore.compute.recovery import Recovery
@@ -27,7 +27,7 @@ else:
             "lease": "hold_claims",
             "planning": "Computation",
             "private_copies": "private_copy",
-            "provenance": "are_comparable differing_versions format_of",
+            "provenance": "are_comparable differing_versions format_of numerics_of",
             "publishing": "Publisher",
             "raw_data": "IN_MEMORY Ready Taker allowed_path hold_raw own_raw source_of stage_raw",
             "recovery": "Recovery",
@@ -63,6 +63,7 @@ __all__ = [
     "may_be_stored",
     "not_trusted",
     "note_of",
+    "numerics_of",
     "own_raw",
     "perform",
     "private_copy",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
+from fstore.errors import InvalidRequest
 from fstore.features import Feature, imported_libraries, installed_version, source_format
+from fstore.increments import numeric_environment
 from fstore.model import Entry
 from fstore.runtime.versions import library_versions
 
@@ -34,6 +37,33 @@ def versions_of(feature: Feature) -> Mapping[str, str]:
 
 def _versions_of(feature: Feature) -> Mapping[str, str]:
     return {**imported_libraries(feature.func, feature.source), **library_versions(), FORMAT_FIELD: source_format()}
+
+
+def numerics_of(feature: Feature) -> str:
+    """Say in canonical JSON what the last bits of this feature's numbers depend on here: libraries, BLAS, processor."""
+    own = {name: found for name, found in versions_of(feature).items() if name not in (FORMAT_FIELD, "fstore")}
+    return json.dumps({**own, **json.loads(numeric_environment())}, sort_keys=True, separators=(",", ":"))
+
+
+def check_numerics(asked: str, feature: Feature) -> None:
+    """Raise ``InvalidRequest`` unless nothing is asked of what computes a feature, or just what is here; it tells the differences."""
+    if not asked or asked == (here := numerics_of(feature)):
+        return
+    try:
+        wanted = {str(name): str(text) for name, text in json.loads(asked).items()}
+    except (ValueError, AttributeError) as error:
+        raise InvalidRequest("numerics", f"they are no JSON of names and texts: {error}") from error
+    have = json.loads(here)
+    apart = [
+        f"{name} {wanted.get(name, 'none')} (here {have.get(name, 'none')})"
+        for name in sorted({*wanted, *have})
+        if wanted.get(name) != have.get(name)
+    ]
+    raise InvalidRequest(
+        "numerics",
+        f"FEATURE_STORE_PIN_NUMERICS asks for results of {', '.join(apart)}; give trainers and workers the same libraries "
+        "and kind of processor, a queue of their own (queue=) to each kind, or leave the setting off",
+    )
 
 
 def format_of(entry: Entry) -> str:

@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from fstore.calling import call_feature
+from fstore.compute.provenance import check_numerics, numerics_of
 from fstore.compute.raw_data import source_of, told_by_name
 from fstore.entries import read_relative
 from fstore.errors import InvalidRequest, SourceChanged, StorageUnavailable
@@ -35,7 +36,6 @@ from fstore.increments import (
     contents_of,
     fingerprint_of,
     make_parts,
-    numeric_environment,
     read_due,
     series_of,
     with_contents,
@@ -203,7 +203,7 @@ class LoadedSegment:
             lambda: restore_config(self.parts.config),
             kind=feature.input,
             copies=copies,
-            numerics=numeric_environment(),
+            numerics=numerics_of(feature),
         )
 
 
@@ -216,6 +216,7 @@ class SegmentLoader:
     def load(self, parts: KeyParts, feature: Feature, task: SegmentTask, read: ReadRows, where: str) -> LoadedSegment:
         """Find what can be copied, and read the rest; raises ``SourceChanged`` if that is not what was asked for."""
         assigned = task.assigned
+        check_numerics(assigned.numerics, feature)
         copies, source = (None, None)
         if self._resources is not None:
             copies, source = _copied(self._resources, parts, feature, task)

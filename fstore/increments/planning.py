@@ -24,6 +24,7 @@ class Why(StrEnum):
     LOOKAHEAD = "lookahead"
     NEW = "new"
     SCHEMA = "schema"
+    NUMERICS = "numerics"
     DECLARATION = "declaration"
 
 
@@ -52,6 +53,7 @@ class Missing:
             Why.LOOKAHEAD: f"its lookahead reaches into {self.because}",
             Why.NEW: "it is new",
             Why.SCHEMA: "columns, dtypes or categories changed",
+            Why.NUMERICS: "other libraries, or another processor, computed it",
             Why.DECLARATION: "it was not computed under this declaration",
         }[self.why]
         return f"{self.part.label}  {reason}"
@@ -116,10 +118,12 @@ def plan(
     live: Collection[str],
     table: PartitionTable,
     relatives: Iterable[Relative] = (),
+    *,
+    numerics: str = "",
 ) -> Plan:
     """Decide about each segment, given its key; ``relatives`` are live segments of the series, the latest first.
 
-    ``table`` is that of the data asked about; it only serves to say why.
+    ``table`` is that of the data asked about, and ``numerics`` what must compute them if names say so; both only serve to say why.
     """
     known = list(relatives)
     by_period: dict[str, list[Relative]] = {}
@@ -129,7 +133,7 @@ def plan(
         _segment_plan(segment, key, live, by_period.get(segment.period, ()))
         for segment, key in zip(segments, keys, strict=True)
     ]
-    reason = _Reasons(table, known)
+    reason = _Reasons(table, known, numerics)
     return Plan(tuple(plans), tuple(reason.of(part) for each in plans for part in each.computed))
 
 
@@ -163,8 +167,8 @@ def _segment_plan(segment: Segment, key: str, live: Collection[str], relatives: 
 class _Reasons:
     """Says why partitions are computed, from the records of what was computed before of the same stretches of time."""
 
-    def __init__(self, table: PartitionTable, relatives: Sequence[Relative]) -> None:
-        self._table = table
+    def __init__(self, table: PartitionTable, relatives: Sequence[Relative], numerics: str) -> None:
+        self._table, self._numerics = table, numerics
         self._before: dict[tuple[int, int], PartRecord] = {}
         for relative in relatives:
             for record in relative.records:
@@ -186,6 +190,8 @@ class _Reasons:
             for at in neighbours:
                 if self._has_changed(at):
                     return Missing(part, why, label_of(self._table.partitions[at].span, self._table.by.every))
+        if self._numerics and record.numerics != self._numerics:
+            return Missing(part, Why.NUMERICS)
         return self._because_of_gaps(part)
 
     def _because_of_gaps(self, part: NamedPartition) -> Missing:

@@ -116,6 +116,9 @@ class Settings(BaseModel):
     on_source_change: Literal["refuse", "warn"] = Field(
         "refuse", description="what a worker does when a caller's source differs under one explicit version"
     )
+    pin_numerics: bool = Field(
+        False, description="keys of features with partitions also name libraries, BLAS and processor that compute them"
+    )
     request_timeout_s: Real = Field(900, gt=0, description="deadline of get_or_compute when none is given")
     compute_time_limit_s: Real = Field(900, gt=0, description="a computation is killed after so long")
     compute_soft_limit_s: Real | None = Field(None, gt=0, description="it is asked to stop; by default shortly before")

@@ -106,7 +106,7 @@ def partitions_of(resources: Resources, request: KeyedRequest, pieces: Pieces) -
     missing = [at for at, key in enumerate(keys) if key not in live]
     looked_at = sorted({near for at in missing for near in (at - 1, at, at + 1) if 0 <= near < len(keys)})
     relatives = _relatives(resources, request, [pieces.segments[at] for at in looked_at]) if missing else []
-    return Partitions.of(plan(pieces.segments, keys, set(live), pieces.table, relatives))
+    return Partitions.of(plan(pieces.segments, keys, set(live), pieces.table, relatives, numerics=pieces.numerics))
 
 
 def _relatives(resources: Resources, request: KeyedRequest, segments: Sequence[Segment]) -> list[Relative]:

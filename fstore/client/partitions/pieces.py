@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from fstore.compute import RunInput, SegmentTask
+from fstore.compute import RunInput, SegmentTask, numerics_of
 from fstore.errors import InvalidRequest
 from fstore.features import Declaration, Feature, restore_config
 from fstore.fingerprint import FrameInput, ParquetInput, RawInput, typed_refusals
@@ -45,6 +45,7 @@ class Pieces:
     zone: Any
     raw: tuple[RawInput, ...]
     tasks: tuple[SegmentTask, ...]
+    numerics: str = ""  # what must compute them, where their names say so
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -64,8 +65,8 @@ class Pieces:
 class Cutter:
     """Cuts raw data; of data that stay what they are between requests the partitions are digested once."""
 
-    def __init__(self, *, keeps: bool, memo: PartitionMemo | None = None) -> None:
-        self._keeps, self._memo = keeps, memo
+    def __init__(self, *, keeps: bool, memo: PartitionMemo | None = None, pins: bool = False) -> None:
+        self._keeps, self._memo, self._pins = keeps, memo, pins
         self._known: dict[tuple[int, str, str | None], tuple[RawInput, _Cut]] = {}
 
     def cut(self, held: RawInput, feature: Feature, canonical: str) -> Pieces:
@@ -79,9 +80,12 @@ class Cutter:
         if not table.partitions:
             raise InvalidRequest("raw_data", "has no rows, so there is no partition to compute")
         cut = table.cut
-        segments = segments_of(named(table, declared, touched_by(cut, declared)), declared)
+        numerics = numerics_of(feature) if self._pins else ""
+        segments = segments_of(named(table, declared, touched_by(cut, declared), numerics=numerics), declared)
         _check_reach(segments)
-        assigned = [partial(assign, each, table, declared, in_source=found.data is None) for each in segments]
+        assigned = [
+            partial(assign, each, table, declared, in_source=found.data is None, numerics=numerics) for each in segments
+        ]
         return Pieces(
             tuple(segments),
             table,
@@ -89,6 +93,7 @@ class Cutter:
             found.zone,
             tuple(found.run(each, held, cut.rows) for each in segments),
             tuple(SegmentTask(declared, each) for each in assigned),
+            numerics,
         )
 
     def _cut_of(self, held: RawInput, declared: Declaration) -> _Cut:

@@ -23,7 +23,8 @@ class Assignment:
 
     ``rows`` are those of the run's partitions, of which the segment's own begin at ``at``;
     each own one has a name, and reaches from the partition ``low`` to ``high`` of the run.
-    ``first`` is the run's first row in its source, 0 where the run lies by itself.
+    ``first`` is the run's first row in its source, 0 where the run lies by itself. ``numerics``
+    says what must compute it, where the names commit to that too.
     """
 
     declared: str
@@ -34,6 +35,7 @@ class Assignment:
     names: tuple[bytes, ...]
     low: tuple[int, ...]
     high: tuple[int, ...]
+    numerics: str = ""
 
     def __post_init__(self) -> None:
         own = range(self.at, self.at + len(self.names))
@@ -67,7 +69,9 @@ class Assignment:
         return found
 
 
-def assign(segment: Segment, table: PartitionTable, declared: Declaration, *, in_source: bool) -> Assignment:
+def assign(
+    segment: Segment, table: PartitionTable, declared: Declaration, *, in_source: bool, numerics: str = ""
+) -> Assignment:
     """Say what it takes to compute a segment of data with this table, from their source or from the run alone."""
     low, high = segment.reach
     rows = table.cut.rows
@@ -80,4 +84,5 @@ def assign(segment: Segment, table: PartitionTable, declared: Declaration, *, in
         names=segment.names,
         low=tuple(part.window.low - low for part in segment.parts),
         high=tuple(part.window.high - low for part in segment.parts),
+        numerics=numerics,
     )

@@ -30,7 +30,9 @@ def read_due(
         given = read(first, first + sum(assigned.rows[low : high + 1]))
         try:
             data = PartitionedData(given, declared)
-            due |= {part.name: Due(part, data) for part in data.parts() if part.name in wanted}
+            due |= {
+                part.name: Due(part, data) for part in data.parts(numerics=assigned.numerics) if part.name in wanted
+            }
         except (UnhashableInput, InvalidRequest) as error:  # what was identified could be cut
             raise SourceChanged(where, f"its content is not what was identified ({error}); ask again") from error
     if missing := sum(name not in due for name in wanted):

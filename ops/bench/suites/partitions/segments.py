@@ -66,9 +66,7 @@ def measure(*, quick: bool) -> Outcome:
             spent = in_turn(asked, rounds=5 if quick else 60)
     few, many = ({name: round(statistics.median(each), 3) for name, each in found.items()} for found in spent)
     figures = [
-        Figure(
-            f"{text}, at {series * PERIODS:,} segments / at none", paired(name, *spent), None if quick else 1.1
-        )
+        Figure(f"{text}, at {series * PERIODS:,} segments / at none", paired(name, *spent), None if quick else 1.1)
         for name, text in NAMED.items()
     ]
     return Outcome("segments", figures, {"at none": few, f"at {series * PERIODS:,}": many})
