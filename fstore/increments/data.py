@@ -8,6 +8,7 @@ what lies beyond, so the one's can be held against the other's.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import pandas as pd
 import pyarrow as pa
@@ -21,7 +22,7 @@ from fstore.increments.digests import Progress, digested
 from fstore.increments.naming import NamedPartition, Segment, named, segments_of
 from fstore.increments.table import PartitionTable
 from fstore.increments.times import times_of
-from fstore.increments.windows import windows_of
+from fstore.increments.windows import Window, windows_of
 
 
 class PartitionedData:
@@ -33,11 +34,15 @@ class PartitionedData:
         self.declared = declared
         self.times = times_of(raw, declared.time)
         self.cut: Cut = cut_times(self.times, declared.cut)
-        self.windows = windows_of(self.times, self.cut, declared)
         self._raw = raw
         self._table = known
         self._whole: pa.Table | None = None
         self._schema: pa.Schema | None = None
+
+    @cached_property
+    def windows(self) -> list[Window]:
+        """Which rows each partition is computed from; who only asks does not need to know."""
+        return windows_of(self.times, self.cut, self.declared)
 
     @property
     def width(self) -> int:

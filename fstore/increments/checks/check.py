@@ -1,6 +1,6 @@
 """Checking a feature against its declaration, on a few partitions of real data.
 
-For each of them: two equal calls; windows four times as wide; rows outside of the window
+For each of them: two equal calls; two on other days by the clock; windows four times as wide; rows outside of the window
 scaled, walked off and emptied; values missing at the window's edges; a slice of a longer
 frame. What is said about the partition must stay the same.
 """
@@ -37,6 +37,7 @@ from fstore.increments.windows import Window
 from fstore.results import UnstorableResult
 
 EDGE_ROWS = 3
+_DAY = 86_400
 MOST_SAMPLES = 8
 _WORTH = 1.5  # an append that saves less than a third is not worth files of its own
 
@@ -127,6 +128,7 @@ class _Probe:
         if not same_bits(self.own, again):
             yield self._found(Kind.REPEAT, difference(self.own, again))
             return  # whatever else differs may do so for this reason
+        yield from self._on_other_days()
         yield from self._wider()
         yield from self._changed_outside()
         yield from self._gaps()
@@ -138,9 +140,20 @@ class _Probe:
             elif apart.worst > self._tolerance:
                 yield self._found(Kind.REPEAT, apart)
 
+    def _on_other_days(self) -> Iterator[Finding]:
+        """Ask again on the day after the partition, and in a year: who compares with today sees one of them."""
+        for moment in (self._span.end + _DAY, time.time() + 400 * _DAY):
+            apart = difference(self.own, self._answer(clock=moment))
+            if apart.worst > 0:
+                yield self._found(Kind.CLOCK, apart)
+                return
+
     def _wider(self) -> Iterator[Finding]:
+        # One row less as well: what takes every n-th row counts from where its window begins.
+        fewer = min(self._wide_first + 1, self._window.first)
         for kind, first, stop in (
             (Kind.LOOKBACK, self._wide_first, self._window.stop),
+            (Kind.LOOKBACK, fewer, self._window.stop),
             (Kind.LOOKAHEAD, self._window.first, self._wide_stop),
         ):
             apart = difference(self.own, self._answer(first, stop))
@@ -187,10 +200,11 @@ class _Probe:
         first: int | None = None,
         stop: int | None = None,
         change: Callable[[pd.DataFrame], pd.DataFrame] | None = None,
+        clock: float | None = None,
     ) -> Answer:
         first = self._window.first if first is None else first
         stop = self._window.stop if stop is None else stop
-        return self._trials.answer(self._span, self._label, first, stop, change)
+        return self._trials.answer(self._span, self._label, first, stop, change, clock=clock)
 
     def _found(self, kind: Kind, apart: Difference, when: str = "") -> Finding:
         return Finding(kind, self._label, apart.worst, apart.column, " ".join(filter(None, (apart.detail, when))))

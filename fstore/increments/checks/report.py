@@ -16,6 +16,7 @@ class Kind(StrEnum):
     LOOKAHEAD = "lookahead"
     GAPS = "gaps"
     REPEAT = "repeat"
+    CLOCK = "clock"
     INPUT = "input"
     RESULT = "result"
     LAYOUT = "layout"
@@ -28,6 +29,8 @@ _ADVICE = {
     Kind.LOOKAHEAD: "it depends on rows after its window: declare lookahead=, if it may look ahead at all",
     Kind.GAPS: "it fills values that are missing at the edge from beyond its window: limit the filling, and reach as far",
     Kind.REPEAT: "two calls with equal rows gave two results: take randomness and clocks out of it",
+    Kind.CLOCK: "its result depends on the day it is computed on, and would be answered with ever after: take the time from "
+    "the data, or put the day into the config",
     Kind.INPUT: "it changes the frame it is given: work on a copy",
     Kind.RESULT: "partitions do not fit together, or have no times",
     Kind.LAYOUT: "its last bits depend on how a frame lies in memory; partitions are computed from frames of their own, so "

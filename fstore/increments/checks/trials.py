@@ -8,6 +8,7 @@ bound. An error that both sides raise is no difference.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ import pyarrow as pa
 
 from fstore.fingerprint import content_digest, to_dataset, to_table
 from fstore.frames import to_frame
+from fstore.increments.checks.clock import clock_at
 from fstore.increments.cutting import Span
 from fstore.increments.data import PartitionedData
 from fstore.increments.results import trimmed
@@ -72,15 +74,21 @@ class Trials:
         first: int,
         stop: int,
         change: Callable[[pd.DataFrame], pd.DataFrame] | None = None,
+        *,
+        clock: float | None = None,
     ) -> Answer:
-        """Call the function with the rows ``first`` to ``stop``, changed, and keep what it says about ``span``."""
+        """Call the function with the rows ``first`` to ``stop``, changed, and keep what it says about ``span``.
+
+        Its clocks show the real time, or so many seconds since 1970.
+        """
         rows = self.data.rows(first, stop)
         if change is not None:
             rows = to_table(change(to_frame(rows)))
         given = rows if self._kind == "arrow" else to_dataset(rows) if self._kind == "dataset" else to_frame(rows)
         before = content_digest(given) if self._kind == "pandas" else ""
         try:
-            result = self._func(given, self._config())
+            with nullcontext() if clock is None else clock_at(clock, self._func):
+                result = self._func(given, self._config())
         except Exception as error:  # it is what the function says about these rows
             return Answer(None, error=f"{type(error).__name__}: {error}")
         is_changed = bool(before) and _digest_or_none(given) != before

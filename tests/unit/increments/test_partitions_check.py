@@ -1,8 +1,11 @@
 """``check_feature`` tells right declarations from wrong ones: windows too short, looks ahead, global statistics, gaps."""
+# ruff: noqa: DTZ001, DTZ002, DTZ005, DTZ006, DTZ007, DTZ011
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -12,6 +15,7 @@ import pytest
 
 from fstore.features.partitioning import Partitioning, checked_partitioning, partitions, sessions
 from fstore.increments.checks.check import check_feature
+from fstore.increments.checks.clock import clock_at
 from fstore.increments.checks.report import CheckReport, Kind
 
 Config = Mapping[str, Any]
@@ -36,6 +40,11 @@ def close(raw: pd.DataFrame) -> pd.Series:
 def normalized(raw: pd.DataFrame) -> pd.DatetimeIndex:
     assert isinstance(raw.index, pd.DatetimeIndex)
     return raw.index.normalize()
+
+
+def naive(raw: pd.DataFrame) -> pd.DatetimeIndex:
+    assert isinstance(raw.index, pd.DatetimeIndex)
+    return raw.index.tz_localize(None)
 
 
 def table(name: str = "x") -> Callable[[pd.Series], pd.DataFrame]:
@@ -109,6 +118,13 @@ WRONG: list[tuple[str, Any, dict[str, Any], set[Kind]]] = [
     ("ffill", one(lambda raw: close(raw).ffill()), {}, {Kind.GAPS}),
     ("bfill", one(lambda raw: close(raw).bfill()), {}, {Kind.GAPS}),
     ("interpolate", one(lambda raw: close(raw).interpolate()), {"lookback": 1}, {Kind.GAPS}),
+    ("every fifth row of the window", lambda raw, config: raw[["close"]].iloc[::5], {"lookback": 10}, {Kind.LOOKBACK}),
+    ("age, by the date", one(lambda raw: (pd.Timestamp(date.today()) - naive(raw)).days), {}, {Kind.CLOCK}),
+    ("age, by datetime", one(lambda raw: [(datetime.now() - at.to_pydatetime()).days for at in naive(raw)]), {}, {Kind.CLOCK}),
+    ("age, by pandas", one(lambda raw: (pd.Timestamp.now().normalize() - naive(raw)).days), {}, {Kind.CLOCK}),
+    ("age, by a word", one(lambda raw: (pd.Timestamp("today").normalize() - naive(raw)).days), {}, {Kind.CLOCK}),
+    ("age, by time", one(lambda raw: time.time() // 86_400 - raw.index.as_unit("s").asi8 // 86_400), {}, {Kind.CLOCK}),
+    ("what is recent", one(lambda raw: close(raw).where(naive(raw) > datetime.now() - timedelta(days=30))), {}, {Kind.CLOCK}),
     ("random", one(lambda raw: close(raw) + np.random.random(len(raw))), {}, {Kind.REPEAT}),
     ("no times", lambda raw, config: raw.reset_index(drop=True), {}, {Kind.RESULT}),
     ("backwards", lambda raw, config: raw[::-1], {}, {Kind.RESULT}),
@@ -142,6 +158,35 @@ def test_wrong_declarations_are_found(bars: pd.DataFrame, func: Any, reach: dict
     report = checked(func, bars, reach)
 
     assert kinds <= {each.kind for each in report.findings if each.is_fault}, str(report)
+
+
+def test_clocks_are_set_for_a_call_and_back_again() -> None:
+    """What is no clock stays what it is meanwhile, and so does whatever is asked by a library."""
+
+    def asked() -> list[Any]:
+        return [time.time(), time.time_ns() / 1e9, datetime.now(UTC).timestamp(), pd.Timestamp.now("UTC").timestamp()]
+
+    names = (time.time, datetime, date, pd.Timestamp, pd.to_datetime)
+    with pytest.raises(ZeroDivisionError), clock_at(1e9, asked):
+        assert all(1e9 <= shown < 1e9 + 60 for shown in asked())
+        assert time.gmtime().tm_year == 2001 and time.gmtime(0).tm_year == 1970 and datetime.today().year == 2001
+        assert date.today() == pd.Timestamp("today").date() == pd.to_datetime("now").date()
+        for made in (
+            datetime(2024, 1, 2, 3),
+            pd.Timestamp("2024-01-02 03:00"),
+            pd.Timestamp(year=2024, month=1, day=2),
+        ):
+            assert isinstance(made, datetime) and made.date() == date(2024, 1, 2) and type(made) in (names[1], names[3])
+        assert datetime.strptime("2024", "%Y").year == datetime.fromtimestamp(1.7e9).year + 1 == 2024
+        assert isinstance(pd.Timestamp("2024"), pd.Timestamp) and issubclass(pd.Timestamp, date)
+        assert pd.Series(1, pd.date_range("2024", periods=9)).resample("2D").sum().loc["2024-01-03":].tolist() == [
+            2,
+            2,
+            2,
+            1,
+        ]
+        raise ZeroDivisionError
+    assert (time.time, datetime, date, pd.Timestamp, pd.to_datetime) == names and time.time() > 1.7e9
 
 
 def test_a_function_that_writes_into_its_input_is_told(bars: pd.DataFrame) -> None:
