@@ -34,6 +34,9 @@ class DiskGarbageCollector:
     ) -> None:
         self._store = FeatureStore(cache_root, gc_retention_weeks=retention_weeks, gc_dry_run=dry_run, **settings)
 
+    def __repr__(self) -> str:
+        return f"DiskGarbageCollector(cache_root={str(self._store.settings.path)!r})"
+
     def run_garbage_collection(self, *, dry_run: bool | None = None) -> dict[str, Any]:
         """Collect, or only report with ``dry_run``; by default as it was said when this was made."""
         chosen = self._store.settings.gc_dry_run if dry_run is None else dry_run

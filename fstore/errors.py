@@ -40,6 +40,10 @@ class FeatureStoreError(Exception):
     symbol: str | None = None
     feature: str | None = None
 
+    def __repr__(self) -> str:
+        """Say what it says in a line, without the traceback of a worker."""
+        return f"{type(self).__name__}({str(self).partition(chr(10))[0]!r})"
+
     def _what(self, key: str) -> str:
         return key[:12] if self.symbol is None else f"{self.feature} of {self.symbol} ({key[:12]})"
 
@@ -50,6 +54,9 @@ class ConfigurationError(FeatureStoreError):
     def __init__(self, faults: Sequence[str]) -> None:
         self.faults = tuple(faults)
         super().__init__(self.faults)
+
+    def __repr__(self) -> str:
+        return f"ConfigurationError({list(self.faults)!r})"
 
     def __str__(self) -> str:
         if len(self.faults) == 1:
@@ -133,7 +140,10 @@ class SourceNotAllowed(FeatureStoreError):
 
     def __str__(self) -> str:
         allowed = ", ".join(self.roots) or "none"
-        return f"{self.path} is outside the allowed folders ({allowed}); add its folder to FEATURE_STORE_DATA_ROOTS"
+        return (
+            f"{self.path} is outside the allowed folders ({allowed}); add its folder to FEATURE_STORE_DATA_ROOTS, here and "
+            "where the workers start ('fstore up' hands on what it was started with)"
+        )
 
 
 class SourceChanged(FeatureStoreError):

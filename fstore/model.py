@@ -97,6 +97,12 @@ class Request:
     config: Mapping[str, Any]
     feature: Any
 
+    def __repr__(self) -> str:
+        """Tell which request it is in a line; a frame would take sixty."""
+        shape = getattr(self.raw_data, "shape", None)
+        raw = f"<{type(self.raw_data).__name__} {shape}>" if shape is not None else f"{self.raw_data!r:.80}"
+        return f"Request({self.symbol!r}, {raw}, {self.config!r}, {self.feature!r})"
+
 
 @dataclass(frozen=True, slots=True)
 class KeyParts:

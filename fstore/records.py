@@ -87,7 +87,8 @@ class ObjectUrl:
     @classmethod
     def parse(cls, text: str) -> ObjectUrl:
         """Read one; raises ``ValueError``, whose text quotes nothing that could be a secret."""
-        scheme, _, rest = text.strip().removesuffix("/").partition("://")
+        scheme, _, rest = text.strip().partition("://")
+        rest = rest.removesuffix("/")
         bucket, _, key = rest.partition("/")
         linked = "@" in bucket or not {"?", "#"}.isdisjoint(rest)
         odd = not key.isprintable() or len(key.encode()) > 1024 or {"", ".", ".."} & set(key.split("/") if key else ())

@@ -95,7 +95,7 @@ class FeatureStore(StoreLooks, StoreUpkeep):
             raise InvalidRequest(
                 "store", "was made over open adapters; open it where it is wanted: fstore.connect(...)"
             )
-        return _opened_again, (self._opening,)
+        return _opened_again, (self._opening, type(self))
 
     def __enter__(self) -> FeatureStore:
         return self
@@ -104,7 +104,7 @@ class FeatureStore(StoreLooks, StoreUpkeep):
         self.close()
 
     def __repr__(self) -> str:
-        return f"FeatureStore(root={str(self.settings.path)!r})"
+        return f"{type(self).__name__}(root={str(self.settings.path)!r})"
 
     @property
     def settings(self) -> Settings:
@@ -267,14 +267,15 @@ def connect(root: str | Path | None = None, **settings: Any) -> FeatureStore:
 
 
 # By pickles that arrived in this process. No lock: a fork may come any time.
-_opened: dict[Opening, FeatureStore] = {}
+_opened: dict[tuple[Opening, type[FeatureStore]], FeatureStore] = {}
 
 
-def _opened_again(opening: Opening) -> FeatureStore:
-    store = _opened.get(opening)
+def _opened_again(opening: Opening, kind: type[FeatureStore] = FeatureStore) -> FeatureStore:
+    store = _opened.get((opening, kind))
     if store is None:
-        made = FeatureStore(config_file=opening.config_file, **opening.settings)
-        store = _opened.setdefault(opening, made)
+        made = kind.__new__(kind)  # a class of the user's may take other arguments
+        FeatureStore.__init__(made, config_file=opening.config_file, **opening.settings)
+        store = _opened.setdefault((opening, kind), made)
         if store is not made:
             made.close()
     return store

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import errno
 import importlib
 import io
@@ -17,7 +16,7 @@ from typing import Any
 import click
 
 from fstore.cli import errors
-from fstore.cli.context import Call, common
+from fstore.cli.context import Call, Words, common
 from fstore.errors import FeatureStoreError
 
 _OUTPUT_LOST = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
@@ -84,7 +83,7 @@ FAMILIES = (
 FOLDERS = {verb: family.folder for family in FAMILIES for verb in family.verbs}
 
 
-class Verbs(click.Group):
+class Verbs(Words):
     """A group that lists its commands by family, and loads one when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -98,18 +97,6 @@ class Verbs(click.Group):
         home = importlib.import_module(f"fstore.cli.commands.{FOLDERS[cmd_name]}.{cmd_name.replace('-', '_')}")
         command: click.Command = home.command
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find a command; what is nearly one is answered with the one that was probably meant."""
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            near = difflib.get_close_matches(args[0], FOLDERS, 1)
-            if not near or "Did you mean" in error.message:
-                raise
-            raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write one section for each family."""
@@ -168,10 +155,9 @@ def run(arguments: Sequence[str]) -> int:
     as_json = "--json" in arguments
     if sys.stdout is None:  # closed by whoever started this process
         sys.stdout = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(
-            str(Path.cwd())
-        )  # feature modules are found here, as in the user's own programs; last, so that nothing is hidden
+    # Feature modules are found here, as in the user's own programs; last, so that nothing is hidden.
+    if (here := _folder_here()) is not None and str(here) not in sys.path:
+        sys.path.append(str(here))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a symbol the terminal cannot show is no reason to fail
     code: object = errors.OK
@@ -198,8 +184,18 @@ def _unexpected(error: Exception, *, as_json: bool) -> int:
         _drop_output()
         text = f"cannot write the output: {error.strerror}"
         return _fail(errors.document("OutputLost", text), errors.UNAVAILABLE, as_json=as_json)
+    if isinstance(error, FileNotFoundError) and _folder_here() is None:
+        gone = "the folder that this command was called in is gone; call it from one that exists"
+        return _fail(errors.document("FolderGone", gone), errors.USAGE, as_json=as_json)
     text = f"a bug in fstore, please report it: {type(error).__name__}: {error} ({_place(error)})"
     return _fail(errors.document(type(error).__name__, text), errors.INTERNAL, as_json=as_json)
+
+
+def _folder_here() -> Path | None:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:  # removed below this shell
+        return None
 
 
 def _drop_output() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,25 @@ if TYPE_CHECKING:
     from fstore.resources import Resources
     from fstore.settings import Settings
     from fstore.store import FeatureStore
+
+
+class Words(click.Group):
+    """A group of commands that answers what is nearly one of them with the one that was probably meant."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command; a slip of a finger, or an option without its dashes, costs no look into the help."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            option = f"--{args[0]}"
+            known = [option] if any(option in each.opts for each in self.params) else self.list_commands(ctx)
+            near = difflib.get_close_matches(option if option in known else args[0], known, 1)
+            if not near or "Did you mean" in error.message:
+                raise
+            raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx) from error
+
 
 F = TypeVar("F", bound=Callable[..., Any])
 

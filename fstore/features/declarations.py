@@ -51,6 +51,9 @@ class Feature:
     timeout_s: float | None = None
     source: Source = field(default_factory=Source, repr=False, compare=False)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, version={self.version!r})"
+
     @property
     def coverage(self) -> Coverage:
         """What the source digest covers and what not."""

@@ -38,7 +38,7 @@ _LEFT_OPEN = LocalIdentity._fields
 _NOTHING: Any = object()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class LocalFeature(Feature):
     """A feature only its own process can compute.
 
@@ -49,6 +49,14 @@ class LocalFeature(Feature):
     """
 
     wrapping: Wrapping = field(kw_only=True, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        """Name it, and its version once that was needed: a look must not work out too early what is left open."""
+        try:
+            version = object.__getattribute__(self, "version")
+        except AttributeError:
+            return f"LocalFeature({describe(self.func)!r})"
+        return f"LocalFeature({self.name!r}, version={version!r})"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function itself, past the cache."""

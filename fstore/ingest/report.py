@@ -89,6 +89,9 @@ class IngestReport:
             "refused_rows": [row.as_dict() for row in self.refused],
         }
 
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
     def lines(self) -> list[str]:
         """Say it in words, a line each."""
         about = self.as_dict()

@@ -213,6 +213,16 @@ class Settings(BaseModel):
             (name, value) for name, value in super().__repr_args__() if name is None or value != fields[name].default
         )
 
+    def _repr_html_(self) -> str:
+        """Show in a notebook what is not at its default, as 'fstore config --changed' does; secrets are masked."""
+        from html import escape  # noqa: PLC0415 only notebooks ask
+
+        rows = [row for row in self.describe() if row.origin != NOT_GIVEN]
+        head = "".join(f"<th>{name}</th>" for name in SettingRow._fields)
+        body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+        rest = len(type(self).model_fields) - len(rows)
+        return f"<table><tr>{head}</tr>{body}</table><p>{rest} more have their defaults: 'fstore config' lists them</p>"
+
     def describe(self) -> tuple[SettingRow, ...]:
         """List every setting with its origin, in the order they are declared; secrets are masked."""
         origins = self.origins

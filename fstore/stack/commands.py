@@ -26,6 +26,7 @@ from fstore.stack.servers.embedded import FolderTaken
 from fstore.stack.supervisor import Supervisor
 from fstore.stack_state import READY, StackState, is_alive, read_any_state, read_state, remove_state
 
+DEFAULT_WORKERS = 2
 OTHER_START_WITHIN_SECONDS = 240.0
 STOP_WITHIN_SECONDS = 15.0
 NOTED_WITHIN_SECONDS = 5.0
@@ -49,7 +50,7 @@ class DownReport:
 def up(
     root: Path,
     *,
-    workers: int = 2,
+    workers: int | None = None,
     features: Sequence[str] = (),
     detach: bool = False,
     flower: bool = True,
@@ -70,8 +71,16 @@ def up(
     """
     require_posix("a local stack ('fstore up', 'fstore demo')")
     say = say or (lambda _: None)
-    plan = Plan(_place(root), Path.cwd(), workers, tuple(features), flower, beat, bool(reload))
-    if workers < 1:
+    plan = Plan(
+        _place(root),
+        Path.cwd(),
+        DEFAULT_WORKERS if workers is None else workers,
+        tuple(features),
+        flower,
+        beat,
+        bool(reload),
+    )
+    if plan.workers < 1:
         raise ConfigurationError([f"a stack needs one compute worker at least, not {workers}"])
     _warn_of_unused_addresses(plan.root, say)
     running = _wait_for_other(plan.root, say)
@@ -85,7 +94,7 @@ def up(
             running = _the_faster_one(plan.root, say)
             if running is None:
                 raise
-    running = _adjust(plan, running, reload=reload, say=say)
+    running = _adjust(plan, running, workers=workers, reload=reload, say=say)
     if on_ready is not None:
         on_ready(running)
     return running
@@ -229,14 +238,14 @@ def _the_faster_one(root: Path, say: Say) -> StackState | None:
     return None
 
 
-def _adjust(plan: Plan, running: StackState, *, reload: bool | None, say: Say) -> StackState:
+def _adjust(plan: Plan, running: StackState, *, workers: int | None, reload: bool | None, say: Say) -> StackState:
     """Have a running stack serve what it does not serve yet, and say what of it stays."""
     missing = tuple(name for name in plan.features if name not in running.features)
     say(
         f"a stack runs on {plan.root} already (process {running.pid}){'' if missing or reload is not None else '; nothing was changed'}"
     )
-    if plan.workers != running.workers:
-        say(f"it has {running.workers} compute workers, not {plan.workers}; 'fstore down' first to change that")
+    if workers not in (None, running.workers):
+        say(f"it computes {running.workers} at the same time, not {workers}; 'fstore down' first to change that")
     if missing or reload is not None:
         wants = f" to serve {', '.join(missing)} too" if missing else ""
         say(f"restarting its workers{wants}")

@@ -41,6 +41,14 @@ class Composition:
         """When the last of them was made."""
         return max(entry.created_ts for entry in self.entries)
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Show in a notebook what a person looks for."""
+        parts = self.entries[0].parts
+        printer.text(
+            f"Composition {self.key[:12]}: {parts.symbol}, {self.partitions} partitions in {len(self.entries)} entries\n"
+            f"{self.rows} rows, {self.file_size_bytes} bytes, the last of {self.created_ts:%Y-%m-%d %H:%M:%S %Z}"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Partitions:

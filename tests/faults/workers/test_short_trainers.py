@@ -26,7 +26,7 @@ FAILS = {"fail_at_once": 1}
     seconds=120,
 )
 @pytest.mark.parametrize("before", [(), pytest.param(("pooler",), marks=pytest.mark.skipif(absent() is not None, reason=str(absent())))])  # fmt: skip
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(600 + 4 * LIVES)
 def test_row_52_short_lives_end(make_site, before):
     """Closed or not, by error or by exit, with threads that connect or wait: no trainer hangs, none ends by a signal.
 
@@ -38,7 +38,7 @@ def test_row_52_short_lives_end(make_site, before):
     ways = ",".join(str(n) for n in range(len(short_lives.WAYS)))
     done = subprocess.run(
         [sys.executable, "-m", "tests.short_lives", ways, str(LIVES)], env=site.child_environment(),
-        cwd=site.folder, capture_output=True, text=True, timeout=850, check=True,
+        cwd=site.folder, capture_output=True, text=True, timeout=550 + 4 * LIVES, check=True,
     )  # fmt: skip
 
     lines = [line.split() for line in done.stdout.splitlines()]

@@ -119,7 +119,10 @@ def test_a_second_up_changes_nothing_and_says_so(stack, home):
 
     assert again == stack
     assert any("runs on" in text and "nothing was changed" in text for text in said)
-    assert any("1 compute workers, not 3" in text for text in said)
+    assert any("computes 1 at the same time, not 3" in text for text in said)
+    said.clear()
+    up(home / "a root", features=["my_features"], say=said.append)
+    assert len(said) == 1  # nobody asked for a number
 
 
 def test_flower_asks_for_its_password_and_only_shows(stack):

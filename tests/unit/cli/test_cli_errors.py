@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+from pathlib import Path
 
 import pytest
 
 from fstore import errors as tree
 from fstore.cli import errors
 from fstore.cli.app import FOLDERS, run
+from fstore.cli.commands.look import jobs
 
 EXAMPLES: tuple[tuple[tree.FeatureStoreError, int], ...] = (
     (tree.ConfigurationError(["a is wrong", "b is wrong"]), 3),
@@ -105,3 +107,32 @@ def ask(*arguments: str) -> tuple[int, str, str]:
     with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
         code = run(arguments)
     return code, out.getvalue(), err.getvalue()
+
+
+def test_whoever_has_no_name_can_act_on_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Containers are given numbers that no list of users knows."""
+
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found: 4242")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    monkeypatch.setattr("os.getuid", lambda: 4242)
+    assert jobs._user() == "user 4242"
+
+
+def test_a_folder_that_cannot_be_read_is_no_bug(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Whoever may not look into a folder is told to name another one."""
+
+    known = Path.is_file
+
+    def closed(path: Path) -> bool:
+        if path.is_relative_to(tmp_path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return known(path)
+
+    monkeypatch.setattr(Path, "is_file", closed)
+    (tmp_path / "docker-compose.yml").touch()
+    status, _, said = ask("ops", "export", str(tmp_path))
+
+    assert status == errors.CONFIGURATION
+    assert "name another folder" in said

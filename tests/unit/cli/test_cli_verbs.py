@@ -113,12 +113,35 @@ def test_output_that_cannot_be_written_is_no_bug(words: str) -> None:
     assert ended(">&-") == (0, "")
 
 
-@pytest.mark.parametrize(("typed", "meant"), [("statss", "stats"), ("job", "jobs"), ("featurs", "features")])
+def test_a_folder_that_is_gone_is_said_and_no_bug(tmp_path: Path) -> None:
+    """Called in a folder that was removed meanwhile, what needs none works, and what needs one says so."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("FEATURE_STORE_")}
+    script = f"""
+import os, sys
+from fstore.cli.app import run
+os.makedirs({str(tmp_path / "gone")!r})
+os.chdir({str(tmp_path / "gone")!r})
+os.rmdir({str(tmp_path / "gone")!r})
+codes = [run(words.split()) for words in ("--version", "config", "config --root here", "ingest a.csv b.parquet", "up --root /nowhere")]
+print("codes", *codes)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=kept, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert done.stdout.splitlines()[-1] == "codes 0 0 2 2 2"
+    assert done.stderr.count("the folder that this command was called in is gone") == 3
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("statss", "stats"), ("job", "jobs"), ("featurs", "features"), ("jobs retyr", "retry"), ("jobs watch", "--watch"), ("ops exprt", "export")],
+)  # fmt: skip
 def test_a_verb_that_is_nearly_one_is_answered_with_it(
     typed: str, meant: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A slip of a finger costs no look into the help."""
-    assert run([typed]) == errors.USAGE
+    """A slip of a finger costs no look into the help, at the first word and at the second."""
+    assert run(typed.split()) == errors.USAGE
     assert f"Did you mean '{meant}'?" in capsys.readouterr().err
     assert run(["qqqq"]) == errors.USAGE
     assert "Did you mean" not in capsys.readouterr().err

@@ -71,6 +71,8 @@ def test_addresses_are_read():
         "my.bucket-1", "a b/c=d/é+%20.parquet"
     )
     assert str(ObjectUrl.parse("s3://bucket/")) == "s3://bucket"
+    with pytest.raises(ValueError, match="a bucket's name has"):
+        ObjectUrl.parse("s3://")
     settings = gather_settings({"path": "s3://bucket/team", "data_roots": "/mnt/ticks, s3://raw/es"}, environ={})
     assert settings.path == ObjectUrl("bucket", "team")
     assert settings.data_roots == (Path("/mnt/ticks"), ObjectUrl("raw", "es"))

@@ -341,6 +341,18 @@ def test_what_was_set_is_shown_and_nothing_else() -> None:
     assert len(text) < 200
 
 
+def test_a_notebook_shows_what_was_set_as_a_table() -> None:
+    """With where each was written; passwords are masked, and what was given cannot become markup."""
+    given = {"FEATURE_STORE_REDIS_URL": "redis://:hidden@r:6379/0", "FEATURE_STORE_SIGNING_KEY": "hidden-hidden-hidden"}
+    shown = load(given, path="/<b>x</b>")._repr_html_()
+
+    assert "<td>redis://:********@r:6379/0</td><td>environment FEATURE_STORE_REDIS_URL</td>" in shown
+    assert "<td>/&lt;b&gt;x&lt;/b&gt;</td><td>argument path</td>" in shown
+    assert "hidden" not in shown
+    assert shown.count("<tr>") == 4
+    assert f"{len(Settings.model_fields) - 3} more have their defaults" in shown
+
+
 def test_calling_the_class_reads_no_environment(monkeypatch: pytest.MonkeyPatch):
     """Only ``load`` looks at the environment, and it does so when none is passed in."""
     monkeypatch.setenv("FEATURE_STORE_MAX_STARTS", "7")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ import click
 
 from fstore.broker import parse_compute
 from fstore.cli import errors, output
-from fstore.cli.context import Call, common, pass_call
+from fstore.cli.context import Call, Words, common, pass_call
 from fstore.cli.entries import SHOWN_DIGITS, full_key, job_document, short
 from fstore.cli.tables import Table
 from fstore.model import Job, JobState
@@ -24,7 +25,7 @@ _STATES = click.Choice([str(state) for state in JobState])
 _Act = Callable[[Resources, list[str]], set[str]]
 
 
-@click.group("jobs", invoke_without_command=True, epilog=errors.codes(errors.UNAVAILABLE, errors.REFUSED))
+@click.group("jobs", cls=Words, invoke_without_command=True, epilog=errors.codes(errors.UNAVAILABLE, errors.REFUSED))
 @click.option("--state", type=_STATES, help="Only jobs in this state.")
 @click.option("--symbol", metavar="S", help="Only jobs for this symbol.")
 @click.option("--feature", metavar="MODULE:FUNCTION", help="Only jobs for this feature.")
@@ -101,7 +102,7 @@ def _act(name: str, summary: str, states: tuple[JobState, ...], done: str) -> Ca
 
 @_act("cancel", "Stop jobs that wait or run, for good; their waiters are told, and nobody starts them until 'retry' or 'forget'.", (JobState.QUEUED, JobState.RUNNING), "cancelled")  # fmt: skip
 def _cancel(resources: Resources, keys: list[str]) -> set[str]:
-    cancelled = resources.jobs.cancel(keys, by=f"{getpass.getuser()}@{socket.gethostname()}")
+    cancelled = resources.jobs.cancel(keys, by=f"{_user()}@{socket.gethostname()}")
     resources.notifier.announce(sorted(cancelled), {})
     return cancelled
 
@@ -117,6 +118,13 @@ def _retry(resources: Resources, keys: list[str]) -> set[str]:
 @_act("forget", "Drop failed, dead and cancelled jobs; the next request for such a key computes it.", (JobState.FAILED, JobState.DEAD), "forgotten")  # fmt: skip
 def _forget(resources: Resources, keys: list[str]) -> set[str]:
     return resources.jobs.forget(keys)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # a number without a name, as containers are given
+        return f"user {os.getuid()}" if hasattr(os, "getuid") else "somebody"
 
 
 def _chosen(

@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 
 from fstore.cli import errors, output
-from fstore.cli.context import Call, common, pass_call
+from fstore.cli.context import Call, Words, common, pass_call
 from fstore.cli.shipped import shipped_files
 from fstore.errors import ConfigurationError
 
 
-@click.group("ops", epilog=errors.codes())
+@click.group("ops", cls=Words, epilog=errors.codes())
 @common()
 def command() -> None:
     """Write out what runs fstore for a team: compose file, systemd units, alerts, dashboard, server settings."""
@@ -29,7 +29,10 @@ def export(call: Call, folder: Path, force: bool) -> int:
     'fstore config --init-secrets' in DIR then makes the secrets they ask for.
     """
     files = shipped_files()
-    differing = [name for name, path in files.items() if _differs(folder / name, path)]
+    try:
+        differing = [name for name, path in files.items() if _differs(folder / name, path)]
+    except OSError as error:
+        raise ConfigurationError([f"cannot read {folder}: {error}; name another folder"]) from error
     if differing and not force:
         raise ConfigurationError(
             [

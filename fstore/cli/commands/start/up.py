@@ -15,9 +15,7 @@ from fstore.stack import StackState, StackStatus, status, up
 
 @click.command("up", epilog=errors.codes(errors.UNAVAILABLE))
 @click.option("--detach", is_flag=True, help="Return when everything is ready; 'fstore down' stops it.")
-@click.option(
-    "--workers", type=click.IntRange(1, 512), default=2, show_default=True, help="Computations at the same time."
-)
+@click.option("--workers", type=click.IntRange(1, 512), help="Computations at the same time.  [default: 2]")
 @click.option(
     "--features",
     default="",
@@ -34,7 +32,7 @@ from fstore.stack import StackState, StackStatus, status, up
 @common()
 @pass_call
 def command(
-    call: Call, detach: bool, workers: int, features: str, reload: bool | None, flower: bool, beat: bool
+    call: Call, detach: bool, workers: int | None, features: str, reload: bool | None, flower: bool, beat: bool
 ) -> int:
     """Start Postgres, Redis, workers, Beat and Flower on this machine, without root or Docker.
 
