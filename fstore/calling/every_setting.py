@@ -78,8 +78,12 @@ _SIGNALS = tuple(
 )
 
 
+# The module below says SIG_DFL as a number; to make an enum's member of it takes longer than to ask.
+_handler_of = getattr(sys.modules.get("_signal"), "getsignal", signal.getsignal)
+
+
 def _handlers() -> dict[int, Any]:
-    return {number: signal.getsignal(number) for number in _SIGNALS}
+    return {number: _handler_of(number) for number in _SIGNALS}
 
 
 def _set_handlers(noted: dict[int, Any]) -> None:

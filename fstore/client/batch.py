@@ -119,7 +119,7 @@ def peek_many(
 ) -> Iterator[tuple[Request, Entry | Composition | None]]:
     """Take all requests, then return an iterator of each with what answers it or None; see ``FeatureStore.peek_many``."""
     requests = _checked(requests)
-    preparation = Preparation(resources, shares=_is_still(requests))
+    preparation = Preparation(resources, shares=_is_still(requests), holds=False)
     waiting = iter([(request, _prepared(preparation, request)) for request in requests])
 
     def answers() -> Iterator[tuple[Request, Entry | Composition | None]]:

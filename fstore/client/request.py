@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+import pandas as pd
+
 from fstore.compute import (
     allowed_path,
     are_comparable,
@@ -19,7 +21,7 @@ from fstore.compute import (
 )
 from fstore.errors import FeatureStoreError, ManifestUnavailable
 from fstore.features import Feature, canonical_config, check_symbol, find_feature, key_of, source_format
-from fstore.fingerprint import Origin, RawInput, identify
+from fstore.fingerprint import Origin, RawInput, identify, open_raw
 from fstore.model import Entry, Fingerprint, HashMethod, Job, JobState, KeyParts, Locator, Status
 from fstore.postgres import Manifest
 from fstore.resources import Resources
@@ -105,13 +107,15 @@ class Preparation:
     With ``shares`` raw data of several requests are fingerprinted once: for those whose
     owner runs no code between two of them. Otherwise raw data are looked at for each,
     and with ``copies`` what will be computed from is copied at once, since a buffer may
-    be filled again before the next request; equal data are copied once.
+    be filled again before the next request; equal data are copied once. Without ``holds``
+    nothing will be computed, so that raw data need not stay what they are now.
     """
 
-    def __init__(self, resources: Resources, *, shares: bool = False, copies: bool = False) -> None:
+    def __init__(self, resources: Resources, *, shares: bool = False, copies: bool = False, holds: bool = True) -> None:
         self._resources = resources
-        self._shares, self._copies = shares, copies
+        self._shares, self._copies, self._holds = shares, copies, holds
         self._shared: dict[int, tuple[object, RawInput, Fingerprint]] = {}
+        self._features: dict[int, tuple[object, Feature]] = {}
         self._copied: dict[str, RawInput] = {}
         self._held: dict[int, tuple[object, RawInput]] = {}
         self._cutter: Cutter | None = None
@@ -130,7 +134,7 @@ class Preparation:
 
     def _prepare(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> KeyedRequest:
         """In one piece, as every hit goes through it."""
-        feature = find_feature(compute_func, self._resources.settings.on_unregistered)
+        feature = self._feature_of(compute_func)
         symbol, canonical = check_symbol(symbol), canonical_config(config)
         if feature.partitioning is not None:
             return self._in_pieces(symbol, raw_data, canonical, feature)
@@ -138,7 +142,10 @@ class Preparation:
             _, held, fingerprint = self._shared[id(raw_data)]
         else:
             settings, recorder = self._resources.settings, self._resources.recorder
-            held = hold_raw(raw_data, settings)
+            if self._holds or type(raw_data) is not pd.DataFrame:
+                held = hold_raw(raw_data, settings)
+            else:
+                held = open_raw(raw_data)
             if settings.data_roots and held.path is not None:
                 allowed_path(str(held.path), self._resources.staging, settings)  # before a long scan, not after it
             began = time.monotonic()
@@ -157,6 +164,15 @@ class Preparation:
                 self._shared[id(raw_data)] = raw_data, held, fingerprint
         parts = KeyParts(symbol, feature.name, feature.version, canonical, str(fingerprint))
         return KeyedRequest(key_of(parts), parts, feature, held, fingerprint)
+
+    def _feature_of(self, compute_func: object) -> Feature:
+        known = self._features.get(id(compute_func))
+        if known is not None:
+            return known[1]
+        feature = find_feature(compute_func, self._resources.settings.on_unregistered)
+        if self._shares:  # nobody's code runs between two requests
+            self._features[id(compute_func)] = compute_func, feature
+        return feature
 
     def _in_pieces(self, symbol: str, raw_data: object, canonical: str, feature: Feature) -> KeyedRequest:
         """Give each segment of a feature with partitions a key of its own, and the whole a name."""

@@ -6,11 +6,12 @@ import contextlib
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from fstore.coordination.link import PREFIX, RedisLink
+from fstore.coordination.link import PREFIX, RedisLink, Wire
 from fstore.errors import BrokerUnavailable
 from fstore.runtime.heartbeat import heartbeat
+
+TRIES_WHILE_CHANGED = 3
 
 
 def lock_name(fingerprint: str, key: str) -> str:
@@ -47,24 +48,21 @@ class DedupLocks:
             for key, fingerprint in fingerprint_by_key.items()
         }
 
-        def take(client: Any) -> list[Any]:
-            if len(locks) == 1:
-                (lock,) = locks.values()
-                return [client.set(lock.name, lock.token, nx=True, px=self._lock_ms)]
-            pipe = client.pipeline(transaction=False)
-            for lock in locks.values():
-                pipe.set(lock.name, lock.token, nx=True, px=self._lock_ms)
-            taken: list[Any] = pipe.execute()
-            return taken
-
-        won = self._link.call("taking dedup locks", take)
+        tries = [("SET", lock.name, lock.token, "NX", "PX", str(self._lock_ms)) for lock in locks.values()]
+        won = self._link.talk("taking dedup locks", lambda wire: wire.exchange(*tries))
         return {key: lock for (key, lock), mine in zip(locks.items(), won, strict=True) if mine}
 
     def renew(self, lock: DedupLock) -> bool:
         """Prolong a lock that is still ours; False when it lapsed."""
-        return self._link.call_if_held(
-            "renewing a dedup lock", lock.name, lock.token, lambda pipe: pipe.pexpire(lock.name, self._lock_ms)
-        )
+
+        def renew(wire: Wire) -> bool:
+            if wire.exchange(("WATCH", lock.name), ("GET", lock.name))[1] != lock.token.encode():
+                wire.exchange(("UNWATCH",))
+                return False
+            done = wire.exchange(("MULTI",), ("PEXPIRE", lock.name, str(self._lock_ms)), ("EXEC",))[2]
+            return done is not None and bool(done[0])
+
+        return self._link.talk("renewing a dedup lock", renew)
 
     def release(self, lock: DedupLock) -> None:
         """Give a lock up if it is still ours."""
@@ -72,8 +70,22 @@ class DedupLocks:
 
     def release_many(self, locks: Sequence[DedupLock]) -> None:
         """Give up those locks that are still ours, in a few round trips; when somebody interferes, they are left to lapse."""
-        tokens = {lock.name: lock.token for lock in locks}
-        self._link.delete_if_held("releasing dedup locks", tokens)
+        # A plain DEL after a pause would hit the next holder's lock. It is no script, so that trainers need no
+        # right to run code in Redis.
+        names = [lock.name for lock in locks]
+
+        def release(wire: Wire) -> None:
+            for _ in range(TRIES_WHILE_CHANGED):
+                _, held = wire.exchange(("WATCH", *names), ("MGET", *names))
+                mine = [lock.name for lock, token in zip(locks, held, strict=True) if token == lock.token.encode()]
+                if not mine:
+                    wire.exchange(("UNWATCH",))
+                    return
+                if wire.exchange(("MULTI",), ("DEL", *mine), ("EXEC",))[2] is not None:
+                    return
+
+        if names:
+            self._link.talk("releasing dedup locks", release)
 
     @contextlib.contextmanager
     def holding(self, locks: Sequence[DedupLock], *, renewed: bool = True) -> Iterator[None]:

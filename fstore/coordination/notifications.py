@@ -11,7 +11,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
 
 from fstore.coordination.link import PREFIX, RedisLink, Subscriber
 from fstore.coordination.usage_buffer import COUNTERS
@@ -30,6 +29,9 @@ def key_of_channel(channel: str) -> str:
 
 
 IDLE_CHANNEL = hint_channel("-")  # keeps the connection subscribed while nobody waits
+MOST_STALE = (
+    32  # channels that nobody waits on any more and that are left together: a talk for each takes as long as asking
+)
 RECONNECT_AFTER_S = 1.0  # at the earliest after it was opened the last time
 
 
@@ -104,6 +106,7 @@ class Notifier:
         self._guard = threading.Lock()
         self._order = threading.Lock()  # a subscription must not be overtaken by an older end of one
         self._waiting: dict[str, list[Subscription]] = defaultdict(list)
+        self._stale: set[str] = set()  # subscribed still, and waited for by nobody
         self._subscriber: Subscriber | None = None
         self._running = False
 
@@ -123,16 +126,10 @@ class Notifier:
         Without Redis it is only counted, by whoever was given for that: waiters poll anyway.
         """
 
-        def publish(client: Any) -> None:
-            pipe = client.pipeline(transaction=False)
-            for name, n in counters.items():
-                pipe.hincrby(COUNTERS, name, n)
-            for key in keys:
-                pipe.publish(hint_channel(key), "settled")
-            pipe.execute()
-
+        told: list[tuple[str, ...]] = [("HINCRBY", COUNTERS, name, str(n)) for name, n in counters.items()]
+        told += [("PUBLISH", hint_channel(key), "settled") for key in keys]
         try:
-            self._link.call("announcing results", publish)
+            self._link.talk("announcing results", lambda wire: wire.exchange(*told))
         except BrokerUnavailable:
             for name, n in counters.items():
                 self._count(name, n)
@@ -159,27 +156,34 @@ class Notifier:
                 for key in keys:
                     self._waiting[key].append(subscription)
                 self._start()
-                subscriber = self._subscriber
-            if subscriber is not None and subscriber.is_open and fresh:
+                subscriber, kept = self._subscriber, fresh & self._stale
+                self._stale -= kept
+            if subscriber is not None and subscriber.is_open and fresh > kept:
                 with suppress(BrokerUnavailable):
-                    subscriber.subscribe(*map(hint_channel, fresh))
+                    subscriber.subscribe(*map(hint_channel, fresh - kept))
+        for key in kept:  # as a confirmed subscription does: what came before now went to nobody
+            subscription.notify(key, announced=False)
         return fresh
 
     def _forget(self, keys: Iterable[str], subscription: Subscription) -> None:
         with self._order:
             with self._guard:
-                stale = []
+                subscriber = self._subscriber
+                is_open = subscriber is not None and subscriber.is_open
                 for key in keys:
                     waiting = self._waiting.get(key)
                     if waiting and subscription in waiting:
                         waiting.remove(subscription)
                         if not waiting:
                             del self._waiting[key]
-                            stale.append(hint_channel(key))
-                subscriber = self._subscriber
-            if subscriber is not None and subscriber.is_open and stale:
+                            if is_open:
+                                self._stale.add(key)
+                if len(self._stale) < MOST_STALE:
+                    return
+                stale, self._stale = self._stale, set()
+            if subscriber is not None and subscriber.is_open:
                 with suppress(BrokerUnavailable):
-                    subscriber.unsubscribe(*stale)
+                    subscriber.unsubscribe(*map(hint_channel, stale))
 
     def _listen(self, subscriber: Subscriber) -> None:
         pause = threading.Event()
@@ -188,6 +192,7 @@ class Notifier:
             try:
                 with self._guard:
                     known = set(self._waiting)
+                    self._stale.clear()  # this connection never heard of them
                 subscriber.subscribe(IDLE_CHANNEL, *map(hint_channel, known))
                 subscriber.is_open = True
                 with self._guard:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from fstore.coordination.link import PREFIX, RedisLink, ask_raw
+from fstore.coordination.link import PREFIX, RedisLink, Wire, is_about_the_value
 
 log = logging.getLogger("fstore.wire")
 
@@ -23,15 +23,17 @@ class Outbox:
         anything there, and the list's readers would clear it away as well.
         """
 
-        def push(client: Any) -> None:
-            if isinstance(ask_raw(client, "LPUSH", PREFIX + name, text), Exception):
-                client.delete(PREFIX + name)
+        def push(wire: Wire) -> None:
+            (answer,) = wire.ask(("LPUSH", PREFIX + name, text))
+            if is_about_the_value(answer):
                 log.warning(
                     "message dropped: its key held another kind of value (queue %s); nothing was computed", name
                 )
-                client.lpush(PREFIX + name, text)
+                wire.exchange(("DEL", PREFIX + name), ("LPUSH", PREFIX + name, text))
+            elif isinstance(answer, Exception):
+                raise answer
 
-        self._link.call(action, push)
+        self._link.talk(action, push)
 
     def now(self) -> float:
         """Return Redis' time, in seconds since 1970."""

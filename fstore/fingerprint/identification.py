@@ -28,8 +28,7 @@ feature function will see, and what it will see is one form (``fstore.fingerprin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -43,8 +42,7 @@ from fstore.model import Fingerprint, HashMethod
 __all__ = ["Identified", "Origin", "content_digest", "identify", "to_dataset", "to_table"]
 
 
-@dataclass(frozen=True, slots=True)
-class Identified:
+class Identified(NamedTuple):
     """A fingerprint, how it was come by, and the size of the data in memory (for a foreign file: as its footer states it)."""
 
     fingerprint: Fingerprint

@@ -23,7 +23,7 @@ from fstore.fingerprint.one_form import dataset_of_source, table_in_form, table_
 from fstore.fingerprint.parquet_limits import USUAL, ParquetLimits
 from fstore.fingerprint.parquet_source import ParquetReader
 from fstore.fingerprint.quick.number_tables import number_table_digest
-from fstore.fingerprint.quick.plain_numbers import plain_numbers_digest
+from fstore.fingerprint.quick.plain_numbers import plain_numbers_digest, plain_numbers_table
 from fstore.fingerprint.raw_input import Digested, Origin, RawInput, meant, typed_refusals
 from fstore.fingerprint.seal import read_seal
 from fstore.fingerprint.stamps import SourceMemo, SourceWatch
@@ -89,7 +89,8 @@ class FrameInput(RawInput):
 
     def table(self) -> pa.Table:
         with typed_refusals:
-            return table_of_frame(self.look)
+            quick = plain_numbers_table(self.frame)
+            return table_of_frame(self.look) if quick is None else quick
 
     def held(self) -> FrameInput:
         try:

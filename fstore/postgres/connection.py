@@ -8,6 +8,7 @@ trainer for ever.
 
 from __future__ import annotations
 
+import re
 import select
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -44,10 +45,53 @@ _PREFACE = "".join(
 STATEMENT_DEADLINE_S = 12.0  # just above statement_timeout: the server's own word is the better one
 
 
+_PLACE = re.compile(r"%\((\w+)\)s")
+# No such prepared statement; one whose rows, or whose arguments, have other types by now.
+_FORGOTTEN = {"26000", "0A000", "42883"}
+
+
 class ServerConnection(pg.connection):
     """A connection that knows whether it leads to one server process, or through a pooler to another for each transaction."""
 
     is_pooled = False
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._prepared: (
+            dict[str, str] | None
+        ) = {}  # by statement, how it is run from now on; empty after its first time
+        self._names = 0
+
+    def repeated(self, sql: str) -> str:
+        """Return how a statement is run that comes often: prepared the second time, and then by its name.
+
+        What the server makes of it then stays there; a statement that runs once is not worth it. Behind a
+        pooler the next one may reach a server that knows no name.
+        """
+        if self._prepared is None or self.is_pooled:
+            return sql
+        known = self._prepared.get(sql)
+        if known is None:
+            self._prepared[sql] = ""
+            return sql
+        if known:
+            return known
+        names = list(dict.fromkeys(_PLACE.findall(sql)))
+        self._names += 1  # a name is used once: whether one was made whose answer was lost, nobody knows
+        name = f"fstore_{self._names}"
+        run = f"EXECUTE {name}({', '.join(f'%({each})s' for each in names)})" if names else f"EXECUTE {name}"
+        numbered = _PLACE.sub(lambda place: f"${names.index(place[1]) + 1}", sql)
+        self._prepared[sql] = ""
+        return f"PREPARE {name} AS {numbered}; {run}"
+
+    def note_prepared(self, sql: str, ran: str) -> None:
+        """Note that a statement was run in this way, and that its name can be used from now on."""
+        if self._prepared is not None and ran.startswith("PREPARE "):
+            self._prepared[sql] = ran.rpartition("; ")[2]
+
+    def prepare_no_more(self) -> None:
+        """Run statements as they are from now on: somebody made the server forget."""
+        self._prepared = None
 
 
 class Session:
@@ -135,6 +179,22 @@ def execute(
 ) -> list[Row]:
     """Run a statement on a connection and return its rows; raises fstore's errors."""
     return _send(connection, sql, params, seconds)()
+
+
+def execute_repeated(connection: pg.connection, sql: str, params: Params) -> list[Row]:
+    """Do so for a statement that only reads and comes often, which a server process then need not parse and plan again."""
+    if not isinstance(connection, ServerConnection):
+        return execute(connection, sql, params)
+    run = connection.repeated(sql)
+    try:
+        rows = _send(connection, run, params, STATEMENT_DEADLINE_S)()
+    except FeatureStoreError as error:
+        if run is sql or getattr(error.__cause__, "pgcode", None) not in _FORGOTTEN:
+            raise
+        connection.prepare_no_more()
+        return execute(connection, sql, params)
+    connection.note_prepared(sql, run)
+    return rows
 
 
 def _send(

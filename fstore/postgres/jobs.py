@@ -119,7 +119,7 @@ class Jobs:
 
     def look(self, keys: Sequence[str]) -> dict[str, KeyStatus]:
         """Return for every key its entry and its job, in one round trip."""
-        rows = self._database.query(self._sql["look"], {**self._rules, "keys": list(keys)})
+        rows = self._database.query(self._sql["look"], {**self._rules, "keys": list(keys)}, repeated=True)
         return {row[0]: _status(row) for row in rows}
 
     def find(self, key: str) -> Job | None:

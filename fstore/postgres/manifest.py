@@ -48,7 +48,7 @@ class Manifest:
 
     def find_live(self, key: str) -> Locator | None:
         """Return where the live entry of ``key`` lies, or None."""
-        rows = self._database.query(self._sql["find_live"], {"key": key})
+        rows = self._database.query(self._sql["find_live"], {"key": key}, repeated=True)
         return LOCATOR.read(rows[0]) if rows else None
 
     def find_live_many(self, keys: Sequence[str]) -> dict[str, Locator]:

@@ -11,7 +11,7 @@ import random
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ import psycopg2
 import psycopg2.extensions as pg
 
 from fstore.errors import FeatureStoreError, ManifestBusy, ManifestUnavailable, NotPermitted
-from fstore.postgres.connection import Params, Session, execute, has_news, open_connection, translated
+from fstore.postgres.connection import Params, Session, execute, execute_repeated, has_news, open_connection, translated
 from fstore.postgres.queries import Row
 from fstore.runtime import deadline
 from fstore.runtime.fork_safety import run_in_children
@@ -105,20 +105,21 @@ class Database:
         self._shelf = _Shelf(pool_size)
         _alive.add(self)
 
-    def query(self, sql: str, params: Params = None) -> list[Row]:
+    def query(self, sql: str, params: Params = None, *, repeated: bool = False) -> list[Row]:
         """Run a statement and return its rows; a connection that was dropped meanwhile is replaced once.
 
-        Only for statements that may run twice.
+        Only for statements that may run twice. ``repeated`` says of one that only reads that it comes often.
         """
+        run = execute_repeated if repeated else execute
         try:
-            return self._run(sql, params)
+            return self._run(sql, params, run)
         except ManifestUnavailable as error:
             if isinstance(error, _ANSWERED) or deadline.is_due():
                 raise
             # Where one pooled connection is dead the others are too, though their sockets may not say so yet.
             stale, self._shelf = self._shelf, _Shelf(self._pool_size)
             stale.close()
-            return self._run(sql, params)
+            return self._run(sql, params, run)
 
     def transact(
         self,
@@ -160,9 +161,11 @@ class Database:
         self._shelf = _Shelf(self._pool_size)
         self._slots = threading.BoundedSemaphore(self._most)
 
-    def _run(self, sql: str, params: Params) -> list[Row]:
+    def _run(
+        self, sql: str, params: Params, run: Callable[[pg.connection, str, Params], list[Row]] = execute
+    ) -> list[Row]:
         with self._lent() as connection:
-            return execute(connection, sql, params)
+            return run(connection, sql, params)
 
     @contextmanager
     def _lent(self) -> Iterator[pg.connection]:

@@ -14,7 +14,7 @@ from blake3 import blake3
 
 from fstore.fingerprint.canonical import BLOCK_ROWS
 from fstore.fingerprint.footer import PARALLEL_BYTES, footer_ends
-from fstore.fingerprint.quick.texts import column_text, counts_of
+from fstore.fingerprint.quick.texts import column_texts, counts_of
 from fstore.frames import look_at_schema
 
 _WIDEST = 2_000  # fields; beyond, remembering costs more memory than finding out again costs time
@@ -53,7 +53,7 @@ def number_table_digest(table: pa.Table) -> str | None:
         memoryview(column.buffers()[1])[column.offset * width : (column.offset + rows) * width]
         for column, width in zip(columns, shape.widths, strict=True)
     ]
-    digests = [column_text(values, counts) for values in data]
+    digests = column_texts(data, counts)
     ends = []
     for values, width in list(zip(data, shape.widths, strict=True))[len(data) - shape.levels :]:
         first, last = (blake3(bytes(value) + counts_of(1)).hexdigest() for value in (values[:width], values[-width:]))

@@ -19,7 +19,7 @@ from blake3 import blake3
 
 from fstore.fingerprint.canonical import BLOCK_ROWS
 from fstore.fingerprint.footer import PARALLEL_BYTES, footer_ends
-from fstore.fingerprint.quick.texts import column_text, counts_of
+from fstore.fingerprint.quick.texts import column_texts, counts_of
 from fstore.frames import dtype_name, is_plain, look_at, only_block_of
 
 _KINDS = "iuf"
@@ -43,25 +43,47 @@ _shapes: dict[Hashable, list[_Shape]] = {}
 
 def plain_numbers_digest(frame: pd.DataFrame) -> tuple[str, int, pa.Schema] | None:
     """Return content digest, size in memory and schema of a small frame of plain numbers; None for any other."""
+    found = _shaped(frame)
+    if found is None:
+        return None
+    shape, data, times = found
+    counts, bounds = counts_of(len(frame)), ""
+    if times is not None:
+        bounds = f'["{_value_digest(times[0])}","{_value_digest(times[-1])}"]'
+    footer = f'{shape.opening}{bounds}],"columns":[{",".join(column_texts(data, counts))}],{shape.closing}'
+    return blake3(footer.encode()).hexdigest(), sum(map(len, data)), shape.schema
+
+
+def plain_numbers_table(frame: pd.DataFrame) -> pa.Table | None:
+    """Return such a frame as the one table that stands for it, over the frame's own memory; None for any other."""
+    found = _shaped(frame)
+    if found is None:
+        return None
+    shape, data, _ = found
+    rows, schema = len(frame), shape.schema
+    arrays = [
+        pa.Array.from_buffers(kind, rows, [None, pa.py_buffer(values)])
+        for kind, values in zip(schema.types, data, strict=True)
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _shaped(frame: pd.DataFrame) -> tuple[_Shape, list[memoryview], npt.NDArray[np.int64] | None] | None:
+    """Return what is known of a frame of this shape, the bytes of each of its fields, and the times of its index if it has any."""
     rows = len(frame)
     if type(frame) is not pd.DataFrame or frame.attrs or not 0 < rows <= BLOCK_ROWS:
         return None
     labels, indexed = _labels_of(frame.columns), _index_of(frame.index)
     if labels is None or indexed is None or (columns := _columns_of(frame, rows)) is None:
         return None
-    data, marks, data_bytes = columns
-    times = indexed[1]
+    data, marks = columns
     shape = _shape_of(frame, labels[0], (marks, rows, labels[1], indexed[0]))
     if shape is None:
         return None
-    counts, bounds = counts_of(rows), ""
+    times = indexed[1]
     if times is not None:
         data.append(_bytes_of(times))
-        data_bytes += times.nbytes
-        bounds = f'["{_value_digest(times[0])}","{_value_digest(times[-1])}"]'
-    digests = [column_text(column, counts) for column in data]
-    footer = f'{shape.opening}{bounds}],"columns":[{",".join(digests)}],{shape.closing}'
-    return blake3(footer.encode()).hexdigest(), data_bytes, shape.schema
+    return shape, data, times
 
 
 def _labels_of(labels: pd.Index) -> tuple[pa.ChunkedArray, Hashable] | None:
@@ -98,14 +120,14 @@ def _value_digest(value: np.int64) -> str:
     return blake3(value.tobytes() + counts_of(1)).hexdigest()
 
 
-def _columns_of(frame: pd.DataFrame, rows: int) -> tuple[list[memoryview], Hashable, int] | None:
-    """Return the bytes of each column, what their dtypes are, and the size of all; None if they are no plain numbers."""
+def _columns_of(frame: pd.DataFrame, rows: int) -> tuple[list[memoryview], Hashable] | None:
+    """Return the bytes of each column, and what their dtypes are; None if they are no plain numbers."""
     # pandas' own words, and no more than hints: without them a frame goes the long way.
     if (block := only_block_of(frame)) is not None:
         if block.dtype.kind not in _KINDS or block.shape != frame.shape[::-1] or block.nbytes >= PARALLEL_BYTES:
             return None
         data, width = _bytes_of(block), rows * block.itemsize
-        return [data[at : at + width] for at in range(0, len(data), width)], block.dtype.str, block.nbytes
+        return [data[at : at + width] for at in range(0, len(data), width)], block.dtype.str
     each = getattr(frame, "_iter_column_arrays", None)
     arrays: list[Any] = [] if each is None else list(each())
     size = 0
@@ -116,7 +138,7 @@ def _columns_of(frame: pd.DataFrame, rows: int) -> tuple[list[memoryview], Hasha
     if len(arrays) != frame.shape[1] or size >= PARALLEL_BYTES:
         return None
     data_of = [_bytes_of(array) for array in arrays]
-    return data_of, tuple([array.dtype.str for array in arrays]), size
+    return data_of, tuple([array.dtype.str for array in arrays])
 
 
 def _shape_of(frame: pd.DataFrame, labels: pa.ChunkedArray, mark: Hashable) -> _Shape | None:

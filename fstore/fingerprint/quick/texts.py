@@ -1,8 +1,9 @@
-"""What the text of a footer says of one column of numbers without nulls, in one block."""
+"""What the text of a footer says of columns of numbers without nulls, in one block each."""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 
 from blake3 import blake3
 
@@ -14,8 +15,11 @@ def counts_of(rows: int) -> bytes:
     return _counts(rows, 0, 0)
 
 
-def column_text(values: memoryview, counts: bytes) -> str:
-    """Return a column's entry in the footer, given its values as bytes and the end of their stream."""
-    hasher = blake3(values)
-    hasher.update(counts)
-    return f'{{"blocks":"{blake3(hasher.digest()).hexdigest()}","categories":null}}'
+def column_texts(columns: Sequence[memoryview], counts: bytes) -> list[str]:
+    """Return the entry of each column in the footer, given its values as bytes and the end of their stream."""
+    texts = []
+    for values in columns:
+        hasher = blake3(values)
+        hasher.update(counts)
+        texts.append(f'{{"blocks":"{blake3(hasher.digest()).hexdigest()}","categories":null}}')
+    return texts

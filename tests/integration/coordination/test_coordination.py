@@ -14,9 +14,9 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fstore.coordination.link import RedisLink
+from fstore.coordination.link import RedisLink, is_about_the_value
 from fstore.coordination.locks import DedupLock, DedupLocks
-from fstore.coordination.notifications import Notifier, hint_channel
+from fstore.coordination.notifications import MOST_STALE, Notifier, hint_channel
 from fstore.coordination.usage_buffer import UsageBuffer
 from fstore.errors import BrokerUnavailable
 from fstore.runtime import deadline
@@ -129,8 +129,35 @@ def test_an_announcement_wakes_whoever_waits(link, client):
 
     assert woken == [{"k"}] * 3
     assert time.monotonic() - began < 2
-    eventually(lambda: not client.pubsub_channels(hint_channel("k")), seconds=5, what="the channel to be given up")
     assert UsageBuffer(link).pending_counters() == {"computed": 1}
+    notifier.close()
+
+
+def test_channels_are_given_up_together(link, client):
+    """One for each miss would take as long as asking; what is waited for is kept, and so is what is asked for again."""
+    notifier = Notifier(link, count=lambda *_: None)
+
+    def channels():
+        return {name.rpartition(":")[2] for name in client.pubsub_channels("fstore:done:k*")}
+
+    with notifier.subscribe(["kept"]) as kept:
+        eventually(lambda: channels() == {"kept"}, seconds=5, what="the subscription")
+        for number in range(MOST_STALE - 1):
+            with notifier.subscribe([f"k{number}"]):
+                eventually(lambda number=number: f"k{number}" in channels(), seconds=5, what="the subscription")
+        assert len(channels()) == MOST_STALE
+        with notifier.subscribe(["k0"]) as again:
+            assert again.wait(5) == {"k0"}  # nobody knows what it missed
+            client.publish(hint_channel("k0"), "settled")
+            assert again.wait(5) == {"k0"}
+            with notifier.subscribe(["k-last"]):
+                eventually(lambda: "k-last" in channels(), seconds=5, what="the subscription")
+            with notifier.subscribe(["k-more"]):
+                eventually(lambda: "k-more" in channels(), seconds=5, what="the subscription")
+            eventually(lambda: channels() == {"kept", "k0"}, seconds=5, what="the rest to be given up")
+        kept.wait(0.1)
+        client.publish(hint_channel("kept"), "settled")
+        assert kept.wait(5) == {"kept"}
     notifier.close()
 
 
@@ -266,6 +293,38 @@ def test_a_failure_is_followed_by_a_pause_not_by_a_queue(link):
             down.call("asking", lambda client: client.ping())
     assert not down.is_up()
     assert link.is_up()
+
+
+def test_a_talk_goes_on_over_a_connection_that_went_stale(link, client):
+    """Once, as every other call does: a server that was started again is no outage."""
+    assert link.talk("greeting", lambda wire: wire.exchange(("PING",))) == [b"PONG"]
+    client.client_kill_filter(_type="normal", skipme=True)
+    assert link.talk("asking", lambda wire: wire.exchange(("SET", "x", "1"), ("GET", "x"))) == [b"OK", b"1"]
+
+
+def test_an_answer_that_nobody_read_is_nobody_elses(link):
+    """A talk that breaks off leaves answers behind, and a transaction that is open; its connection is not used again."""
+
+    def breaks_off(wire):
+        wire.exchange(("WATCH", "x"), ("MULTI",))
+        wire._connection.send_packed_command([b"*1\r\n$4\r\nPING\r\n"])
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        link.talk("breaking off", breaks_off)
+    assert link.talk("asking", lambda wire: wire.exchange(("ECHO", "mine"))) == [b"mine"]
+
+
+def test_an_error_of_the_server_is_told_after_all_answers_are_read(link, client):
+    """As an error of Redis where it is not asked for, and in its place where it is."""
+    client.set("text", "a")
+    commands = (("INCR", "text"), ("SET", "after", "é\r\n"))
+    with pytest.raises(BrokerUnavailable, match="not an integer"):
+        link.talk("adding", lambda wire: wire.exchange(*commands))
+    refused, done = link.talk("adding", lambda wire: wire.ask(*commands))
+    assert is_about_the_value(refused)
+    assert done == b"OK"
+    assert client.get("after") == "é\r\n"
 
 
 def test_a_call_that_is_nearly_due_waits_no_longer(servers, link):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import psycopg2
 import pytest
 
-from fstore.errors import ConfigurationError, ManifestBusy, ManifestUnavailable
+from fstore.errors import ConfigurationError, FeatureStoreError, ManifestBusy, ManifestUnavailable
 from fstore.model import EntryState
 from fstore.postgres.pool import Database
 from fstore.runtime import deadline
@@ -235,3 +235,63 @@ def test_hits_are_read_while_a_publisher_holds_the_table(house, url):
         assert house.store.resources.jobs.look(["0" * 64])["0" * 64].job is None
         assert house.store.resources.jobs.enqueue({"0" * 64: {"raw_data": {"kind": "staged"}}}) == {"0" * 64}
         assert house.store.resources.jobs.claim("0" * 64, {}) is not None
+
+
+def prepared(database):
+    return [text for (text,) in database.query("SELECT statement FROM pg_prepared_statements ORDER BY name")]
+
+
+ADDED = "SELECT %(a)s::int + %(b)s::int, '%%', %(a)s::int"
+
+
+@pytest.fixture
+def narrow(url):
+    opened = Database(url, application_name="fstore/test", pool_size=1)
+    yield opened
+    opened.close()
+
+
+def test_what_comes_often_is_prepared_the_second_time(narrow):
+    """Once is not worth it; from then on the server has its plan, and each call its own values."""
+    found = []
+    for n in range(4):
+        found += narrow.query(ADDED, {"b": 1, "a": n, "unused": "x"}, repeated=True)
+        assert len(prepared(narrow)) == (1 if n else 0)
+
+    assert found == [(n + 1, "%", n) for n in range(4)]
+    assert narrow.query(ADDED, {"b": 1, "a": 7}) == [(8, "%", 7)]
+    assert len(prepared(narrow)) == 1  # a statement that does not come often is left alone
+
+
+@pytest.mark.parametrize("forgetting", ["DEALLOCATE ALL", "DISCARD PLANS; DEALLOCATE ALL"])
+def test_a_server_that_forgot_its_plans_still_answers(narrow, forgetting):
+    """As one behind a pooler that nobody could tell: the statement is run as it is, now and from now on."""
+    for _ in range(3):
+        narrow.query(ADDED, {"a": 1, "b": 1}, repeated=True)
+    narrow.query(forgetting)
+
+    assert [narrow.query(ADDED, {"a": n, "b": 2}, repeated=True) for n in range(3)] == [
+        [(n + 2, "%", n)] for n in range(3)
+    ]
+    assert prepared(narrow) == []
+
+
+def test_a_plan_whose_rows_have_other_types_by_now_is_given_up(narrow):
+    """A migration may change a column while trainers go on."""
+    narrow.query("CREATE TABLE changing (n int)")
+    narrow.query("INSERT INTO changing VALUES (1)")
+    for _ in range(3):
+        assert narrow.query("SELECT n FROM changing", repeated=True) == [(1,)]
+    narrow.query("ALTER TABLE changing ALTER n TYPE text")
+
+    assert narrow.query("SELECT n FROM changing", repeated=True) == [("1",)]
+
+
+def test_a_name_is_not_used_again_after_an_answer_that_did_not_come(narrow):
+    """The server may have prepared it all the same."""
+    sql = "SELECT 1 / %(n)s::int"
+    narrow.query(sql, {"n": 1}, repeated=True)
+    with pytest.raises(FeatureStoreError, match="division by zero"):
+        narrow.query(sql, {"n": 0}, repeated=True)
+
+    assert [narrow.query(sql, {"n": 1}, repeated=True) for _ in range(2)] == [[(1,)]] * 2

@@ -85,3 +85,14 @@ def test_doctor_tells_of_a_pooler(house, mode, level):
     assert found.level == level
     assert ("pool_mode = transaction" in str(found.advice)) is (level == "fault")
     assert not [finding for finding in check_postgres(house.store.resources) if finding.check == "pooler"]
+
+
+def test_nothing_is_prepared_behind_a_pooler(url):
+    """The next transaction may reach a server that knows no name."""
+    database = Database(url, application_name="fstore/test", pool_size=1)
+    try:
+        answers = [database.query("SELECT %(n)s::int", {"n": n}, repeated=True) for n in range(4)]
+        assert answers == [[(n,)] for n in range(4)]
+        assert database.query("SELECT count(*) FROM pg_prepared_statements") == [(0,)]
+    finally:
+        database.close()

@@ -12,10 +12,11 @@ import pytest
 from pandas.api.internals import create_dataframe_from_blocks
 
 from fstore.errors import UnhashableInput
-from fstore.fingerprint import content_digest
+from fstore.fingerprint import content_digest, to_table
 from fstore.fingerprint.columns import columns_of
 from fstore.fingerprint.footer import footer_of
-from fstore.fingerprint.quick.plain_numbers import plain_numbers_digest
+from fstore.fingerprint.one_form import table_of_frame
+from fstore.fingerprint.quick.plain_numbers import plain_numbers_digest, plain_numbers_table
 from fstore.frames import look_at
 
 ROWS = 40
@@ -102,6 +103,22 @@ def test_the_quick_way_says_what_the_long_way_says(make: Callable[[int], pd.Data
         assert quick_way(frame) == long_way(frame)
 
 
+@pytest.mark.parametrize("make", PLAIN.values(), ids=PLAIN)
+def test_the_quick_table_is_the_one_that_stands_for_the_frame(make: Callable[[int], pd.DataFrame]) -> None:
+    """Bit by bit, in one piece a column, with the same words about it: what is staged has the frame's own digest."""
+    for seed in range(3):
+        frame = make(seed)
+        table, expected = plain_numbers_table(frame), table_of_frame(look_at(frame))
+        assert table is not None
+        table.validate(full=True)
+        assert table.schema.equals(expected.schema, check_metadata=True)
+        assert [column.num_chunks for column in table.columns] == [1] * table.num_columns
+        for column, other in zip(table.columns, expected.columns, strict=True):
+            assert column.chunk(0).to_numpy().tobytes() == other.chunk(0).to_numpy().tobytes()
+        assert content_digest(table) == content_digest(frame)
+        assert to_table(frame).equals(table, check_metadata=True) or frame.isna().any(axis=None)
+
+
 def test_no_two_shapes_are_taken_for_one() -> None:
     digests = {name: content_digest(make(0)) for name, make in PLAIN.items()}
     assert len(set(digests.values())) == len(PLAIN)
@@ -163,6 +180,7 @@ def with_attrs(frame: pd.DataFrame) -> pd.DataFrame:
 @pytest.mark.parametrize("make", LONG.values(), ids=LONG)
 def test_whatever_else_goes_the_long_way(make: Callable[[], pd.DataFrame]) -> None:
     assert plain_numbers_digest(make()) is None
+    assert plain_numbers_table(make()) is None
     assert content_digest(make()) == long_way(make())[0]
 
 
