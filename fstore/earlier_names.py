@@ -35,7 +35,7 @@ class DiskGarbageCollector:
         self._store = FeatureStore(cache_root, gc_retention_weeks=retention_weeks, gc_dry_run=dry_run, **settings)
 
     def __repr__(self) -> str:
-        return f"DiskGarbageCollector(cache_root={str(self._store.settings.path)!r})"
+        return f"DiskGarbageCollector(cache_root={repr(self._store).partition('=')[2]}"
 
     def run_garbage_collection(self, *, dry_run: bool | None = None) -> dict[str, Any]:
         """Collect, or only report with ``dry_run``; by default as it was said when this was made."""

@@ -1,4 +1,4 @@
-"""Every error fstore raises on purpose.
+"""Every error fstore raises on purpose. Its arguments go to the base class: it survives pickling.
 
 ::
 
@@ -23,8 +23,6 @@
     ├── EntryCorrupt               a cached file is not what was written
     ├── StoreMismatch              folder and database belong to different stores
     └── UpkeepRefused              garbage collection would remove suspiciously much
-
-Arguments go to the base class too, so that every error survives pickling.
 """
 
 from __future__ import annotations
@@ -42,7 +40,8 @@ class FeatureStoreError(Exception):
 
     def __repr__(self) -> str:
         """Say what it says in a line, without the traceback of a worker."""
-        return f"{type(self).__name__}({str(self).partition(chr(10))[0]!r})"
+        told = list(self.faults) if isinstance(self, ConfigurationError) else str(self).partition("\n")[0]
+        return f"{type(self).__name__}({told!r})"
 
     def _what(self, key: str) -> str:
         return key[:12] if self.symbol is None else f"{self.feature} of {self.symbol} ({key[:12]})"
@@ -55,13 +54,9 @@ class ConfigurationError(FeatureStoreError):
         self.faults = tuple(faults)
         super().__init__(self.faults)
 
-    def __repr__(self) -> str:
-        return f"ConfigurationError({list(self.faults)!r})"
-
     def __str__(self) -> str:
-        if len(self.faults) == 1:
-            return self.faults[0]
-        return "\n".join([f"{len(self.faults)} faults in the settings:", *(f"  - {f}" for f in self.faults)])
+        told = "\n".join([f"{len(self.faults)} faults in the settings:", *(f"  - {f}" for f in self.faults)])
+        return self.faults[0] if len(self.faults) == 1 else told
 
 
 class InvalidRequest(FeatureStoreError):
@@ -104,9 +99,8 @@ class FeatureNotRegistered(FeatureStoreError):
 class VersionMismatch(FeatureStoreError):
     """The worker's code for a feature is not the trainer's; deploy the same version to both.
 
-    Where both versions are equal the source is not: ``codes`` are what is known of the
-    caller's and of the worker's (``source_digest``, ``source_time`` in seconds since
-    1970, ``input``), kept as ``asked_code`` and ``found_code``.
+    Where both versions are equal the source is not: ``codes`` are what is known of the caller's and of the worker's
+    (``source_digest``, ``source_time`` in seconds since 1970, ``input``), kept as ``asked_code`` and ``found_code``.
     """
 
     def __init__(self, feature: str, asked: str, found: str, *codes: Mapping[str, Any]) -> None:
@@ -117,10 +111,8 @@ class VersionMismatch(FeatureStoreError):
     def __str__(self) -> str:
         name, ages = f"feature {self.feature!r}", _ages(self.found_code, self.asked_code)
         if self.asked != self.found:
-            return (
-                f"{name}: the caller asked for version {self.asked!r}, this worker runs {self.found!r}{ages}; "
-                "deploy the same code to trainers and workers"
-            )
+            asked, found = f"the caller asked for version {self.asked!r}", f"this worker runs {self.found!r}{ages}"
+            return f"{name}: {asked}, {found}; deploy the same code to trainers and workers"
         inputs, what = [self.found_code.get("input"), self.asked_code.get("input")], "its source is not the caller's"
         if None not in inputs and inputs[0] != inputs[1]:
             what = "it takes input={!r}, the caller's input={!r}".format(*inputs)
@@ -139,10 +131,11 @@ class SourceNotAllowed(FeatureStoreError):
         super().__init__(path, self.roots)
 
     def __str__(self) -> str:
-        allowed = ", ".join(self.roots) or "none"
+        where = (
+            "FEATURE_STORE_DATA_ROOTS, here and where the workers start ('fstore up' hands on what it was started with)"
+        )
         return (
-            f"{self.path} is outside the allowed folders ({allowed}); add its folder to FEATURE_STORE_DATA_ROOTS, here and "
-            "where the workers start ('fstore up' hands on what it was started with)"
+            f"{self.path} is outside the allowed folders ({', '.join(self.roots) or 'none'}); add its folder to {where}"
         )
 
 
@@ -160,8 +153,7 @@ class SourceChanged(FeatureStoreError):
 class ComputeFailed(FeatureStoreError):
     """The feature function raised; asking again within 30 s returns this same error.
 
-    ``detail`` is the message of the original error, ``traceback_text`` its
-    traceback as the worker saw it.
+    ``detail`` is the message of the original error, ``traceback_text`` its traceback as the worker saw it.
     """
 
     def __init__(self, key: str, error_type: str, detail: str, traceback_text: str = "") -> None:
@@ -182,9 +174,9 @@ class ComputeDead(FeatureStoreError):
 
     def __str__(self) -> str:
         return (
-            f"computing {self._what(self.key)} was started {self.starts} times and never ended (last on {self.last_owner or 'an unknown worker'}): "
-            "each time its process ended without an error to tell: it crashes or exits at once (os._exit, a signal), or runs out "
-            "of memory or time. Mend the feature or its input, "
+            f"computing {self._what(self.key)} was started {self.starts} times and never ended (last on "
+            f"{self.last_owner or 'an unknown worker'}): each time its process ended without an error to tell: it crashes or exits "
+            "at once (os._exit, a signal), or runs out of memory or time. Mend the feature or its input, "
             f"then 'fstore invalidate --key {self.key[:12]}' lets it start again"
         )
 
@@ -197,8 +189,8 @@ class ComputeTimeout(FeatureStoreError):
         self.key, self.seconds, self.state = key, seconds, state
 
     def __str__(self) -> str:
-        what = self._what(self.key)
-        return f"no result for {what} within {self.seconds:.1f} s (job {self.state}); ask again to go on waiting"
+        state = f"{self.seconds:.1f} s (job {self.state})"
+        return f"no result for {self._what(self.key)} within {state}; ask again to go on waiting"
 
 
 class BrokerUnavailable(FeatureStoreError):
@@ -277,8 +269,8 @@ class StoreMismatch(FeatureStoreError):
         self.root, self.folder_id, self.database_id = root, folder_id, database_id
 
     def __str__(self) -> str:
-        advice = "FEATURE_STORE_PATH and FEATURE_STORE_POSTGRES_URL belong to different stores"
-        return f"{self.root} carries store id {self.folder_id or 'none'}, the database {self.database_id or 'none'}: {advice}"
+        told = f"{self.root} carries store id {self.folder_id or 'none'}, the database {self.database_id or 'none'}"
+        return f"{told}: FEATURE_STORE_PATH and FEATURE_STORE_POSTGRES_URL belong to different stores"
 
 
 class UpkeepRefused(FeatureStoreError):
