@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from fstore.entries import quarantine_entry
+from fstore.errors import StorageUnavailable
 from fstore.model import EntryState, Locator
 from fstore.postgres import Manifest, UpkeepQueries
 from fstore.resources import Resources
@@ -22,17 +23,22 @@ from fstore.upkeep.safety import refuse_many_missing, refuse_other_store
 log = logging.getLogger("fstore.sweep")
 
 PAGE = 200
+MOST_UNREAD = 20  # files of one run that cannot be read though the store is there: beyond that the store is at fault
 BYTES_PER_S = 64_000_000.0  # a scheduled sweep leaves most of a disk to those who wait for it
 
 
 @dataclass(slots=True)
 class IntegrityReport:
-    """What a sweep read and found; ``complete`` means that it came to the end of what was live at its start."""
+    """What a sweep read and found; ``complete`` means that it came to the end of what was live at its start.
+
+    ``unread`` are entries that the store could not give while it gave others: what they hold nobody knows.
+    """
 
     repair: bool
     checked: int = 0
     bytes_read: int = 0
     faults: list[Fault] = field(default_factory=list)
+    unread: list[tuple[Locator, str]] = field(default_factory=list)
     source_issues: list[SourceIssue] = field(default_factory=list)
     quarantined: int = 0
     recomputing: int = 0
@@ -42,10 +48,11 @@ class IntegrityReport:
     def as_dict(self) -> dict[str, Any]:
         """Return the report as JSON."""
         issues = [{"key": f.key, "path": f.path, "kind": str(f.kind), "detail": f.detail} for f in self.faults]
+        issues += [{"key": f.key, "path": f.path, "kind": "unavailable", "detail": why} for f, why in self.unread]
         return {
             "kind": "sweep",
             "repair": self.repair,
-            "integrity_ok": not self.faults,
+            "integrity_ok": not issues,
             "issues": issues,
             "source_issues": [issue.as_dict() for issue in self.source_issues],
             "checked": self.checked,
@@ -76,7 +83,8 @@ def run_sweep(
     ``sources`` also reads the raw data that lie in files of users. Raises
     ``StoreMismatch`` for another store's folder, and ``UpkeepRefused`` when so many
     files are missing that the folder rather than the files is at fault, unless
-    ``force``; nothing is quarantined of the page where that shows.
+    ``force``; nothing is quarantined of the page where that shows. A file that cannot
+    be read while the store can (a bad sector, say) is told of and left as it is.
     """
     refuse_other_store(resources.manifest, resources.entries)
     queries, runs = resources.upkeep, resources.runs
@@ -143,29 +151,37 @@ class _Sweeper:
                 self._report.complete = True
                 progress("verifying", live, live)
                 return
-            after = (rows[-1][1], rows[-1][0].key)
             page = []
             for found, _ in rows:
                 if left is not None and left <= 0:
                     break
                 page.append(found)
                 left = None if left is None else left - found.file_size_bytes
+            unread = len(self._report.unread)
             yield page
-            if len(page) < len(rows) or left == 0:
-                return
+            if left is not None:  # what could not be read cost nothing, and must not be all that a run gets to
+                left += sum(found.file_size_bytes for found, _ in self._report.unread[unread:])
+                if left == 0 or (left < 0 and len(page) < len(rows)):
+                    return
+            after = (rows[len(page) - 1][1], rows[len(page) - 1][0].key)
 
     def check(self, page: Sequence[Locator]) -> None:
         """Read a page of entries; hide what is wrong and record what is right."""
         right: list[Locator] = []
+        unread = len(self._report.unread)
         faults: list[tuple[Locator, Fault]] = []
         for found in page:
-            fault, size_bytes = self._entries.inspect(found, self._pace)
+            try:
+                fault, size_bytes = self._entries.inspect(found, self._pace)
+            except StorageUnavailable as error:
+                self._pass_over(found, error)
+                continue
             self._report.bytes_read += size_bytes
             if fault is None:
                 right.append(found)
             elif self._still_stands(fault):
                 faults.append((found, fault))
-        self._report.checked += len(page)
+        self._report.checked += len(page) - (len(self._report.unread) - unread)
         wrong = [fault for _, fault in faults]
         self._refuse_if_suspicious(wrong)
         self._report.faults += wrong
@@ -173,6 +189,14 @@ class _Sweeper:
         if self._repair:
             for found, fault in faults:
                 self._quarantine(found, fault)
+
+    def _pass_over(self, found: Locator, error: StorageUnavailable) -> None:
+        """Note an entry that cannot be read; raises the error where that is the store's fault and not this file's."""
+        refuse_other_store(self._manifest, self._entries)
+        if len(self._report.unread) >= MOST_UNREAD:
+            raise error
+        self._report.unread.append((found, error.reason))
+        log.warning("cannot be read: key=%s path=%s %s", found.key[:12], found.path, error.reason)
 
     def _still_stands(self, fault: Fault) -> bool:
         """Return whether the row still names that file: an entry condemned, reaped or replaced meanwhile has no fault."""

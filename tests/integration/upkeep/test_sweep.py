@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from fstore import ParquetSource
-from fstore.errors import StoreMismatch, UpkeepRefused
+from fstore.errors import StorageUnavailable, StoreMismatch, UpkeepRefused
 from fstore.storage.verify import Pace
 from fstore.upkeep import api as upkeep
 from fstore.upkeep.runner import Skipped
@@ -143,6 +143,40 @@ def test_a_missing_mount_is_not_damage(shelf):
 
     (shelf.root / "STORE_ID").unlink()
     with pytest.raises(StoreMismatch):
+        sweep(shelf)
+
+
+def make_unreadable(shelf, path: str) -> None:
+    """Have every read of a file fail for another reason than its bytes, as a bad sector does."""
+    (shelf.root / path).unlink()
+    (shelf.root / path).mkdir()
+
+
+def test_a_file_that_cannot_be_read_stops_no_sweep(shelf):
+    """It is told of and stays what it was; all others are verified, also by runs whose budget it would use up."""
+    bad = shelf.publish("bad", age=9 * WEEK, rows=5000)
+    good = [shelf.publish(f"e{i}", age=WEEK) for i in range(3)]
+    make_unreadable(shelf, bad.path)
+
+    small = sweep(shelf, byte_budget=good[0].file_size_bytes)
+    assert (small.checked, small.complete) == (1, False)
+    report = sweep(shelf)
+
+    assert (report.checked, report.complete, report.faults, report.quarantined) == (3, True, [], 0)
+    told = report.as_dict()
+    assert told["integrity_ok"] is False
+    assert [(one["path"], one["kind"]) for one in told["issues"]] == [(bad.path, "unavailable")]
+    assert shelf.state("bad") == "live"
+    assert shelf.sql("SELECT count(*) FROM manifest WHERE verified_ts > now() - interval '1 minute'") == [(3,)]
+
+
+def test_many_files_that_cannot_be_read_are_the_store_s_fault(shelf, monkeypatch):
+    """A run does not go on over a failing disk."""
+    monkeypatch.setattr("fstore.upkeep.sweep.MOST_UNREAD", 2)
+    for i in range(3):
+        make_unreadable(shelf, shelf.publish(f"e{i}", age=WEEK).path)
+
+    with pytest.raises(StorageUnavailable):
         sweep(shelf)
 
 
