@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
+from fstore.errors import StorageUnavailable
+from fstore.storage import result_bytes
 from fstore.storage.folder.entries import FolderEntries
 from fstore.storage.folder.staging import FolderStaging
 from fstore.storage.open import Storage
@@ -75,3 +78,27 @@ class TestFolder(StorageSuite):
             for name in ("open", "scandir", "utime"):
                 patch.setattr(os, name, refuse)
             yield
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_file_that_does_not_hold_what_was_written_is_never_published(
+    together: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that gives other bytes back: an error, no file that a row could name, and nothing left behind."""
+    entries = FolderEntries(tmp_path / "store")
+    entries.create("suite")
+    data = result_bytes(pa.table({"x": [1, 2, 3]}))
+
+    def rotten(path: Path) -> pa.Buffer:
+        whole = bytearray(path.read_bytes())
+        whole[10] ^= 1
+        return pa.py_buffer(bytes(whole))
+
+    monkeypatch.setattr("fstore.storage.folder.entries.read_whole", rotten)
+    with pytest.raises(StorageUnavailable, match="does not hold what was just written"):
+        if together:
+            entries.publish_together([("a1" * 32, data), ("b2" * 32, data)])
+        else:
+            entries.publish_bytes("a1" * 32, data)
+
+    assert [path for path in (tmp_path / "store" / "entries").rglob("*") if path.is_file()] == []
