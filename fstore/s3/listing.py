@@ -145,7 +145,7 @@ def parse_uploads(body: bytes, location: str) -> tuple[list[Upload], dict[str, s
 
 
 def all_uploads(ask: Callable[[Mapping[str, str]], bytes], location: str) -> Iterator[Upload]:
-    """Give the uploads of all pages, each asked for by the markers of the one before; raises ``S3Unavailable`` where they do not go on."""
+    """Give the uploads of all pages; raises ``S3Unavailable`` where they do not go on."""
     markers: dict[str, str] | None = {}
     begun: set[Upload] = set()  # what pages began with
     empty = 0
