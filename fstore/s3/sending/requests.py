@@ -26,6 +26,7 @@ T = TypeVar("T")
 TRIES = 4
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
 SLOWEST_BYTES_PER_S = 1e6
+MEANINGFUL_WAIT_S = 0.5  # a caller in a greater hurry says nothing about the store
 
 Count = Callable[[str, int], None]
 Headers = Mapping[str, str] | Callable[[], Mapping[str, str]]
@@ -101,6 +102,7 @@ class Requests:
             raise BreakerOpen(
                 self.location, "it failed several times in a row; nothing was sent, try again in a few seconds"
             )
+        is_patient = call.left_s >= min(MEANINGFUL_WAIT_S, self.options.timeout_s / 2)
         renewed = clock_set = False
         tries, reason = 0, ""
         cause: BaseException | None = None
@@ -139,7 +141,7 @@ class Requests:
             if tries >= TRIES or call.left_s <= pause_s:
                 break
             time.sleep(pause_s)
-        if self._breaker.failed():
+        if is_patient and self._breaker.failed():
             self.count("object_breaker_opened")
         raise S3Unavailable(self.location, f"{kind} failed {tries} times, last: {reason}") from cause
 

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Iterator
 from email.message import Message
 from http.client import HTTPMessage
 
 import pytest
 
 from fstore.errors import StorageFull, StorageUnavailable
-from fstore.s3 import BreakerOpen, Keys, ObjectChanged, ObjectMissing, S3Forbidden, S3Unavailable
+from fstore.runtime import deadline
+from fstore.s3 import (
+    BreakerOpen,
+    Keys,
+    ObjectChanged,
+    ObjectMissing,
+    S3Client,
+    S3Forbidden,
+    S3Options,
+    S3Unavailable,
+)
 from fstore.s3.sending.answers import Meaning, parse_refusal
 from fstore.s3.sending.breaker import FAILURES, Breaker
 
@@ -98,3 +110,23 @@ def test_after_failures_in_a_row_one_tries_for_all(monkeypatch: pytest.MonkeyPat
     breaker.succeeded()
     assert breaker.lets_pass()
     assert issubclass(BreakerOpen, StorageUnavailable)
+
+
+@pytest.fixture
+def silent_store() -> Iterator[S3Client]:
+    """A client of a server that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        yield S3Client("bucket", S3Options(endpoint_url=address, keys=lambda: Keys("id", "secret"), timeout_s=0.4))
+
+
+def test_callers_in_a_hurry_say_nothing_about_the_store(silent_store: S3Client) -> None:
+    """Some deadlines that are nearly over must not have all others of this process fail at once."""
+    for _ in range(2 * FAILURES):
+        with deadline.within(0.05), pytest.raises(S3Unavailable, match="get failed"):
+            silent_store.get("key")
+    for _ in range(FAILURES):
+        with pytest.raises(S3Unavailable, match="get failed"):
+            silent_store.get("key")
+    with pytest.raises(BreakerOpen, match="nothing was sent"):
+        silent_store.get("key")
