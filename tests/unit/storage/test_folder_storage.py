@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from fstore.errors import StorageUnavailable
+from fstore.model import Locator
 from fstore.storage import result_bytes
 from fstore.storage.folder.entries import FolderEntries
 from fstore.storage.folder.staging import FolderStaging
@@ -102,3 +104,21 @@ def test_a_file_that_does_not_hold_what_was_written_is_never_published(
             entries.publish_bytes("a1" * 32, data)
 
     assert [path for path in (tmp_path / "store" / "entries").rglob("*") if path.is_file()] == []
+
+
+def test_half_a_copy_of_a_wrong_entry_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without room for it in quarantine nothing lies there: half of it would look as if that were what was wrong."""
+    entries = FolderEntries(tmp_path / "store")
+    entries.create("suite")
+    data = result_bytes(pa.table({"x": [1, 2, 3]}))
+    one, _ = entries.publish_together([("a1" * 32, data), ("b2" * 32, data)])
+    write = Path.write_bytes
+
+    def half(self: Path, whole: memoryview) -> int:
+        write(self, bytes(whole)[:10])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", half)
+
+    assert entries.quarantine(Locator("a1" * 32, one.path, 3, one.file_size_bytes, one.content_digest)) is None
+    assert list((tmp_path / "store" / "quarantine").iterdir()) == []
