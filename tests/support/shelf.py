@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +15,7 @@ from blake3 import blake3
 from fstore.broker.messages import ComputeRequest, RawReference
 from fstore.model import Claim, Entry, EntryFacts, HashMethod, KeyParts, Locator
 from fstore.resources import Resources
+from fstore.storage import result_bytes
 from fstore.upkeep.gc_policy import GarbagePolicy
 
 WEEK = timedelta(weeks=1)
@@ -41,6 +43,15 @@ class Shelf:
         stored = self.resources.entries.publish(key(name), table)
         return Locator(key(name), stored.path, rows, stored.file_size_bytes, stored.content_digest)
 
+    def write_together(self, names: Sequence[str]) -> list[Locator]:
+        """Write results of some names into one file, without rows."""
+        tables = [pa.table({"x": [0, 1, 2], "name": [name] * 3}) for name in names]
+        data = [(key(name), result_bytes(table)) for name, table in zip(names, tables, strict=True)]
+        return [
+            Locator(key(name), one.path, 3, one.file_size_bytes, one.content_digest)
+            for name, one in zip(names, self.resources.entries.publish_together(data), strict=True)
+        ]
+
     def claim(self, name: str) -> Claim:
         """Take the right to compute a name."""
         claim = self.resources.jobs.claim(key(name), self.request(name).wire())
@@ -61,13 +72,22 @@ class Shelf:
         self, name: str, claim: Claim, written: Locator, *, source: dict[str, str] | None = None, **changes: object
     ) -> bool:
         """Insert the row of a written file; False when the claim no longer held."""
-        new = EntryFacts(
+        new = replace(self.facts(name, written, source=source), **changes)  # type: ignore[arg-type]
+        return self.resources.manifest.publish([(new, claim)])[key(name)].live_path == written.path
+
+    def insert_together(self, written: Mapping[str, tuple[Claim, Locator]]) -> set[str]:
+        """Insert the rows of several names in one transaction; return those whose claims held."""
+        offered = [(self.facts(name, found), claim) for name, (claim, found) in written.items()]
+        published = self.resources.manifest.publish(offered)
+        return {name for name, (_, found) in written.items() if published[key(name)].live_path == found.path}
+
+    def facts(self, name: str, written: Locator, *, source: dict[str, str] | None = None) -> EntryFacts:
+        """Return what the row of a written file is to say."""
+        return EntryFacts(
             key=key(name), parts=KeyParts(name, "m:f", "1", "{}", "b3m1:" + "0" * 64), hash_method=HashMethod.FULL,
             source_digest="", path=written.path, rows=written.rows, file_size_bytes=written.file_size_bytes,
             content_digest=written.content_digest, start_ts=None, end_ts=None, compute_seconds=0.1, library_versions={}, source=source,
         )  # fmt: skip
-        published = self.resources.manifest.publish([(replace(new, **changes), claim)])[key(name)]  # type: ignore[arg-type]
-        return published.live_path == written.path
 
     def publish(
         self, name: str, *, age: timedelta = timedelta(0), unused: timedelta | None = None, rows: int = 3

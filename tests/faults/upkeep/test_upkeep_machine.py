@@ -1,4 +1,4 @@
-"""Any order of publishing, reading, condemning, sweeping, collecting, crashing and time passing keeps the promises.
+"""Any order of publishing, alone and together, reading, pinning, condemning, sweeping, collecting, crashing and time passing keeps the promises.
 
 FSTORE_MACHINE_RUNS sets the number of random histories (default 20).
 """
@@ -26,6 +26,7 @@ from hypothesis.stateful import (
 from fstore.entries import read_entry
 from fstore.model import Claim, Locator
 from fstore.postgres.upkeep_queries import UpkeepQueries
+from fstore.storage import file_of, packed_at
 from fstore.storage.folder.entries import FolderEntries
 from fstore.storage.folder.staging import FolderStaging
 from fstore.upkeep.gc_run import run_collection
@@ -33,7 +34,7 @@ from fstore.upkeep.sweep import run_sweep
 from tests.conftest import build_house
 from tests.support.shelf import HOUR, RULES, Shelf, key
 
-NAMES = ("a", "b")
+NAMES = ("a", "b", "c")
 STEPS = {
     UpkeepQueries: (
         "revive_used",
@@ -43,8 +44,11 @@ STEPS = {
         "mark_verified",
         "working_keys",
         "paths_of",
+        "named_packs",
+        "unsettled_keys",
+        "rows_of_packs",
     ),
-    FolderEntries: ("delete", "drop_unfinished", "exists"),
+    FolderEntries: ("delete", "drop_unfinished", "exists", "keys_in"),
     FolderStaging: ("drop_unless_reserved",),
 }
 
@@ -85,12 +89,15 @@ class Upkeep(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.shelf.sql("DELETE FROM manifest; DELETE FROM usage; DELETE FROM jobs; DELETE FROM upkeep_runs")
+        self.shelf.sql(
+            "DELETE FROM manifest; DELETE FROM usage; DELETE FROM pins; DELETE FROM jobs; DELETE FROM upkeep_runs"
+        )
         for path in self.shelf.files():
             (self.shelf.root / path).unlink()
         self.writers: dict[str, tuple[Claim, Locator]] = {}
         self.readers: list[tuple[str, Locator]] = []
         self.owed: dict[str, timedelta] = {}  # name -> how long ago it was last published or read; nobody gave it up
+        self.pinned: set[str] = set()
         self.damaged: set[str] = set()
 
     @rule(name=st.sampled_from(NAMES))
@@ -102,11 +109,28 @@ class Upkeep(RuleBasedStateMachine):
         if claim is not None:
             self.writers[name] = (claim, self.shelf.write(name))
 
+    @rule()
+    def write_together(self) -> None:
+        """A writer takes all jobs that it can have and writes one file, then freezes before it inserts the rows."""
+        asked = {name: self.shelf.request(name).wire() for name in NAMES if name not in self.writers}
+        claims = {name: self.shelf.resources.jobs.claim(key(name), request) for name, request in asked.items()}
+        held = {name: claim for name, claim in claims.items() if claim is not None}
+        if held:
+            written = self.shelf.write_together(sorted(held))
+            self.writers |= {name: (held[name], found) for name, found in zip(sorted(held), written, strict=True)}
+
     @rule(name=st.sampled_from(NAMES))
     def publish(self, name: str) -> None:
         """A writer does all of its work at once."""
         self.write(name)
         self.insert(name)
+
+    @rule()
+    def publish_together(self) -> None:
+        """A writer of one file does all of its work at once."""
+        self.write_together()
+        for name in NAMES:
+            self.insert(name)
 
     @precondition(lambda self: self.writers)
     @rule(data=st.data())
@@ -115,20 +139,31 @@ class Upkeep(RuleBasedStateMachine):
         self.insert(data.draw(st.sampled_from(sorted(self.writers))))
 
     def insert(self, name: str) -> None:
-        """A writer publishes, unless it lost its claim."""
-        if name in self.writers:
-            claim, written = self.writers.pop(name)
-            if self.shelf.insert(name, claim, written):
-                assert (self.shelf.root / written.path).exists()
-                self.owed[name] = timedelta(0)
+        """A writer publishes what it wrote into one file, save that whose claim it lost."""
+        written = self.leave(name)
+        for one in self.shelf.insert_together(written) if written else ():
+            assert self.file(written[one][1].path).exists()
+            self.owed[one] = timedelta(0)
+
+    def leave(self, name: str) -> dict[str, tuple[Claim, Locator]]:
+        """Take the writer of a name away, and return all that it wrote into the same file."""
+        if name not in self.writers:
+            return {}
+        file = file_of(self.writers[name][1].path)
+        together = [other for other, (_, found) in self.writers.items() if file_of(found.path) == file]
+        return {other: self.writers.pop(other) for other in together}
+
+    def file(self, path: str) -> Path:
+        """Return the file of an entry."""
+        return self.shelf.root / file_of(path)
 
     @precondition(lambda self: self.writers)
     @rule(data=st.data())
     def kill_writer(self, data: st.DataObject) -> None:
         """A frozen writer dies; its job ends."""
-        claim, _ = self.writers.pop(data.draw(st.sampled_from(sorted(self.writers))))
         ended = "UPDATE jobs SET state = 'failed', finished_ts = now() - interval '1 minute' WHERE owner = %(owner)s"
-        self.shelf.sql(ended, owner=claim.owner)
+        for claim, _ in self.leave(data.draw(st.sampled_from(sorted(self.writers)))).values():
+            self.shelf.sql(ended, owner=claim.owner)
 
     @rule(name=st.sampled_from(NAMES))
     def get(self, name: str) -> None:
@@ -172,32 +207,62 @@ class Upkeep(RuleBasedStateMachine):
         """A request takes a condemned entry back."""
         self.shelf.resources.manifest.revive(key(name), youngest_s=RULES.grace.total_seconds() / 2)
 
+    @rule(name=st.sampled_from(NAMES), wanted=st.booleans())
+    def pin(self, name: str, wanted: bool) -> None:
+        """Somebody wants a live entry kept, or no longer."""
+        live = self.shelf.state(name) == "live"
+        self.shelf.resources.manifest.pin([key(name)], wanted=wanted)
+        if not wanted:
+            self.pinned.discard(name)
+        elif live:
+            self.pinned.add(name)
+
     @rule(name=st.sampled_from(NAMES), gone=st.booleans())
     def damage(self, name: str, gone: bool) -> None:
-        """The disk changes or loses a file."""
+        """The disk loses a file, with all that lies in it, or changes the bytes of one entry."""
         found = self.shelf.resources.manifest.find_live(key(name))
         if found is None:
             return
-        path = self.shelf.root / found.path
+        path, packed = self.file(found.path), packed_at(found.path)
+        hurt = {name: found.path}
         if gone:
             path.unlink(missing_ok=True)
+            hurt = {other: at for other, at in self.live_paths().items() if file_of(at) == file_of(found.path)}
         elif path.exists():
             data = bytearray(path.read_bytes())
-            data[random.randrange(len(data))] ^= 1 << random.randrange(8)
+            first = 0 if packed is None else packed.offset
+            data[first + random.randrange(found.file_size_bytes)] ^= 1 << random.randrange(8)
             about = path.stat()
             path.chmod(0o640)
             path.write_bytes(data)
             os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
-        self.damaged.add(found.path)
-        self.owed.pop(name, None)
+        self.damaged.update(hurt.values())
+        for other in hurt:
+            self.owed.pop(other, None)
 
-    @rule(steps=st.one_of(st.none(), st.integers(0, 8)))
+    def live_paths(self) -> dict[str, str]:
+        """Return where the live entries of names lie."""
+        found = {name: self.shelf.resources.manifest.find_live(key(name)) for name in NAMES}
+        return {name: one.path for name, one in found.items() if one is not None}
+
+    @rule(steps=st.one_of(st.none(), st.integers(0, 12)))
     def collect(self, steps: int | None) -> None:
         """Garbage collection runs, to its end or to its death."""
         Fuse.left = steps
         with suppress(Killed):
             run_collection(self.shelf.resources, RULES)
         Fuse.left = None
+
+    @rule(steps=st.one_of(st.none(), st.integers(0, 12)))
+    def collect_for_space(self, steps: int | None) -> None:
+        """The same with no room at all: what is pinned or was used within the hour stays, and packs of such."""
+        Fuse.left = steps
+        with suppress(Killed):
+            run_collection(self.shelf.resources, replace(RULES, max_bytes=1))
+        Fuse.left = None
+        gone = [name for name, unused in self.owed.items() if unused >= RULES.guard and name not in self.pinned]
+        for name in gone:
+            del self.owed[name]
 
     @rule(steps=st.one_of(st.none(), st.integers(0, 4)))
     def sweep(self, steps: int | None) -> None:
@@ -216,13 +281,13 @@ class Upkeep(RuleBasedStateMachine):
     def live_entries_have_their_files(self) -> None:
         """What the manifest calls live lies in the folder, unless the disk lost it."""
         for (path,) in self.shelf.sql("SELECT path FROM manifest WHERE state = 'live'"):
-            assert (self.shelf.root / str(path)).exists() or path in self.damaged
+            assert self.file(str(path)).exists() or path in self.damaged
 
     @invariant()
     def what_is_in_use_is_kept(self) -> None:
-        """An entry published or read within the retention, and not given up, is live."""
+        """An entry published or read within the retention, or pinned, and not given up, is live."""
         for name, unused in self.owed.items():
-            if unused < RULES.retention:
+            if unused < RULES.retention or name in self.pinned:
                 assert self.shelf.state(name) == "live", f"{name}, unused for {unused}"
 
     def teardown(self) -> None:
@@ -235,8 +300,11 @@ class Upkeep(RuleBasedStateMachine):
         run_collection(self.shelf.resources, replace(RULES, quarantine_kept=timedelta(0)))
         rows = self.shelf.sql("SELECT path, state FROM manifest WHERE state <> 'condemned'")
         assert {state for _, state in rows} <= {"live"}
-        hidden = {path for (path,) in self.shelf.sql("SELECT path FROM manifest WHERE state = 'condemned'")}
-        assert self.shelf.files() - hidden == {path for path, _ in rows}
+        hidden = {
+            file_of(str(path)) for (path,) in self.shelf.sql("SELECT path FROM manifest WHERE state = 'condemned'")
+        }
+        live = {file_of(str(path)) for path, _ in rows}
+        assert live <= self.shelf.files() <= live | hidden
 
     def pass_time(self, hours: timedelta) -> None:
         self.shelf.sql(

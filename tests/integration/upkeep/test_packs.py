@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-import pyarrow as pa
 import pytest
 
 from fstore.errors import StorageUnavailable
 from fstore.model import Locator, ShardRow
 from fstore.postgres import UpkeepQueries
-from fstore.storage import file_of, result_bytes
+from fstore.storage import file_of
 from fstore.upkeep import gc_plan
 from fstore.upkeep.gc_report import GarbageReport
 from fstore.upkeep.gc_run import run_collection
@@ -34,21 +33,10 @@ def shelf(request, house):
     return made
 
 
-def write(shelf: Shelf, names: Sequence[str]) -> list[Locator]:
-    """Write results of some names into one file, without rows."""
-    tables = [pa.table({"x": [1, 2, 3], "name": [name] * 3}) for name in names]
-    data = [result_bytes(table) for table in tables]
-    stored = shelf.resources.entries.publish_together([(key(name), one) for name, one in zip(names, data, strict=True)])
-    return [
-        Locator(key(name), one.path, 3, one.file_size_bytes, one.content_digest)
-        for name, one in zip(names, stored, strict=True)
-    ]
-
-
 def publish(shelf: Shelf, names: Sequence[str], *, age: timedelta = timedelta(0)) -> list[Locator]:
     """Publish entries in one file, made some time ago."""
     claims = [shelf.claim(name) for name in names]
-    written = write(shelf, names)
+    written = shelf.write_together(names)
     for name, claim, one in zip(names, claims, written, strict=True):
         assert shelf.insert(name, claim, one)
     shelf.sql("UPDATE manifest SET created_ts = now() - %(age)s WHERE key = ANY(%(keys)s)", age=age, keys=[w.key for w in written])  # fmt: skip
@@ -99,9 +87,9 @@ def test_a_pack_goes_with_its_last_row(shelf):
 
 def test_a_pack_without_rows_stays_as_long_as_somebody_may_need_it(shelf):
     """Young, or of a key that is being computed, or whose keys were replaced within the grace: it stays."""
-    (young, *_), (working, *_) = write(shelf, ["young", "y2"]), write(shelf, ["working", "w2"])
+    (young, *_), (working, *_) = shelf.write_together(["young", "y2"]), shelf.write_together(["working", "w2"])
     replaced, _ = publish(shelf, ["replaced", "r2"], age=2 * WEEK)
-    (gone, *_) = write(shelf, ["gone", "g2"])
+    (gone, *_) = shelf.write_together(["gone", "g2"])
     for one in (working, gone):
         shelf.age_file(file_of(one.path), 30 * HOUR)
     shelf.claim("w2")
@@ -225,7 +213,7 @@ def test_a_plan_holds_no_more_entries_of_packs_than_a_run_hides(shelf, monkeypat
 
 def test_a_pack_that_cannot_be_read_stops_no_collection(shelf, monkeypatch):
     """A bad sector under one file: it stays and is told of, everything else goes."""
-    (bad, *_), (gone, *_) = write(shelf, ["x1", "x2"]), write(shelf, ["y1", "y2"])
+    (bad, *_), (gone, *_) = shelf.write_together(["x1", "x2"]), shelf.write_together(["y1", "y2"])
     for one in (bad, gone):
         shelf.age_file(file_of(one.path), 30 * HOUR)
     inside = publish(shelf, ["a", "b"], age=2 * WEEK)
