@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pyarrow as pa
 
 from fstore.calling import call_feature
@@ -27,16 +27,20 @@ from fstore.increments import (
     Contents,
     Copies,
     Due,
+    KnownCounts,
     KnownSegment,
     Made,
     PartitionedData,
     ReadRows,
+    RemoteRows,
     SegmentFacts,
     SourceRows,
     contents_of,
+    counts_of,
     fingerprint_of,
     make_parts,
     read_due,
+    rows_stand_alone,
     series_of,
     with_contents,
     without_contents,
@@ -150,22 +154,16 @@ def _run_of(table: pa.Table, declared: Declaration) -> RunInput:
     return RunInput(PartitionedData(table, declared), 0, table.num_rows)
 
 
-def rows_of(raw: RawInput) -> ReadRows:
+def rows_of(raw: RawInput, known: KnownCounts = None) -> ReadRows:
     """Return what reads rows of raw data by their numbers, and no more of a source than it must."""
     if isinstance(raw, RunInput):
         return raw.rows
     if isinstance(raw, ParquetInput):
         return SourceRows(raw.reader.source, raw.reader.limits).read
-    if (in_place := raw.rows_in_place()) is not None:
-        return in_place.read
-    whole: list[pa.Table] = []
-
-    def read(first: int, stop: int) -> pd.DataFrame | pa.Table:
-        if not whole:
-            whole.append(raw.table())
-        return whole[0].slice(first, stop - first)
-
-    return read
+    if (objects := raw.objects()) is not None and rows_stand_alone(objects.part(0)):
+        return RemoteRows(objects, known).read
+    whole = cache(raw.table)
+    return lambda first, stop: whole().slice(first, stop - first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +233,9 @@ class SegmentLoader:
         if reference.kind != "staged":
             source = source_of(reference, resources.staging, resources.settings)
             with told_by_name(source, reference.path):
-                return self.load(parts, feature, task, rows_of(source), reference.path)
+                cut, time, memo = task.declared.cut, task.declared.time, resources.partition_memo
+                read = rows_of(source, lambda objects: counts_of(objects, cut, time, memo))
+                return self.load(parts, feature, task, read, reference.path)
         try:
             return self.load(parts, feature, task, _StagedRun(resources.staging, reference.path).rows, reference.path)
         except SourceChanged:

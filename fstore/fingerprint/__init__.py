@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         stored_schema,
         unpacked_array,
     )
-    from fstore.fingerprint.raw_input import Digested, RawInput, typed_refusals
+    from fstore.fingerprint.raw_input import Digested, ObjectPart, ObjectParts, RawInput, typed_refusals
     from fstore.fingerprint.seal import SEAL_BYTES, apply_seal, notes_of, read_seal
     from fstore.fingerprint.sources import FrameInput, ParquetInput, TableInput, open_raw
     from fstore.fingerprint.stamps import ObjectStamp, SourceStamp, SourceWatch
@@ -51,7 +51,7 @@ else:
             "parquet_limits": "ParquetLimits USUAL limits_of open_bounded",
             "parquet_source": "ParquetReader",
             "parquet_types": "MAX_CATEGORY_BYTES packed_array plan_storage stored_schema unpacked_array",
-            "raw_input": "Digested RawInput typed_refusals",
+            "raw_input": "Digested ObjectPart ObjectParts RawInput typed_refusals",
             "seal": "SEAL_BYTES apply_seal notes_of read_seal",
             "sources": "FrameInput ParquetInput TableInput open_raw",
             "stamps": "ObjectStamp SourceStamp SourceWatch",
@@ -68,6 +68,8 @@ __all__ = [
     "FrameInput",
     "MAX_CATEGORY_BYTES",
     "NumpyColumn",
+    "ObjectPart",
+    "ObjectParts",
     "ObjectStamp",
     "Origin",
     "PARALLEL_BYTES",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -16,8 +17,11 @@ from fstore.errors import UnhashableInput
 from fstore.fingerprint.footer import Progress
 from fstore.fingerprint.one_form import dataset_of_table
 from fstore.fingerprint.parquet_limits import USUAL, ParquetLimits
-from fstore.fingerprint.stamps import SourceMemo
+from fstore.fingerprint.stamps import ObjectStamp, SourceMemo
 from fstore.model import ObjectUrl
+
+if TYPE_CHECKING:
+    from fstore.fingerprint.parquet_source import ParquetReader
 
 _FAULTS = (pa.ArrowException, NotImplementedError, TypeError, ValueError)
 
@@ -39,12 +43,17 @@ class Digested(NamedTuple):
     data_bytes: int
 
 
-class RowsInPlace(Protocol):
-    """An ingested file of which rows are read without the rest."""
+class ObjectPart(Protocol):
+    """One object of a source in a bucket, of which rows are read without the rest."""
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether ``ingest`` wrote it and nobody rewrote it."""
+        ...
 
     @property
     def notes(self) -> Mapping[bytes, bytes]:
-        """What the file says of itself, under the seal."""
+        """What the file says of itself under its seal; nothing where it has none."""
         ...
 
     @property
@@ -59,6 +68,22 @@ class RowsInPlace(Protocol):
 
     def read(self, first: int, stop: int) -> pa.Table:
         """Read the rows from ``first`` to ``stop``, and no row group that holds none of them; whoever does digests them."""
+        ...
+
+
+class ObjectParts(Protocol):
+    """The objects of a source in a bucket, in order, each of the version that was seen first."""
+
+    def stamps(self) -> list[ObjectStamp]:
+        """Return what each stays known by; asks for nothing that was not seen already."""
+        ...
+
+    def part(self, at: int) -> ObjectPart:
+        """Open one of them by its end; raises what a file that is none raises."""
+        ...
+
+    def copied(self, at: int) -> AbstractContextManager[ParquetReader]:
+        """Lend a copy of one of them on this host."""
         ...
 
 
@@ -118,8 +143,8 @@ class RawInput(ABC):
         with typed_refusals:
             return dataset_of_table(self.table())
 
-    def rows_in_place(self) -> RowsInPlace | None:
-        """Return what reads some rows by their numbers where they lie; None for data that are had in another way."""
+    def objects(self) -> ObjectParts | None:
+        """Return the objects that the data lie in, to be read in parts; None for data that are had in another way."""
         return None
 
     def held(self) -> RawInput:

@@ -26,6 +26,13 @@ if TYPE_CHECKING:
     from fstore.increments.naming import NamedPartition, Segment, fingerprint_of, named, segments_of, series_of
     from fstore.increments.numerics import numeric_environment
     from fstore.increments.planning import Missing, Plan, Relative, SegmentPlan, plan
+    from fstore.increments.remote.object_rows import (
+        KnownCounts,
+        RemoteRows,
+        counts_of,
+        rows_stand_alone,
+        table_of_objects,
+    )
     from fstore.increments.sources import PartitionMemo, SourceRows, table_in_file, table_in_notes, table_of_source
     from fstore.increments.table import FORMAT, PARTITION_NOTE, PartitionTable
     from fstore.increments.times import time_field
@@ -47,6 +54,7 @@ else:
             "naming": "NamedPartition Segment fingerprint_of named segments_of series_of",
             "numerics": "numeric_environment",
             "planning": "Missing Plan Relative SegmentPlan plan",
+            "remote.object_rows": "KnownCounts RemoteRows counts_of rows_stand_alone table_of_objects",
             "sources": "PartitionMemo SourceRows table_in_file table_in_notes table_of_source",
             "table": "FORMAT PARTITION_NOTE PartitionTable",
             "times": "time_field",
@@ -55,19 +63,19 @@ else:
     )
 
 __all__ = [
-    "KnownSegment",
-    "SegmentFacts",
+    "FORMAT",
+    "PARTITION_NOTE",
     "Assignment",
     "CheckReport",
     "CheckedFeature",
     "Contents",
     "Copies",
     "Due",
-    "FORMAT",
+    "KnownCounts",
+    "KnownSegment",
     "Made",
-    "NamedPartition",
     "Missing",
-    "PARTITION_NOTE",
+    "NamedPartition",
     "PartRecord",
     "PartitionFailed",
     "PartitionHasher",
@@ -77,7 +85,9 @@ __all__ = [
     "Plan",
     "ReadRows",
     "Relative",
+    "RemoteRows",
     "Segment",
+    "SegmentFacts",
     "SegmentPlan",
     "SourceRows",
     "Span",
@@ -85,6 +95,7 @@ __all__ = [
     "checked_feature",
     "composed",
     "contents_of",
+    "counts_of",
     "fingerprint_of",
     "make_parts",
     "named",
@@ -93,10 +104,12 @@ __all__ = [
     "partition_table",
     "plan",
     "read_due",
+    "rows_stand_alone",
     "segments_of",
     "series_of",
     "table_in_file",
     "table_in_notes",
+    "table_of_objects",
     "table_of_source",
     "take_partitions",
     "time_field",

@@ -19,7 +19,15 @@ import pyarrow.compute as pc
 
 from fstore.errors import SourceChanged, UnhashableInput
 from fstore.features import Sessions
-from fstore.fingerprint import USUAL, ParquetLimits, ParquetReader, SourceStamp, open_bounded, read_seal
+from fstore.fingerprint import (
+    USUAL,
+    ObjectStamp,
+    ParquetLimits,
+    ParquetReader,
+    SourceStamp,
+    open_bounded,
+    read_seal,
+)
 from fstore.increments.digests import PartitionHasher, partition_table
 from fstore.increments.table import PARTITION_NOTE, Partition, PartitionTable, unpacked
 from fstore.model import ParquetSource
@@ -30,11 +38,11 @@ Progress = Callable[[int], None]
 class PartitionMemo(Protocol):
     """A memory of the partition tables of files, shared by all trainers."""
 
-    def recall(self, stamps: Sequence[SourceStamp], by: str) -> list[bytes | None]:
+    def recall(self, stamps: Sequence[SourceStamp] | Sequence[ObjectStamp], by: str) -> list[bytes | None]:
         """Find the packed tables remembered for exactly these stamps and this way of cutting."""
         ...
 
-    def remember(self, tables: Mapping[SourceStamp, bytes], by: str) -> None:
+    def remember(self, tables: Mapping[SourceStamp, bytes] | Mapping[ObjectStamp, bytes], by: str) -> None:
         """Keep packed tables; called only for files that had settled before they were read."""
         ...
 
@@ -91,7 +99,33 @@ def table_of_source(
     if len({table.schema for table in tables}) > 1:
         # Files whose categories differ stand for a table that has those of all of them.
         return scan.table_of(source)
-    return scan.joined(tables, [(file, table.cut.rows[-1]) for file, table in zip(files, tables, strict=True)])
+    counts = [(file, table.cut.rows[-1]) for file, table in zip(files, tables, strict=True)]
+    return joined(tables, SourceRows(source, limits, counts).read, str(source.path))
+
+
+def joined(tables: Sequence[PartitionTable], read: Callable[[int, int], pa.Table], where: str) -> PartitionTable:
+    """Put the tables of files one behind the other; a partition that two of them share is read and digested anew."""
+    found: list[Partition] = []
+    shared: set[int] = set()
+    for table in tables:
+        parts = list(table.partitions)
+        if found and parts and parts[0].span.start < found[-1].span.start:
+            raise UnhashableInput(
+                "raw_data", f"the files of {where} are not in order of time; name them so that they sort by it"
+            )
+        if found and parts and parts[0].span == found[-1].span:
+            found[-1] = replace(found[-1], rows=found[-1].rows + parts[0].rows)
+            shared.add(len(found) - 1)
+            parts = parts[1:]
+        found += parts
+    whole = replace(tables[0], partitions=tuple(found))
+    for at in sorted(shared):
+        rows = whole.cut.rows
+        again = partition_table(read(rows[at], rows[at + 1]), whole.by, whole.time)
+        if [(each.span, each.rows) for each in again.partitions] != [(found[at].span, found[at].rows)]:
+            raise _changed(where)
+        found[at] = again.partitions[0]
+    return replace(whole, partitions=tuple(found))
 
 
 def table_in_file(
@@ -149,32 +183,6 @@ class _Scan:
         for batch in reader.batches():
             hasher.update(batch)
         return hasher.table()
-
-    def joined(self, tables: Sequence[PartitionTable], counts: Sequence[tuple[Path, int]]) -> PartitionTable:
-        """Put the tables of files one behind the other; a partition that two of them share is digested anew."""
-        found: list[Partition] = []
-        shared: set[int] = set()
-        for table in tables:
-            parts = list(table.partitions)
-            if found and parts and parts[0].span.start < found[-1].span.start:
-                path = self.source.path
-                raise UnhashableInput(
-                    "raw_data", f"the files of {path} are not in order of time; name them so that they sort by it"
-                )
-            if found and parts and parts[0].span == found[-1].span:
-                found[-1] = replace(found[-1], rows=found[-1].rows + parts[0].rows)
-                shared.add(len(found) - 1)
-                parts = parts[1:]
-            found += parts
-        whole = replace(tables[0], partitions=tuple(found))
-        for at in sorted(shared):
-            rows = whole.cut.rows
-            stretch = SourceRows(self.source, self.limits, counts).read(rows[at], rows[at + 1])
-            again = partition_table(stretch, self.by, self.time)
-            if [(each.span, each.rows) for each in again.partitions] != [(found[at].span, found[at].rows)]:
-                raise _changed(self.source.path)
-            found[at] = again.partitions[0]
-        return replace(whole, partitions=tuple(found))
 
     def _of_file(self, file: Path, stamp: SourceStamp) -> PartitionTable:
         if (ingested := table_in_file(file, self.by, self.time, self.limits)) is not None:

@@ -47,7 +47,7 @@ class PostgresPartitionMemo:
         self._database = database
         self._sql = statements("sources")
 
-    def recall(self, stamps: Sequence[SourceStamp], by: str) -> list[bytes | None]:
+    def recall(self, stamps: Sequence[SourceStamp] | Sequence[ObjectStamp], by: str) -> list[bytes | None]:
         """Find the packed tables recorded for exactly these states of files and this way of cutting."""
         names = [_text(stamp, by) for stamp in stamps]
         try:
@@ -58,7 +58,7 @@ class PostgresPartitionMemo:
         known = {str(name): str(table).encode() for name, table in rows}
         return [known.get(name) for name in names]
 
-    def remember(self, tables: Mapping[SourceStamp, bytes], by: str) -> None:
+    def remember(self, tables: Mapping[SourceStamp, bytes] | Mapping[ObjectStamp, bytes], by: str) -> None:
         """Record packed tables, which are text."""
         found = {
             "stamps": [_text(stamp, by) for stamp in tables],

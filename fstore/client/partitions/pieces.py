@@ -25,7 +25,7 @@ from fstore.increments import (
     fingerprint_of,
     named,
     segments_of,
-    table_in_notes,
+    table_of_objects,
     table_of_source,
     time_field,
     touched_by,
@@ -141,10 +141,10 @@ def _cut(held: RawInput, declared: Declaration, memo: PartitionMemo | None) -> _
                 held.reader.source, declared.cut, declared.time, memo=memo, limits=held.reader.limits
             )
             return _Cut(table, field.zone, None)
-        if (in_place := held.rows_in_place()) is not None:
-            known = table_in_notes(in_place.notes, in_place.count, declared.cut, declared.time)
+        if (objects := held.objects()) is not None:
+            known = table_of_objects(objects, declared.cut, declared.time, str(held.path), memo=memo)
             if known is not None:
-                return _Cut(known, time_field(in_place.schema, declared.time).zone, None)
+                return _Cut(known, time_field(objects.part(0).schema, declared.time).zone, None)
         data = PartitionedData(held.frame if isinstance(held, FrameInput) else held.table(), declared)
         return _Cut(data.table(), data.times.zone, data)
 

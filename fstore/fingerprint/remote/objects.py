@@ -82,6 +82,24 @@ class RemoteFiles:
             combined.update(repr((one.key, one.facts.size_bytes, one.facts.etag)).encode())
         return self._stamp(self.size_bytes, "", "", combined.hexdigest())
 
+    def stamps(self) -> list[ObjectStamp]:
+        """Return the stamp of each file; of those below a prefix the listing told all that is part of it."""
+        if self.is_single:
+            return [self.stamp()]
+        bucket, store = self.url.bucket, self.client.location
+        return [
+            ObjectStamp(f"s3://{bucket}/{one.key}", store, one.facts.size_bytes, one.facts.etag, "", "")
+            for one in self.files()
+        ]
+
+    def with_tail(self, seen: Pinned) -> Pinned:
+        """Return an object with its last bytes, asked for unless they are there."""
+        if seen.tail or not seen.facts.size_bytes:
+            return seen
+        with told_of(str(self.url)):
+            tail = self.client.get(seen.key, Span(-TAIL_BYTES, TAIL_BYTES), pin=seen.facts).data
+        return Pinned(seen.key, seen.facts, tail.to_pybytes())
+
     @contextmanager
     def open(self, seen: Pinned) -> Iterator[BinaryIO]:
         """Open an object for reading here and there, what its first request brought without a further one."""

@@ -1,4 +1,4 @@
-"""Rows of an ingested Parquet file in a bucket, read by ranges of the version that was seen: whoever needs a day reads a day."""
+"""Rows of a Parquet file in a bucket, read by ranges of the version that was seen: whoever needs a day reads a day."""
 
 from __future__ import annotations
 
@@ -13,30 +13,33 @@ from fstore.fingerprint.canonical import BLOCK_ROWS
 from fstore.fingerprint.parquet_limits import open_ranges, out_of_memory
 from fstore.fingerprint.parquet_source import plain_schema
 from fstore.fingerprint.parquet_types import INTENT_KEY, Intention
-from fstore.fingerprint.remote.objects import RemoteFiles
-from fstore.fingerprint.seal import seal_in
+from fstore.fingerprint.remote.objects import Pinned, RemoteFiles
+from fstore.fingerprint.seal import Seal, seal_in
 
 
 class ObjectRows:
     """Reads rows of one object by their numbers; nothing is believed of them that is not digested afterwards."""
 
-    def __init__(self, remote: RemoteFiles, about: pq.FileMetaData, schema: pa.Schema) -> None:
-        self._remote, self._about = remote, about
-        self.notes: Mapping[bytes, bytes] = about.metadata or {}
-        self._own = Intention(plain_schema(schema), self.notes if INTENT_KEY in self.notes else {})
+    def __init__(
+        self, remote: RemoteFiles, seen: Pinned, about: pq.FileMetaData, schema: pa.Schema, seal: Seal | None
+    ) -> None:
+        self._remote, self._seen, self._about = remote, seen, about
+        notes: Mapping[bytes, bytes] = about.metadata or {}
+        self.is_sealed = seal is not None and seal.root is not None
+        self.notes: Mapping[bytes, bytes] = notes if self.is_sealed else {}
+        # The notes of a file that somebody else wrote anew need not fit its data.
+        trusted = notes if INTENT_KEY in notes and seal is not None else {}
+        self._own = Intention(plain_schema(schema), trusted)
         self.schema: pa.Schema = plain_schema(self._own.schema)
 
     @classmethod
-    def of(cls, remote: RemoteFiles) -> ObjectRows | None:
-        """Open one object that ``ingest`` wrote, of which each row group has all categories; None for all others."""
-        if not remote.is_single:
-            return None
-        with remote.open(remote.files()[0]) as file:
-            sealed = seal_in(file)
-            if sealed is None or sealed.root is None:
-                return None
+    def of(cls, remote: RemoteFiles, seen: Pinned) -> ObjectRows:
+        """Open one object by its end, which is asked for unless it is there."""
+        seen = remote.with_tail(seen)
+        with remote.open(seen) as file:
+            seal = seal_in(file)
             opened = open_ranges(file, str(remote.url), remote.limits)
-            return cls(remote, opened.metadata, opened.schema_arrow)
+            return cls(remote, seen, opened.metadata, opened.schema_arrow, seal)
 
     @property
     def count(self) -> int:
@@ -60,7 +63,7 @@ class ObjectRows:
 
     def _batches(self, groups: list[int]) -> Iterator[pa.RecordBatch]:
         url = str(self._remote.url)
-        with self._remote.open(self._remote.files()[0]) as file, _typed(url):
+        with self._remote.open(self._seen) as file, _typed(url):
             opened = open_ranges(file, url, self._remote.limits)
             for read in opened.iter_batches(BLOCK_ROWS, row_groups=groups):
                 yield self._own.restore(read).replace_schema_metadata(self.schema.metadata)

@@ -2,8 +2,8 @@
 
 Its fingerprint comes from a sealed footer by one request, from the memo by one, or from
 a scan of a copy. Whoever computes from it gets that very copy, so nothing can change
-between what was digested and what a feature reads. Of an ingested file that is cut into
-partitions the rows of those that are needed are read alone, and digested again.
+between what was digested and what a feature reads. Of data that are cut into partitions
+the rows of those that are needed are read alone, and digested again.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ import pyarrow.dataset as ds
 from fstore.errors import InvalidRequest, SourceChanged
 from fstore.fingerprint.footer import Progress
 from fstore.fingerprint.parquet_limits import ParquetLimits
-from fstore.fingerprint.raw_input import Digested, Origin, RawInput, RowsInPlace
+from fstore.fingerprint.parquet_source import ParquetReader
+from fstore.fingerprint.raw_input import Digested, Origin, RawInput
 from fstore.fingerprint.remote.objects import Pinned, RemoteFiles, told_of
 from fstore.fingerprint.remote.rows import ObjectRows
 from fstore.fingerprint.remote.scratch import Scratch
 from fstore.fingerprint.seal import seal_in
 from fstore.fingerprint.sources import ParquetInput
-from fstore.fingerprint.stamps import SourceMemo
+from fstore.fingerprint.stamps import ObjectStamp, SourceMemo
 from fstore.model import ObjectUrl, ParquetSource
 from fstore.runtime.parallel import each_of
 from fstore.s3 import Buckets, Span
@@ -45,7 +46,7 @@ class ObjectInput(RawInput):
         self.path: ObjectUrl = raw.path
         self.remote = RemoteFiles(raw.path, buckets, limits, version=version)
         self._copied: tuple[ParquetInput, Scratch] | None = None
-        self._rows: tuple[ObjectRows | None] | None = None  # once it was looked for
+        self._parts: dict[int, ObjectRows] = {}
 
     @property
     def version(self) -> str | None:
@@ -98,22 +99,38 @@ class ObjectInput(RawInput):
         with self._told():
             return self._copy().dataset()
 
-    def rows_in_place(self) -> RowsInPlace | None:
-        if self._rows is None:
-            self._rows = (ObjectRows.of(self.remote),)
-        return self._rows[0]
+    def objects(self) -> ObjectInput:
+        return self
+
+    def stamps(self) -> list[ObjectStamp]:
+        """Return what each file stays known by."""
+        return self.remote.stamps()
+
+    def part(self, at: int) -> ObjectRows:
+        """Open one of the files by its end, once."""
+        if (known := self._parts.get(at)) is None:
+            known = self._parts[at] = ObjectRows.of(self.remote, self.remote.files()[at])
+        return known
+
+    @contextmanager
+    def copied(self, at: int) -> Iterator[ParquetReader]:
+        """Lend a copy of one of the files, which goes with the block."""
+        seen = self.remote.files()[at]
+        self._check_room(seen.facts.size_bytes)
+        scratch = Scratch(self.remote.buckets.settings.scratch)
+        try:
+            place = scratch.folder / "000000.parquet"
+            self._download(seen, scratch, place)
+            with self._told_of_copy(place, scratch.folder):
+                yield ParquetReader(ParquetSource(place), self.remote.limits)
+        finally:
+            scratch.close()
 
     def _copy(self) -> ParquetInput:
         """Return the copy of the files on this host, made the first time; it goes with this object."""
         if self._copied is None:
-            settings = self.remote.buckets.settings
-            if settings.scratch_max_bytes is not None and self.remote.size_bytes > settings.scratch_max_bytes:
-                raise InvalidRequest(
-                    "raw_data",
-                    f"{self.path} has {self.remote.size_bytes} bytes, and a copy may have {settings.scratch_max_bytes}; "
-                    "raise FEATURE_STORE_SCRATCH_MAX_BYTES if there is room",
-                )
-            scratch = Scratch(settings.scratch)
+            self._check_room(self.remote.size_bytes)
+            scratch = Scratch(self.remote.buckets.settings.scratch)
             try:
                 for number, seen in enumerate(self.remote.files()):
                     self._download(seen, scratch, scratch.folder / f"{number:06d}.parquet")
@@ -123,6 +140,15 @@ class ObjectInput(RawInput):
             place = scratch.folder / "000000.parquet" if self.remote.is_single else scratch.folder
             self._copied = ParquetInput(ParquetSource(place), self.remote.limits), scratch
         return self._copied[0]
+
+    def _check_room(self, size_bytes: int) -> None:
+        most = self.remote.buckets.settings.scratch_max_bytes
+        if most is not None and size_bytes > most:
+            raise InvalidRequest(
+                "raw_data",
+                f"{self.path} has {size_bytes} bytes, and a copy may have {most}; "
+                "raise FEATURE_STORE_SCRATCH_MAX_BYTES if there is room",
+            )
 
     def _download(self, seen: Pinned, scratch: Scratch, path: Path) -> None:
         size = seen.facts.size_bytes
@@ -149,12 +175,25 @@ class ObjectInput(RawInput):
         """Let errors speak of the source as whoever asked knows it, not of a copy."""
         try:
             yield
-        except SourceChanged as error:
-            if error.path == str(self.path):
-                raise
-            raise SourceChanged(str(self.path), error.reason) from error
-        except InvalidRequest as error:
-            if self._copied is None or str(self._copied[1].folder) not in error.reason:
-                raise
-            where = str(self._copied[0].path)
-            raise InvalidRequest(error.field, error.reason.replace(where, str(self.path))) from error
+        except (SourceChanged, InvalidRequest) as error:
+            if self._copied is None:
+                self._tell(error, None, None)
+            else:
+                self._tell(error, self._copied[0].path, self._copied[1].folder)
+            raise
+
+    @contextmanager
+    def _told_of_copy(self, place: Path, folder: Path) -> Iterator[None]:
+        try:
+            yield
+        except (SourceChanged, InvalidRequest) as error:
+            self._tell(error, place, folder)
+            raise
+
+    def _tell(self, error: SourceChanged | InvalidRequest, place: Path | None, folder: Path | None) -> None:
+        """Raise an error anew that names a copy."""
+        if isinstance(error, SourceChanged):
+            if error.path != str(self.path):
+                raise SourceChanged(str(self.path), error.reason) from error
+        elif folder is not None and str(folder) in error.reason:
+            raise InvalidRequest(error.field, error.reason.replace(str(place), str(self.path))) from error
