@@ -200,8 +200,11 @@ def _unlink_staged(world: World, fault: Fault) -> None:
 
 def _freeze_objects(world: World, fault: Fault) -> Later:
     """Stop the object store without closing a connection."""
-    servers = [(child, " ".join(child.cmdline())) for child in psutil.Process().children()]
-    found = [child for child, words in servers if "ministack" in words or words.startswith("radosgw ")]
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):  # one that ended and was not waited for yet
+            words = " ".join(child.cmdline())
+            found += [child] if "ministack" in words or words.startswith("radosgw ") else []
     server = _chosen(found, fault)
     server.suspend()
     return fault.lasting_s, server.resume
