@@ -16,7 +16,8 @@ from fstore.storage import sync_file, sync_folder, translated
 
 ROW_GROUP_ROWS = 1 << 20
 ROW_GROUP_BYTES = 64 << 20
-LEAST_GROUP_ROWS = 8_000  # of partitions that share a group: smaller ones make footers long and reads slow
+LEAST_GROUP_ROWS = 2_000
+"""Of partitions that share a group. Smaller ones make footers longer by what they spare of the data, and whole reads slower."""
 
 
 class SealedWriter:

@@ -17,6 +17,7 @@ import pytest
 
 from fstore.errors import SourceChanged, UnhashableInput
 from fstore.features.partitioning import Declaration, partitions, sessions
+from fstore.fingerprint import parquet_source
 from fstore.fingerprint.identification import to_table
 from fstore.fingerprint.parquet_source import ParquetReader
 from fstore.fingerprint.stamps import SourceStamp
@@ -168,6 +169,34 @@ def test_an_ingested_file_is_named_by_its_footer_alone(tmp_path: Path, scans: li
     with bytes_read() as before:
         SourceRows(source).read(found.cut.rows[34], found.cut.rows[42])
     assert before() < 0.25 * source.path.stat().st_size
+
+
+@pytest.mark.parametrize(("rows", "worth"), [(1_440, 3), (2_000, 2), (8_000, 2)])
+def test_of_an_ingested_file_a_day_reads_three_days_worth(
+    rows: int, worth: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the row before it, so two days are wanted; on the average over the days, for of small ones a row group holds two."""
+    starts = np.arange(24).repeat(rows) * 86_400 + np.tile(np.arange(rows) * 10, 24)
+    index = pd.DatetimeIndex(starts.astype("datetime64[s]"), name="time").tz_localize("UTC")
+    raw = pd.DataFrame({"x": np.random.default_rng(1).normal(size=len(index))}, index)
+    source = ingest(raw, tmp_path / "raw.parquet", partition="day")
+    about = pq.read_metadata(source.path)
+    sizes = [
+        sum(about.row_group(group).column(at).total_compressed_size for at in range(about.num_columns))
+        for group in range(about.num_row_groups)
+    ]
+    touched: list[int] = []
+    read = parquet_source._file_batches
+
+    def noted(file: Path, opened: Any, schema: Any, groups: Any, *more: Any) -> Any:
+        touched.extend(sizes[group] for group in groups)
+        return read(file, opened, schema, groups, *more)
+
+    monkeypatch.setattr(parquet_source, "_file_batches", noted)
+    for day in range(1, 24):
+        SourceRows(source).read(day * rows - 1, (day + 1) * rows)
+
+    assert sum(touched) / 23 <= 1.05 * worth * sum(sizes) / 24
 
 
 def bytes_read() -> Any:
