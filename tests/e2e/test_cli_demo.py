@@ -15,6 +15,8 @@ from typing import Any
 import psutil
 import pytest
 
+from fstore.cli.demo.incremental import run_incremental
+from fstore.cli.demo.sandbox import DemoOptions
 from tests.waiting import eventually
 
 REPOSITORY = Path(__file__).parent.parent.parent
@@ -170,3 +172,23 @@ def test_a_folder_in_use_is_refused(room: Path) -> None:
     assert demo.returncode == 3
     assert "another --root" in json.loads(out)["error"]["message"]
     assert (root / "demo-files" / "thesis.txt").read_text() == "years of work"
+
+
+@pytest.mark.slow
+def test_a_new_day_computes_one_day(room: Path) -> None:
+    """Of three symbols over a month, on a stack of its own: one day each, and two for a corrected tick."""
+    outcome = run_incremental(
+        DemoOptions(1, 1, root=room / "root"), say=lambda _: None, on_answer=lambda *_: None, symbols=3, days=22
+    )
+
+    assert outcome.troubles == ()
+    told = [(step["days"], step["computed"], step["copied"], step["read"]) for step in outcome.report["steps"]]
+    assert told[0] == (66, 66, 0, 0) and told[3:] == [(69, 0, 0, 69), (69, 69, 0, 0)]
+    assert (told[1][1], told[2][1]) == (3, 2)
+    assert not (room / "root" / "demo-files").exists()
+
+
+def test_the_two_demos_do_not_mix() -> None:
+    """What the one is told means nothing to the other."""
+    said = ask("demo", "--incremental", "--trainers", "3")
+    assert (said.returncode, "requests of its own" in said.stderr) == (2, True)

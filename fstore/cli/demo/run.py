@@ -24,7 +24,8 @@ from fstore.errors import ConfigurationError
 from fstore.features import resolve_feature
 from fstore.model import JobState, ParquetSource
 from fstore.resources import Resources
-from fstore.settings import gather_settings
+from fstore.settings import Settings, gather_settings
+from fstore.stack import StackState
 from fstore.store import FeatureStore
 
 SEED = 20261121
@@ -68,17 +69,12 @@ def run_demo(options: DemoOptions, *, say: Say, on_answer: OnAnswer) -> DemoOutc
         jobs = [_job(folder / "expected", datasets, cases, steps, peer) for steps in schedule]
 
         state = ready()
-        settings = gather_settings(
-            {"path": root, **(bucket or {}), "postgres_url": state.postgres_url, "redis_url": state.redis_url},
-            environ={},
-            stack={"signing_key": state.settings.get("FEATURE_STORE_SIGNING_KEY")},
-        )
-        with FeatureStore.over(open_resources(settings, role="demo")) as store:
-            _refuse_unless_empty(store.resources)
+        with FeatureStore.over(open_resources(settings_of(root, bucket, state), role="demo")) as store:
+            refuse_unless_empty(store.resources)
             say(f"{options.trainers} trainers ask for features, {options.requests} times each")
             results = race.run(jobs, lambda t: on_answer(t.answered, t.requests))
             say("collecting garbage and reading every cached byte")
-            counted = _settled_counters(store)
+            counted = settled_counters(store)
             keys = _keys_asked_for(store.resources, datasets, frames, cases, schedule)
             rows = sum(n for n, _ in store.resources.manifest.count_by_state().values())
             gc, integrity = _in_turn(store.run_garbage_collection), _in_turn(store.validate_cache_integrity)
@@ -104,6 +100,15 @@ def run_demo(options: DemoOptions, *, say: Say, on_answer: OnAnswer) -> DemoOutc
             say("stopping everything")
     report["seconds"] = round(time.monotonic() - began, 2)
     return DemoOutcome(root, report, (*results.troubles, *wrong_with(report)))
+
+
+def settings_of(root: Path, bucket: Mapping[str, str] | None, state: StackState) -> Settings:
+    """Gather the settings by which the demo itself uses the store on its stack."""
+    return gather_settings(
+        {"path": root, **(bucket or {}), "postgres_url": state.postgres_url, "redis_url": state.redis_url},
+        environ={},
+        stack={"signing_key": state.settings.get("FEATURE_STORE_SIGNING_KEY")},
+    )
 
 
 def wrong_with(report: Mapping[str, Any]) -> list[str]:
@@ -172,7 +177,8 @@ def _job(
     }
 
 
-def _refuse_unless_empty(resources: Resources) -> None:
+def refuse_unless_empty(resources: Resources) -> None:
+    """Raise ``ConfigurationError`` for a folder that holds entries: what is counted would be others'."""
     held = sum(n for n, _ in resources.manifest.count_by_state().values())
     if held:
         raise ConfigurationError(
@@ -182,7 +188,7 @@ def _refuse_unless_empty(resources: Resources) -> None:
         )
 
 
-def _settled_counters(store: FeatureStore) -> dict[str, int]:
+def settled_counters(store: FeatureStore) -> dict[str, int]:
     """Read the store's counters once nothing moves them any more: no job left, and twice the same numbers."""
     ends_at = time.monotonic() + SETTLE_WITHIN_S
     before: dict[str, int] = {}

@@ -14,6 +14,7 @@ from fstore.cli.demo import plan as demo_plan
 from fstore.cli.demo import race as demo_race
 from fstore.cli.demo import run as demo_run
 from fstore.cli.demo.data import DataSet
+from fstore.cli.demo.incremental import bars_of, corrected, day_of, wrong_with_steps
 from fstore.cli.demo.plan import Case, Step
 from fstore.cli.demo.trainer import difference
 from fstore.errors import InvalidRequest
@@ -210,3 +211,39 @@ def test_what_nobody_reported_counts_as_failed() -> None:
     assert results.hits_ms == [1.0]
     assert results.misses_ms == [9.0]
     assert len(results.troubles) == 2
+
+
+def steps(**changes: int) -> dict[str, object]:
+    """An account of two symbols over ten days, as it should be."""
+    made = [(20, 0), (2, 18), (2, 9), (0, 0), (22, 0)]
+    found = {"symbols": 2, "partitions_computed": 46}
+    found |= {name: value for name, value in changes.items() if name in found}
+    told = [
+        {"computed": changes.get(f"computed{at}", computed), "copied": copied}
+        for at, (computed, copied) in enumerate(made)
+    ]
+    return {**found, "steps": told}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"computed1": 3, "partitions_computed": 47}, "3 days computed for 2 new ones"),
+        ({"computed2": 3, "partitions_computed": 47}, "3 days computed for a corrected one"),
+        ({"computed3": 1, "partitions_computed": 47}, "nothing had changed"),
+        ({"partitions_computed": 45}, "45 days computed, 46 foretold"),
+    ],
+)
+def test_a_new_day_that_computes_more_is_told(change: dict[str, int], said: str) -> None:
+    """And nothing is where each new day computed one day."""
+    assert wrong_with_steps(steps()) == []
+    (fault,) = wrong_with_steps(steps(**change))
+    assert said in fault
+
+
+def test_histories_grow_by_whole_days_and_differ_from_each_other() -> None:
+    """A history with one day more begins with the one before."""
+    few, more = bars_of(3, 2), pd.concat([bars_of(3, 2), day_of("DEMO-03", 2)])
+    pd.testing.assert_frame_equal(more, bars_of(3, 3))
+    assert not bars_of(4, 2).equals(few)
+    assert (corrected(few) != few).sum().tolist() == [1, 0]
