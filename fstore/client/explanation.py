@@ -205,7 +205,7 @@ def _explained_in_parts(resources: Resources, request: KeyedRequest, pieces: Pie
         parts=request.parts,
         hash_method=str(request.fingerprint.method),
         entry=entry,
-        nearest=None,
+        nearest=_nearest(resources, request) if said.missing and not said.hit + said.copied else None,
         owner=(job.owner or None) if job else None,
         attempt=job.attempt if job else None,
         elapsed_s=_elapsed(job),
@@ -220,11 +220,19 @@ def _explained_in_parts(resources: Resources, request: KeyedRequest, pieces: Pie
 
 def _nearest(resources: Resources, request: KeyedRequest) -> Nearest | None:
     others = [entry for entry in resources.manifest.nearest_entries(request.parts) if entry.key != request.key]
-    compared = [(len(differs := differing_parts(request.parts, entry.parts)), differs, entry) for entry in others]
+    compared = [(_differing(request, entry), entry) for entry in others]
     if not compared:
         return None
-    _, differs, entry = min(compared, key=lambda found: found[0])  # of equals the first: the newest
+    differs, entry = min(compared, key=lambda found: len(found[0]))  # of equals the first: the newest
+    if not differs:
+        return None
     return Nearest(entry.key, differs, entry.parts, entry.created_ts)
+
+
+def _differing(request: KeyedRequest, entry: Entry) -> tuple[str, ...]:
+    """Name the parts that differ; what is asked for in segments has no fingerprint that an entry could have."""
+    differs = differing_parts(request.parts, entry.parts)
+    return tuple(name for name in differs if name != "fingerprint") if request.pieces is not None else tuple(differs)
 
 
 def _elapsed(job: Job | None) -> float | None:

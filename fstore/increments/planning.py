@@ -15,6 +15,8 @@ from fstore.increments.cutting import Span, label_of
 from fstore.increments.naming import NamedPartition, Segment
 from fstore.increments.table import PartitionTable
 
+MOST_LINES = 40
+
 
 class Why(StrEnum):
     """Why a partition is computed."""
@@ -46,8 +48,10 @@ class Missing:
     why: Why
     because: str = ""
 
-    def __str__(self) -> str:
-        reason = {
+    @property
+    def reason(self) -> str:
+        """Say why."""
+        return {
             Why.ROWS: "its rows changed",
             Why.LOOKBACK: f"its lookback reaches into {self.because}",
             Why.LOOKAHEAD: f"its lookahead reaches into {self.because}",
@@ -56,7 +60,9 @@ class Missing:
             Why.NUMERICS: "other libraries, or another processor, computed it",
             Why.DECLARATION: "it was not computed under this declaration",
         }[self.why]
-        return f"{self.part.label}  {reason}"
+
+    def __str__(self) -> str:
+        return f"{self.part.label}  {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +115,31 @@ class Plan:
             f"{self.hits + self.copied} of {self.total} partitions hit, {len(self.missing)} to compute, "
             f"{live} of {len(self.segments)} segments hit"
         )
-        return "\n".join([head, *(f"  {each}" for each in self.missing)])
+        lines = [_told(run) for run in _runs(self.missing)]
+        more = (
+            [f"... and {len(lines) - MOST_LINES:,} lines more, all in the JSON form"] if len(lines) > MOST_LINES else []
+        )
+        return "\n".join([head, *(f"  {each}" for each in (*lines[:MOST_LINES], *more))])
+
+
+def _runs(missing: Iterable[Missing]) -> list[list[Missing]]:
+    """Put together what lies side by side and is computed for one reason."""
+    runs: list[list[Missing]] = []
+    for each in missing:
+        last = runs[-1][-1] if runs else None
+        is_next = last is not None and each.part.window.at == last.part.window.at + 1
+        if last is not None and is_next and (each.why, each.because) == (last.why, last.because):
+            runs[-1].append(each)
+        else:
+            runs.append([each])
+    return runs
+
+
+def _told(run: Sequence[Missing]) -> str:
+    if len(run) == 1:
+        return str(run[0])
+    first, last = run[0].part.label, run[-1].part.label
+    return f"{first} to {last}  {len(run):,} partitions, of each: {run[0].reason}"
 
 
 def plan(

@@ -106,6 +106,18 @@ class Manifest:
         rows = self._database.query(self._sql["find_segment"], {"key": key})
         return SegmentFacts(bytes(rows[0][0]), rows[0][1], tuple(map(bytes, rows[0][2]))) if rows else None
 
+    def segments_of(self, keys: Sequence[str]) -> dict[str, SegmentFacts]:
+        """Return, by key, which partitions those entries hold that are segments."""
+        rows = self._database.query(self._sql["segments_of"], {"keys": list(keys)})
+        return {
+            key: SegmentFacts(bytes(series), period, tuple(map(bytes, names))) for key, series, period, names in rows
+        }
+
+    def count_segments(self) -> tuple[int, int]:
+        """Return how many live entries are segments, and how many partitions they hold."""
+        rows = self._database.query(self._sql["count_segments"])
+        return int(rows[0][0]), int(rows[0][1])
+
     def publish(
         self, offers: Iterable[tuple[EntryFacts, Claim]], segments: Mapping[str, SegmentFacts] = NO_SEGMENTS
     ) -> dict[str, Published]:

@@ -74,6 +74,9 @@ def _tiles(report: StoreReport) -> str:
         (f"{degraded:,}", "degraded requests", "bad" if degraded else ""),
         (f"{corrupt:,}", "files found wrong, ever", "bad" if corrupt else ""),
     ]
+    made, copied = (report.counters.get(name, 0) for name in ("partitions_computed", "partitions_copied"))
+    if made + copied:
+        tiles.append((f"{made:,}", f"partitions computed, {copied:,} copied, ever", ""))
     cells = (f'<div class="tile {kind}"><b>{value}</b><span>{escape(text)}</span></div>' for value, text, kind in tiles)
     return f'<div class="tiles">{"".join(cells)}</div>'
 

@@ -75,6 +75,7 @@ def cache_overview(resources: Resources, *, now: datetime, orphaned_files: int) 
         "orphaned_files": orphaned_files,
         "condemned_entries": by_state.get(EntryState.CONDEMNED, (0, 0))[0],
         "quarantined_entries": by_state.get(EntryState.QUARANTINED, (0, 0))[0],
+        "segments": dict(zip(("entries", "partitions"), resources.manifest.count_segments(), strict=True)),
         "jobs": {str(state): n for state, n in resources.jobs.count_by_state().items()},
         "by_symbol": _shares(resources.manifest.totals_by("symbol")),
         "by_feature": _shares(resources.manifest.totals_by("feature")),

@@ -50,6 +50,13 @@ ORDER BY s.series, s.period, s.created_ts DESC, s.key
 -- name: find_segment
 SELECT series, period, names FROM segments WHERE key = %(key)s
 
+-- name: segments_of
+SELECT key, series, period, names FROM segments WHERE key = ANY(%(keys)s)
+
+-- name: count_segments
+SELECT count(*), coalesce(sum(cardinality(s.names)), 0)::bigint
+FROM segments s JOIN manifest m ON m.key = s.key AND m.state = 'live'
+
 -- name: publish
 -- One statement, one transaction, one round trip (migration 0004). No row comes back when
 -- somebody else is publishing; the offers then lie in pending.

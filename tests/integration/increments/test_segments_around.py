@@ -144,6 +144,29 @@ def test_commands_speak_of_partitions(inline: House, tmp_path: Path) -> None:
     assert "39 of 40 partitions hit, 1 to compute, 1 of 2 segments hit" in told.out
     assert "2024-02-09  it is new" in told.out
     assert command(inline, "explain", *asked, "--json").json["partitions"]["missing"][0]["why"] == "new"
+    others = (*asked[:-1], '{"window": 5}')
+    told = command(inline, "explain", *others, FEATURE_STORE_FEATURE_MODULES=MODULES)
+    assert "2024-01-01 to 2024-02-09  40 partitions, of each: it is new" in told.out
+    assert "differs in: config" in told.out
+
+
+def test_looks_at_the_store_speak_of_partitions(inline: House, tmp_path: Path) -> None:
+    """``ls`` tells entries of one request apart, ``overview`` and ``report`` count what they hold and took."""
+    inline.store.get_or_compute("S", RAW, CONFIG, features.spread)
+    inline.store.resources.recorder.flush()
+    listed = command(inline, "ls", "--wide")
+    assert {"2024-01", "2024-02", "period", "partitions"} <= set(listed.out.split())
+    told = {
+        each["segment"]["period"]: each["segment"]["partitions"]
+        for each in command(inline, "ls", "--json").json["entries"]
+    }
+    assert told == {"2024-01": 31, "2024-02": 9}
+    assert "2, 40 partitions" in command(inline, "overview").out
+    assert command(inline, "overview", "--json").json["segments"] == {"entries": 2, "partitions": 40}
+    assert "40 computed, 0 copied, 0 segments answered by others" in command(inline, "report").out
+    page = tmp_path / "report.html"
+    assert command(inline, "report", "--html", page).code == 0
+    assert "partitions computed, 0 copied" in page.read_text()
 
 
 def message(house: House, **changes: Any) -> ComputeRequest:

@@ -97,6 +97,22 @@ def test_an_appended_day_is_one_partition(raw: pd.DataFrame) -> None:
     assert (planned.copied, planned.hits, planned.total) == (2, 3, 6)
 
 
+def test_what_is_missing_for_one_reason_is_told_in_one_line(raw: pd.DataFrame) -> None:
+    """Histories have thousands of days; after forty lines the rest is counted."""
+    data = PartitionedData(raw, LOOKBACK)
+    segments = data.segments()
+    planned = plan(segments, [each.period for each in segments], (), data.table())
+    parts = [part for segment in segments for part in segment.parts]
+    assert len(planned.missing) == len(parts) > 3
+    assert str(planned).splitlines()[1:] == [
+        f"  {parts[0].label} to {parts[-1].label}  {len(parts)} partitions, of each: it is new"
+    ]
+    apart = replace(planned, missing=planned.missing[::2] * 30)
+    lines = str(apart).splitlines()
+    assert len(lines) == 1 + 40 + 1
+    assert lines[-1] == f"  ... and {len(apart.missing) - 40} lines more, all in the JSON form"
+
+
 def test_a_corrected_day_makes_its_neighbours_anew(raw: pd.DataFrame) -> None:
     """And each is told why."""
     store = MemoryStore()

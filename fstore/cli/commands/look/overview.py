@@ -35,7 +35,7 @@ def show_overview(call: Call, resources: Resources) -> None:
         orphans = count_orphans(resources, progress=tell)
     overview = cache_overview(resources, now=datetime.now(UTC), orphaned_files=orphans)
     others = {f"other_{name}": rest(overview, f"by_{name}", shown=None) for name in ("symbol", "feature")}
-    rows = (
+    rows: tuple[tuple[str, object], ...] = (
         ("entries", overview["manifest_entries"]),
         ("size", output.size(overview["total_size_bytes"])),
         ("not used within the retention", overview["old_entries_count"]),
@@ -44,6 +44,9 @@ def show_overview(call: Call, resources: Resources) -> None:
         ("orphaned files", overview["orphaned_files"]),
         ("jobs", ", ".join(f"{n} {state}" for state, n in overview["jobs"].items()) or "none"),
     )
+    segments = overview["segments"]
+    if segments["entries"]:
+        rows += (("of them segments", f"{segments['entries']:,}, {segments['partitions']:,} partitions"),)
     tables = [_shares(overview, name) for name in ("symbol", "feature") if overview[f"by_{name}"]]
     call.show({**overview, **others}, output.facts(rows), *(part for made in tables for part in ("", made)))
 

@@ -69,6 +69,13 @@ def _summary(report: StoreReport) -> list[tuple[str, object]]:
             ", ".join(f"{p.mode} {p.start:%m-%d %H:%M} ({p.requests})" for p in report.degraded[:3]) or "never",
         ),
     ]
+    made, copied, covered = (
+        report.counters.get(name, 0) for name in ("partitions_computed", "partitions_copied", "segments_covered")
+    )
+    if made + copied + covered:
+        rows.append(
+            ("partitions, ever", f"{made:,} computed, {copied:,} copied, {covered:,} segments answered by others")
+        )
     for kind, name in (("gc", "garbage collection"), ("sweep", "integrity sweep")):
         run = last.get(kind)
         rows.append(
