@@ -15,8 +15,9 @@ from importlib import import_module
 from typing import Any
 
 from fstore import FeatureStore
+from fstore.stack import temporary_servers
 from harness.features import day, unchanged
-from harness.stand import stand
+from harness.stand import cpu_seconds, stands
 
 # Where a step's function is looked up, and what the step is called; in the order in which they are taken.
 STEPS: dict[str, tuple[str, str]] = {
@@ -49,21 +50,27 @@ STEPS: dict[str, tuple[str, str]] = {
 }
 
 
-def measure_steps(rounds: int) -> dict[str, float]:
-    """Take misses one after the other, and return the average processor time of each step in milliseconds.
+def measure_steps(rounds: int) -> dict[str, dict[str, float]]:
+    """Take misses one after the other, and return the average processor time of each step, and of each server, in milliseconds.
 
     Replaces functions of the library by measured ones: for a process that does nothing else.
     """
     meter = Meter()
-    with stand() as place, place.trainer() as store:
+    with temporary_servers() as servers, stands(servers, 1) as (place,), place.trainer() as store:
+        asked = {"Postgres": servers.postgres.pid, "Redis": servers.redis.pid}
         for label, (home, name) in STEPS.items():
             meter.watch(home, name, label)
         for number in range(rounds // 5):
             miss(store, number)
         meter.spent.clear()
+        before = {name: cpu_seconds(pid) for name, pid in asked.items()}
         for number in range(rounds):
             miss(store, number + 1000)
-    return {label: round(meter.spent[label] / rounds * 1000, 3) for label in STEPS}
+        taken = {name: cpu_seconds(pid) - before[name] for name, pid in asked.items()}
+    return {
+        "steps": {label: round(meter.spent[label] / rounds * 1000, 3) for label in STEPS},
+        "servers": {name: round(seconds / rounds * 1000, 3) for name, seconds in taken.items()},
+    }
 
 
 def miss(store: FeatureStore, number: int) -> None:

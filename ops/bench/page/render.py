@@ -44,6 +44,7 @@ def render(found: Found) -> str:
         hit_times=hit_times(benches),
         batch_times=batch_times(benches),
         miss_steps=miss_steps(benches),
+        miss_timeline=miss_timeline(benches),
         publish_rates=publish_rates(benches),
         capacity=capacity.table(benches),
     )
@@ -165,7 +166,24 @@ def miss_steps(benches: Mapping[str, Found]) -> str:
         return ABSENT
     rows = [(step, f"{before[step]:.3g}" if step in before else "", f"{ms:.3g}") for step, ms in steps.items()]
     rows.append(("all", f"{sum(before.values()):.3g}" if before else "", f"{sum(steps.values()):.3g}"))
+    asked, once = measured.get("servers", {}), measured.get("servers before", {})
+    rows += [
+        (f"{name}, beside it", f"{once[name]:.3g}" if name in once else "", f"{ms:.3g}") for name, ms in asked.items()
+    ]
     return table(("processor time, ms", "before", "now"), rows, right={1, 2})
+
+
+def miss_timeline(benches: Mapping[str, Found]) -> str:
+    """Return when each step of a miss was done, and how long after the one before."""
+    moments = benches.get("misses", {}).get("measured", {}).get("timeline")
+    if not moments:
+        return ABSENT
+    times = list(moments.values())
+    rows = [
+        (moment, f"{ms:.3g}", f"{ms - before:.3g}")
+        for (moment, ms), before in zip(moments.items(), [0.0, *times], strict=False)
+    ]
+    return table(("one client, medians", "ms after the request", "ms after the step before"), rows, right={1, 2})
 
 
 def publish_rates(benches: Mapping[str, Found]) -> str:

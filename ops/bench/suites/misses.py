@@ -19,6 +19,7 @@ from typing import Any
 from harness.features import day, unchanged
 from harness.figures import Figure, Outcome, percentile, timed
 from harness.miss_steps import measure_steps
+from harness.miss_timeline import measure_timeline
 from harness.parts import crew, run_alone, serve, together
 from harness.stand import NOOP, Stand, celery_client, open_in_part, stand
 
@@ -44,14 +45,18 @@ def measure(*, quick: bool) -> Outcome:
         ),
         Figure("the same, raw data staged before", rates[SHARED] / rates[BARE]),
     ]
-    steps = run_alone("misses", "steps", "30" if quick else "300")
+    found = run_alone("misses", "steps", "30" if quick else "300")
+    steps, servers = found["steps"], found["servers"]
+    timeline = run_alone("misses", "timeline", "10" if quick else "200")
     figures.append(Figure("processor time of a miss, Celery's share left out, ms", sum(steps.values())))
-    return Outcome("misses", figures, {"one client": single, "per second": rates, "steps": steps})
+    figures.append(Figure("processor time of a miss in Postgres and Redis, ms", sum(servers.values())))
+    measured = {"one client": single, "per second": rates, "steps": steps, "servers": servers, "timeline": timeline}
+    return Outcome("misses", figures, measured)
 
 
-def alone(what: str, rounds: str) -> dict[str, float]:
-    """Measure the steps of a miss in a process of their own."""
-    return measure_steps(int(rounds))
+def alone(what: str, rounds: str) -> dict[str, Any]:
+    """Measure the steps of a miss, or when each is done, in a process of their own."""
+    return measure_timeline(int(rounds)) if what == "timeline" else measure_steps(int(rounds))
 
 
 def one_client(place: Stand, *, rounds: int) -> dict[str, dict[str, float]]:
