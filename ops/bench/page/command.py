@@ -45,12 +45,13 @@ def main() -> int:
     if chosen.render:
         found = json.loads(chosen.render.read_text())
     else:
+        earlier = json.loads(numbers.read_text())["benches"] if numbers.exists() else {}
         found = {"quick": chosen.quick, "machine": machine(), "servers": server_versions(), "benches": {}}
-        if chosen.only and numbers.exists():
-            found["benches"] = json.loads(numbers.read_text())["benches"]
+        if chosen.only:
+            found["benches"] = dict(earlier)
         for name in chosen.only or SUITES:
             print(f"{name} ...", file=sys.stderr, flush=True)
-            found["benches"][name] = run(name, quick=chosen.quick)
+            found["benches"][name] = with_before(run(name, quick=chosen.quick), earlier.get(name, {}))
             numbers.write_text(json.dumps(found, indent=1) + "\n")
     draw_all(found["benches"], page.parent / "images")
     page.write_text(render(found))
@@ -62,6 +63,12 @@ def main() -> int:
             file=sys.stderr,
         )
     return 1 if chosen.check and missed else 0
+
+
+def with_before(now: dict[str, Any], earlier: dict[str, Any]) -> dict[str, Any]:
+    """Keep what an earlier run says of an older version (``... before``), which no run of this one can measure."""
+    kept = {name: value for name, value in earlier.get("measured", {}).items() if name.endswith(" before")}
+    return {**now, "measured": {**kept, **now["measured"]}}
 
 
 def run(name: str, *, quick: bool) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.figures import Figure, interleaved
 from page import plots
+from page.command import with_before
 from page.render import render
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -77,3 +78,14 @@ def test_the_page_and_its_pictures_are_those_of_the_numbers_beside_it(tmp_path: 
     assert (DOCS / "benchmarks.md").read_text() == render(found)
     drawn = sorted(path.name for path in tmp_path.iterdir())
     assert drawn == sorted(path.name for path in (DOCS / "images").glob("bench-*"))
+
+
+def test_what_an_older_version_took_outlives_the_next_run() -> None:
+    """The table of a miss shows before and now, and the older one is not there to be measured again."""
+    now = {"figures": [], "measured": {"steps": {"claim": 1.0}, "own before": 3}}
+    earlier = {"figures": [], "measured": {"steps": {"claim": 2.0}, "steps before": {"claim": 4.0}, "own before": 2}}
+
+    kept = with_before(now, earlier)
+
+    assert kept["measured"] == {"steps": {"claim": 1.0}, "steps before": {"claim": 4.0}, "own before": 3}
+    assert with_before(now, {}) == now
