@@ -46,7 +46,7 @@ from fstore.model import JobState
 from fstore.resources import Resources
 from fstore.runtime import deadline
 
-FIRST_WAIT_S = 0.1  # a notification is quicker; polling more often only takes time from the one who leads
+FIRST_WAIT_S = 0.2  # a notification is quicker; polling more often only takes time from the one who leads
 LONGEST_WAIT_S = 1.0
 START_WITHIN_S = 5.0  # who does not wait for the result does not wait long for a server either
 CALLER_ONLY = RawReference(kind="caller", path="-")

@@ -45,6 +45,7 @@ def render(found: Found) -> str:
         batch_times=batch_times(benches),
         miss_steps=miss_steps(benches),
         miss_timeline=miss_timeline(benches),
+        asked_of_rows=asked_of_rows(benches),
         publish_rates=publish_rates(benches),
         capacity=capacity.table(benches),
     )
@@ -184,6 +185,17 @@ def miss_timeline(benches: Mapping[str, Found]) -> str:
         for (moment, ms), before in zip(moments.items(), [0.0, *times], strict=False)
     ]
     return table(("one client, medians", "ms after the request", "ms after the step before"), rows, right={1, 2})
+
+
+def asked_of_rows(benches: Mapping[str, Found]) -> str:
+    """Return how long what people and upkeep ask takes on manifests of each size."""
+    found = benches.get("scale", {}).get("measured", {}).get("asked of rows, ms")
+    if not found:
+        return ABSENT
+    asked = next(iter(found.values()))
+    rows = [(what, *(f"{times[what]:,.4g}" for times in found.values())) for what in asked]
+    heads = ("ms, by rows in the manifest", *(f"{int(size):,}" for size in found))
+    return table(heads, rows, right=set(range(1, len(heads))))
 
 
 def publish_rates(benches: Mapping[str, Found]) -> str:

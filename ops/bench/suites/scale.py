@@ -1,16 +1,18 @@
 """Times a request against the size of the manifest, and against the number of worker processes.
 
-    python ops/bench/scale.py [--quick] [--json] [--check]
+    python ops/bench/scale.py [--rows N ...] [--quick] [--json] [--check]
 
 Three stores side by side on the same servers, asked in turn: first with manifests of
 10^3, 10^5 and 10^6 rows and two worker processes each, then with workers of 1, 2 and 4
 processes. A hit is of 390 x 10 without a local tier, a miss computes nothing on new raw
 data; throughput is that of eight trainers. Also counts the processor time that requests take
-from the servers, for calculations, and asks by partitions beside 120,000 segments and beside none.
+from the servers, for calculations, and asks by partitions beside 120,000 segments and beside none. What people and
+upkeep ask is timed as well, once. ``--rows 1000 10000000`` takes other sizes, of which a million takes 2 GB.
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +28,7 @@ from harness.writing import fill_sql
 
 from fstore import FeatureStore
 from fstore.stack import EmbeddedServers, temporary_servers
+from suites.load import growth
 from suites.partitions import segments
 
 ROWS = (1_000, 100_000, 1_000_000)
@@ -34,15 +37,21 @@ TRAINERS = 8
 numbers = count()
 
 
-def measure(*, quick: bool) -> Outcome:
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Say how large manifests are."""
+    parser.add_argument("--rows", type=int, nargs="+", metavar="N", help=f"{' '.join(map(str, ROWS))} by default")
+
+
+def measure(*, quick: bool, rows: Sequence[int] | None = None) -> Outcome:
     """Measure both axes, each on servers of its own."""
-    rows = (1_000, 10_000, 100_000) if quick else ROWS
+    rows = rows or ((1_000, 10_000, 100_000) if quick else ROWS)
     with temporary_servers() as servers, stands(servers, len(rows)) as places:
         for place, size in zip(places, rows, strict=True):
             place.query(fill_sql(size))
             place.query("VACUUM ANALYZE manifest")
             place.worker()
         by_rows = side_by_side(places, rows, quick=quick)
+        asked = growth.by_rows(places, rows, rounds=3 if quick else 15)
     with temporary_servers() as servers, stands(servers, len(PROCESSES)) as places:
         for place, processes in zip(places, PROCESSES, strict=True):
             place.worker(concurrency=processes)
@@ -59,6 +68,7 @@ def measure(*, quick: bool) -> Outcome:
     by_segments = segments.measure(quick=quick)
     measured = {
         "by rows in the manifest": by_rows,
+        "asked of rows, ms": asked,
         "by worker processes": by_processes,
         "server ms a request": costs,
         "by segments": by_segments.measured,
