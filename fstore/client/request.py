@@ -115,7 +115,6 @@ class Preparation:
         self._resources = resources
         self._shares, self._copies, self._holds = shares, copies, holds
         self._shared: dict[int, tuple[object, RawInput, Fingerprint]] = {}
-        self._features: dict[int, tuple[object, Feature]] = {}
         self._copied: dict[str, RawInput] = {}
         self._held: dict[int, tuple[object, RawInput]] = {}
         self._cutter: Cutter | None = None
@@ -134,7 +133,7 @@ class Preparation:
 
     def _prepare(self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object) -> KeyedRequest:
         """In one piece, as every hit goes through it."""
-        feature = self._feature_of(compute_func)
+        feature = find_feature(compute_func, self._resources.settings.on_unregistered)
         symbol, canonical = check_symbol(symbol), canonical_config(config)
         if feature.partitioning is not None:
             return self._in_pieces(symbol, raw_data, canonical, feature)
@@ -164,15 +163,6 @@ class Preparation:
                 self._shared[id(raw_data)] = raw_data, held, fingerprint
         parts = KeyParts(symbol, feature.name, feature.version, canonical, str(fingerprint))
         return KeyedRequest(key_of(parts), parts, feature, held, fingerprint)
-
-    def _feature_of(self, compute_func: object) -> Feature:
-        known = self._features.get(id(compute_func))
-        if known is not None:
-            return known[1]
-        feature = find_feature(compute_func, self._resources.settings.on_unregistered)
-        if self._shares:  # nobody's code runs between two requests
-            self._features[id(compute_func)] = compute_func, feature
-        return feature
 
     def _in_pieces(self, symbol: str, raw_data: object, canonical: str, feature: Feature) -> KeyedRequest:
         """Give each segment of a feature with partitions a key of its own, and the whole a name."""
