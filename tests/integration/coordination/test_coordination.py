@@ -14,7 +14,7 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fstore.coordination.link import RedisLink, is_about_the_value
+from fstore.coordination.link import RedisLink, Wire, is_about_the_value
 from fstore.coordination.locks import DedupLock, DedupLocks
 from fstore.coordination.notifications import MOST_STALE, Notifier, hint_channel
 from fstore.coordination.usage_buffer import UsageBuffer
@@ -293,6 +293,23 @@ def test_a_failure_is_followed_by_a_pause_not_by_a_queue(link):
             down.call("asking", lambda client: client.ping())
     assert not down.is_up()
     assert link.is_up()
+
+
+def test_a_lock_is_taken_and_given_back_in_three_messages(link, monkeypatch):
+    """One to take it; two to give it back, of which the second only deletes what the first one saw."""
+    sent = []
+    ask = Wire.ask
+    monkeypatch.setattr(
+        Wire, "ask", lambda wire, *commands: sent.append([each[0] for each in commands]) or ask(wire, *commands)
+    )
+    locks = DedupLocks(link, lock_s=30)
+
+    lock = locks.take("f", "k")
+    locks.release(lock)
+    locks.release(lock)
+
+    assert sent == [["SET"], ["WATCH", "MGET"], ["MULTI", "DEL", "EXEC"], ["WATCH", "MGET"], ["UNWATCH"]]
+    assert locks.take("f", "k") is not None
 
 
 def test_a_talk_goes_on_over_a_connection_that_went_stale(link, client):

@@ -208,3 +208,25 @@ def test_a_worker_refuses_an_exporter_that_is_not_there(house: House) -> None:
         match=r"(?s)'nowhere' is not installed, console.*pip install 'intraday-fstore\[otel\]'",
     ):
         house.start(concurrency=1, FEATURE_STORE_TRACE_EXPORTER="nowhere")
+
+
+UNTAKEN = """
+from contextlib import nullcontext
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from fstore.runtime import tracing
+
+before = isinstance(tracing.span("fstore.x", symbol="S"), nullcontext)
+trace.set_tracer_provider(TracerProvider())
+with tracing.span("fstore.x", symbol="S"):
+    inside = tracing.trace_id()
+print(before, inside is not None)
+"""
+
+
+def test_spans_that_nobody_takes_are_not_made() -> None:
+    """Drivers load OpenTelemetry's words wherever they are installed; a program that sets it up has its spans from then on."""
+    done = subprocess.run(
+        [sys.executable, "-c", UNTAKEN], capture_output=True, text=True, timeout=60, check=False, cwd=REPOSITORY
+    )
+    assert done.stdout.split() == ["True", "True"], done.stderr
