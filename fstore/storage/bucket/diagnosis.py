@@ -51,6 +51,7 @@ def diagnose(place: Place) -> Iterator[Condition]:
     skew_s = listed[0].modified_ns / 1e9 - time.time()
     if abs(skew_s) > MOST_SKEW_S:
         yield Condition("warning", f"its clock is {skew_s:+.0f} s from this host's", "set both by NTP")
+    yield from _deletions(place, key)
     yield from _what_is_missing(place)
     yield from _signatures(place, key)
     yield from _conditions(place, key)
@@ -84,6 +85,19 @@ def _what_is_missing(place: Place) -> Iterator[Condition]:
             "allow s3:ListBucket without a prefix, as the statement TellMissing of each policy in ops/s3 does",
         )
     except _UNANSWERED:
+        return
+
+
+def _deletions(place: Place, key: str) -> Iterator[Condition]:
+    try:
+        place.client.delete(key)
+    except S3Forbidden:
+        yield Condition(
+            "fault",
+            "these credentials may write and not delete: nothing that is given up is ever freed",
+            "allow s3:DeleteObject below the prefix, as ops/s3/upkeep.json does",
+        )
+    except StorageUnavailable:
         return
 
 

@@ -81,6 +81,17 @@ def test_roles_without_a_probe_are_no_fault(make_bucket: Callable[..., Bucket]):
     assert "ops/s3" in refused[0].advice
 
 
+def test_a_bucket_that_lets_nothing_be_deleted_is_told(bucket: Bucket):
+    """A policy that forbids it keeps all that is given up, and a collection can only say so."""
+    findings(bucket)
+    with HttpProxy(bucket.server.address) as proxy:
+        refused = proxy.on("DELETE", "probe", answer=faults.denied())
+        settings = gather_settings(bucket.settings(endpoint=proxy.endpoint), environ={})
+        assert told(list(check_folder(settings)), "not delete").level == "fault"
+        assert refused.happened
+        buckets_of(settings).close()
+
+
 @pytest.mark.parametrize("role", ["trainer", "worker", "upkeep", "raw-data"])
 def test_policies_grant_no_more_than_a_role_needs(role):
     """Trainers write below staging only and delete nothing; nobody gets more than objects of one prefix."""
