@@ -10,6 +10,7 @@ from rich.console import RenderableType
 
 from fstore.cli import errors, output
 from fstore.cli.context import Call, common, pass_call
+from fstore.model import ObjectUrl
 from fstore.stack import StackState, StackStatus, status, up
 
 
@@ -61,8 +62,10 @@ def command(
 
 def _ready(call: Call, stack: StackStatus, state: StackState) -> tuple[RenderableType, ...]:
     masked = stack.as_dict()
+    path = call.settings().path
+    place = str(path) if isinstance(path, ObjectUrl) else stack.root  # of a bucket's store the stack lies elsewhere
     rows = [
-        ("root", stack.root),
+        ("root", place),
         ("postgres", masked["postgres_url"]),
         ("redis", masked["redis_url"]),
         ("flower", state.flower_url or "not started"),
@@ -70,4 +73,4 @@ def _ready(call: Call, stack: StackStatus, state: StackState) -> tuple[Renderabl
     ]
     stop = "fstore down" if call.root is None else f"fstore down --root {shlex.quote(str(call.root))}"
     end = "Ctrl-C stops it" if state.pid == os.getpid() else f"'{stop}' stops it"
-    return output.facts(rows), f"ready; fstore.connect({stack.root!r}) uses it, {end}"
+    return output.facts(rows), f"ready; fstore.connect({place!r}) uses it, {end}"
