@@ -17,6 +17,7 @@ from fstore.storage import layout
 from fstore.storage.interface import ByteRange, Capabilities, Condition, Listing, Space, StagedResult, Stored
 from fstore.storage.layout import SHARDS, FoundFile
 from fstore.storage.open import Storage
+from fstore.storage.packed.raw_parts import LastRead, part_of, raw_part
 from fstore.storage.parquet import arrow_bytes
 from fstore.storage.verify import (
     UNREADABLE,
@@ -26,6 +27,8 @@ from fstore.storage.verify import (
     hashed,
     inspect_file,
     missing,
+    raw_in,
+    result_in,
     size_fault,
     verified_bytes,
     verified_table,
@@ -240,15 +243,22 @@ class MemoryStaging:
         self._objects.put(path, arrow_bytes(table.combine_chunks()).to_pybytes())
         return path
 
-    def read(self, path: str) -> pa.Table:
+    def write_together(self, raw: Sequence[tuple[str, pa.Table]]) -> list[str]:
+        path, paths, pieces = layout.new_raw_parts([(digest, arrow_bytes(table)) for digest, table in raw])
+        self._objects.put(path, b"".join(pieces))
+        return paths
+
+    def read(self, path: str, *, last: LastRead | None = None) -> pa.Table:
         layout.check_staged_raw(path)
+        if (part := layout.raw_part_at(path)) is not None:
+            return raw_part(path, part, lambda file: part_of(self._read(file)), last)
+        return raw_in(path, self._read(path))
+
+    def _read(self, path: str) -> pa.Buffer:
         data = self._objects.get(path)
         if data is None:
             raise SourceChanged(path, "the staged copy is gone")
-        try:
-            return pa.ipc.open_file(pa.BufferReader(data)).read_all()
-        except UNREADABLE as error:
-            raise SourceChanged(path, str(error)) from error
+        return pa.py_buffer(data)
 
     def write_result(self, key: str, table: pa.Table) -> str:
         sink = pa.BufferOutputStream()
@@ -267,17 +277,17 @@ class MemoryStaging:
         if digest not in (None, found):
             raise InvalidRequest("staged_path", "holds other bytes than were staged")
         try:
-            return StagedResult(decoded(held, page_checksums=True), held, found)
+            return StagedResult(result_in(held, None)[0], held, found)
         except UNREADABLE as error:
             raise InvalidRequest("staged_path", str(error)) from error
 
     def exists(self, path: str) -> bool:
         layout.check_staged(path)
-        return self._objects.get(path) is not None
+        return self._objects.get(layout.staged_file_of(path)) is not None
 
     def discard(self, path: str) -> None:
         layout.check_staged(path)
-        if self._objects.fault is None:
+        if self._objects.fault is None and layout.raw_part_at(path) is None:
             self._objects.drop(path)
 
     def list_staged(self) -> Iterator[Listing]:

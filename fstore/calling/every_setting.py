@@ -88,7 +88,7 @@ def _handlers() -> dict[int, Any]:
 
 def _set_handlers(noted: dict[int, Any]) -> None:
     for number, handler in noted.items():
-        if handler is not None and signal.getsignal(number) != handler:  # None: not set by Python, nor to be set by it
+        if handler is not None and _handler_of(number) != handler:  # None: not set by Python, nor to be set by it
             signal.signal(number, handler)
 
 
@@ -97,10 +97,15 @@ def _no_timers(_: object) -> None:
         signal.setitimer(timer, 0)
 
 
+_LIMITS = tuple(
+    number
+    for name in ("AS", "CORE", "CPU", "DATA", "FSIZE", "NOFILE", "NPROC", "STACK")
+    if (number := getattr(resource, f"RLIMIT_{name}", None)) is not None
+)
+
+
 def _limits() -> dict[int, int]:
-    names = ("AS", "CORE", "CPU", "DATA", "FSIZE", "NOFILE", "NPROC", "STACK")
-    numbers = (getattr(resource, f"RLIMIT_{name}", None) for name in names)
-    return {number: resource.getrlimit(number)[0] for number in numbers if number is not None}
+    return {number: resource.getrlimit(number)[0] for number in _LIMITS}
 
 
 def _set_limits(noted: dict[int, int]) -> None:

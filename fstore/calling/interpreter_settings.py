@@ -7,6 +7,7 @@ import logging
 import sys
 import threading
 import warnings
+from operator import attrgetter
 from typing import Any
 
 from fstore.calling.process_state import ProcessSetting
@@ -84,6 +85,10 @@ def _set_streams(noted: tuple[Any, ...]) -> None:
     sys.excepthook, sys.displayhook, sys.unraisablehook, threading.excepthook, sys.breakpointhook = noted[3:]
 
 
+# Read twice a call, of every logger there is: at the speed of C.
+_of_logger = attrgetter("level", "disabled", "propagate", "handlers", "filters")
+
+
 class _Loggers:
     """The loggers that were there when they were first noted.
 
@@ -93,15 +98,18 @@ class _Loggers:
     def __init__(self) -> None:
         self._known: dict[logging.Logger, None] = {}
 
-    def read(self) -> tuple[object, ...]:
-        """Return the level, the switches, the handlers and the filters of each."""
+    def read(self) -> tuple[Any, ...]:
+        """Return the level, the switches, the handlers and the filters of each, the lists themselves."""
         if not self._known:
             root = logging.getLogger()
             named = list(root.manager.loggerDict.values())
             self._known = dict.fromkeys([root, *(one for one in named if isinstance(one, logging.Logger))])
-        return logging.root.manager.disable, [
-            (one.level, one.disabled, one.propagate, (*one.handlers,), (*one.filters,)) for one in self._known
-        ]
+        return logging.root.manager.disable, list(map(_of_logger, self._known))
+
+    @staticmethod
+    def kept(read: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Copy the lists."""
+        return read[0], [(*switches, [*handlers], [*filters]) for *switches, handlers, filters in read[1]]
 
     def write(self, noted: tuple[Any, ...]) -> None:
         """Put them back."""
@@ -128,5 +136,5 @@ INTERPRETER_SETTINGS = (
     ProcessSetting("what observes the interpreter", _observers, _set_observers),
     ProcessSetting("the arguments of the program", _arguments, _set_arguments),
     ProcessSetting("the standard streams and hooks", _streams, _set_streams),
-    ProcessSetting("loggers", _loggers.read, _loggers.write),
+    ProcessSetting("loggers", _loggers.read, _loggers.write, kept=_loggers.kept),
 )

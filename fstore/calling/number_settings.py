@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import decimal
+import os
 import random
 import sys
 from dataclasses import dataclass, field
@@ -97,7 +98,7 @@ class _Generators:
 
     def refresh(self, _: object) -> None:
         """Seed anew; numpy's, which takes longer, only if it was used."""
-        random.seed()
+        random.seed(int.from_bytes(os.urandom(32)))  # by chance, as ``seed()`` does with 2,500 bytes
         mtrand.set_bit_generator(self._generator)
         if self._words() != self._seen:
             np.random.seed()

@@ -20,7 +20,8 @@ class ProcessSetting:
     ``blind`` ones are written without a look: reading them changes them, or costs
     more than writing. ``parted`` ones are dicts of which each key stands for itself.
     ``at_import`` ones are also looked at around the import of a module; what is set
-    there and is not among them is for libraries to keep, such as ``sys.path``.
+    there and is not among them is for libraries to keep, such as ``sys.path``. ``kept`` copies
+    what was read, where that would show later changes as well.
     """
 
     name: str
@@ -29,6 +30,7 @@ class ProcessSetting:
     blind: bool = False
     parted: bool = False
     at_import: bool = False
+    kept: Callable[[Any], Any] = lambda value: value
 
     def changes(self, before: Any, now: Any) -> Any:
         """Return what has to be written after ``before`` to come to ``now``; None when they are the same."""
@@ -46,7 +48,7 @@ ProcessState = Mapping[ProcessSetting, Any]
 
 def read_state(settings: Iterable[ProcessSetting]) -> ProcessState:
     """Note how things are."""
-    return {setting: setting.read() for setting in settings}
+    return {setting: setting.kept(setting.read()) for setting in settings}
 
 
 def restore_state(state: ProcessState) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from fstore.broker import UNKNOWN_S, Broker, ComputeRequest, RawReference, in_chunks
 from fstore.client.request import KeyedRequest, OnSourceChange, warn_if_source_changed
-from fstore.compute import stage_raw
+from fstore.compute import stage_raw, stage_raw_together
 from fstore.coordination import DedupLocks
 from fstore.errors import BrokerUnavailable, StorageUnavailable
 from fstore.postgres import Jobs, Manifest
@@ -20,6 +20,9 @@ from fstore.storage import StagingArea
 EXPECTED_FOR_S = 2.0  # how long the expected time of a feature is believed
 MOST_LANES = 8  # messages that the segments of one request travel in at least, if they are so many
 QUICK_TO_STAGE_CELLS = 500_000  # written well within the lock's time
+SMALL_CELLS = 32_768  # of raw data that share a file: a chunk reads the whole of it
+TOGETHER = 64  # as many as a chunk computes at most
+STAGED_FOR_S = 60.0  # how long this call relies on what it has staged; upkeep leaves it alone for longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,8 @@ class Enqueuer:
         self._manifest, self._recorder = manifest, recorder
         self._on_source_change, self._data_roots = on_source_change, data_roots
         self._expected: dict[str, tuple[float, float]] = {}
+        self._together: dict[str, tuple[RawReference, float]] = {}
+        self._asked: set[str] = set()
 
     def enqueue(
         self, requests: Sequence[KeyedRequest], *, on_made: Callable[[frozenset[str]], None] = lambda made: None
@@ -85,14 +90,14 @@ class Enqueuer:
     def _staged(
         self, requests: Sequence[KeyedRequest]
     ) -> tuple[dict[str, ComputeRequest], dict[str, StorageUnavailable]]:
-        references: dict[str, RawReference] = {}
+        references, unstaged = self._staged_together(requests)
         messages: dict[str, ComputeRequest] = {}
-        unstaged: dict[str, StorageUnavailable] = {}
         for request in requests:
+            if request.key in unstaged:
+                continue
             warn_if_source_changed(self._manifest, request.feature)
             raw = request.raw_data
-            # By path as well: equal data in two places may be gone from one of them when a worker looks.
-            name = f"{request.fingerprint}:{raw.path or ''}"
+            name = _name_of(request)
             try:
                 if name not in references:
                     references[name] = stage_raw(self._staging, raw, request.fingerprint, roots=self._data_roots)
@@ -101,6 +106,40 @@ class Enqueuer:
                 continue
             messages[request.key] = request.message(references[name], on_source_change=self._on_source_change)
         return messages, unstaged
+
+    def _staged_together(
+        self, requests: Sequence[KeyedRequest]
+    ) -> tuple[dict[str, RawReference], dict[str, StorageUnavailable]]:
+        """Stage small raw data of many requests in few files; return where they lie, by name, and which keys' could not be.
+
+        Alone are staged those of a request that is asked for again: a worker may have found the file gone, damaged, or of
+        a form that it does not know.
+        """
+        again = {request.key for request in requests if request.key in self._asked}
+        self._asked.update(request.key for request in requests)
+        wanted = {_name_of(one): one for one in requests if one.key not in again and _may_share_a_file(one)}
+        now = time.monotonic()
+        known = {
+            name: reference
+            for name in wanted
+            for reference, staged_at in [self._together.get(name, (None, 0.0))]
+            if reference is not None and now - staged_at < STAGED_FOR_S
+        }
+        todo = [(name, one) for name, one in wanted.items() if name not in known]
+        if len(todo) < 2:
+            return known, {}
+        unstaged: dict[str, StorageUnavailable] = {}
+        for at in range(0, len(todo), TOGETHER):
+            some = todo[at : at + TOGETHER]
+            try:
+                found = stage_raw_together(self._staging, [(one.raw_data, one.fingerprint) for _, one in some])
+            except StorageUnavailable as error:
+                names = {name for name, _ in some}
+                unstaged |= {one.key: error for one in requests if one.key not in again and _name_of(one) in names}
+                continue
+            known |= {name: reference for (name, _), reference in zip(some, found, strict=True)}
+        self._together = {name: (reference, now) for name, reference in known.items()}
+        return known, unstaged
 
     def _send(self, messages: Sequence[ComputeRequest]) -> None:
         if len(messages) == 1:
@@ -138,6 +177,16 @@ def _lanes(messages: Sequence[ComputeRequest]) -> Iterator[list[ComputeRequest]]
         lanes.setdefault(seen[series] % MOST_LANES if message.segment is not None else 0, []).append(message)
         seen[series] += 1
     yield from lanes.values()
+
+
+def _name_of(request: KeyedRequest) -> str:
+    # By path as well: equal data in two places may be gone from one of them when a worker looks.
+    return f"{request.fingerprint}:{request.raw_data.path or ''}"
+
+
+def _may_share_a_file(request: KeyedRequest) -> bool:
+    raw = request.raw_data
+    return request.task is None and raw.path is None and raw.cells is not None and raw.cells <= SMALL_CELLS
 
 
 def is_quick_to_stage(request: KeyedRequest) -> bool:

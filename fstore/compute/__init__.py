@@ -13,7 +13,17 @@ if TYPE_CHECKING:
     from fstore.compute.private_copies import private_copy
     from fstore.compute.provenance import are_comparable, differing_versions, format_of, numerics_of
     from fstore.compute.publishing import Publisher
-    from fstore.compute.raw_data import IN_MEMORY, Ready, Taker, allowed_path, hold_raw, own_raw, source_of, stage_raw
+    from fstore.compute.raw_data import (
+        IN_MEMORY,
+        Ready,
+        Taker,
+        allowed_path,
+        hold_raw,
+        own_raw,
+        source_of,
+        stage_raw,
+        stage_raw_together,
+    )
     from fstore.compute.recovery import Recovery
     from fstore.compute.segments import NAME_PREFIX, RunInput, SegmentLoader, SegmentTask, rows_of
     from fstore.compute.staged_results import may_be_stored, not_trusted, publish_staged
@@ -29,7 +39,7 @@ else:
             "private_copies": "private_copy",
             "provenance": "are_comparable differing_versions format_of numerics_of",
             "publishing": "Publisher",
-            "raw_data": "IN_MEMORY Ready Taker allowed_path hold_raw own_raw source_of stage_raw",
+            "raw_data": "IN_MEMORY Ready Taker allowed_path hold_raw own_raw source_of stage_raw stage_raw_together",
             "recovery": "Recovery",
             "segments": "NAME_PREFIX RunInput SegmentLoader SegmentTask rows_of",
             "staged_results": "may_be_stored not_trusted publish_staged",
@@ -71,4 +81,5 @@ __all__ = [
     "rows_of",
     "source_of",
     "stage_raw",
+    "stage_raw_together",
 ]

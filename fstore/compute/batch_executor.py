@@ -149,6 +149,7 @@ class _Batch:
                     running = taken[1]
                     self._compute(*taken)
             self._group.publish()
+            self._reader.last.close()
         except (SystemExit, KeyboardInterrupt):
             with suppress(ManifestUnavailable):
                 self._group.publish()

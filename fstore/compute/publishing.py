@@ -19,7 +19,17 @@ from fstore.postgres import Manifest
 from fstore.resources import Resources
 from fstore.results import check_faithful, encode_result, time_bounds
 from fstore.runtime.counters import Recorder
-from fstore.storage import SMALL, EntryStore, Stored, check_written, result_bytes
+from fstore.storage import (
+    SMALL,
+    EntryStore,
+    Stored,
+    check_written,
+    decoded,
+    has_small_form,
+    is_small_form,
+    result_bytes,
+    small_bytes,
+)
 
 log = logging.getLogger("fstore.publishing")
 
@@ -71,21 +81,20 @@ class Publisher:
         self, computation: Computation, claim: Claim, result: object, seconds: float
     ) -> SmallResult | PendingEntry:
         """Encode a small result and check what would be read back, for ``write_together``; write a large one at once."""
-        table = encode_result(result)
-        if table.nbytes > SMALL:
-            return self._write(computation, claim, result, table, seconds)
-        parts = computation.facts(seconds).parts
+        table, parts = encode_result(result), computation.parts
         stored = as_stored(parts, table)
-        data = result_bytes(stored)
+        is_plain = has_small_form(stored)
+        if not is_plain and table.nbytes > SMALL:
+            return self._write(computation, claim, result, table, seconds)
+        data = small_bytes(stored) if is_plain else result_bytes(stored)
         check_written(data, lambda back: check_faithful(as_stored(parts, result), back))
         facts = entry_facts(computation.facts(seconds), stored, Stored("", data.size, ""))
-        return SmallResult(facts, claim, data, segment_facts(facts.parts, table))
+        return SmallResult(facts, claim, data, segment_facts(parts, table))
 
     def write_together(self, results: Sequence[SmallResult]) -> list[PendingEntry]:
         """Write small results durably into one file; a single one has a file of its own, like any other."""
         if len(results) == 1:
-            (one,) = results
-            written = [self._entries.publish_bytes(one.facts.key, one.data)]
+            written = [self._write_alone(results[0])]
         else:
             written = self._entries.publish_together([(one.facts.key, one.data) for one in results])
         return [
@@ -103,6 +112,13 @@ class Publisher:
             )
             for one, stored in zip(results, written, strict=True)
         ]
+
+    def _write_alone(self, one: SmallResult) -> Stored:
+        """Write what was checked as a Parquet file; written in another form, it is compared once more."""
+        if not is_small_form(one.data):
+            return self._entries.publish_bytes(one.facts.key, one.data)
+        table = decoded(one.data)
+        return self._entries.publish(one.facts.key, table, check=lambda back: check_faithful(table, back))
 
     def _write(
         self, computation: Computation, claim: Claim, result: object, table: pa.Table, seconds: float

@@ -30,7 +30,7 @@ from fstore.frames import to_frame
 from fstore.model import Fingerprint, HashMethod, ObjectUrl, ParquetSource
 from fstore.results import encode_result
 from fstore.settings import DataRoot, Settings, folder_of, path_here, sent_path, urls_of
-from fstore.storage import StagingArea, key_of
+from fstore.storage import LastRead, StagingArea, key_of
 
 if TYPE_CHECKING:
     from fstore.broker import RawReference
@@ -95,9 +95,8 @@ class StreamedSource:
 def hold_raw(raw: object, settings: Settings | None = None) -> RawInput:
     """Return raw data as they are now, whatever their owner does next with pandas; copies nothing yet.
 
-    A frame is shared under copy-on-write. A stream is read, once: a query that is run
-    again may answer otherwise. What is written to memory past pandas is left to
-    ``take`` to notice. ``settings`` bound what a Parquet file may ask of this process.
+    A frame is shared under copy-on-write. A stream is read, once: a query that is run again may answer otherwise. What
+    is written to memory past pandas is left to ``take`` to notice. ``settings`` bound what a Parquet file may ask.
     """
     if settings is None:
         return open_raw(raw).held()
@@ -106,8 +105,7 @@ def hold_raw(raw: object, settings: Settings | None = None) -> RawInput:
 
 def own_raw(raw: object) -> RawInput:
     """Return raw data in memory that nobody else can write to; a ``ParquetSource`` stays what it is."""
-    data = open_raw(raw)
-    return data if data.path is not None else TableInput(private_copy(data.table()))
+    return data if (data := open_raw(raw)).path is not None else TableInput(private_copy(data.table()))
 
 
 def stage_raw(staging: StagingArea, raw: object, taken: Fingerprint, *, roots: Sequence[DataRoot] = ()) -> RawReference:
@@ -118,9 +116,21 @@ def stage_raw(staging: StagingArea, raw: object, taken: Fingerprint, *, roots: S
     if data.path is not None:
         sent = str(data.path) if isinstance(data.path, ObjectUrl) else sent_path(data.path, roots)
         return RawReference(kind="parquet", path=sent, version=data.version)
-    name = taken.digest if taken.method is not HashMethod.TAIL else content_digest(data)
+    name = _staged_name(data, taken)
     path = staging.reserve(name) or staging.write(name, data.table())
     return RawReference(kind="staged", path=path)
+
+
+def stage_raw_together(staging: StagingArea, raw: Sequence[tuple[RawInput, Fingerprint]]) -> list[RawReference]:
+    """Put several where a worker can read them, small and in memory, as one file."""
+    from fstore.broker import RawReference  # noqa: PLC0415 see above
+
+    paths = staging.write_together([(_staged_name(data, taken), data.table()) for data, taken in raw])
+    return [RawReference(kind="staged", path=path) for path in paths]
+
+
+def _staged_name(data: RawInput, taken: Fingerprint) -> str:
+    return taken.digest if taken.method is not HashMethod.TAIL else content_digest(data)
 
 
 def read_raw(
@@ -128,10 +138,8 @@ def read_raw(
 ) -> Loaded:
     """Read raw data as the feature wants them (``pandas``, ``arrow`` or ``dataset``) and make sure they are what was fingerprinted.
 
-    The digest is taken from what was really read, never from a footer's word. Raises
-    ``SourceChanged`` when it differs, ``SourceNotAllowed`` for a path outside the
-    allowed folders. A staged copy that is damaged is removed, so that the next
-    request stages it anew.
+    The digest is taken from what was really read, never from a footer's word. Raises ``SourceChanged`` when it differs,
+    ``SourceNotAllowed`` for a path outside the allowed folders. A damaged staged copy is removed: the next is staged anew.
     """
     if reference.kind != "staged" and wanted == "dataset":
         return _streamed(source_of(reference, staging, settings), expected, name=reference.path)
@@ -141,8 +149,8 @@ def read_raw(
 class Reader:
     """Reads raw data for several computations in turn; what the next one wants too is read and checked once.
 
-    Only a table in memory is shared, from which every computation gets a frame of its
-    own: a file may change from one computation to the next.
+    Only a table in memory is shared, from which every computation gets a frame of its own: a file may change from one
+    to the next. A file of several staged ones is read once.
     """
 
     def __init__(self, staging: StagingArea, settings: Settings) -> None:
@@ -150,6 +158,7 @@ class Reader:
         self._settings = settings
         self._known: tuple[RawReference, Fingerprint] | None = None
         self._table: pa.Table | None = None
+        self.last = LastRead()
 
     def read(self, reference: RawReference, expected: Fingerprint, *, wanted: str) -> Loaded:
         """Do what ``read_raw`` does."""
@@ -157,7 +166,7 @@ class Reader:
             return read_raw(reference, self._staging, self._settings, expected, wanted=wanted)
         if self._table is None or self._known != (reference, expected):
             self._table = None  # freed before the next is read
-            self._table = _read_table(reference, self._staging, self._settings, expected)
+            self._table = _read_table(reference, self._staging, self._settings, expected, self.last)
             self._known = (reference, expected)
         return Loaded(_as_wanted(self._table, wanted))
 
@@ -165,8 +174,7 @@ class Reader:
 class Taker:
     """Gives features of this process what a worker would give them; data that the next one wants too are copied once.
 
-    The very same conversion, so that a function cannot tell where it runs: an index
-    ``freq``, which no key commits to, is not passed on.
+    The very same conversion, so that a function cannot tell where it runs: an index ``freq`` is not passed on.
     """
 
     def __init__(self) -> None:
@@ -175,8 +183,7 @@ class Taker:
     def take(self, raw: object, expected: Fingerprint, *, wanted: str) -> Loaded:
         """Copy in-memory raw data, or read a source, and make sure that the copy is what was fingerprinted.
 
-        Whoever holds the raw data may change them at any moment, and a feature may
-        change its own. Raises ``SourceChanged``.
+        Whoever holds the raw data may change them at any moment, and a feature its own. Raises ``SourceChanged``.
         """
         data = open_raw(raw)
         if data.path is not None:
@@ -198,8 +205,7 @@ class Taker:
 def allowed_path(path: str, staging: StagingArea, settings: Settings) -> Path | ObjectUrl:
     """Find a path by its root's name, resolve links and make sure that it lies below ``DATA_ROOTS`` or the store.
 
-    An address is compared letter by letter; where its bucket is asked for, and with which
-    keys, only this host's settings say. Raises ``SourceNotAllowed``.
+    An address is compared letter by letter; this host's settings say where its bucket is. Raises ``SourceNotAllowed``.
     """
     folder = staging.capabilities.folder
     roots = [*settings.data_roots, *([] if folder is None else [folder])]
@@ -223,9 +229,15 @@ def source_of(reference: RawReference, staging: StagingArea, settings: Settings)
     return open_raw(ParquetSource(path), limits_of(settings), settings=settings, version=reference.version)
 
 
-def _read_table(reference: RawReference, staging: StagingArea, settings: Settings, expected: Fingerprint) -> pa.Table:
+def _read_table(
+    reference: RawReference,
+    staging: StagingArea,
+    settings: Settings,
+    expected: Fingerprint,
+    last: LastRead | None = None,
+) -> pa.Table:
     if reference.kind == "staged":
-        return _read_staged(reference, staging, expected)
+        return _read_staged(reference, staging, expected, last)
     source = source_of(reference, staging, settings)
     with told_by_name(source, reference.path):
         table = source.table()
@@ -233,9 +245,11 @@ def _read_table(reference: RawReference, staging: StagingArea, settings: Setting
     return table
 
 
-def _read_staged(reference: RawReference, staging: StagingArea, expected: Fingerprint) -> pa.Table:
+def _read_staged(
+    reference: RawReference, staging: StagingArea, expected: Fingerprint, last: LastRead | None
+) -> pa.Table:
     try:
-        table = staging.read(reference.path)
+        table = staging.read(reference.path, last=last)
     except SourceChanged:
         staging.discard(reference.path)
         raise

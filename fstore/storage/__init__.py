@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from fstore.storage.local_cache import LocalCache
     from fstore.storage.mapped_entry import MappedEntry
     from fstore.storage.open import Storage, open_local_cache, open_storage
+    from fstore.storage.packed.raw_parts import LastRead
+    from fstore.storage.packed.small_form import has_small_form, is_small_form, small_bytes
     from fstore.storage.parquet import SMALL, as_read, result_bytes
-    from fstore.storage.verify import Fault, FaultKind, Pace, check_written, rows_fault
+    from fstore.storage.verify import Fault, FaultKind, Pace, check_written, decoded, rows_fault
 else:
     __getattr__ = lazy.names(
         __name__,
@@ -38,7 +40,9 @@ else:
             "mapped_entry": "MappedEntry",
             "open": "Storage open_local_cache open_storage",
             "parquet": "SMALL as_read result_bytes",
-            "verify": "Fault FaultKind Pace check_written rows_fault",
+            "packed.raw_parts": "LastRead",
+            "packed.small_form": "has_small_form is_small_form small_bytes",
+            "verify": "Fault FaultKind Pace check_written decoded rows_fault",
         },
     )
 
@@ -49,6 +53,7 @@ __all__ = [
     "Fault",
     "FaultKind",
     "FoundFile",
+    "LastRead",
     "Listing",
     "LocalCache",
     "MappedEntry",
@@ -63,8 +68,11 @@ __all__ = [
     "Stored",
     "as_read",
     "check_written",
+    "decoded",
     "file_of",
+    "has_small_form",
     "is_pack",
+    "is_small_form",
     "key_of",
     "open_local_cache",
     "open_storage",
@@ -73,6 +81,7 @@ __all__ = [
     "result_bytes",
     "rows_fault",
     "shard_of",
+    "small_bytes",
     "sync_file",
     "sync_folder",
     "translated",

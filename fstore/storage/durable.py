@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ from fstore.storage.file_system import BINARY, sync_file, sync_folder, unlink
 from fstore.storage.hashing import hasher_for
 
 _CHUNK = 4 << 20
+WRITTEN_AT_ONCE = 256 << 10
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 
 
@@ -45,6 +47,47 @@ def read_part(path: Path, offset: int, length: int) -> pa.Buffer:
         while free and (count := file.readinto(free)):
             free = free[count:]
     return buffer.slice(0, buffer.size - len(free))
+
+
+class OpenFile:
+    """A file that is open for as long as somebody reads parts of it; raises ``OSError``."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = -1
+        self._descriptor = os.open(path, os.O_RDONLY | BINARY | getattr(os, "O_CLOEXEC", 0))
+
+    def __call__(self, offset: int, length: int) -> pa.Buffer:
+        """Return some bytes, fewer where the file ends before."""
+        os.lseek(self._descriptor, offset, os.SEEK_SET)
+        data = b""
+        left = min(length, os.fstat(self._descriptor).st_size - offset)
+        while left > len(data) and (more := os.read(self._descriptor, left - len(data))):
+            data += more
+        return pa.py_buffer(data)
+
+    def __del__(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+
+def write_pieces(path: Path, pieces: Sequence[memoryview]) -> None:
+    """Write a file piece by piece, which spares the memory of the whole; raises ``OSError``."""
+    with path.open("wb", buffering=WRITTEN_AT_ONCE) as file:
+        file.writelines(pieces)
+
+
+def holds_pieces(path: Path, pieces: Sequence[memoryview]) -> bool:
+    """Tell whether a file holds these pieces and no more, by reading it again; raises ``OSError``."""
+    memory = memoryview(bytearray(max(map(len, pieces), default=0) + 1))
+    with path.open("rb", buffering=0) as file:
+        return all(_next_is(file, piece, memory) for piece in pieces) and not file.read(1)
+
+
+def _next_is(file: FileIO, piece: memoryview, memory: memoryview) -> bool:
+    left = memory[: len(piece)]
+    while left and (count := file.readinto(left)):
+        left = left[count:]
+    return not left and pa.py_buffer(memory[: len(piece)]).equals(pa.py_buffer(piece))
 
 
 def seal(path: Path) -> None:

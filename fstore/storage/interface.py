@@ -1,21 +1,17 @@
 """What fstore asks of the place that keeps its files: two protocols and a record of capabilities.
 
-Nothing outside ``fstore.storage`` knows more of a backend than this. A second one is a
-module beside ``folder``, a line in ``open`` and a subclass of
-``fstore.testing.storage_suite.StorageSuite``, which puts these promises to the test.
-
-Three outcomes are told apart everywhere, because the wrong one destroys data or hides an outage:
+Nothing outside ``fstore.storage`` knows more of a backend than this. A second one is a module beside ``folder``, a line in
+``open`` and a subclass of ``fstore.testing.storage_suite.StorageSuite``, which puts these promises to the test. Three
+outcomes are told apart everywhere, because the wrong one destroys data or hides an outage:
 
 - *not there* is a fact about one file: ``EntryCorrupt`` when an entry is read, False or
   None where a method says so;
-- *wrong* is a fact about bytes that were read: ``EntryCorrupt``, and a caller may
-  quarantine. A backend whose reads pass a network reads once more before it says so;
-- *unavailable* is a fact about the store, also when it says no (rights, quotas, an
-  unknown bucket): ``StorageUnavailable``, or ``StorageFull`` for a write without room.
-  It never counts as missing or wrong.
+- *wrong* is a fact about bytes that were read: ``EntryCorrupt``, and a caller may quarantine. A backend whose reads
+  pass a network reads once more before it says so;
+- *unavailable* is a fact about the store, also when it says no (rights, quotas, an unknown bucket):
+  ``StorageUnavailable``, or ``StorageFull`` for a write without room. It never counts as missing or wrong.
 
-Every method may raise ``StorageUnavailable`` unless it says that it never raises.
-Implementations are safe between threads, and in a child after a fork.
+Every method may raise ``StorageUnavailable`` unless it says that it never raises. All are safe between threads and in forks.
 """
 
 from __future__ import annotations
@@ -29,6 +25,7 @@ import pyarrow as pa
 
 from fstore.model import Locator
 from fstore.storage.layout import SHARDS, FoundFile
+from fstore.storage.packed.raw_parts import LastRead
 from fstore.storage.verify import Fault, Pace
 
 
@@ -52,8 +49,7 @@ class Capabilities:
 class Stored:
     """An entry's file, complete and durable: its path below the root, its size, the BLAKE3 of its bytes.
 
-    A backend that leaves digests of column chunks in the file's tail says how long the
-    tail is and what its BLAKE3 is, so that parts can be verified; others need not.
+    A backend that leaves digests of column chunks in the file's tail says length and BLAKE3 of that; others need not.
     """
 
     path: str
@@ -265,10 +261,14 @@ class StagingArea(Protocol):
         """Stage raw data, whole or not at all, and return their path, reserved; raises ``StorageFull``."""
         ...
 
-    def read(self, path: str) -> pa.Table:
+    def write_together(self, raw: Sequence[tuple[str, pa.Table]]) -> list[str]:
+        """Stage several, digest and table each, as one file that goes by its age; return their paths, which ``reserve`` does not find."""
+        ...
+
+    def read(self, path: str, *, last: LastRead | None = None) -> pa.Table:
         """Return staged raw data; raises ``SourceChanged`` when they are gone or have no form, ``SourceNotAllowed`` for another path.
 
-        Whether they are what was fingerprinted is for the caller to check.
+        Whether they are what was fingerprinted is for the caller to check. ``last`` keeps a file that several share.
         """
         ...
 

@@ -6,7 +6,7 @@ Layout, of every backend::
     entries/<aa>/<key>.<token>.parquet         published, never changed, name never reused
     entries/<aa>/.tmp-<token>                  being written, where a backend writes in steps
     entries/packs/<a>/<token>.pack             several small results, published together, and at the end what they are
-    staging/raw/<aa>/<digest>...               raw data on their way to a worker
+    staging/raw/<aa>/<digest>...               raw data on their way to a worker, or several small ones under a name of their own
     staging/results/<key>.<token>.parquet      results on their way to a publisher
     quarantine/                                files found wrong, kept for a look
     probe/<token>                              there for a moment, where the clock is asked by writing
@@ -18,6 +18,9 @@ An entry in a pack has a path of its own, ``<pack>/<key>.<token>-<offset>.parque
 rows, copies and quarantine name it as they name files; no file lies there. In a folder
 the name above it is a file and no folder, so a version that knows no packs is told by the
 system that it cannot look there, which is an outage to it and never a missing entry.
+
+Raw data that share a file have paths of the form ``staging/raw/<aa>/<digest>.<file>-<offset>-<length>.arrow``, where
+likewise no file lies: whoever knows no such files finds that the raw data are gone, and is given them anew, alone.
 """
 
 from __future__ import annotations
@@ -52,6 +55,10 @@ _PACKED = re.compile(
 )
 _PACK_MARK = b"FSPACK01"
 STAGED_RAW_PATH = re.compile(rf"{STAGED_RAW}/([0-9a-f]{{2}})/\1[0-9a-f]{{62}}(\.[0-9A-Za-z-]+)?\.arrow", re.ASCII)
+_RAW_PART = re.compile(
+    rf"{STAGED_RAW}/([0-9a-f]{{2}})/\1[0-9a-f]{{62}}\.([0-9a-f]{{64}})-(0|[1-9][0-9]{{0,9}})-([1-9][0-9]{{0,9}})\.arrow",
+    re.ASCII,
+)
 STAGED_RESULT_PATH = re.compile(rf"{STAGED_RESULTS}/[0-9a-f]{{64}}\.[0-9A-Za-z-]+\.parquet", re.ASCII)
 STAGED_NAME = re.compile(r"[0-9a-f]{64}(\.[0-9A-Za-z-]+\.parquet|(\.[0-9A-Za-z-]+)?\.arrow)")
 
@@ -68,6 +75,40 @@ def check_staged_raw(path: str) -> None:
     """Raise ``SourceNotAllowed`` unless a path that came in a message or a row has the form of staged raw data."""
     if STAGED_RAW_PATH.fullmatch(path) is None:
         raise SourceNotAllowed(path, [f"{STAGED_RAW} of the store"])
+
+
+class RawPart(NamedTuple):
+    """Where raw data lie that share a file with others: the file, and their bytes in it."""
+
+    path: str
+    offset: int
+    length: int
+
+
+def raw_part_at(path: str) -> RawPart | None:
+    """Return where the raw data of a staged path lie in a file that they share; None for raw data that have one of their own."""
+    found = _RAW_PART.fullmatch(path)
+    if found is None:
+        return None
+    return RawPart(f"{STAGED_RAW}/{shard_of(found[2])}/{found[2]}.arrow", int(found[3]), int(found[4]))
+
+
+def staged_file_of(path: str) -> str:
+    """Return the file that holds what is staged under a path."""
+    part = raw_part_at(path)
+    return path if part is None else part.path
+
+
+def new_raw_parts(parts: Sequence[tuple[str, pa.Buffer]]) -> tuple[str, list[str], list[memoryview]]:
+    """Lay raw data, digest and bytes each, one behind the other; return path and bytes of the file, and the path of each."""
+    name = uuid.uuid4().hex + uuid.uuid4().hex
+    paths, pieces, offset = list[str](), list[memoryview](), 0
+    for digest, data in parts:
+        paths.append(f"{STAGED_RAW}/{shard_of(digest)}/{digest}.{name}-{offset}-{data.size}.arrow")
+        padding = -data.size % 64  # as Arrow wants its memory
+        pieces += memoryview(data), memoryview(bytes(padding))
+        offset += data.size + padding
+    return f"{STAGED_RAW}/{shard_of(name)}/{name}.arrow", paths, pieces
 
 
 def check_staged_result(path: str) -> None:
@@ -134,7 +175,13 @@ def packed_name(pack: str) -> str:
 
 
 def new_pack(results: Sequence[tuple[str, pa.Buffer]]) -> tuple[str, list[str], pa.Buffer]:
-    """Lay results, key and bytes each, one behind the other; return path and bytes of the file, and the path of each.
+    """Lay results, key and bytes each, one behind the other; return path and bytes of the file, and the path of each."""
+    pack, paths, pieces = new_pack_in_pieces(results)
+    return pack, paths, pa.py_buffer(b"".join(pieces))
+
+
+def new_pack_in_pieces(results: Sequence[tuple[str, pa.Buffer]]) -> tuple[str, list[str], list[memoryview]]:
+    """Do so, and spare the memory of the whole.
 
     At the end stand key, offset and length of each, for those who find the file without a row.
     """
@@ -149,7 +196,7 @@ def new_pack(results: Sequence[tuple[str, pa.Buffer]]) -> tuple[str, list[str], 
         offset += data.size
     said = json.dumps(held, separators=(",", ":")).encode()
     end = said + len(said).to_bytes(8, "little") + _PACK_MARK
-    return pack, paths, pa.py_buffer(b"".join([*(memoryview(data) for _, data in results), end]))
+    return pack, paths, [*(memoryview(data) for _, data in results), memoryview(end)]
 
 
 def keys_in_pack(data: pa.Buffer) -> list[str]:

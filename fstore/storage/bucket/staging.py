@@ -9,7 +9,7 @@ sees the other: what is reserved stays, or its reserver is told that it is not t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ from fstore.storage.bucket.listing import list_prefix, list_uploads, unfinished_
 from fstore.storage.bucket.place import Place
 from fstore.storage.interface import Listing, StagedResult
 from fstore.storage.layout import FoundFile
+from fstore.storage.packed.raw_parts import LastRead, part_of, raw_part
 from fstore.storage.parquet import arrow_bytes, result_bytes, write_arrow, write_result
 from fstore.storage.verify import raw_gone, raw_in, result_gone, result_in
 
@@ -58,14 +59,24 @@ class BucketStaging:
             self._place.send(path, data)
         return path
 
-    def read(self, path: str) -> pa.Table:
+    def write_together(self, raw: Sequence[tuple[str, pa.Table]]) -> list[str]:
+        """Put all of them under one new name."""
+        path, paths, pieces = layout.new_raw_parts([(digest, arrow_bytes(table)) for digest, table in raw])
+        self._place.send(path, pa.py_buffer(b"".join(pieces)))
+        return paths
+
+    def read(self, path: str, *, last: LastRead | None = None) -> pa.Table:
         """Get staged raw data."""
         layout.check_staged_raw(path)
+        if (part := layout.raw_part_at(path)) is not None:
+            return raw_part(path, part, lambda file: part_of(self._read(file)), last)
+        return raw_in(path, self._read(path))
+
+    def _read(self, path: str) -> pa.Buffer:
         try:
-            data = self._place.fetch(path).data
+            return self._place.fetch(path).data
         except ObjectMissing as error:
             raise raw_gone(path) from error
-        return raw_in(path, data)
 
     def write_result(self, key: str, table: pa.Table) -> str:
         """Put a result under a new name."""
@@ -88,7 +99,7 @@ class BucketStaging:
         """Return whether the store shows something staged there."""
         layout.check_staged(path)
         try:
-            self._client.head(self._place.key(path))
+            self._client.head(self._place.key(layout.staged_file_of(path)))
         except ObjectMissing:
             return False
         return True
@@ -96,6 +107,8 @@ class BucketStaging:
     def discard(self, path: str) -> None:
         """Delete a staged file, and its marks, if that is possible now."""
         layout.check_staged(path)
+        if layout.raw_part_at(path) is not None:
+            return
         with suppress(StorageUnavailable):
             self._client.delete(self._place.key(path))
             if path.endswith(".arrow"):

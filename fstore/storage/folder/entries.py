@@ -19,12 +19,14 @@ from fstore.projection import Tail, add_digests, with_digests
 from fstore.storage import layout
 from fstore.storage.durable import (
     copy_aside,
+    holds_pieces,
     make_folder,
     make_one_folder,
     read_part,
     read_whole,
     seal,
     translated,
+    write_pieces,
 )
 from fstore.storage.file_system import sync_folder, unlink
 from fstore.storage.folder.listing import inside, is_there, list_folder, remove, remove_unless_touched
@@ -48,6 +50,8 @@ from fstore.storage.verify import (
 _NOT_YET_VISIBLE_WAITS_S = (0.02, 0.2, 0.8)
 
 T = TypeVar("T")
+W = TypeVar("W")
+C = TypeVar("C")
 
 
 class FolderEntries(FolderRoot):
@@ -59,42 +63,44 @@ class FolderEntries(FolderRoot):
         The bytes are read back for the digest: what it vouches for is what lies on disk.
         """
 
-        def checked(data: pa.Buffer) -> None:
+        def checked(temporary: Path) -> pa.Buffer:
+            with translated(temporary):
+                data = read_whole(temporary)
             check_written(data, check)
+            return data
 
         def write(temporary: Path) -> Tail | None:
             write_result(table, temporary)
             return add_digests(temporary) if temporary.stat().st_size > SMALL else None
 
         path = layout.new_entry_path(key)
-        return _stored(path, *self._place(path, write, checked))
+        tail, data = self._place(path, write, checked)
+        return _stored(path, data, tail)
 
     def publish_bytes(self, key: str, data: pa.Buffer) -> Stored:
         """Write the bytes the same way."""
         whole, tail = (data.size > SMALL and with_digests(data)) or (data, None)
         path = layout.new_entry_path(key)
-        self._place_bytes(path, whole)
+        self._place_pieces(path, [memoryview(whole)])
         return _stored(path, whole, tail)
 
     def publish_together(self, results: Sequence[tuple[str, pa.Buffer]]) -> list[Stored]:
         """Write the bytes of all of them the same way, into one file."""
-        pack, paths, whole = layout.new_pack(results)
-        self._place_bytes(pack, whole)
+        pack, paths, pieces = layout.new_pack_in_pieces(results)
+        self._place_pieces(pack, pieces)
         return [_stored(path, data, None) for path, (_, data) in zip(paths, results, strict=True)]
 
-    def _place_bytes(self, path: str, whole: pa.Buffer) -> None:
-        def write(temporary: Path) -> None:
-            with temporary.open("wb") as file:
-                file.write(memoryview(whole))
-
-        def same(back: pa.Buffer) -> None:
-            if not back.equals(whole):
+    def _place_pieces(self, path: str, pieces: Sequence[memoryview]) -> None:
+        def same(temporary: Path) -> None:
+            with translated(temporary):
+                is_same = holds_pieces(temporary, pieces)
+            if not is_same:
                 raise StorageUnavailable(str(self._root), "a file does not hold what was just written to it")
 
-        self._place(path, write, same)
+        self._place(path, lambda temporary: write_pieces(temporary, pieces), same)
 
-    def _place(self, path: str, write: Callable[[Path], T], check: Callable[[pa.Buffer], None]) -> tuple[pa.Buffer, T]:
-        """Bring a file into being, and return its bytes, read back, and what writing them gave."""
+    def _place(self, path: str, write: Callable[[Path], W], check: Callable[[Path], C]) -> tuple[W, C]:
+        """Bring a file into being, and return what writing it gave, and what reading it back did."""
         final = self._root / path
         folder = final.parent
         temporary = folder / f"{layout.TEMPORARY}{layout.new_token()}"
@@ -104,8 +110,7 @@ class FolderEntries(FolderRoot):
             with translated(folder):
                 written = write(temporary)
                 seal(temporary)
-                data = read_whole(temporary)
-            check(data)
+            checked = check(temporary)
             with translated(folder):
                 temporary.replace(final)
         except BaseException:
@@ -114,7 +119,7 @@ class FolderEntries(FolderRoot):
             raise
         with translated(folder):
             sync_folder(folder)
-        return data, written
+        return written, checked
 
     def read(self, found: Locator) -> pa.Table:
         """Return an entry's table, every byte verified."""

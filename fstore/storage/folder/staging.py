@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,13 +11,14 @@ import pyarrow as pa
 
 from fstore.errors import SourceNotAllowed, StorageUnavailable
 from fstore.storage import layout
-from fstore.storage.durable import make_folder, read_whole, translated
+from fstore.storage.durable import OpenFile, make_folder, read_whole, translated, write_pieces
 from fstore.storage.file_system import unlink
 from fstore.storage.folder.listing import is_there, list_folder, remove_unless_touched
 from fstore.storage.folder.root import CLOCK_STEP_S
 from fstore.storage.interface import Capabilities, Listing, StagedResult
 from fstore.storage.layout import SHARDS, FoundFile
-from fstore.storage.parquet import write_arrow, write_result
+from fstore.storage.packed.raw_parts import LastRead, ReadPart, raw_part
+from fstore.storage.parquet import arrow_bytes, write_arrow, write_result
 from fstore.storage.verify import raw_gone, raw_in, result_gone, result_in
 
 
@@ -48,9 +49,23 @@ class FolderStaging:
         self._place(path, write)
         return path
 
-    def read(self, path: str) -> pa.Table:
+    def write_together(self, raw: Sequence[tuple[str, pa.Table]]) -> list[str]:
+        """Write all of them beside their place and rename the file."""
+        path, paths, pieces = layout.new_raw_parts([(digest, arrow_bytes(table)) for digest, table in raw])
+
+        def write(temporary: Path) -> None:
+            write_pieces(temporary, pieces)
+            temporary.chmod(0o440)
+
+        self._place(path, write)
+        return paths
+
+    def read(self, path: str, *, last: LastRead | None = None) -> pa.Table:
         """Read staged raw data."""
         layout.check_staged_raw(path)
+        if (part := layout.raw_part_at(path)) is not None:
+            with translated(path):
+                return raw_part(path, part, self._opened, last)
         found = self._staged(path)
         with translated(path):
             try:
@@ -58,6 +73,14 @@ class FolderStaging:
             except FileNotFoundError as error:
                 raise raw_gone(path) from error
         return raw_in(path, data)
+
+    def _opened(self, path: str) -> ReadPart:
+        """Open a file that several share; each is read by itself, into memory that the one before gave back."""
+        found = self._staged(path)
+        try:
+            return OpenFile(found)
+        except FileNotFoundError as error:
+            raise raw_gone(path) from error
 
     def write_result(self, key: str, table: pa.Table) -> str:
         """Write a result beside its place and rename it."""
@@ -84,11 +107,14 @@ class FolderStaging:
 
     def exists(self, path: str) -> bool:
         """Return whether something is staged there now."""
-        self._staged(path)
-        return is_there(self._root, path)
+        file = layout.staged_file_of(path)
+        self._staged(file)
+        return is_there(self._root, file)
 
     def discard(self, path: str) -> None:
         """Unlink a staged file if that is possible now."""
+        if layout.raw_part_at(path) is not None:
+            return
         with suppress(OSError, StorageUnavailable):
             unlink(self._staged(path), missing_ok=True)
 

@@ -7,6 +7,8 @@ import pytest
 
 import fstore
 from fstore.storage import packed_at
+from fstore.storage.folder.staging import FolderStaging
+from fstore.storage.layout import raw_part_at
 from tests import sample_features
 
 RAW = pd.DataFrame({"price": [float(i) for i in range(40)], "size": [i % 7 for i in range(40)]})
@@ -70,3 +72,36 @@ def test_one_of_them_can_be_given_up(staffed, hide):
     changed = {one.key for one, other in zip(before, after, strict=True) if one.path != other.path}
     assert changed <= {gone.key}
     assert hide == "invalidate" or changed == {gone.key}
+
+
+def test_small_raw_data_of_a_batch_travel_in_few_files(staffed):
+    """Each worker takes its own out of them."""
+    frames = [RAW + number for number in range(20)]
+    asked = [fstore.Request(f"S{n}", frame, {"factor": 3}, sample_features.scaled) for n, frame in enumerate(frames)]
+    for request, frame in staffed.store.get_or_compute_many(asked, timeout=90):
+        pd.testing.assert_frame_equal(frame, request.raw_data * 3)
+    staged = {entry.source["path"] for _, entry in staffed.store.peek_many(asked)}
+    files = {part.path for path in staged if (part := raw_part_at(path)) is not None}
+    assert len(staged) == len(asked)
+    assert len(files) == 1
+
+
+@pytest.mark.parametrize("harm", ["gone", "spoilt"])
+def test_a_file_of_raw_data_that_fails_costs_a_second_try(staffed, monkeypatch, harm):
+    """Raw data that workers do not find, or find changed, are given them once more, alone."""
+    write = FolderStaging.write_together
+
+    def harmed(self, raw):
+        paths = write(self, raw)
+        file = staffed.settings.path / raw_part_at(paths[0]).path
+        file.chmod(0o640)
+        if harm == "gone":
+            file.unlink()
+        else:
+            file.write_bytes(bytes(len(file.read_bytes())))
+        return paths
+
+    monkeypatch.setattr(FolderStaging, "write_together", harmed)
+    asked = [fstore.Request(f"S{n}", RAW + n, {"factor": 5, "harm": harm}, sample_features.scaled) for n in range(6)]
+    for request, frame in staffed.store.get_or_compute_many(asked, timeout=90):
+        pd.testing.assert_frame_equal(frame, request.raw_data * 5)

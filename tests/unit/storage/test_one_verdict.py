@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -160,13 +161,31 @@ def test_publishing_asks_the_same_function(entries: FolderEntries, monkeypatch: 
         entries.publish(KEY, some_table())
 
 
+def files_in(entries: FolderEntries) -> set[str]:
+    """Name all files of entries, finished or not."""
+    listings = [*entries.list_packs(), *entries.list_shards()]
+    return {file.path for listing in listings for file in (*listing.files, *listing.temporary)}
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda d: d[:-1], lambda d: d + b"x", lambda d: b"R" + d[1:], lambda d: d[:20] + b"?" + d[21:]]
+)
 def test_a_file_that_reads_back_otherwise_is_not_published(
-    entries: FolderEntries, monkeypatch: pytest.MonkeyPatch
+    entries: FolderEntries, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[bytes], bytes]
 ) -> None:
     """Bytes that were checked before are compared with what lies on disk: the digest would vouch for the wrong ones."""
-    monkeypatch.setattr("fstore.storage.folder.entries.read_whole", lambda _: pa.py_buffer(b"rot"))
+
+    def write(path: Path, pieces: list[memoryview]) -> None:
+        path.write_bytes(spoil(b"".join(pieces)))
+
+    before = files_in(entries)
+    monkeypatch.setattr("fstore.storage.folder.entries.write_pieces", write)
+    right, other = pa.py_buffer(b"right" * 5), pa.py_buffer(b"others" * 5)
     with pytest.raises(errors.StorageUnavailable, match="just written"):
-        entries.publish_bytes(KEY, pa.py_buffer(b"right"))
+        entries.publish_bytes(KEY, right)
+    with pytest.raises(errors.StorageUnavailable, match="just written"):
+        entries.publish_together([(KEY, right), ("cd" * 32, other)])
+    assert files_in(entries) == before
 
 
 @pytest.mark.parametrize("cut", [1, 40, 200])
