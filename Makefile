@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 TEST_WORKERS ?= 2
 # A file's tests run in one process, in the order of the folders: servers that a file shares start once, and what takes
 # longest (e2e) does not come last.
-SPREAD := -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
+SPREAD := -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder --durations 20
 
 .PHONY: help demo test slow check lint types contracts faults containers matrix bench clean
 .DEFAULT_GOAL := help
@@ -20,7 +20,7 @@ test: $(VENV)/.dev ## run the test suite, real servers included; 'coverage repor
 	$(BIN)/python -m pytest $(SPREAD) --cov --cov-branch --cov-report= --cov-fail-under=85
 
 slow: $(VENV)/.dev ## the tests that wait or install for minutes
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) -m slow
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) -m slow --durations 20
 
 faults: $(VENV)/.dev ## the fault matrix: kill it everywhere, lose nothing
 	$(BIN)/python -m tests.faults

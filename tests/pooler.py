@@ -29,6 +29,11 @@ def needs_sessions(wanted: int) -> pytest.MarkDecorator:
     return pytest.mark.skipif(0 < SIZE < wanted, reason=f"{wanted} sessions at once, FSTORE_TEST_POOLER={SIZE}")
 
 
+def without_pooler() -> pytest.MarkDecorator:
+    """Skip a test of what holds where no pooler stands before Postgres."""
+    return pytest.mark.skipif(SIZE > 0, reason=f"FSTORE_TEST_POOLER={SIZE}")
+
+
 class Pooler:
     """A PgBouncer that can be killed and started again; it refuses startup options, as it does by default."""
 

@@ -42,7 +42,7 @@ def migrate(postgres_url: str) -> tuple[str | None, str | None]:
             missing = grants.establish(connection)
             after = MigrationContext.configure(connection).get_current_revision()
     except DBAPIError as error:
-        raise ManifestUnavailable("migrating", str(error.orig).strip()) from error
+        raise ManifestUnavailable("migrating", " ".join(str(error.orig).split())) from error
     finally:
         engine.dispose()
     if missing:
