@@ -58,6 +58,14 @@ def server_account(existing_data: Path | None = None) -> Account | None:
     Data written by an earlier run decide: whoever owns them goes on owning them.
     """
     if os.geteuid() != 0:
+        if not _has_name(os.geteuid()):
+            raise ConfigurationError(
+                [
+                    f"user number {os.geteuid()} has no name on this host, and Postgres runs as users with a name only; "
+                    "run 'fstore up' as one of those (a line in /etc/passwd, also in a container), or name a Postgres and a "
+                    "Redis that run elsewhere (FEATURE_STORE_POSTGRES_URL, FEATURE_STORE_REDIS_URL)"
+                ]
+            )
         return None
     if existing_data is not None:
         owner = existing_data.stat()
@@ -80,7 +88,12 @@ def server_account(existing_data: Path | None = None) -> Account | None:
 
 
 def _name_of(uid: int) -> str:
+    return pwd.getpwuid(uid).pw_name if _has_name(uid) else str(uid)
+
+
+def _has_name(uid: int) -> bool:
     try:
-        return pwd.getpwuid(uid).pw_name
+        pwd.getpwuid(uid)
     except KeyError:
-        return str(uid)
+        return False
+    return True
