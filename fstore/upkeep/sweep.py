@@ -31,7 +31,8 @@ BYTES_PER_S = 64_000_000.0  # a scheduled sweep leaves most of a disk to those w
 class IntegrityReport:
     """What a sweep read and found; ``complete`` means that it came to the end of what was live at its start.
 
-    ``unread`` are entries that the store could not give while it gave others: what they hold nobody knows.
+    ``unread`` are entries that the store could not give while it gave others: what they hold nobody knows, and
+    the run counts as one that failed.
     """
 
     repair: bool
@@ -49,8 +50,14 @@ class IntegrityReport:
         """Return the report as JSON."""
         issues = [{"key": f.key, "path": f.path, "kind": str(f.kind), "detail": f.detail} for f in self.faults]
         issues += [{"key": f.key, "path": f.path, "kind": "unavailable", "detail": why} for f, why in self.unread]
+        failed = {}
+        if self.unread:
+            found, why = self.unread[0]
+            told = f"not read though the store was there: {len(self.unread)} of the entries, first {found.path}: {why}"
+            failed = {"error": "StorageUnavailable", "message": told}
         return {
             "kind": "sweep",
+            **failed,
             "repair": self.repair,
             "integrity_ok": not issues,
             "issues": issues,

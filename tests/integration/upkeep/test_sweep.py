@@ -166,6 +166,9 @@ def test_a_file_that_cannot_be_read_stops_no_sweep(shelf):
     told = report.as_dict()
     assert told["integrity_ok"] is False
     assert [(one["path"], one["kind"]) for one in told["issues"]] == [(bad.path, "unavailable")]
+    recorded = upkeep.list_runs(shelf.resources, "sweep", limit=1)[0]["report"]
+    assert recorded["error"] == "StorageUnavailable", "what is told apart by it is an alert"
+    assert recorded["message"].startswith(f"not read though the store was there: 1 of the entries, first {bad.path}")
     assert shelf.state("bad") == "live"
     assert shelf.sql("SELECT count(*) FROM manifest WHERE verified_ts > now() - interval '1 minute'") == [(3,)]
 
