@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TypeVar
@@ -27,8 +26,6 @@ from fstore.upkeep.runner import Progress, silent
 
 AT_MOST = 50_000  # of each kind in one run: bounds the memory of a plan; the next run takes the rest
 PACKS_AT_ONCE = 200  # whose rows are asked for together
-
-log = logging.getLogger("fstore.collect")
 
 T = TypeVar("T")
 
@@ -70,6 +67,7 @@ def make_plan(
         totals=survey.totals,
         postponed=postponed,
         file_now_ns=survey.file_now_ns,
+        faults=tuple(survey.faults),
         pack_sizes={path: use.file.size_bytes for path, use in survey.packs.items()},
     )
 
@@ -88,6 +86,7 @@ class _Survey:
         self.leftovers: list[Leftover] = []
         self.lost: list[ShardRow] = []
         self.packs: dict[str, PackUse] = {}
+        self.faults: list[str] = []
 
     def look_at_packs(self) -> None:
         """List what holds several entries, before any row is read."""
@@ -103,7 +102,9 @@ class _Survey:
     def judge_packs(self) -> None:
         """Find packs that no row names, and count what is dead in the others; after all rows were read."""
         unnamed = [use.file for use in self.packs.values() if not use.rows and self._is_stale(use.file)]
-        self._take(unheld_packs(unnamed, self.entries, self.queries, self.policy))
+        self._take(
+            unheld_packs(unnamed, self.entries, self.queries, self.policy, lambda fault: _keep(self.faults, [fault]))
+        )
         named = [use for use in self.packs.values() if use.rows]
         self.totals.dead_pack_bytes = sum(use.file.size_bytes - use.bytes for use in named)
 
@@ -232,7 +233,7 @@ def unheld_packs(
     entries: EntryStore,
     queries: UpkeepQueries,
     policy: GarbagePolicy,
-    tell: Callable[[str], None] = log.warning,
+    tell: Callable[[str], None],
 ) -> list[Leftover]:
     """Return those of some packs that no row names, and whose results nobody may still publish or be about to read.
 

@@ -74,6 +74,8 @@ def run_collection(
                 progress=progress,
             )
             report.plan = plan
+            for fault in plan.faults:
+                _tell(report, report.phases["plan"], fault)
         refuse_suspicious_plan(plan, force=force)
         refuse_strange_clock(plan, entries, resources.runs.now, kept.grace, force=force)
         if not dry_run:
@@ -215,7 +217,11 @@ class _Collector:
         return self._entries.delete(gone.file.path)
 
     def _tell(self, phase: PhaseReport, fault: str) -> None:
-        phase.failed += 1
-        if len(self._report.faults) < MOST_FAULTS:
-            self._report.faults.append(fault)
-        log.warning("garbage collection: %s", fault)
+        _tell(self._report, phase, fault)
+
+
+def _tell(report: GarbageReport, phase: PhaseReport, fault: str) -> None:
+    phase.failed += 1
+    if len(report.faults) < MOST_FAULTS:
+        report.faults.append(fault)
+    log.warning("garbage collection: %s", fault)

@@ -118,6 +118,8 @@ class GarbagePlan:
     """The time by the store's clock when the plan was begun."""
     pack_sizes: Mapping[str, int] = field(default_factory=dict)
     """The files that hold several entries: one goes with the last of them."""
+    faults: tuple[str, ...] = ()
+    """Why some of these could not be looked at; they stay."""
 
 
 def compare(rows: Iterable[ShardRow], found: Iterable[FoundFile]) -> Comparison:
