@@ -85,6 +85,23 @@ def test_a_pack_goes_with_its_last_row(shelf):
     assert (report.files_deleted, report.bytes_freed) == (1, found.pack_bytes)
 
 
+@pytest.mark.parametrize("state", ["condemned", "quarantined"])
+def test_a_pack_stays_for_an_entry_that_is_only_hidden(shelf, state):
+    """It can be taken back, or looked at, until its own grace is over; others of the pack that are due go before it."""
+    _, hidden = publish(shelf, ["due", "hidden"], age=2 * WEEK)
+    shelf.condemn("due", 30 * HOUR)
+    shelf.condemn("hidden", HOUR)
+    shelf.sql("UPDATE manifest SET state = %(state)s WHERE key = %(key)s", state=state, key=hidden.key)
+
+    collect(shelf)
+
+    assert (shelf.state("due"), shelf.state("hidden")) == (None, state)
+    assert packs(shelf) == {file_of(hidden.path)}
+    if state == "condemned":
+        assert shelf.resources.manifest.revive(hidden.key, youngest_s=12 * 3600) == hidden
+        assert shelf.resources.entries.read(hidden).num_rows == 3
+
+
 def test_a_pack_without_rows_stays_as_long_as_somebody_may_need_it(shelf):
     """Young, or of a key that is being computed, or whose keys were replaced within the grace: it stays."""
     (young, *_), (working, *_) = shelf.write_together(["young", "y2"]), shelf.write_together(["working", "w2"])
@@ -162,11 +179,17 @@ def test_a_pinned_entry_keeps_its_pack(shelf):
 
 
 class Meanwhile(UpkeepQueries):
-    """The statements of upkeep, and what somebody does just before it is asked which entries lie in a pack."""
+    """The statements of upkeep, and what somebody does just before it is asked which entries lie in a pack, or who works on them."""
 
-    def __init__(self, shelf: Shelf, act: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self, shelf: Shelf, act: Callable[[], object] = lambda: None, *, at_jobs: Callable[[], object] = lambda: None
+    ) -> None:
         super().__init__(shelf.resources.database)
-        self.act, self.asked = act, list[int]()
+        self.act, self.at_jobs, self.asked = act, at_jobs, list[int]()
+
+    def unsettled_keys(self, keys: Sequence[str], *, grace: timedelta) -> set[str]:
+        self.at_jobs()
+        return super().unsettled_keys(keys, grace=grace)
 
     def rows_of_packs(self, packs: Sequence[str]) -> list[ShardRow]:
         self.act()
@@ -238,3 +261,25 @@ def test_a_pack_that_cannot_be_read_stops_no_collection(shelf, monkeypatch):
     monkeypatch.undo()
     collect(shelf)
     assert packs(shelf) == set()
+
+
+@pytest.mark.parametrize("grace", [RULES.grace, timedelta(0)])
+def test_rows_that_come_between_two_looks_keep_their_pack(shelf, grace):
+    """Their publisher's job ends with them: who looked for rows first and for jobs then saw neither."""
+    claims = {name: shelf.claim(name) for name in "ab"}
+    written = dict(zip("ab", shelf.write_together("ab"), strict=True))
+    shelf.age_file(file_of(written["a"].path), 30 * HOUR)
+    waiting = {name: (claims[name], written[name]) for name in "ab"}
+
+    def publish_now() -> None:
+        if waiting:
+            assert shelf.insert_together(waiting) == {"a", "b"}
+            waiting.clear()
+
+    shelf.resources = replace(shelf.resources, upkeep=Meanwhile(shelf, at_jobs=publish_now))
+    run_collection(shelf.resources, replace(RULES, grace=grace), force=True)
+
+    assert waiting == {}
+    assert packs(shelf) == {file_of(written["a"].path)}
+    assert [shelf.state(name) for name in "ab"] == ["live"] * 2
+    assert shelf.resources.entries.read(written["b"]).num_rows == 3
