@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -243,7 +243,7 @@ class MemoryStaging:
         self._objects.put(path, arrow_bytes(table.combine_chunks()).to_pybytes())
         return path
 
-    def write_together(self, raw: Sequence[tuple[str, pa.Table]]) -> list[str]:
+    def write_together(self, raw: Iterable[tuple[str, pa.Table]]) -> list[str]:
         path, paths, pieces = layout.new_raw_parts([(digest, arrow_bytes(table)) for digest, table in raw])
         self._objects.put(path, b"".join(pieces))
         return paths

@@ -122,10 +122,10 @@ def stage_raw(staging: StagingArea, raw: object, taken: Fingerprint, *, roots: S
 
 
 def stage_raw_together(staging: StagingArea, raw: Sequence[tuple[RawInput, Fingerprint]]) -> list[RawReference]:
-    """Put several where a worker can read them, small and in memory, as one file."""
+    """Put several where a worker can read them, small and in memory, in few files."""
     from fstore.broker import RawReference  # noqa: PLC0415 see above
 
-    paths = staging.write_together([(_staged_name(data, taken), data.table()) for data, taken in raw])
+    paths = staging.write_together((_staged_name(data, taken), data.table()) for data, taken in raw)
     return [RawReference(kind="staged", path=path) for path in paths]
 
 

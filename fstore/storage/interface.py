@@ -16,7 +16,7 @@ Every method may raise ``StorageUnavailable`` unless it says that it never raise
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
@@ -261,8 +261,8 @@ class StagingArea(Protocol):
         """Stage raw data, whole or not at all, and return their path, reserved; raises ``StorageFull``."""
         ...
 
-    def write_together(self, raw: Sequence[tuple[str, pa.Table]]) -> list[str]:
-        """Stage several, digest and table each, as one file that goes by its age; return their paths, which ``reserve`` does not find."""
+    def write_together(self, raw: Iterable[tuple[str, pa.Table]]) -> list[str]:
+        """Stage several, digest and table each, in few files that go by their age; return their paths, which ``reserve`` does not find."""
         ...
 
     def read(self, path: str, *, last: LastRead | None = None) -> pa.Table:

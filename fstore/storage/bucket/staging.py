@@ -9,7 +9,7 @@ sees the other: what is reserved stays, or its reserver is told that it is not t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +23,7 @@ from fstore.storage.bucket.listing import list_prefix, list_uploads, unfinished_
 from fstore.storage.bucket.place import Place
 from fstore.storage.interface import Listing, StagedResult
 from fstore.storage.layout import FoundFile
-from fstore.storage.packed.raw_parts import LastRead, part_of, raw_part
+from fstore.storage.packed.raw_parts import LastRead, in_files, part_of, raw_part
 from fstore.storage.parquet import arrow_bytes, result_bytes, write_arrow, write_result
 from fstore.storage.verify import raw_gone, raw_in, result_gone, result_in
 
@@ -59,11 +59,14 @@ class BucketStaging:
             self._place.send(path, data)
         return path
 
-    def write_together(self, raw: Sequence[tuple[str, pa.Table]]) -> list[str]:
-        """Put all of them under one new name."""
-        path, paths, pieces = layout.new_raw_parts([(digest, arrow_bytes(table)) for digest, table in raw])
-        self._place.send(path, pa.py_buffer(b"".join(pieces)))
-        return paths
+    def write_together(self, raw: Iterable[tuple[str, pa.Table]]) -> list[str]:
+        """Put each file under a new name."""
+        found = list[str]()
+        for some in in_files(raw):
+            path, paths, pieces = layout.new_raw_parts(some)
+            self._place.send(path, pa.py_buffer(b"".join(pieces)))
+            found += paths
+        return found
 
     def read(self, path: str, *, last: LastRead | None = None) -> pa.Table:
         """Get staged raw data."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,8 +17,8 @@ from fstore.storage.folder.listing import is_there, list_folder, remove_unless_t
 from fstore.storage.folder.root import CLOCK_STEP_S
 from fstore.storage.interface import Capabilities, Listing, StagedResult
 from fstore.storage.layout import SHARDS, FoundFile
-from fstore.storage.packed.raw_parts import LastRead, ReadPart, raw_part
-from fstore.storage.parquet import arrow_bytes, write_arrow, write_result
+from fstore.storage.packed.raw_parts import LastRead, ReadPart, in_files, raw_part
+from fstore.storage.parquet import write_arrow, write_result
 from fstore.storage.verify import raw_gone, raw_in, result_gone, result_in
 
 
@@ -49,9 +49,12 @@ class FolderStaging:
         self._place(path, write)
         return path
 
-    def write_together(self, raw: Sequence[tuple[str, pa.Table]]) -> list[str]:
-        """Write all of them beside their place and rename the file."""
-        path, paths, pieces = layout.new_raw_parts([(digest, arrow_bytes(table)) for digest, table in raw])
+    def write_together(self, raw: Iterable[tuple[str, pa.Table]]) -> list[str]:
+        """Write each file beside its place and rename it."""
+        return [path for some in in_files(raw) for path in self._write_file(some)]
+
+    def _write_file(self, parts: Sequence[tuple[str, pa.Buffer]]) -> list[str]:
+        path, paths, pieces = layout.new_raw_parts(parts)
 
         def write(temporary: Path) -> None:
             write_pieces(temporary, pieces)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from fstore.settings import Settings
 from fstore.storage import layout
 from fstore.storage.folder.staging import FolderStaging
 from fstore.storage.layout import STAGED_NAME, key_of, raw_part_at
+from fstore.storage.packed import raw_parts
 
 FRAMES = [pd.DataFrame({"price": np.arange(50.0 + n), "size": np.arange(50 + n)}) for n in range(5)]
 
@@ -140,3 +142,20 @@ def test_chunks_keep_the_parts_of_a_file_together(staging: FolderStaging) -> Non
     files = [part.path for one in chunk if (part := raw_part_at(one.raw_data.path)) is not None]
     assert len(files) == 15
     assert sum(one != other for one, other in pairwise(files)) == 2
+
+
+def test_a_file_is_full_at_some_megabytes(staging: FolderStaging) -> None:
+    """Texts may be of any length; what was written is not held until all is."""
+    tables = [pa.table({"x": ["y" * (raw_parts.FILE_BYTES // 2)]}) for _ in range(3)]
+    asked: list[int] = []
+
+    def raw() -> Iterator[tuple[str, pa.Table]]:
+        for number, table in enumerate(tables):
+            files = [file for listing in staging.list_staged() for file in listing.files]
+            asked.append(len(files))
+            yield f"{number}" * 64, table
+
+    paths = staging.write_together(raw())
+    assert len({part.path for path in paths if (part := raw_part_at(path)) is not None}) == 3
+    assert asked == [0, 0, 1]
+    assert [staging.read(path).equals(table) for path, table in zip(paths, tables, strict=True)] == [True] * 3
