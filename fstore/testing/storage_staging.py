@@ -6,7 +6,7 @@ import pytest
 from blake3 import blake3
 
 from fstore.errors import InvalidRequest, SourceChanged, SourceNotAllowed
-from fstore.storage import STAGED_NAME, FoundFile, Storage, key_of
+from fstore.storage import STAGED_NAME, FoundFile, LastRead, Storage, key_of
 from fstore.testing.storage_backend import KEY, ROUNDS, Backend, publish, some_table, together
 
 LEAD_OUTSIDE = [
@@ -35,6 +35,27 @@ class StagingTests(Backend):
         assert storage.staging.read(path).equals(some_table())
         assert key_of(path) == KEY
         assert STAGED_NAME.fullmatch(path.rpartition("/")[2])
+
+    def test_raw_data_are_staged_together(self, storage: Storage) -> None:
+        """Few files, of which each is told by its digest, found by its path and dropped as a whole by its age."""
+        tables = {f"{number:x}" * 64: some_table(2 * number + 2) for number in range(5)}
+        paths = storage.staging.write_together(iter(tables.items()))
+
+        (file,) = [file for listing in storage.staging.list_staged() for file in listing.files]
+        last = LastRead()
+        for path, (digest, table) in zip(paths, tables.items(), strict=True):
+            assert key_of(path) == digest
+            assert storage.staging.exists(path)
+            assert storage.staging.read(path).equals(table)
+            assert storage.staging.read(path, last=last).equals(table)
+            assert storage.staging.reserve(digest) is None
+        storage.staging.discard(paths[0])
+        assert storage.staging.exists(paths[0])
+        storage.staging.drop_unless_reserved(file)
+        for path in paths:
+            assert not storage.staging.exists(path)
+            with pytest.raises(SourceChanged):
+                storage.staging.read(path)
 
     def test_staged_raw_data_that_are_gone_or_damaged_have_changed(self, storage: Storage) -> None:
         """The trainer stages them anew."""
