@@ -14,6 +14,7 @@ import pytest
 from fstore.errors import StorageUnavailable
 from fstore.model import Locator
 from fstore.storage import result_bytes
+from fstore.storage.durable import seal
 from fstore.storage.folder.entries import FolderEntries
 from fstore.storage.folder.staging import FolderStaging
 from fstore.storage.open import Storage
@@ -91,12 +92,14 @@ def test_a_file_that_does_not_hold_what_was_written_is_never_published(
     entries.create("suite")
     data = result_bytes(pa.table({"x": [1, 2, 3]}))
 
-    def rotten(path: Path) -> pa.Buffer:
+    def rotten(path: Path) -> None:
+        seal(path)
         whole = bytearray(path.read_bytes())
         whole[10] ^= 1
-        return pa.py_buffer(bytes(whole))
+        path.chmod(0o640)
+        path.write_bytes(whole)
 
-    monkeypatch.setattr("fstore.storage.folder.entries.read_whole", rotten)
+    monkeypatch.setattr("fstore.storage.folder.entries.seal", rotten)
     with pytest.raises(StorageUnavailable, match="does not hold what was just written"):
         if together:
             entries.publish_together([("a1" * 32, data), ("b2" * 32, data)])
