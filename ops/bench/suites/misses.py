@@ -19,11 +19,11 @@ from typing import Any
 from harness.features import day, unchanged
 from harness.figures import Figure, Outcome, percentile, timed
 from harness.miss_steps import measure_steps
-from harness.miss_timeline import measure_timeline
 from harness.parts import crew, run_alone, serve, together
 from harness.stand import NOOP, Stand, celery_client, open_in_part, stand
 
 from fstore import FeatureStore
+from suites.load.miss_timeline import measure_timeline
 
 CLIENTS = 8
 BARE, FRESH, SHARED = "bare round trip", "miss, new raw data", "miss, raw data staged before"

@@ -6,7 +6,7 @@ from importlib import import_module
 
 import pytest
 from harness.miss_steps import STEPS
-from harness.miss_timeline import OF_TRAINERS, OF_WORKERS, WARM_UP, medians
+from suites.load.miss_timeline import OF_TRAINERS, OF_WORKERS, WARM_UP, medians
 
 WATCHED = {**STEPS, **OF_TRAINERS, **OF_WORKERS}
 
