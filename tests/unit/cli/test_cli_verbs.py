@@ -113,6 +113,25 @@ def test_output_that_cannot_be_written_is_no_bug(words: str) -> None:
     assert ended(">&-") == (0, "")
 
 
+def test_an_early_interrupt_is_no_traceback() -> None:
+    """Ctrl-C while the command's modules are still being imported, as on a busy machine."""
+    script = """
+import sys
+
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == "fstore.cli.app":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupt())
+from fstore.cli import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+
+    assert (done.returncode, done.stderr) == (errors.INTERRUPTED, "fstore: interrupted\n")
+
+
 def test_a_folder_that_is_gone_is_said_and_no_bug(tmp_path: Path) -> None:
     """Called in a folder that was removed meanwhile, what needs none works, and what needs one says so."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("FEATURE_STORE_")}
