@@ -14,7 +14,7 @@ from fstore.model import EntryState
 from fstore.postgres.pool import Database
 from fstore.runtime import deadline
 from tests.conftest import run_sql
-from tests.pooler import needs_sessions
+from tests.pooler import needs_sessions, without_pooler
 from tests.waiting import eventually
 
 
@@ -255,6 +255,7 @@ def narrow(url):
     opened.close()
 
 
+@without_pooler()
 def test_what_comes_often_is_prepared_the_second_time(narrow):
     """Once is not worth it; from then on the server has its plan, and each call its own values."""
     found = []
