@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from fstore.calling.process_state import ProcessSetting
+from fstore.calling.put_into_libraries import PutIntoLibraries
 
 
 def _csv() -> tuple[int, dict[str, Any]]:
@@ -35,7 +36,10 @@ def _know_pandas_types(_: object) -> None:
             pa.register_extension_type(kind)
 
 
+_put = PutIntoLibraries()
+
 LIBRARY_SETTINGS = (
+    ProcessSetting("what is put into libraries", _put.note, _put.put_back, blind=True),
     ProcessSetting("pandas' types in Arrow", lambda: None, _know_pandas_types, blind=True),
     ProcessSetting("the first day of the week", calendar.firstweekday, calendar.setfirstweekday, at_import=True),
     ProcessSetting("the limits and dialects of csv", _csv, _set_csv),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,14 +10,16 @@ from typing import Any, Literal, Self, get_args
 
 from fstore.errors import ConfigurationError, FeatureNotRegistered
 from fstore.features.coverage import Coverage, Source, coverage_of
-from fstore.features.held.outside import changes_from_outside
 from fstore.features.libraries import names_libraries
 from fstore.features.names import plain_function
+from fstore.features.outside.changes import changes_from_outside
 from fstore.features.partitioning import Partitioning
 from fstore.features.source.digest import SourceUnavailable, Track
 
 InputKind = Literal["pandas", "arrow", "dataset"]
 SOURCE_PREFIX = "src:"
+log = logging.getLogger("fstore.features")
+_warned: set[tuple[str, str]] = set()
 QUEUE_NAME = re.compile("[a-z0-9][a-z0-9_-]{0,62}")
 SHARED_QUEUES = ("compute", "write", "upkeep")
 SHORTEST_S, LONGEST_S = 0.1, 1e6
@@ -97,6 +100,30 @@ class Feature:
                     self.name,
                     f"{change.name} was set from outside ({change.value!r:.60}), and its version is of the text that says "
                     "otherwise; put it back, and pass what varies in the config",
+                )
+
+    def require_as_written(self) -> None:
+        """Raise ``FeatureNotRegistered`` when a request is made where its module was set from outside: no worker sees that.
+
+        Warns, once, of what may be the module's own doing, of other modules, and under an explicit version.
+        """
+        own = f"{self.name.partition(':')[0]}."
+        for change in changes_from_outside(self.source.loaded):
+            if change.is_settled and not self.explicit and change.name.startswith(own):
+                raise FeatureNotRegistered(
+                    self.name,
+                    f"{change.name} was set from outside in this process ({change.value!r:.60}), which no worker sees: they "
+                    "compute with what its text says; pass what varies in the config, or compute it here: "
+                    f"fstore.local({getattr(self.func, '__name__', 'func')})",
+                )
+            if (self.name, change.name) not in _warned:
+                _warned.add((self.name, change.name))
+                log.warning(
+                    "%s is another in this process than %s is written to begin with (%.60r); workers do not see it, and "
+                    "results are those of the text: pass what varies in the config",
+                    change.name,
+                    self.name,
+                    change.value,
                 )
 
 

@@ -110,6 +110,9 @@ class LocalFeature(Feature):
     def require_own_values(self) -> None:
         """What is set from outside counts here, at each request."""
 
+    def require_as_written(self) -> None:
+        """It is computed where it is asked for."""
+
     def held_content(self) -> list[Any]:
         """Tell what counts when another callable looks this one up."""
         return [self.func]

@@ -21,10 +21,10 @@ from fstore.features.coverage import Source
 from fstore.features.declarations import SOURCE_PREFIX, InputKind
 from fstore.features.held.digests import changes_digest, held_digest
 from fstore.features.held.library_values import Untellable
-from fstore.features.held.outside import changes_from_outside
 from fstore.features.libraries import with_libraries
 from fstore.features.lookup import MAIN_NAMES, core_function, look_up, name_of
 from fstore.features.names import LOCAL_MODULE, describe
+from fstore.features.outside.changes import changes_from_outside
 
 LOCAL_PREFIX = f"{LOCAL_MODULE}:"
 log = logging.getLogger("fstore.local_features")

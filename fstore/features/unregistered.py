@@ -23,7 +23,9 @@ def find_feature(compute_func: Any, on_unregistered: Literal["raise", "local"] =
     the source, and of the values it holds, is the version.
     """
     try:
-        return resolve_feature(compute_func)
+        found = resolve_feature(compute_func)
+        found.require_as_written()
+        return found
     except FeatureNotRegistered:
         # A registered function that cannot be found by its name is its author's mistake, not a plain one.
         if on_unregistered != "local" or not callable(compute_func) or hasattr(compute_func, MARK):

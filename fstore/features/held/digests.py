@@ -19,18 +19,19 @@ from enum import Enum
 from typing import Any
 
 from fstore.features.held.code import code_identity
-from fstore.features.held.globals import is_set_by_somebody, names_at_large, patches
+from fstore.features.held.globals import is_set_by_somebody, library_patches, names_at_large, patches
 from fstore.features.held.library_values import Untellable
-from fstore.features.held.outside import Change
 from fstore.features.held.own_modules import own_texts
 from fstore.features.held.parts import annotation_text, content_of, dispatch_parts, enum_parts, main_once, sorted_items
 from fstore.features.held.values import ValueWalk
 from fstore.features.lookup import core_function, is_installed, name_of
+from fstore.features.outside.changes import Change
 
 _CLASS_MACHINERY = frozenset({
     "__dict__", "__weakref__", "__module__", "__doc__", "__qualname__", "__annotations__", "__abstractmethods__",
     "_abc_impl", "__orig_bases__", "__parameters__", "__firstlineno__", "__static_attributes__",
     "__annotate__", "__annotate_func__", "__annotations_cache__",
+    "__slotnames__",  # which Python notes when an object is first copied or pickled
 })  # fmt: skip
 _DISPATCHING = functools.singledispatch(lambda value: value).__code__  # type: ignore[attr-defined]
 
@@ -115,7 +116,7 @@ class _HeldWalk(ValueWalk):
         if code.queries or "__doc__" in code.attributes:
             self._needs.readers.append(function)
         self._needs.words |= code.attributes | code.names_in_texts
-        for name, part in patches(code.attributes):
+        for name, part in (*patches(code.attributes), *library_patches(names, space, code.attributes)):
             self._named_part(name, part)
         # What is no global may be a module that the code imports.
         self._needs.modules |= {name for name in (*names, *code.names_in_texts) if name not in space}

@@ -7,6 +7,8 @@ import io
 import pickle
 from typing import Any, Protocol
 
+from pandas.api.extensions import ExtensionArray
+
 from fstore.features.lookup import look_up
 
 _FAITHFUL = frozenset({
@@ -80,13 +82,31 @@ class _Pickler(pickle.Pickler):
             is_there = look_up(home, qualname) == obj  # a bound method is made anew at each look
             allowed = is_there and home.partition(".")[0] in _FAITHFUL | {"builtins"}
         else:
-            allowed = is_library_value(type(obj)) or type(obj) in _OWN_KINDS
+            allowed = is_library_value(type(obj)) or type(obj) in _OWN_KINDS or _is_pandas_array(obj)
             # A type variable and the like are pickled by a name of the author's, which says nothing of what they are.
             home = str(getattr(obj, "__module__", None) or "").partition(".")[0]
             allowed &= not hasattr(obj, "__name__") or home in _FAITHFUL or not isinstance(obj.__reduce_ex__(5), str)
         if not allowed:
             raise Untellable(f"{type(obj).__module__}.{type(obj).__qualname__}")
+        return _without_cache(obj) if hasattr(obj, "_cache") and isinstance(obj, ExtensionArray) else NotImplemented
+
+
+def _is_pandas_array(obj: Any) -> bool:
+    return isinstance(obj, ExtensionArray) and type(obj).__module__.startswith("pandas.")
+
+
+def _without_cache(array: Any) -> Any:
+    """Pickle an array as if nobody had asked it for anything: what it remembers of itself is no part of its content."""
+    reduced = array.__reduce_ex__(5)
+    if len(reduced) < 3:
         return NotImplemented
+    make, arguments, state, *rest = reduced
+    if isinstance(state, tuple) and state and isinstance(state[-1], dict):
+        left = {name: item for name, item in state[-1].items() if name != "_cache"}
+        state = (*state[:-1], left) if left else state[:-1]
+    elif isinstance(state, dict):
+        state = {name: item for name, item in state.items() if name != "_cache"}
+    return make, arguments, state, *rest
 
 
 _OWN_KINDS = frozenset({complex, bytearray, slice, range, pickle.PickleBuffer})

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import FunctionType
 
 from fstore.features.held.library_values import Untellable
-from fstore.features.held.outside import Change, changes_from_outside
+from fstore.features.outside.changes import Change, changes_from_outside
 from fstore.features.source.digest import SourceUnavailable, whole_texts
 from fstore.features.source.loaded_modules import LoadedModules
 from fstore.features.source.own_code import UNINSTALLED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import functools
 import inspect
 import struct
@@ -11,8 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Any
 
+import numpy as np
+
 from fstore.features.held.code import code_identity
-from fstore.features.held.library_values import Untellable
+from fstore.features.held.library_values import Untellable, is_library_value
 from fstore.features.lookup import MAIN_NAMES, MARK, name_of
 
 EMPTY = object()
@@ -48,9 +51,13 @@ def sorted_items(space: Mapping[str, Any]) -> list[Any]:
     return [part for name in sorted(space) if name != MARK for part in (name, space[name])]
 
 
-def without_mark(state: Any) -> Any:
-    """Return an object's state without what a registration left there."""
-    return {name: item for name, item in state.items() if name != MARK} if isinstance(state, dict) else state
+def without_mark(state: Any, kind: type = object) -> Any:
+    """Return an object's state without what a registration left there, or a calendar of pandas' that was looked at."""
+    if not isinstance(state, dict):
+        return state
+    is_calendar = any(base.__module__.startswith("pandas.") and "_cache" in vars(base) for base in kind.__mro__)
+    gone = {MARK, "_cache"} if is_calendar else {MARK}
+    return {name: item for name, item in state.items() if name not in gone}
 
 
 def enum_parts(cls: type[Enum]) -> Iterator[tuple[str, list[Any]]]:
@@ -73,6 +80,43 @@ def _is_method_of(cls: type, part: Any) -> bool:
     """Tell what is written in a class body from what its metaclass put there."""
     function = getattr(part, "__func__", getattr(part, "fget", part))
     return isinstance(function, types.FunctionType) and function.__module__ == cls.__module__
+
+
+def collection_parts(value: Any) -> list[Any] | None:
+    """Return what a container of ``collections`` holds, where its pickle would not tell that, or differently in each process.
+
+    Its pickle tells plain values, as long as there are no sets among them.
+    """
+    kind = type(value)
+    if kind not in _COLLECTIONS or _is_told_by_pickle(value):
+        return None
+    held = list(value) if kind is collections.deque else [part for item in value.items() for part in item]
+    return [getattr(value, "maxlen", None), getattr(value, "default_factory", None), *held]
+
+
+_COLLECTIONS = (collections.OrderedDict, collections.defaultdict, collections.Counter, collections.deque)
+
+
+def _is_told_by_pickle(value: Any, depth: int = 8) -> bool:
+    kind = type(value)
+    if kind in PLAIN or depth == 0:
+        return depth > 0
+    if kind in _COLLECTIONS and getattr(value, "default_factory", None) not in {
+        None,
+        int,
+        float,
+        str,
+        list,
+        dict,
+        set,
+        bool,
+    }:
+        return False
+    if isinstance(value, Mapping):
+        return all(_is_told_by_pickle(part, depth - 1) for item in list(value.items()) for part in item)
+    if kind in (list, tuple, collections.deque):
+        return all(_is_told_by_pickle(part, depth - 1) for part in list(value))
+    return kind not in (set, frozenset) and not isinstance(value, types.FunctionType | type) and is_library_value(kind)
 
 
 _DISPATCH_PARTS = frozenset(vars(functools.singledispatch(lambda value: value)))
@@ -143,6 +187,9 @@ CONTAINERS: dict[type, Callable[[Any], Iterable[Any]]] = {
 CALLABLES: dict[type, Callable[[Any], Iterable[Any]]] = {
     functools.partial: lambda partial: [partial.func, partial.args, partial.keywords, partial.__dict__],
     functools._lru_cache_wrapper: _lru_parts,
+    np.vectorize: lambda made: [  # without what it makes of the function when it is first called
+        *(made.pyfunc, made.otypes, made.signature, made.excluded, made.cache, made.__doc__),
+    ],
     functools.cached_property: lambda found: [found.func, found.attrname],
     types.MethodType: lambda method: [method.__func__, method.__self__],
     types.BuiltinFunctionType: _builtin_parts,
@@ -158,7 +205,45 @@ CALLABLES: dict[type, Callable[[Any], Iterable[Any]]] = {
     ],
     typing.ParamSpec: lambda kind: [kind.__name__, kind.__bound__],
     typing.NewType: lambda kind: [kind.__name__, kind.__supertype__],
+    types.SimpleNamespace: lambda space: [part for item in vars(space).items() for part in item],
     staticmethod: lambda method: [method.__func__],
     classmethod: lambda method: [method.__func__],
     property: lambda found: [found.fget, found.fset, found.fdel],
 }
+_DEFINED = (types.FunctionType, types.BuiltinFunctionType, types.CodeType, type, staticmethod, classmethod, property)
+
+
+def is_plain(value: Any) -> bool:
+    """Tell a value whose content is all there is to it."""
+    try:
+        return type(value) in PLAIN or (_holds(value) and all(map(is_plain, _parts(value))))
+    except RecursionError:
+        return True  # it counts, and whoever digests it tells why that cannot be
+
+
+def is_fixed(value: Any) -> bool:
+    """Tell a value of constants within which nothing can change."""
+    return type(value) in PLAIN or (isinstance(value, tuple | frozenset) and all(map(is_fixed, value)))
+
+
+def is_told(value: Any) -> bool:
+    """Tell what counts in modules of which any name may be meant: no connection that an application puts there."""
+    if is_plain(value) or isinstance(value, (*_DEFINED, np.generic)) or is_library_value(type(value)):
+        return True
+    if isinstance(value, functools.partial):
+        return is_told(value.func)
+    if isinstance(value, types.SimpleNamespace):
+        return all(map(is_told, vars(value).values()))
+    try:
+        return _holds(value) and all(map(is_told, _parts(value)))
+    except RecursionError:
+        return True
+
+
+def _holds(value: Any) -> bool:
+    return type(value) in CONTAINERS or type(value) in {set, frozenset}
+
+
+def _parts(value: Any) -> list[Any]:
+    parts: Iterable[Any] = value if type(value) in {set, frozenset} else CONTAINERS[type(value)](value)
+    return [part for part in parts if part is not value]

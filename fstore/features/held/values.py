@@ -18,7 +18,15 @@ from blake3 import blake3
 
 from fstore.features.held.library_values import Untellable, is_library_value, pickled_into, pickles_itself
 from fstore.features.held.own_modules import Needs
-from fstore.features.held.parts import CALLABLES, CONTAINERS, EMPTY, PLAIN, compiled_parts, without_mark
+from fstore.features.held.parts import (
+    CALLABLES,
+    CONTAINERS,
+    EMPTY,
+    PLAIN,
+    collection_parts,
+    compiled_parts,
+    without_mark,
+)
 from fstore.features.lookup import is_importable, is_installed
 
 _FORMAT = "fstore-held-2"
@@ -54,6 +62,9 @@ class ValueWalk(ABC):
             self._parts(kind.__name__, sorted(self._alone(item) for item in value))
         elif isinstance(value, Enum):
             self._parts("enum", [kind, value.name, None if value.name else value.value])
+        elif (collected := collection_parts(value)) is not None:
+            with self._inside(value):
+                self._parts(f"{kind.__module__}.{kind.__qualname__}", collected)
         elif is_library_value(kind):
             self._put(f"{kind.__module__}:{kind.__qualname__}", b"")
             pickled_into(self._digest, value)
@@ -102,7 +113,7 @@ class ValueWalk(ABC):
             raise Untellable(f"{kind.__module__}.{kind.__qualname__}")
         content, items, pairs = (*state, None, None, None)[:3]
         flat = [part for pair in pairs or () for part in pair]
-        self._parts("instance", [kind, *arguments[1:], without_mark(content), list(items or ()), flat])
+        self._parts("instance", [kind, *arguments[1:], without_mark(content, kind), list(items or ()), flat])
 
     @abstractmethod
     def _function(self, function: types.FunctionType) -> None:

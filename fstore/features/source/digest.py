@@ -15,6 +15,7 @@ digest as it is.
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from types import FunctionType
@@ -69,7 +70,17 @@ def digest_of_covered(found: Covered) -> str:
     for part in [*found.texts, *whole_texts(found.walk)]:
         encoded = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
         digest.update(len(encoded).to_bytes(8, "big") + encoded)
+    if _is_optimized_away(found):
+        digest.update(f"python -{'O' * sys.flags.optimize}".encode())
     return digest.hexdigest()
+
+
+def _is_optimized_away(found: Covered) -> bool:
+    """Tell whether this process runs other code than its text says by default: without ``if __debug__``, or without docstrings."""
+    if not sys.flags.optimize:
+        return False
+    texts = [*found.texts, *(text for text in found.walk.texts.values() if isinstance(text, str))]
+    return any("__debug__" in text for text in texts) or (sys.flags.optimize > 1 and found.walk.docstrings)
 
 
 def whole_texts(found: Walk) -> list[str | bytes]:

@@ -111,6 +111,10 @@ class LoadedModules:
         """Count the modules that have run; a module that ran again makes another record."""
         return len(self._runs)
 
+    def names(self) -> frozenset[str]:
+        """Name all modules that the digest covers besides the feature's own."""
+        return frozenset(self._found)
+
     def running(self) -> Iterator[tuple[str, Mapping[str, Any], str, frozenset[str] | None]]:
         """Yield the modules that have run: name, globals, the text that was digested, and the names that count, None for all."""
         own = self._own

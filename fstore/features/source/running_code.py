@@ -50,7 +50,7 @@ def check_module(names: Mapping[str, Any], file: str, text: str, name: str) -> b
             _compared[id(running)] = running, text
         return True
     check_cached(file, compiled(text, file), name)
-    if not all(_agrees(function, text, file) for function in _functions(names, file)):
+    if not all(is_code_of(function, text, file) for function in _functions(names, file)):
         raise _differs(name, file)
     if _is_young(file) and (changed := _changed_constant(names, parsed(text, name))):
         raise SourceUnavailable(
@@ -65,7 +65,7 @@ def check_function(function: FunctionType, text: str, name: str) -> None:
     file = function.__code__.co_filename
     if not is_comparable(function.__globals__, file):
         return
-    if not _agrees(function, text, file):
+    if not is_code_of(function, text, file):
         raise _differs(name, file)
 
 
@@ -88,7 +88,7 @@ def _running_module(names: Mapping[str, Any], file: str) -> CodeType | None:
     return None
 
 
-def _agrees(function: FunctionType, text: str, file: str) -> bool:
+def is_code_of(function: FunctionType, text: str, file: str) -> bool:
     """Tell whether a function is one of the text.
 
     Or one whose code a decorator of somebody's may have rewritten.

@@ -211,3 +211,52 @@ def test_a_module_that_cannot_be_imported_leaves_nothing(modules: Any) -> None:
         __import__("broken")
 
     assert list(warnings.filters) == before
+
+
+PUTS = {
+    "a function": (np, "median", lambda x: 9),
+    "a new function": (np, "mine_of_a_test", lambda x: 9),
+    "a method": (pd.DataFrame, "nlargest", lambda self: 9),
+    "a method of a base class": (pd.DataFrame.__mro__[1], "mine_of_a_test", lambda self: 9),
+    "a property": (pd.Series, "mine_of_a_test", property(lambda self: 9)),
+    "a class": (pd, "Grouper", type("Mine", (), {})),
+}
+
+
+@pytest.mark.parametrize("kind", PUTS)
+def test_what_a_feature_puts_into_a_library_ends_with_its_call(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next one would compute with somebody's median, for everybody."""
+    space, name, value = PUTS[kind]
+    before = vars(space).get(name)
+    if before is not None:
+        monkeypatch.setattr(space, name, before)  # whatever happens
+
+    def puts(raw: Any, config: Any) -> bool:
+        setattr(space, name, value)
+        return vars(space)[name] is value
+
+    keep_clean(is_stopping=lambda: False)
+    try:
+        assert [call_feature(made(puts), None, {}) for _ in range(2)] == [True, True]
+        assert vars(space).get(name) is before
+    finally:
+        stop_keeping_clean()
+        if before is None and name in vars(space):
+            delattr(space, name)
+
+
+def test_what_an_import_puts_into_a_library_stays(modules: Any) -> None:
+    """It does so once a process: the next call would find a module that is there and its methods gone."""
+    modules({"extends_frames": "import pandas as pd\npd.DataFrame.mine_of_an_import = lambda self: 5\n"})
+
+    def asks(raw: Any, config: Any) -> Any:
+        import extends_frames  # noqa: F401
+
+        return pd.DataFrame().mine_of_an_import()
+
+    keep_clean(is_stopping=lambda: False)
+    try:
+        assert [call_feature(made(asks), None, {}) for _ in range(3)] == [5, 5, 5]
+    finally:
+        stop_keeping_clean()
+        del pd.DataFrame.mine_of_an_import  # type: ignore[attr-defined]

@@ -16,9 +16,12 @@ import pytest
 
 from fstore.calling.feature_calls import call_feature
 from fstore.errors import FeatureNotRegistered
+from fstore.features import declarations
 from fstore.features.local_features import local
 from fstore.features.registry import resolve_feature
 from fstore.features.source import running_code
+from fstore.features.unregistered import find_feature
+from tests.unit.features.outside_edits import NOT_SET, SET_LATER
 
 # The text of a module, and what other code does to it; ``w()`` returns another value afterwards.
 SET_FROM_OUTSIDE = {
@@ -119,6 +122,8 @@ ITS_OWN_AFFAIR = {
     ),
     "a docstring": 'def w():\n    """Five."""\n    return 5',
 }
+SET_FROM_OUTSIDE |= SET_LATER
+ITS_OWN_AFFAIR |= NOT_SET
 FEATURE = "{}\ndef f(raw, config): return w()\n"
 TRACKED = "import fstore\n{}\n@fstore.feature()\ndef f(raw, config): return w()\n"
 
@@ -364,3 +369,64 @@ def test_functions_that_an_import_hook_rewrites_are_not_compared(
     module.h = checked
 
     assert key(module.f) == before
+
+
+@pytest.mark.parametrize("edit", ["m.W = 9", "m.h = lambda: 9", "m.C.w = 9"])
+def test_trainer_is_told_that_no_worker_sees_what_it_set(edit: str, write: Callable[..., Any]) -> None:
+    """Who sets a constant in a notebook and asks for the registered feature would take results of the text for those of his."""
+    text = "W = 5\ndef h(): return 5\nclass C:\n    w = 5\ndef w(): return W + h() + C.w"
+    module = write(alphas=TRACKED.format(text))
+    assert find_feature(module.f).name == "desk_set.alphas:f"
+
+    change(module, edit)
+
+    with pytest.raises(FeatureNotRegistered, match=r"which no worker sees.*fstore\.local\(f\)"):
+        find_feature(module.f)
+
+
+@pytest.mark.parametrize(
+    ("where", "text", "edit"),
+    [
+        ("an explicit version", TRACKED.replace("feature()", "feature(version='1')").format("W = 5\ndef w(): return W"), "m.W = 9"),
+        ("another module", "import fstore\nfrom .other import w\n@fstore.feature()\ndef f(raw, config): return w()\n", "o.W = 9"),
+        ("its own doing", TRACKED.format("W = 5\ndef go(w):\n    global W\n    W = w\ndef w(): return W"), "m.go(9)"),
+    ],
+)  # fmt: skip
+def test_trainer_is_warned_once_where_a_worker_may_be_alike(
+    where: str,
+    text: str,
+    edit: str,
+    write: Callable[..., Any],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An application configures modules of its package; it goes on, and knows."""
+    monkeypatch.setattr(declarations, "_warned", set())
+    module = write(alphas=text, other="W = 5\ndef w(): return W\n")
+    find_feature(module.f)
+    assert "workers do not see it" not in caplog.text
+    other = importlib.import_module("desk_set.other")
+    exec(edit, {"m": module, "o": other})  # noqa: S102 our own text
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            find_feature(module.f)
+
+    assert caplog.text.count("workers do not see it") == 1
+
+
+def test_many_tables_are_looked_at_again_without_being_compared_anew(write: Callable[..., Any]) -> None:
+    """What is put into one of them, in the place of another thing or beside it, is seen all the same."""
+    module = write(alphas=FEATURE.format("T = {'a': 5, 'b': 6}\nL = [5, 6]\ndef w(): return T['a'] + L[0]"))
+    wrapped, before = local(module.f), key(module.f)
+
+    for edit, back in [
+        ("m.T['a'] = 9", "m.T['a'] = 5"),
+        ("m.T['a'] = 5.0", "m.T['a'] = 5"),
+        ("m.L[0] = True", "m.L[0] = 5"),
+        ("m.T['c'] = 9", "del m.T['c']"),
+        ("m.T = dict(reversed(m.T.items()))", "m.T = {'a': 5, 'b': 6}"),
+    ]:
+        change(module, edit)
+        assert resolve_feature(wrapped).version != before[1], edit
+        change(module, back)
+        assert resolve_feature(wrapped).version == before[1], back

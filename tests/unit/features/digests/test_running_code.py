@@ -168,7 +168,10 @@ HELPER = "import functools\nSETTING = None\nSTATE = 0\ndef f():\n    global STAT
 
 @pytest.mark.parametrize("options", [(), ("-O",), ("-OO",), ("-B",), ("-Werror",), ("-X", "importtime")])
 def test_ordinary_modules_are_never_refused(run: Run, options: tuple[str, ...]):
-    """Decorators, dataclasses, caches, state, optimised and fresh or cached bytecode: the same digest each time."""
+    """Decorators, dataclasses, caches, state, optimised and fresh or cached bytecode: the same digest each time.
+
+    Without ``if __debug__`` it is other code that runs, under a digest of its own.
+    """
     files = {"alphas.py": ORDINARY, "helper.py": HELPER}
     program = "import alphas; tell(alphas.vwap); alphas.vwap(2, {}); tell(alphas.vwap)"
 
@@ -179,7 +182,9 @@ def test_ordinary_modules_are_never_refused(run: Run, options: tuple[str, ...]):
     ]
 
     assert len(said) == 9
-    assert len(set(said)) == 1
+    assert "refused:" not in said
+    assert len(set(said)) == 1 + ("-O" in "".join(options))
+    assert len(set(said[:6])) == len(set(said[6:])) == 1
 
 
 @pytest.mark.parametrize("mode", PycInvalidationMode)
@@ -277,3 +282,22 @@ def test_cells_of_a_notebook_belong_together():
     assert one == cells("W = 5  # five\n", "def of(x):\n    # same\n    return x\n", function)
     assert one != cells("W = 9\n", "def of(x):\n    return x\n", function)
     assert one != cells("W = 5\n", "def of(x):\n    return -x\n", function)
+
+
+@pytest.mark.parametrize(
+    ("text", "differs"),
+    [
+        ("def f(raw, config):\n    if __debug__:\n        return 5\n    return 9\n", (True, True)),
+        ("from helper import w\ndef f(raw, config): return w()\n", (True, True)),
+        ("def f(raw, config):\n    'Five.'\n    return f.__doc__\n", (False, True)),
+        ("def f(raw, config):\n    'Five.'\n    assert raw is None\n    return 5\n", (False, False)),
+    ],
+)
+def test_what_python_leaves_out_when_it_optimises_counts(run: Run, text: str, differs: tuple[bool, bool]) -> None:
+    """A process started with ``-O`` or ``-OO`` may run other code than the text says to everybody else."""
+    files = {"alphas.py": text, "helper.py": "def w(): return 5 if __debug__ else 9\n"}
+
+    plain, once, twice = (run("import alphas\ntell(alphas.f)", files, *options) for options in ((), ("-O",), ("-OO",)))
+
+    assert "refused" not in plain + once + twice
+    assert (plain != once, plain != twice) == differs
