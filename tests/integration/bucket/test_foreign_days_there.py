@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import fstore
@@ -88,7 +90,14 @@ def test_categories_of_foreign_objects_count_whole(reader: House, raw: Bucket, t
     """Row groups hold a part of them: such a source is read whole, and has the keys of its frame."""
     venues = pd.Categorical(np.repeat(["A", "B", "C"], ROWS))
     frame = PLAIN.iloc[: 3 * ROWS].assign(venue=venues)
-    put(raw, tmp_path, frame, "cats.parquet")
+    days = [
+        pa.Table.from_pandas(day(frame, n).assign(venue=pd.Categorical([venue] * ROWS)))
+        for n, venue in enumerate("ABC")
+    ]
+    with pq.ParquetWriter(tmp_path / "cats.parquet", days[0].schema) as writer:  # as a feed's writer does, day by day
+        for one in days:
+            writer.write_table(one)
+    raw.put("ticks/cats.parquet", (tmp_path / "cats.parquet").read_bytes())
     explained = reader.store.explain("ES", frame, CONFIG, features.spread)
     assert reader.store.explain("ES", source_at(raw, "cats.parquet"), CONFIG, features.spread).key == explained.key
     reader.start()
