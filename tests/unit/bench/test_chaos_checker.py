@@ -92,6 +92,15 @@ def test_two_contents_of_one_key_are_found():
     assert WRONG in kinds(found)
 
 
+def test_a_result_alone_is_written_otherwise_than_one_among_others():
+    """Two forms of one key are no two contents; two contents of one form are, in a shared file too."""
+    packed = change("live", was="condemned", at=20, path="entries/packs/1/12.pack/k1.12-0.parquet", content="c2")
+    again = change("live", was="condemned", at=30, path="entries/packs/3/34.pack/k1.34-1.parquet", content="c3")
+
+    assert WRONG not in kinds(check(evidence(changes=[change("live"), packed], rows=[])))
+    assert WRONG in kinds(check(evidence(changes=[change("live"), packed, again], rows=[])))
+
+
 def test_a_late_call_is_found():
     """More than a second past the deadline is late, with whatever outcome."""
     assert kinds(check(evidence(operations=[get(took_s=21.2)]))) == [LATE]
