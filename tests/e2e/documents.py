@@ -28,6 +28,7 @@ NO_RUN = {
 RUN_ELSEWHERE = {
     "containers": "tests.containers runs it on the Docker Engine it finds",
     "backup": "test_backup.py runs it on a Postgres and a folder of its own",
+    "gateway": "test_object_store.py runs it against the object store of the compose file",
 }
 RUN, WRITTEN, SHOWN = ("python", "console"), ("python", "yaml"), ("text", "yaml", "sql", "")
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<info>[^`]*)$")
