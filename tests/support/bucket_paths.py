@@ -11,6 +11,7 @@ from typing import Any
 
 from fstore.resources import Resources
 from fstore.s3.listing import moment_ns
+from tests.faults.harness.http_faults import denied
 from tests.faults.harness.http_messages import Message
 from tests.faults.harness.http_proxy import HttpProxy
 from tests.object_servers import Bucket, ObjectServer
@@ -134,6 +135,10 @@ class BucketShelf(Shelf):
     def age_file(self, path: str, age: timedelta) -> None:
         """Let listings show an object as older."""
         self.behind.ages[f"{PREFIX}/{path}"] = age
+
+    def make_unreadable(self, path: str) -> None:
+        """Have the server refuse an object, and none other."""
+        self.behind.proxy.on("GET", path.rpartition("/")[2], answer=denied())
 
 
 def collected_from(

@@ -116,6 +116,11 @@ class Shelf:
         moment = about.st_mtime - age.total_seconds()
         os.utime(self.root / path, (moment, moment))
 
+    def make_unreadable(self, path: str) -> None:
+        """Have every read of a file fail for another reason than its bytes, as a bad sector does."""
+        (self.root / path).unlink()
+        (self.root / path).mkdir()
+
     def used(self, name: str, ago: timedelta) -> None:
         """Record that an entry was last used some time ago."""
         self.sql(

@@ -146,17 +146,11 @@ def test_a_missing_mount_is_not_damage(shelf):
         sweep(shelf)
 
 
-def make_unreadable(shelf, path: str) -> None:
-    """Have every read of a file fail for another reason than its bytes, as a bad sector does."""
-    (shelf.root / path).unlink()
-    (shelf.root / path).mkdir()
-
-
 def test_a_file_that_cannot_be_read_stops_no_sweep(shelf):
     """It is told of and stays what it was; all others are verified, also by runs whose budget it would use up."""
     bad = shelf.publish("bad", age=9 * WEEK, rows=5000)
     good = [shelf.publish(f"e{i}", age=WEEK) for i in range(3)]
-    make_unreadable(shelf, bad.path)
+    shelf.make_unreadable(bad.path)
 
     small = sweep(shelf, byte_budget=good[0].file_size_bytes)
     assert (small.checked, small.complete) == (1, False)
@@ -177,7 +171,7 @@ def test_many_files_that_cannot_be_read_are_the_store_s_fault(shelf, monkeypatch
     """A run does not go on over a failing disk."""
     monkeypatch.setattr("fstore.upkeep.sweep.MOST_UNREAD", 2)
     for i in range(3):
-        make_unreadable(shelf, shelf.publish(f"e{i}", age=WEEK).path)
+        shelf.make_unreadable(shelf.publish(f"e{i}", age=WEEK).path)
 
     with pytest.raises(StorageUnavailable):
         sweep(shelf)
