@@ -42,6 +42,16 @@ def slow(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
 
 
 @feature(version="1")
+def after_another(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
+    """Wait until another computation has left its mark: two rows if it did within 40 s, three if not."""
+    mark_start(config)
+    given_up = time.monotonic() + 40
+    while not (is_there := Path(config["after"]).exists()) and time.monotonic() < given_up:
+        time.sleep(0.02)
+    return raw.head(2 if is_there else 3)
+
+
+@feature(version="1")
 def slow_at_first(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
     """Take a minute at the first ``early`` starts, and no time at the next; leave a mark of each."""
     mark_start(config)
