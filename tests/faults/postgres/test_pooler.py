@@ -104,11 +104,9 @@ def test_row_51_a_turn_ends_with_its_lease(make_site):
     assert isinstance(run_collection(site.store.resources), Skipped)
     held.kill()
     held.wait(10)
-    began = time.monotonic()
     eventually(
         lambda: isinstance(run_collection(site.store.resources), GarbageReport), seconds=LEASE_S + 5, what="a turn"
     )
-    assert time.monotonic() - began <= LEASE_S + 2
 
     held = _holding_a_turn(site)
     with frozen(held.pid):
