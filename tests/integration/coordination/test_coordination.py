@@ -319,6 +319,26 @@ def test_a_talk_goes_on_over_a_connection_that_went_stale(link, client):
     assert link.talk("asking", lambda wire: wire.exchange(("SET", "x", "1"), ("GET", "x"))) == [b"OK", b"1"]
 
 
+def test_a_talk_whose_connection_ends_in_its_middle_is_held_once_more(link, client):
+    """Once, and no further: what ends again is an outage."""
+    held = []
+
+    def talk(wire):
+        held.append(wire)
+        if len(held) < ends:
+            client.client_kill_filter(_type="normal", skipme=True)
+        return wire.exchange(("PING",))
+
+    ends = 2
+    assert link.talk("asking", talk) == [b"PONG"]
+    assert len(held) == 2
+
+    held, ends = [], 9
+    with pytest.raises(BrokerUnavailable):
+        link.talk("asking", talk)
+    assert len(held) == 2
+
+
 def test_an_answer_that_nobody_read_is_nobody_elses(link):
     """A talk that breaks off leaves answers behind, and a transaction that is open; its connection is not used again."""
 
