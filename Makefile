@@ -7,7 +7,7 @@ TEST_WORKERS ?= 2
 # longest (e2e) does not come last.
 SPREAD := -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder --durations 20
 
-.PHONY: help demo test slow check lint types contracts faults containers matrix bench clean
+.PHONY: help demo test slow check lint types contracts faults again containers matrix bench clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -24,6 +24,9 @@ slow: $(VENV)/.dev ## the tests that wait or install for minutes
 
 faults: $(VENV)/.dev ## the fault matrix: kill it everywhere, lose nothing
 	$(BIN)/python -m tests.faults
+
+again: $(VENV)/.dev ## what failed last, once more and alone: at most three tests, of those that drive processes
+	$(BIN)/python -m tests.again
 
 containers: $(VENV)/.dev ## every command of the operators' pages on a Docker Engine; says why where there is none
 	$(BIN)/python -m tests.containers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fstore.broker.redis_clock import RedisClock
@@ -82,9 +82,12 @@ class Broker:
         """Return how many tasks each worker runs, of those that answer in time; raises ``BrokerUnavailable``."""
         return self._commands().busy_workers(timeout_s=timeout_s)
 
-    def workers_by_queue(self, *, timeout_s: float = 2.0) -> dict[str, list[str]]:
-        """Ask all workers which queues they serve, and return those that answer in time, by queue; raises ``BrokerUnavailable``."""
-        return self._commands().workers_by_queue(timeout_s=timeout_s)
+    def workers_by_queue(self, wanted: Iterable[str] = (), *, timeout_s: float = 2.0) -> dict[str, list[str]]:
+        """Ask all workers which queues they serve, and return those that answer in time, by queue; raises ``BrokerUnavailable``.
+
+        Where nobody answers, or nobody for one of the ``wanted`` queues, all are asked once more, for three times as long.
+        """
+        return self._commands().workers_by_queue(frozenset(wanted), timeout_s=timeout_s)
 
     def close(self) -> None:
         """Close the connections."""

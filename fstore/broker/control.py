@@ -36,20 +36,26 @@ class Control:
             raise BrokerUnavailable("asking for workers", str(error) or type(error).__name__) from error
         return {worker: len(tasks) for worker, tasks in answers.items()}
 
-    def workers_by_queue(self, *, timeout_s: float) -> dict[str, list[str]]:
+    def workers_by_queue(self, wanted: frozenset[str], *, timeout_s: float) -> dict[str, list[str]]:
         """Ask all workers which queues they serve, and return those that answer in time, by queue; raises ``BrokerUnavailable``."""
-        try:
-            # Nobody at all is more often a busy host than a dead one: asked once more, with patience.
-            control = self._app.control
-            patience = (timeout_s, 3 * timeout_s)
-            answers = next(filter(None, (control.inspect(timeout=s).active_queues() for s in patience)), {})
-        except _UNAVAILABLE as error:
-            raise BrokerUnavailable("asking for workers", str(error) or type(error).__name__) from error
+        answers: dict[str, list[str]] = {}
+        # Nobody is more often a busy host than a dead one: asked once more, with patience.
+        for patience_s in (timeout_s, 3 * timeout_s):
+            answers |= self._queues_by_worker(patience_s)
+            if answers and wanted.issubset(queue for queues in answers.values() for queue in queues):
+                break
         found: dict[str, list[str]] = {queue: [] for queue in QUEUES}
         for worker, queues in sorted(answers.items()):
             for queue in queues:
-                found.setdefault(queue["name"], []).append(worker)
+                found.setdefault(queue, []).append(worker)
         return found
+
+    def _queues_by_worker(self, timeout_s: float) -> dict[str, list[str]]:
+        try:
+            answers = self._app.control.inspect(timeout=timeout_s).active_queues() or {}
+        except _UNAVAILABLE as error:
+            raise BrokerUnavailable("asking for workers", str(error) or type(error).__name__) from error
+        return {worker: [queue["name"] for queue in queues] for worker, queues in answers.items()}
 
     def close(self) -> None:
         """Close the connections."""

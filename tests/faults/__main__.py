@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     with contextlib.redirect_stdout(sys.stderr):  # stdout is for the table, or for JSON
         code = pytest.main(
             [str(HERE), "-m", "faults", "-n", str(options.processes), "--dist", "load", "--maxschedchunk", "1",
-             "-p", "no:cacheprovider", *told, *(["-x"] if options.first else [])],
+             *told, *(["-x"] if options.first else [])],
             plugins=[outcomes],
         )  # fmt: skip
     rows, seconds = outcomes.rows(), time.monotonic() - began

@@ -35,7 +35,7 @@ def _check_queues(resources: Resources) -> Iterator[Finding]:
     queues = (*QUEUES, *map(compute_queue, own_queues()))
     dropped = _dropped(resources)
     try:
-        workers = resources.broker.workers_by_queue()
+        workers = resources.broker.workers_by_queue(queues)
         waiting = {queue: resources.redis_server.queue_length(queue) for queue in queues}
     except BrokerUnavailable as error:
         if not is_denied(error):

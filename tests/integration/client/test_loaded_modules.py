@@ -19,7 +19,7 @@ from fstore.client import warming
 warming.SETTLED_AFTER_S = 0.0
 
 def loaded():
-    return sorted({name.partition(".")[0] for name in sys.modules} | {n for n in sys.modules if n.startswith("fstore.")})
+    return sorted({name.partition(".")[0] for name in list(sys.modules)} | {n for n in list(sys.modules) if n.startswith("fstore.")})
 
 store = fstore.connect()
 frame = store.get_or_compute("COLD", fstore.ParquetSource(sys.argv[1]), {"factor": 2}, "tests.sample_features:scaled")

@@ -186,7 +186,7 @@ def test_a_program_without_opentelemetry_loses_nothing(house: House) -> None:
         "    answer = store.get_or_compute(sys.argv[1], frame, {}, 'tests.sample_features:scaled', timeout=60)\n"
         "assert list(answer['price']) == [2.0, 4.0]\n"
         "assert tracing.headers() == {} and tracing.trace_id() is None\n"
-        "loaded = [name for name in sys.modules if name.startswith('opentelemetry.')]\n"
+        "loaded = [name for name in list(sys.modules) if name.startswith('opentelemetry.')]\n"
         "assert sys.argv[1] != 'absent' or not loaded, loaded\n"
     )
 

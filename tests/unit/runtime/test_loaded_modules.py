@@ -29,7 +29,9 @@ with contextlib.redirect_stdout(io.StringIO()):
 
 def loaded(folder: Path, code: str, *arguments: str) -> set[str]:
     """Run code in a new process and return the names of the packages that are loaded at its end."""
-    told = code + "\nimport json, sys; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+    told = (
+        code + "\nimport json, sys; print(json.dumps(sorted({name.partition('.')[0] for name in list(sys.modules)})))"
+    )
     environment = {name: value for name, value in os.environ.items() if not name.startswith("FEATURE_STORE_")}
     done = subprocess.run(
         [sys.executable, "-c", told, *arguments],

@@ -14,6 +14,7 @@ import pytest
 from celery import Celery
 
 from fstore.broker.configuration import celery_config
+from fstore.broker.control import Control
 from fstore.broker.tasks import GET_OR_COMPUTE, compute_queue
 from fstore.errors import ComputeDead, ComputeFailed, ComputeTimeout
 from fstore.model import Request
@@ -165,6 +166,28 @@ def test_doctor_names_a_queue_that_nobody_serves(house: House) -> None:
     house.start(concurrency=1, queues=GPU)
     again = fstore(house, "doctor", "--json").json["findings"]
     assert [found for found in again if found["level"] == "fault"] == []
+
+
+def test_a_worker_that_answers_late_is_asked_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though another answered for its own queues in time: nobody is told to start what runs."""
+    for queues in (SHARED, GPU):
+        house.start(concurrency=1, queues=queues)
+    asked: list[float] = []
+    answered = Control._queues_by_worker
+
+    def late_for_one(control: Control, timeout_s: float) -> dict[str, list[str]]:
+        asked.append(timeout_s)
+        answers = answered(control, timeout_s)
+        return answers if len(asked) > 1 else {name: found for name, found in answers.items() if GPU not in found}
+
+    monkeypatch.setattr(Control, "_queues_by_worker", late_for_one)
+
+    found = house.store.resources.broker.workers_by_queue(["fstore.compute", GPU])
+
+    assert asked == [2.0, 6.0]
+    assert [len(found[queue]) for queue in ("fstore.compute", GPU)] == [1, 1]
+    assert house.store.resources.broker.workers_by_queue([GPU])[GPU] == found[GPU]
+    assert asked == [2.0, 6.0, 2.0]
 
 
 def _reference() -> Any:
