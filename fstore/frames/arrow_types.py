@@ -45,7 +45,10 @@ def is_listlike(kind: pa.DataType) -> bool:
 
 
 def plain_storage(array: pa.Array) -> pa.Array:
-    """Strip what is only packaging: extension types to their storage, views to offsets, maps to lists of pairs."""
+    """Strip what is only packaging.
+
+    Extension types to their storage, views to offsets, maps to lists of pairs.
+    """
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
     if pa.types.is_run_end_encoded(array.type):
@@ -72,7 +75,10 @@ def holds_list_views(kind: pa.DataType) -> bool:
 
 
 def check_list_views(kind: pa.DataType, column: str) -> None:
-    """Refuse list views where nobody can make the lists of them that functions are given: before all data are hashed."""
+    """Refuse list views where nobody can make the lists of them that functions are given.
+
+    Before all data are hashed.
+    """
     if (pa.types.is_map(kind) or pa.types.is_fixed_size_list(kind)) and holds_list_views(kind):
         raise UnhashableInput(column, f"Arrow converts no list views within {kind}; cast them to lists first")
     for at in range(kind.num_fields):
@@ -80,7 +86,10 @@ def check_list_views(kind: pa.DataType, column: str) -> None:
 
 
 def without_list_views(array: pa.Array) -> pa.Array:
-    """Make lists of list views at any depth; Arrow's own cast takes the offsets under nulls for offsets of a list."""
+    """Make lists of list views at any depth.
+
+    Arrow's own cast takes the offsets under nulls for offsets of a list.
+    """
     kind = array.type
     if not holds_list_views(kind):
         return array
@@ -101,7 +110,10 @@ def byte_width(kind: pa.DataType) -> int:
 
 
 def form_of_type(kind: pa.DataType, *, exact: bool = False) -> pa.DataType:
-    """Return the type that all types of this one's name become; ``exact`` keeps what an ``ArrowDtype`` names, its widths."""
+    """Return the type that all types of this one's name become.
+
+    ``exact`` keeps what an ``ArrowDtype`` names, its widths.
+    """
     types = pa.types
     if types.is_run_end_encoded(kind):
         return form_of_type(kind.value_type)

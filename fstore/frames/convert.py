@@ -1,4 +1,4 @@
-"""pandas frames as Arrow, block by block or whole as a table, and tables as the frames they stand for."""
+"""pandas frames as Arrow, block by block or whole, and tables as the frames they stand for."""
 
 from __future__ import annotations
 
@@ -31,9 +31,10 @@ def batches_of(look: FrameLook) -> Iterator[pa.RecordBatch]:
 
 
 def table_of(look: FrameLook) -> pa.Table:
-    """Copy a frame into a table that ``to_frame`` turns into an equal frame; numpy values are shared where possible.
+    """Copy a frame into a table that ``to_frame`` turns into an equal frame.
 
-    Unlike ``pa.Table.from_pandas`` this keeps NaN apart from null and keeps NaN bits.
+    NumPy values are shared where possible. Unlike ``pa.Table.from_pandas`` this keeps NaN apart from null and keeps
+    NaN bits.
     """
     arrays = [_arrow(part, field.type, look.rows) for part, field in zip(look.parts, look.schema, strict=True)]
     if not arrays:

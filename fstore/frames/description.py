@@ -51,7 +51,7 @@ T = TypeVar("T")
 
 
 class SchemaMemo(Generic[T]):
-    """A bounded memo; an entry holds its schema, so that no other object can have the same identity meanwhile."""
+    """A bounded memo; an entry holds its schema, so that nothing else can have its identity meanwhile."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, Hashable], tuple[pa.Schema, T]] = {}
@@ -73,9 +73,9 @@ class SchemaMemo(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """``order`` lists the field positions, columns first and then ``levels`` index levels; ``text`` is canonical JSON.
+    """What a schema describes, columns first and then ``levels`` index levels.
 
-    ``form`` is the schema that functions are shown, in that order and without a range.
+    ``order``: positions of fields; ``text``: canonical JSON; ``form``: what functions are shown, without a range.
     """
 
     order: tuple[int, ...]
@@ -97,7 +97,7 @@ _by_text: dict[bytes, Description] = {}
 
 
 def _described_once(schema: pa.Schema) -> Description:
-    """Describe a schema, or find what was said of one that reads alike: each table has a schema object of its own."""
+    """Describe a schema, or find what was said of one that reads alike; each table has its own object."""
     if len(schema) > WIDEST:
         return _described(schema)
     text = schema.serialize().to_pybytes()
@@ -211,7 +211,7 @@ def canonical_json(value: Any) -> str:
 
 
 def _without_range(metadata: dict[bytes, bytes]) -> dict[bytes, bytes]:
-    """Drop what is not part of a description, so that equal schemas are described once and then remembered."""
+    """Drop what is no part of a description, so that equal schemas are described once and remembered."""
     if b"pandas" not in metadata:
         return metadata
     try:

@@ -1,9 +1,9 @@
-"""What pandas makes of an Arrow schema: the same in every process, whatever its options and its history.
+"""What pandas makes of an Arrow schema.
 
-Arrow's pandas metadata bring back most frames exactly, and notes (``fstore.frames.notes``)
-the rest. pandas decides some things by its options: what text without a dtype
-becomes, which storage it has. Here nothing is left to them. Its two Arrow types, of
-periods and intervals, are known to Arrow only after pandas used one; it does so below.
+The same in every process, whatever its options and its history. Arrow's pandas metadata bring back most frames
+exactly, and notes (``fstore.frames.notes``) the rest. pandas decides some things by its options: what text without
+a dtype becomes, which storage it has. Here nothing is left to them. Its two Arrow types, of periods and intervals,
+are known to Arrow only after pandas used one; it does so below.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ pa.array(pd.PeriodIndex([], dtype="period[D]").array)  # makes pandas register b
 
 
 def dtype_name(dtype: Any) -> str:
-    """Name a pandas dtype so that two dtypes with different behaviour never share a name; categories are not part of it."""
+    """Name a pandas dtype so that two dtypes with different behaviour never share a name.
+
+    Categories are not part of it.
+    """
     if isinstance(dtype, pd.StringDtype):
         return text_name(dtype)
     if isinstance(dtype, pd.ArrowDtype):
@@ -52,12 +55,18 @@ def dtype_name(dtype: Any) -> str:
 
 
 def _exact_name(kind: pa.DataType) -> str:
-    """Name an Arrow type as pandas compares it: string and large_string differ, the name of a list's item does not count."""
+    """Name an Arrow type as pandas compares it.
+
+    string and large_string differ, the name of a list's item does not count.
+    """
     return re.sub(r"(?<=list<|view<)\w+: | \('\w+'\)", "", str(kind))
 
 
 def restore(table: pa.Table) -> pd.DataFrame:
-    """Convert to the frame the table stands for, with memory of its own: what ``to_pandas`` gives, with the notes applied."""
+    """Convert to the frame the table stands for, with memory of its own.
+
+    What ``to_pandas`` gives, with the notes applied.
+    """
     if NOTES_KEY not in (table.schema.metadata or {}) and (simple := number_frame(table)) is not None:
         return simple
     frame = plain_frame(table)
@@ -74,7 +83,10 @@ def restore(table: pa.Table) -> pd.DataFrame:
 
 
 def index_and_column_fields(schema: pa.Schema) -> tuple[list[int], list[int]]:
-    """Split the fields of a schema into the frame's columns and its index levels, by position and in order."""
+    """Split the fields of a schema into the frame's columns and its index levels.
+
+    By position and in order.
+    """
     described = schema.pandas_metadata or {}
     levels = [name for name in described.get("index_columns", []) if isinstance(name, str)]
     index = [schema.get_field_index(name) for name in levels]
@@ -85,9 +97,10 @@ def index_and_column_fields(schema: pa.Schema) -> tuple[list[int], list[int]]:
 def missing_notes(
     frame: pd.DataFrame, restored: pd.DataFrame, missing: list[str | None], *, kept: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Find the notes that ``restored`` needs to become ``frame``; ``missing`` says what stands for null, by column and level.
+    """Find the notes that ``restored`` needs to become ``frame``.
 
-    Of ``kept`` the notes on categories are taken over: a frame without rows does not show its own.
+    ``missing`` says what stands for null, by column and level. Of ``kept`` the notes on categories are taken over:
+    a frame without rows does not show its own.
     """
     notes: dict[str, Any] = {}
     for part in ("columns", "index"):
@@ -149,7 +162,10 @@ def _mend_columns(frame: pd.DataFrame, table: pa.Table, columns: list[int]) -> N
 
 @lru_cache(maxsize=512)
 def _texts_said(described: bytes) -> dict[str, Any]:
-    """Read which columns pandas' metadata call text, and of which dtype; by an option it would choose the storage."""
+    """Read which columns pandas' metadata call text, and of which dtype.
+
+    By an option it would choose the storage.
+    """
     said = json.loads(described)["columns"] if described else []
     return {e.get("field_name", e["name"]): _TEXTS[e["numpy_type"]] for e in said if e["numpy_type"] in _TEXTS}
 

@@ -1,4 +1,7 @@
-"""One look at data: what they are besides their values, found once and handed on to whoever hashes, stages or converts them."""
+"""One look at data: what they are besides their values.
+
+It is found once and handed on to whoever hashes, stages or converts them.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ from fstore.frames.zones import is_plain, with_plain_zones
 
 @dataclass(slots=True)  # frozen ones take microseconds to make, and every hit makes one
 class SchemaLook:
-    """What a schema says of so many rows; ``span`` is the RangeIndex, None where the index is made of columns, ``span_text`` its text."""
+    """What a schema says of so many rows.
+
+    ``span`` is the RangeIndex, None where the index is made of columns, ``span_text`` its text.
+    """
 
     schema: pa.Schema
     rows: int
@@ -33,7 +39,10 @@ class SchemaLook:
 
 @dataclass(slots=True)
 class FrameLook(SchemaLook):
-    """A frame as its parts, in the order of the schema's fields; ``is_copy`` when they do not lie in the frame's memory."""
+    """A frame as its parts, in the order of the schema's fields.
+
+    ``is_copy`` when they do not lie in the frame's memory.
+    """
 
     parts: list[Part | Level]
     is_copy: bool

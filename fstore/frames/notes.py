@@ -1,9 +1,9 @@
-"""A schema's metadata: pandas' own, written in one way, and notes that mend what they would lose of a frame's dtypes.
+"""A schema's metadata: pandas' own, written in one way, and notes.
 
-The notes lie under ``NOTES_KEY`` as JSON: by ``"columns"``, ``"index"`` and ``"labels"``, position to
-note. A note says how to get a dtype back: ``object:<what stands for null>``,
-``category:<dtype of text categories>``, ``arrow``, ``string[...]`` or ``dtype:<name>``.
-``"levels": "1"`` marks a MultiIndex of one level.
+Notes mend what they would lose of a frame's dtypes. The notes lie under ``NOTES_KEY`` as JSON: by ``"columns"``,
+``"index"`` and ``"labels"``, position to note. A note says how to get a dtype back: ``object:<what stands for
+null>``, ``category:<dtype of text categories>``, ``arrow``, ``string[...]`` or ``dtype:<name>``. ``"levels": "1"``
+marks a MultiIndex of one level.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ STR: Any = pd.StringDtype(
 
 
 def note_for(dtype: Any, missing: str | None) -> str:
-    """Say how ``apply_note`` gets this dtype back; ``missing`` is what stands for null in an object column."""
+    """Say how ``apply_note`` gets this dtype back.
+
+    ``missing`` is what stands for null in an object column.
+    """
     if dtype == np.dtype(object):
         return f"object:{missing}"
     if isinstance(dtype, pd.CategoricalDtype):
@@ -52,7 +55,10 @@ def marker_in(note: str | None) -> str:
 def without(
     schema: pa.Schema, positions: tuple[Sequence[int], Sequence[int]], gone: Collection[int]
 ) -> dict[bytes, bytes]:
-    """Return the schema's metadata without the notes on the fields ``gone``; ``positions`` are the fields of columns and index."""
+    """Return the schema's metadata without the notes on the fields ``gone``.
+
+    ``positions`` are the fields of columns and index.
+    """
     notes = notes_of(schema)
     for part, fields in zip(("columns", "index"), positions, strict=True):
         if part in notes:
@@ -73,7 +79,10 @@ def text_dtype(name: str) -> Any:
 
 
 def apply_note(values: Any, note: str, column: pa.ChunkedArray | None) -> Any:
-    """Convert a series or an index to the dtype of its note; ``column`` is the Arrow column it came from, if any."""
+    """Convert a series or an index to the dtype of its note.
+
+    ``column`` is the Arrow column it came from, if any.
+    """
     if note.startswith("object:"):
         marker = {"None": None, "nan": np.nan, "NA": pd.NA}[note.removeprefix("object:")]
         objects = values.astype(object).to_numpy(copy=True)
@@ -98,10 +107,10 @@ def _like(values: Any, converted: Any, dtype: Any) -> Any:
 
 
 def metadata_of(empty: pd.DataFrame, fields: list[str], levels: int) -> bytes:
-    """Write pandas' own metadata anew, in one way, of a frame without rows whose columns and index levels are these fields.
+    """Write pandas' own metadata anew, in one way.
 
-    Other writers put there what varies, and functions see it. A range is left out, and so are the
-    names of the libraries that wrote them.
+    They are those of a frame without rows whose columns and index levels are these fields. Other writers put there
+    what varies, and functions see it. A range is left out, and so are the names of the libraries that wrote them.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -1,9 +1,8 @@
-"""Frames of plain numbers, the usual raw data and features, built without pandas' and Arrow's general machinery.
+"""Frames of plain numbers, the usual raw data and features.
 
-What a frame looks like without its values (labels, index) is asked of Arrow once for
-each schema and then remembered. A table whose look is not simple enough, or whose
-values need more than copying, is left to ``Table.to_pandas``. Nothing that is remembered
-is ever handed out itself.
+Built without pandas' and Arrow's general machinery. What a frame looks like without its values (labels, index) is
+asked of Arrow once for each schema and then remembered. A table whose look is not simple enough, or whose values
+need more than copying, is left to ``Table.to_pandas``. Nothing that is remembered is ever handed out itself.
 """
 
 from __future__ import annotations
@@ -36,7 +35,10 @@ _WIDEST = 2_000  # fields; beyond, remembering costs more memory than asking aga
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A frame without its values: columns of numbers, then a time index or a range of start, stop, step and name."""
+    """A frame without its values: columns of numbers, then its index.
+
+    That is a time index or a range of start, stop, step and name.
+    """
 
     labels: pd.Index
     dtypes: tuple[np.dtype[Any], ...]
@@ -44,7 +46,10 @@ class Template:
 
 
 def number_frame(table: pa.Table) -> pd.DataFrame | None:
-    """Return a frame with memory of its own, equal to ``table.to_pandas()``, or None for a table that is not this simple."""
+    """Return a frame with memory of its own, equal to ``table.to_pandas()``.
+
+    None for a table that is not this simple.
+    """
     template = _template_of(table)
     if template is None or len(set(template.dtypes)) > 1:
         return None
@@ -56,9 +61,10 @@ def number_frame(table: pa.Table) -> pd.DataFrame | None:
 
 
 def number_frame_over(table: pa.Table) -> pd.DataFrame | None:
-    """Return a frame whose values all lie in the table's own memory, read-only, or None where that cannot be.
+    """Return a frame whose values all lie in the table's own memory, read-only.
 
-    Frames made of it by ``copy(deep=False)`` copy what is written to, as long as this one lives.
+    None where that cannot be. Frames made of it by ``copy(deep=False)`` copy what is written to, as long as this
+    one lives.
     """
     template = _template_of(table)
     if template is None or any(column.num_chunks != 1 or column.null_count for column in table.columns):
@@ -111,7 +117,10 @@ def _index(template: Template, last: pa.ChunkedArray, rows: int, *, own: bool) -
 
 
 def _values(table: pa.Table, template: Template) -> np.ndarray[Any, Any] | None:
-    """Copy columns into the one block that pandas would make of them; None if there are nulls, with which integers become floats."""
+    """Copy columns into the one block that pandas would make of them.
+
+    None if there are nulls, with which integers become floats.
+    """
     width = len(template.dtypes)
     batches = table.to_batches()
     if len(batches) == 1:
@@ -132,7 +141,10 @@ def _values(table: pa.Table, template: Template) -> np.ndarray[Any, Any] | None:
 
 
 def _memory(cells: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-    """Return memory of Arrow's pool, whose pages a process that reads again and again has at hand; new ones cost as much as copying."""
+    """Return memory of Arrow's pool, whose pages a process that reads again and again has at hand.
+
+    New ones cost as much as copying.
+    """
     if not cells:
         return np.empty(0, dtype)
     return np.frombuffer(pa.allocate_buffer(cells * dtype.itemsize), dtype)

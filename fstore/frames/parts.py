@@ -42,7 +42,10 @@ class Level:
 
 
 def level_at(index: pd.Index, position: int) -> pd.Index:
-    """Return the values of a level by its position; pandas takes a number for the name of a level that is called so."""
+    """Return the values of a level by its position.
+
+    pandas takes a number for the name of a level that is called so.
+    """
     if not isinstance(index, pd.MultiIndex):
         return index
     if position not in index.names:
@@ -51,7 +54,10 @@ def level_at(index: pd.Index, position: int) -> pd.Index:
 
 
 def dtypes_of(frame: pd.DataFrame) -> list[Any]:
-    """List the dtypes of the columns: those of ``frame.dtypes``, without the series that pandas makes of them."""
+    """List the dtypes of the columns.
+
+    Those of ``frame.dtypes``, without the series that pandas makes of them.
+    """
     # pandas' own word, and what ``DataFrame.dtypes`` asks; a fingerprint spends a fifth of its time on that series.
     ask = getattr(getattr(frame, "_mgr", None), "get_dtypes", None)
     found: list[Any] = (frame.dtypes if ask is None else ask()).tolist()
@@ -92,7 +98,10 @@ def _columns(frame: pd.DataFrame) -> tuple[list[Part], bool]:
 
 
 def _block_of(frame: pd.DataFrame, dtypes: list[Any]) -> tuple[Any, bool]:
-    """Return the values of numbers of one dtype as one array and whether it is a copy, as of small frames it may be; or None."""
+    """Return the values of numbers of one dtype as one array, or None.
+
+    With it whether it is a copy, as of small frames it may be.
+    """
     if not frame.size or not _is_plain_number(dtypes[0]) or dtypes.count(dtypes[0]) < len(dtypes):
         return None, False
     block = only_block_of(frame)
@@ -104,10 +113,10 @@ def _block_of(frame: pd.DataFrame, dtypes: list[Any]) -> tuple[Any, bool]:
 
 
 def only_block_of(frame: pd.DataFrame) -> npt.NDArray[Any] | None:
-    """Return the one array whose rows are a frame's columns, in their order; None where it is not that simple.
+    """Return the one array whose rows are a frame's columns, in their order.
 
-    pandas lets other libraries make a block that holds the columns in another order
-    (``create_dataframe_from_blocks``), and ``to_numpy`` then gives them as they lie.
+    None where it is not that simple. pandas lets other libraries make a block that holds the columns in another
+    order (``create_dataframe_from_blocks``), and ``to_numpy`` then gives them as they lie.
     """
     # pandas' own words, and no more than hints: without them columns are taken one by one. Asking in public
     # (``np.asarray(frame, copy=False)``) takes longer than all the rest.

@@ -1,4 +1,7 @@
-"""Tables to frames as pandas does it where no option was ever set: text without a dtype is ``str``, labels included."""
+"""Tables to frames as pandas does it where no option was ever set.
+
+Text without a dtype is ``str``, labels included.
+"""
 
 from __future__ import annotations
 

@@ -46,7 +46,10 @@ def _reason(dtype: Any) -> str:
 
 
 def check_attrs(attrs: Mapping[Any, Any]) -> None:
-    """Raise ``UnhashableInput`` for what JSON would change without a word: other classes of text and number, deep nesting."""
+    """Raise ``UnhashableInput`` for what JSON would change without a word.
+
+    Other classes of text and number, deep nesting.
+    """
     waiting: list[tuple[Any, int]] = [(dict(attrs), 0)]
     while waiting:
         value, depth = waiting.pop()

@@ -68,10 +68,10 @@ def _ranged_as(schema: pa.Schema, index: pd.RangeIndex) -> pa.Schema:
 
 
 def _outline_of(frame: pd.DataFrame, parts: list[Part | Level]) -> Outline | None:
-    """Say in little time what an everyday frame shows besides its values; None for one that must be looked at closely.
+    """Say in little time what an everyday frame shows besides its values.
 
-    Equal outlines have equal descriptions: a text is none but a text, and a dtype's mark at
-    least as exact as its name.
+    None for one that must be looked at closely. Equal outlines have equal descriptions: a text is none but a text,
+    and a dtype's mark at least as exact as its name.
     """
     labels, index = frame.columns, frame.index
     if frame.attrs or isinstance(index, pd.MultiIndex):
@@ -130,7 +130,10 @@ def _described(frame: pd.DataFrame, parts: list[Part | Level]) -> tuple[pa.Schem
 def _memo_key(
     frame: pd.DataFrame, parts: list[Part | Level], shown: dict[str, Any], missing: list[str | None]
 ) -> str | None:
-    """Frames of one shape have one schema; attrs, and categories that may be of any kind, are left to be looked at each time."""
+    """Return by what the schema of a frame is remembered; frames of one shape have one schema.
+
+    Attrs, and categories that may be of any kind, are left to be looked at each time.
+    """
     categories = [part.dtype.categories for part in parts if isinstance(part.dtype, pd.CategoricalDtype)]
     if frame.attrs or any(found.dtype == np.dtype(object) for found in categories):
         return None

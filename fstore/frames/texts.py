@@ -38,7 +38,10 @@ def object_strings(values: npt.NDArray[np.object_], column: str) -> pa.Array:
 
 
 def missing_marker(values: npt.NDArray[np.object_], column: str) -> str:
-    """Tell which object stands for a missing value ("None", "nan" or "NA"), after checking that all others are strings."""
+    """Tell which object stands for a missing value ("None", "nan" or "NA").
+
+    Checks that all others are strings.
+    """
     markers: set[str] = set()
     for start in range(0, len(values), PIECE_ROWS):
         block = values[start : start + PIECE_ROWS]
@@ -54,7 +57,10 @@ def missing_marker(values: npt.NDArray[np.object_], column: str) -> str:
 
 
 def subclass_of_text(values: Iterable[object]) -> str | None:
-    """Name a class of texts among the values that Arrow would make plain ones, such as members of an enumeration."""
+    """Name a class of texts among the values that Arrow would make plain ones.
+
+    Members of an enumeration are such.
+    """
     kinds = set(map(type, values))
     return next((kind.__qualname__ for kind in kinds if issubclass(kind, str) and kind is not str), None)
 

@@ -50,7 +50,10 @@ def is_plain(dtype: object) -> bool:
 
 
 def with_plain_zones(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the frame with Python's own zones for those of other libraries; raises ``UnhashableInput`` for one without a name."""
+    """Return the frame with Python's own zones for those of other libraries.
+
+    Raises ``UnhashableInput`` for one without a name.
+    """
     index = frame.index
     if isinstance(index, pd.MultiIndex):
         for at, (level, name) in enumerate(zip(index.levels, index.names, strict=True)):
@@ -128,10 +131,10 @@ def _pytz_name(zone: Any) -> str | None:
 
 
 def instants_of_clock(clock: npt.NDArray[np.int64], zone: Any) -> npt.NDArray[np.int64]:
-    """Return when the clock of ``zone`` first shows these times or later ones; both are seconds, as of 1970 and of 1970 UTC.
+    """Return when the clock of ``zone`` first shows these times or later ones.
 
-    Summer time makes a clock show some times twice and skip others; so defined, later
-    times never come earlier.
+    Both are seconds, as of 1970 and of 1970 UTC. Summer time makes a clock show some times twice and skip others;
+    so defined, later times never come earlier.
     """
     walls = pd.DatetimeIndex(clock.astype("datetime64[s]"))
     local = walls.tz_localize(zone, ambiguous=np.ones(len(walls), dtype=bool), nonexistent="NaT")
