@@ -1,4 +1,7 @@
-"""Features computed piece by piece: cutting, windows, digests, names, plans, execution and checks, without any server."""
+"""Features computed piece by piece, without any server.
+
+Cutting, windows, digests, names, plans, execution and checks.
+"""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,7 @@
-"""What a segment's file says about its partitions: where each lies in it, its name, and what it was made of."""
+"""What a segment's file says about its partitions.
+
+Where each lies in it, its name, and what it was made of.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +81,10 @@ def without_source(table: pa.Table) -> pa.Table:
 
 
 def contents_of(table: pa.Table) -> Contents | None:
-    """Read what a whole segment's result says of itself; None if it says nothing, or something that does not fit it."""
+    """Read what a whole segment's result says of itself.
+
+    None if it says nothing, or something that does not fit it.
+    """
     note = (table.schema.metadata or {}).get(CONTENTS_KEY)
     records = unpacked(note, table.num_rows)
     if note is None or not records:

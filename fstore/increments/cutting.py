@@ -36,7 +36,10 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Data cut into partitions that hold rows: partition ``i`` has the rows ``rows[i]`` to ``rows[i + 1]``."""
+    """Data cut into partitions that hold rows.
+
+    Partition ``i`` has the rows ``rows[i]`` to ``rows[i + 1]``.
+    """
 
     spans: tuple[Span, ...]
     rows: tuple[int, ...]
@@ -46,7 +49,10 @@ class Cut:
 
 
 def cut_times(times: Times, by: Sessions, grid: Grid | None = None) -> Cut:
-    """Cut rows that are in order of time; ``grid`` is the one of ``by`` and the data's zone, if it is known."""
+    """Cut rows that are in order of time.
+
+    ``grid`` is the one of ``by`` and the data's zone, if it is known.
+    """
     ticks = times.ticks
     if not len(ticks):
         return Cut((), (0,))

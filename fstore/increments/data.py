@@ -26,7 +26,10 @@ from fstore.increments.windows import Window, windows_of
 
 
 class PartitionedData:
-    """A frame or a table, cut; ``known`` spares it the digests that somebody holds already, as of an ingested file."""
+    """A frame or a table, cut.
+
+    ``known`` spares it the digests that somebody holds already, as of an ingested file.
+    """
 
     def __init__(
         self, raw: pd.DataFrame | pa.Table, declared: Declaration, known: PartitionTable | None = None
@@ -70,7 +73,10 @@ class PartitionedData:
         return segments_of(self.parts(only, numerics=numerics), self.declared)
 
     def segment(self, period: str, names: Sequence[bytes], where: str, *, numerics: str = "") -> Segment:
-        """Find the segment that was asked for by the names of its partitions; raises ``SourceChanged`` if one is not there."""
+        """Find the segment that was asked for by the names of its partitions.
+
+        Raises ``SourceChanged`` if one is not there.
+        """
         found = {part.name: part for part in self.parts(numerics=numerics)}
         if missing := sum(name not in found for name in names):
             raise SourceChanged(
@@ -79,7 +85,10 @@ class PartitionedData:
         return Segment(period, tuple(found[name] for name in names))
 
     def rows(self, first: int, stop: int) -> pa.Table:
-        """Return rows in the one form, in memory of their own: where they lay must not show, not even in the last bit."""
+        """Return rows in the one form, in memory of their own.
+
+        Where they lay must not show, not even in the last bit.
+        """
         if self._whole is None:
             self._whole = rangeless(self._raw)
         return own_table(self._whole, first, stop)
@@ -94,7 +103,10 @@ class PartitionedData:
         return own_table(table, 0, table.num_rows)
 
     def run(self, segment: Segment) -> pa.Table:
-        """Return the rows of all partitions that the windows of a segment touch: what is needed to compute it elsewhere."""
+        """Return the rows of all partitions that the windows of a segment touch.
+
+        That is what is needed to compute it elsewhere.
+        """
         low, high = segment.reach
         return self.stretch(self.cut.rows[low], self.cut.rows[high + 1])
 

@@ -56,7 +56,10 @@ Progress = Callable[[int], None]
 def partition_table(
     raw: pd.DataFrame | pa.Table, by: Sessions, time: str | None = None, progress: Progress | None = None
 ) -> PartitionTable:
-    """Digest the partitions of data in memory; raises ``UnhashableInput`` where they cannot be cut or hashed."""
+    """Digest the partitions of data in memory.
+
+    Raises ``UnhashableInput`` where they cannot be cut or hashed.
+    """
     times = times_of(raw, time)
     return digested(raw, times, cut_times(times, by), by, time, progress)
 
@@ -90,9 +93,10 @@ class _Hashed:
 
 
 class PartitionHasher:
-    """Digests record batches of one schema as they come, cut into partitions; the table is that of the whole data.
+    """Digests record batches of one schema as they come, cut into partitions.
 
-    Holds the rows of one partition at a time, or of a few blocks of a large one.
+    The table is that of the whole data. Holds the rows of one partition at a time, or of a few blocks of a large
+    one.
     """
 
     def __init__(
@@ -242,7 +246,10 @@ def _block_digests(
 def _small_digests(
     ordered: Sequence[Column], plain: Sequence[bool], blocks: Sequence[tuple[int, int]], data_bytes: int
 ) -> list[bytes] | None:
-    """Do the same for many small blocks of numbers in one piece each, of which none is missing; None for all others."""
+    """Do the same for many small blocks of numbers in one piece each; None for all others.
+
+    None of the numbers may be missing.
+    """
     if len(blocks) < 2 or data_bytes > _ONE_PIECE // 2 * len(blocks) or not all(plain):
         return None
     first, last = min(start for start, _ in blocks), max(stop for _, stop in blocks)

@@ -77,10 +77,11 @@ def make_segment(
     numerics: str = "",
     on_done: Callable[[NamedPartition], None] | None = None,
 ) -> Made:
-    """Compute a segment's partitions, save those that ``copies`` hold under the same names, and put them together.
+    """Compute a segment's partitions and put them together.
 
-    ``config`` makes a new config at each call. Raises ``PartitionFailed`` for the first
-    partition whose call raised, ``UnstorableResult`` where partitions do not fit together.
+    Save those that ``copies`` hold under the same names. ``config`` makes a new config at each call. Raises
+    ``PartitionFailed`` for the first partition whose call raised, ``UnstorableResult`` where partitions do not fit
+    together.
     """
     due = {part.name: Due(part, data) for part in segment.parts}
     return make_parts(
@@ -100,7 +101,10 @@ def make_parts(
     numerics: str = "",
     on_done: Callable[[NamedPartition], None] | None = None,
 ) -> Made:
-    """Do the same for partitions by their names: what ``copies`` do not hold is ``due``, with data of its own perhaps."""
+    """Do the same for partitions by their names.
+
+    What ``copies`` do not hold is ``due``, with data of its own perhaps.
+    """
     kept = offsets_of(copies.records) if copies else {}
     known = {record.name: record for record in copies.records} if copies else {}
     tables: list[pa.Table] = []

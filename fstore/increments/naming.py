@@ -30,7 +30,10 @@ _SERIES_FORMAT = "fstore-series-1"
 
 @dataclass(frozen=True, slots=True)
 class NamedPartition:
-    """A partition that is asked for: ``window`` says where it stands in the data, ``name`` what its result is."""
+    """A partition that is asked for.
+
+    ``window`` says where it stands in the data, ``name`` what its result is.
+    """
 
     every: str
     span: Span
@@ -106,13 +109,19 @@ def segments_of(parts: Iterable[NamedPartition], declared: Declaration) -> list[
 
 
 def series_of(parts: KeyParts, declared: str) -> bytes:
-    """Digest what segments of one declaration have in common that may hold equal partitions: for finding them, never for answering."""
+    """Digest what segments of one declaration have in common that may hold equal partitions.
+
+    For finding them, never for answering.
+    """
     said = [_SERIES_FORMAT, parts.symbol, parts.feature, parts.feature_version, parts.config, declared]
     return blake3(json.dumps(said, ensure_ascii=True, separators=(",", ":")).encode("ascii")).digest()
 
 
 def _period_numbers(clocks: Sequence[int], segment: str) -> list[int]:
-    """Number the periods that times of the clock lie in: their names take longer to make than all the rest of a hit."""
+    """Number the periods that times of the clock lie in.
+
+    Their names take longer to make than all the rest of a hit.
+    """
     if segment == ALL:
         return [0] * len(clocks)
     days = np.array(clocks, dtype=np.int64) // 86_400

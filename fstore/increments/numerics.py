@@ -1,4 +1,7 @@
-"""What the last bits of numbers depend on in this process, noted with each partition that is computed here."""
+"""What the last bits of numbers depend on in this process.
+
+Noted with each partition that is computed here.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Plans: which segments answer, which must be made, and of those which partitions are copied and which computed.
+"""Plans: which segments answer, and which must be made.
 
-Everything here is a value; nobody is asked anything. ``plan`` is told which keys are
-live and which segments of the series there are, and says what is to be done and why.
+Of those, which partitions are copied and which computed. Everything here is a value; nobody is asked anything.
+``plan`` is told which keys are live and which segments of the series there are, and says what is to be done and
+why.
 """
 
 from __future__ import annotations
@@ -151,9 +152,10 @@ def plan(
     *,
     numerics: str = "",
 ) -> Plan:
-    """Decide about each segment, given its key; ``relatives`` are live segments of the series, the latest first.
+    """Decide about each segment, given its key.
 
-    ``table`` is that of the data asked about, and ``numerics`` what must compute them if names say so; both only serve to say why.
+    ``relatives`` are live segments of the series, the latest first. ``table`` is that of the data asked about, and
+    ``numerics`` what must compute them if names say so; both only serve to say why.
     """
     known = list(relatives)
     by_period: dict[str, list[Relative]] = {}
@@ -179,7 +181,10 @@ def copies(segment: Segment, relatives: Iterable[Relative]) -> tuple[Relative | 
 
 
 def superseded(one: Collection[bytes], others: Iterable[Collection[bytes]]) -> bool:
-    """Are all names of a segment in another live segment of its series and period, which is larger or younger."""
+    """Are all names of a segment in another live segment, which is larger or younger.
+
+    Of its series and period.
+    """
     return any(set(one) <= set(other) for other in others)
 
 
@@ -195,7 +200,10 @@ def _segment_plan(segment: Segment, key: str, live: Collection[str], relatives: 
 
 
 class _Reasons:
-    """Says why partitions are computed, from the records of what was computed before of the same stretches of time."""
+    """Says why partitions are computed.
+
+    From the records of what was computed before of the same stretches of time.
+    """
 
     def __init__(self, table: PartitionTable, relatives: Sequence[Relative], numerics: str) -> None:
         self._table, self._numerics = table, numerics

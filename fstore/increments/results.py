@@ -1,8 +1,8 @@
-"""Results of partitions: trimmed to their time, checked, and put together without one day changing another.
+"""Results of partitions: trimmed to their time, checked, and put together.
 
-A partition's result is what the function returned for its window, from its start up to
-its end. All partitions of a feature must return one schema, to the dtype, the category
-and the note: nothing is promoted, for then a day's dtype would depend on other days.
+No day changes another by that. A partition's result is what the function returned for its window, from its start up
+to its end. All partitions of a feature must return one schema, to the dtype, the category and the note: nothing is
+promoted, for then a day's dtype would depend on other days.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from fstore.results import FREQUENCY_KEY, UnstorableResult, encode_result
 
 
 def trimmed(result: object, span: Span, label: str, *, is_zoned: bool, time: str | None = None) -> pa.Table:
-    """Return, as it is stored, what a function returned for a partition's window, without the rows around the partition.
+    """Return, as it is stored, what a function returned for a partition's window.
 
-    Raises ``UnstorableResult``, naming the partition, for a result without times, or
-    whose times go back, or have a zone where the raw data have none.
+    Without the rows around the partition. Raises ``UnstorableResult``, naming the partition, for a result without
+    times, or whose times go back, or have a zone where the raw data have none.
     """
     try:
         if isinstance(result, pd.DataFrame | pd.Series):
@@ -36,7 +36,10 @@ def trimmed(result: object, span: Span, label: str, *, is_zoned: bool, time: str
 
 
 def joined(tables: Sequence[pa.Table], labels: Sequence[str]) -> pa.Table:
-    """Put results together in the order given; raises ``UnstorableResult`` naming the two that do not fit each other."""
+    """Put results together in the order given.
+
+    Raises ``UnstorableResult`` naming the two that do not fit each other.
+    """
     first = tables[0]
     for table, label in zip(tables[1:], labels[1:], strict=True):
         if fault := _difference(first, table):

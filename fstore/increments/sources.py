@@ -104,7 +104,10 @@ def table_of_source(
 
 
 def joined(tables: Sequence[PartitionTable], read: Callable[[int, int], pa.Table], where: str) -> PartitionTable:
-    """Put the tables of files one behind the other; a partition that two of them share is read and digested anew."""
+    """Put the tables of files one behind the other.
+
+    A partition that two of them share is read and digested anew.
+    """
     found: list[Partition] = []
     shared: set[int] = set()
     for table in tables:
@@ -131,7 +134,10 @@ def joined(tables: Sequence[PartitionTable], read: Callable[[int, int], pa.Table
 def table_in_file(
     file: Path, by: Sessions, time: str | None = None, limits: ParquetLimits = USUAL
 ) -> PartitionTable | None:
-    """Read the table that ``ingest`` left in a file; None if there is none for this way of cutting, or somebody rewrote the file."""
+    """Read the table that ``ingest`` left in a file.
+
+    None if there is none for this way of cutting, or somebody rewrote the file.
+    """
     seal = read_seal(file)
     if seal is None or seal.root is None:
         return None
@@ -142,7 +148,10 @@ def table_in_file(
 def table_in_notes(
     notes: Mapping[bytes, bytes], rows: int, by: Sessions, time: str | None = None
 ) -> PartitionTable | None:
-    """Read the table in what an ingested file of so many rows says of itself; None if there is none for this way of cutting."""
+    """Read the table in what an ingested file of so many rows says of itself.
+
+    None if there is none for this way of cutting.
+    """
     note = notes.get(PARTITION_NOTE)
     found = unpacked(note) if note is not None else None
     if found is None or (found.by, found.time) != (by, time) or found.cut.rows[-1] != rows:

@@ -1,8 +1,8 @@
-"""The table of partitions: bounds, rows and content digest of each, small enough to lie in a file's footer.
+"""The table of partitions: bounds, rows and content digest of each.
 
-A partition's digest (``fstore.increments.digests``) is that of a frame that holds its rows alone, so it is
-the same for a frame, a table, a stream, a file of any layout, and the data that a worker
-was given. Names (``fstore.increments.naming``) are made of nothing else.
+It is small enough to lie in a file's footer. A partition's digest (``fstore.increments.digests``) is that of a
+frame that holds its rows alone, so it is the same for a frame, a table, a stream, a file of any layout, and the
+data that a worker was given. Names (``fstore.increments.naming``) are made of nothing else.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ class Partition:
 
 @dataclass(frozen=True, slots=True)
 class PartitionTable:
-    """All partitions of raw data, in order of time, as ``by`` cuts them along the column ``time`` (None: the index).
+    """All partitions of raw data, in order of time.
 
-    ``schema`` digests what all of them share: names, types, index, categories.
+    ``by`` cuts them along the column ``time`` (None: the index). ``schema`` digests what all of them share: names,
+    types, index, categories.
     """
 
     by: Sessions

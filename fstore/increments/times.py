@@ -1,4 +1,7 @@
-"""The times of raw data: read from an index or a column, in order and without gaps, or refused with the row named."""
+"""The times of raw data, read from an index or a column.
+
+They are in order and without gaps, or refused with the row named.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ _NAT = np.iinfo(np.int64).min
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """One instant a row, counted in ``unit`` since 1970 (UTC, or by a clock without zone if ``zone`` is None)."""
+    """One instant a row, counted in ``unit`` since 1970.
+
+    Of UTC, or by a clock without zone if ``zone`` is None.
+    """
 
     ticks: Ints
     unit: str
@@ -83,7 +89,10 @@ def times_in(table: pa.Table | pa.RecordBatch, field: TimeField) -> Times:
 
 
 def check_order(times: Times, *, first_row: int = 0, last: int | None = None) -> None:
-    """Raise for the first row without a time or earlier than the one before; ``last`` is the tick before ``first_row``."""
+    """Raise for the first row without a time or earlier than the one before.
+
+    ``last`` is the tick before ``first_row``.
+    """
     ticks = times.ticks
     if not len(ticks):
         return

@@ -17,11 +17,11 @@ _NS = 10**9
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """The partitions ``low`` to ``high``, both included, that the window of partition ``at`` reaches into.
+    """The partitions that the window of partition ``at`` reaches into.
 
-    It follows from their bounds and rows alone: of a file's table one knows it without its
-    times. Of a reach in time that is each partition whose time it reaches into, whether or
-    not it has rows there.
+    They are ``low`` to ``high``, both included. It follows from their bounds and rows alone: of a file's table one
+    knows it without its times. Of a reach in time that is each partition whose time it reaches into, whether or not
+    it has rows there.
     """
 
     at: int
@@ -55,7 +55,10 @@ def windows_of(times: Times, cut: Cut, declared: Declaration) -> list[Window]:
 
 
 def touching(windows: Iterable[Touched], changed: int) -> list[int]:
-    """Find the partitions whose windows reach into the partition ``changed``: what a change there makes new."""
+    """Find the partitions whose windows reach into the partition ``changed``.
+
+    That is what a change there makes new.
+    """
     return [window.at for window in windows if window.low <= changed <= window.high]
 
 
@@ -98,7 +101,10 @@ def _stop_rows(times: Times, cut: Cut, rows: Ints, reach: Reach) -> Ints:
 
 
 def _rows_from(times: Times, seconds: Iterable[int], span_ns: int) -> Ints:
-    """Find the first row at or after ``span_ns`` from each second, exactly in whatever unit the data count."""
+    """Find the first row at or after ``span_ns`` from each second.
+
+    Exactly, in whatever unit the data count.
+    """
     per_tick = 10**9 // times.per_second
     bounds = [-(-(second * 10**9 + span_ns) // per_tick) for second in seconds]  # Python's integers do not overflow
     ticks = np.array([max(min(bound, _INT64.max), _INT64.min) for bound in bounds], dtype=np.int64)

@@ -1,1 +1,4 @@
-"""Segments on their way to whoever computes them: what a message says of one, and the rows that it needs."""
+"""Segments on their way to whoever computes them.
+
+What a message says of one, and the rows that it needs.
+"""

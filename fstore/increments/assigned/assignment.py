@@ -57,7 +57,10 @@ class Assignment:
         return sum(self.rows)
 
     def stretches(self, wanted: Collection[bytes]) -> list[tuple[int, int]]:
-        """List what of the run the windows of some partitions reach into, as first and last partition, apart from each other."""
+        """List what of the run the windows of some partitions reach into.
+
+        As first and last partition, apart from each other.
+        """
         found: list[tuple[int, int]] = []
         for name, low, high in zip(self.names, self.low, self.high, strict=True):
             if name not in wanted:
@@ -72,7 +75,10 @@ class Assignment:
 def assign(
     segment: Segment, table: PartitionTable, declared: Declaration, *, in_source: bool, numerics: str = ""
 ) -> Assignment:
-    """Say what it takes to compute a segment of data with this table, from their source or from the run alone."""
+    """Say what it takes to compute a segment of data with this table.
+
+    From their source or from the run alone.
+    """
     low, high = segment.reach
     rows = table.cut.rows
     return Assignment(

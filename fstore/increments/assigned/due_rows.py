@@ -1,4 +1,7 @@
-"""Reading the rows that partitions are computed from, and no others, each checked by the name that it gives."""
+"""Reading the rows that partitions are computed from, and no others.
+
+Each is checked by the name that it gives.
+"""
 
 from __future__ import annotations
 

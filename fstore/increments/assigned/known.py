@@ -9,9 +9,10 @@ from fstore.model import Locator
 
 @dataclass(frozen=True, slots=True)
 class SegmentFacts:
-    """Which partitions an entry holds: ``names`` are the beginnings of theirs, to find it by and never to answer with.
+    """Which partitions an entry holds.
 
-    ``copied`` names the entry, by key and path, that some of them were copied from.
+    ``names`` are the beginnings of theirs, to find it by and never to answer with. ``copied`` names the entry, by
+    key and path, that some of them were copied from.
     """
 
     series: bytes

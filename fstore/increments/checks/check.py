@@ -89,7 +89,10 @@ def check_feature(
 
 
 def samples(data: PartitionedData) -> list[int]:
-    """Choose partitions that tell most: the ends, the shortest, those behind the widest gaps and of unusual length."""
+    """Choose partitions that tell most.
+
+    The ends, the shortest, those behind the widest gaps and of unusual length.
+    """
     count = len(data.cut)
     rows = np.diff(data.cut.rows)
     spans = data.cut.spans
@@ -220,7 +223,10 @@ def _misfits(answers: list[tuple[str, Answer]]) -> Iterator[Finding]:
 
 
 def _costs(trials: Trials, clock: Callable[[], float]) -> Costs:
-    """Measure one call for everything, and a few partitions for all of them; the times of the best of two rounds."""
+    """Measure one call for everything, and a few partitions for all of them.
+
+    The times of the best of two rounds.
+    """
     data = trials.data
     count = len(data.cut)
     chosen = sorted({*range(max(count - 3, 0), count), count // 2})

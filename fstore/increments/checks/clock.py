@@ -1,8 +1,8 @@
-"""Another time of day for the length of a call: what a function asks its clocks for must not show in its result.
+"""Another time of day for the length of a call.
 
-Clocks that Python code asks are set: those of ``time``, ``datetime`` and pandas, in these
-modules and wherever a module that is no library has imported them by name. What asks in C, such as
-``numpy.datetime64("now")``, shows the real time as ever.
+What a function asks its clocks for must not show in its result. Clocks that Python code asks are set: those of
+``time``, ``datetime`` and pandas, in these modules and wherever a module that is no library has imported them by
+name. What asks in C, such as ``numpy.datetime64("now")``, shows the real time as ever.
 """
 
 from __future__ import annotations

@@ -44,7 +44,10 @@ class CheckedFeature:
 
 
 def checked_feature(feature: Any) -> CheckedFeature:
-    """Take a registered function, what ``fstore.local`` made, a name ``"module:function"``, or any callable."""
+    """Return the feature for a function, its name, or what ``fstore.local`` made.
+
+    A registered function, a name ``"module:function"``, or any callable will do.
+    """
     if isinstance(feature, str):
         return _by_name(feature)
     if isinstance(feature, Feature) or hasattr(feature, MARK):

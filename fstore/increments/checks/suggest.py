@@ -14,7 +14,10 @@ LENGTHS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 400, 1_000, 2_000, 5_000, 10_000)
 
 
 def suggested(trials: Trials, sampled: Sequence[int], tolerance: float) -> Suggestion:
-    """Try lengths to both sides, each with all rows on the other side, and bisect between the two that embrace the shortest."""
+    """Try lengths to both sides, each with all rows on the other side.
+
+    Then bisect between the two that embrace the shortest.
+    """
     data = trials.data
     rows = data.cut.rows
     most = rows[-1]

@@ -1,8 +1,8 @@
-"""One trial: a function is given some rows, some of them changed, and what it says about a partition is compared.
+"""One trial of a function that is given some rows, some of them changed.
 
-Differences are in units of the column's range, so that one tolerance fits prices, volumes
-and returns; a value that is missing on one side only, or another text, differs without
-bound. An error that both sides raise is no difference.
+What it says about a partition is compared. Differences are in units of the column's range, so that one tolerance
+fits prices, volumes and returns; a value that is missing on one side only, or another text, differs without bound.
+An error that both sides raise is no difference.
 """
 
 from __future__ import annotations
@@ -77,9 +77,9 @@ class Trials:
         *,
         clock: float | None = None,
     ) -> Answer:
-        """Call the function with the rows ``first`` to ``stop``, changed, and keep what it says about ``span``.
+        """Call the function with the rows ``first`` to ``stop``, changed.
 
-        Its clocks show the real time, or so many seconds since 1970.
+        Keeps what it says about ``span``. Its clocks show the real time, or so many seconds since 1970.
         """
         rows = self.data.rows(first, stop)
         if change is not None:

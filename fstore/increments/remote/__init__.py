@@ -1,1 +1,4 @@
-"""Partitions of sources in buckets: the table of all, and the rows of those that are wanted, by ranges."""
+"""Partitions of sources in buckets.
+
+The table of all, and the rows of those that are wanted, by ranges.
+"""

@@ -1,8 +1,8 @@
-"""Partitions of sources in buckets: the table of all, object by object, and the rows of those that are wanted.
+"""Partitions of sources in buckets: the table of all, and the rows that are wanted.
 
-What was seen of an object once is remembered by its ETag, so that a new daily file costs a
-listing and itself. Rows are read by ranges of the version that was seen; what a table says
-of them is never believed by whoever computes.
+The table is found object by object. What was seen of an object once is remembered by its ETag, so that a new daily
+file costs a listing and itself. Rows are read by ranges of the version that was seen; what a table says of them is
+never believed by whoever computes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ KnownCounts = Callable[[ObjectParts], Sequence[int | None]] | None
 
 
 class RemoteRows:
-    """Reads rows of a source by their numbers. ``known`` tells how many rows each object has, as far as somebody knows."""
+    """Reads rows of a source by their numbers.
+
+    ``known`` tells how many rows each object has, as far as somebody knows.
+    """
 
     def __init__(self, parts: ObjectParts, known: KnownCounts = None) -> None:
         self._parts = parts
@@ -51,7 +54,10 @@ class RemoteRows:
 
 
 def rows_stand_alone(part: ObjectPart) -> bool:
-    """Whether rows of an object tell all of its schema: of categories that no footer notes, row groups hold a part."""
+    """Whether rows of an object tell all of its schema.
+
+    Of categories that no footer notes, row groups hold a part.
+    """
     return part.is_sealed or not any(pa.types.is_dictionary(kind) for kind in part.schema.types)
 
 
