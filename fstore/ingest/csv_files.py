@@ -43,9 +43,10 @@ class CsvFiles:
 
 
 def open_csv(files: Sequence[Path], layout: CsvLayout, as_text: Sequence[str] = ()) -> CsvFiles:
-    """Read all files once and find the types that hold every cell; ``InvalidRequest`` for what is no such file.
+    """Read all files once and find the types that hold every cell.
 
-    The columns ``as_text`` are not typed, like those that the layout says so of.
+    Raises ``InvalidRequest`` for what is no such file. The columns ``as_text`` are not typed, like those that the
+    layout says so of.
     """
     texts: dict[Path, CsvText] = {}
     stamps = {file: stamp_of(file) for file in files}
@@ -108,7 +109,10 @@ def stamp_of(file: Path) -> tuple[int, int, int]:
 
 @dataclass(frozen=True, slots=True)
 class CsvReader:
-    """Reads one file; ``on_short_row`` decides on rows of another number of cells, which end it otherwise."""
+    """Reads one file.
+
+    ``on_short_row`` decides on rows of another number of cells, which end it otherwise.
+    """
 
     file: Path
     layout: CsvLayout

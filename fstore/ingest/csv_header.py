@@ -37,7 +37,10 @@ _WAYS_OUT = (
 
 
 def check_first_row(file: Path, text: CsvText, layout: CsvLayout) -> None:
-    """Raise ``InvalidRequest`` for a first row that another delimiter cuts, or that must be names but reads as data."""
+    """Raise ``InvalidRequest`` for a first row that must be names but reads as data.
+
+    So for one that another delimiter cuts.
+    """
     row, mark = text.first_row, layout.delimiter_of(file)
     strange = _foreign(text, mark) if not layout.mark else None
     if strange:
@@ -64,7 +67,10 @@ def check_first_row(file: Path, text: CsvText, layout: CsvLayout) -> None:
 
 
 def check_doubtful_names(file: Path, text: CsvText, types: Sequence[pa.DataType], layout: CsvLayout) -> None:
-    """Raise ``InvalidRequest`` for a first row that may be names with data among them, if the columns do not show it."""
+    """Raise ``InvalidRequest`` for a first row that may be names with data among them.
+
+    Unless the columns show what it is.
+    """
     row = text.first_row
     if layout.header is not None or not any(map(reads_as_data, row)) or _counts(text):
         return
@@ -99,7 +105,10 @@ def reads_as_data(cell: str) -> bool:
 
 
 def check_own_name(file: Path, name: str, cells: pa.Array, layout: CsvLayout) -> None:
-    """Raise ``InvalidRequest`` when a column holds its own name: data taken for names, or names again among the data."""
+    """Raise ``InvalidRequest`` when a column holds its own name.
+
+    Data are taken for names then, or names stand again among the data.
+    """
     if layout.header is not True and name and pc.any(pc.equal(cells, name)).as_py():
         raise InvalidRequest(
             "raw_data",
@@ -110,7 +119,10 @@ def check_own_name(file: Path, name: str, cells: pa.Array, layout: CsvLayout) ->
 def check_no_header(
     file: Path, row: Sequence[str], names: Sequence[str], shapes: Mapping[str, Set[Shape]], layout: CsvLayout
 ) -> None:
-    """Raise ``InvalidRequest`` when the first row of a file said to have no header makes text of what is not."""
+    """Raise ``InvalidRequest`` when a file said to have no header begins with one.
+
+    Its first row makes text of what is not.
+    """
     for name, cell in zip(names, row, strict=False):
         own = ColumnShapes(decimal=layout.decimal)
         own.look(pa.array([cell]))
@@ -137,7 +149,10 @@ def _is_word(cell: str) -> bool:
 
 
 def _takes_three_rows(text: CsvText) -> bool:
-    """Tell whether these are pandas' names of two levels, as yfinance writes them: labels, then the index's name alone."""
+    """Tell whether these are pandas' names of two levels, as yfinance writes them.
+
+    Labels come first, then the index's name alone.
+    """
     if len(text.top) < 4:
         return False
     _, second, index, values = text.top
@@ -146,7 +161,10 @@ def _takes_three_rows(text: CsvText) -> bool:
 
 
 def _counts(text: CsvText) -> bool:
-    """Tell whether the row is what pandas writes above columns without names, beside a plain index or one of times."""
+    """Tell whether the row is what pandas writes above columns without names.
+
+    Beside a plain index or one of times.
+    """
     row = text.first_row
     counted = row == ("", *map(str, range(len(row) - 1)))
     return counted and bool(text.second_row) and _INDEX.fullmatch(text.second_row[0]) is not None

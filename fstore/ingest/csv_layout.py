@@ -1,4 +1,7 @@
-"""How a CSV file is laid out, as far as the caller says so; what is not said is checked, never guessed."""
+"""How a CSV file is laid out, as far as the caller says so.
+
+What is not said is checked, never guessed.
+"""
 
 from __future__ import annotations
 

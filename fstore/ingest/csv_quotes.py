@@ -15,7 +15,10 @@ _SEPARATORS = "\x1f\x1e"
 
 
 def closed_on_every_line(file: Path, layout: CsvLayout) -> bool:
-    """Tell whether each line is a row by itself, with all quotes in order; False also where that is not easily seen."""
+    """Tell whether each line is a row by itself, with all quotes in order.
+
+    False also where that is not easily seen.
+    """
     mark = layout.delimiter_of(file)
     cut = f"\\x{ord(mark):02x}"
     cell = f'(?:"(?:[^"]|"")*"|[^"{cut}][^{cut}]*|)'

@@ -29,7 +29,10 @@ _MARKS = {
 
 @dataclass(frozen=True, slots=True)
 class CsvText:
-    """What is known of a file before its columns are: ``top`` are its first rows, but empty ones; ``broken_lines``: a quoted cell may hold line breaks."""
+    """What is known of a file before its columns are.
+
+    ``top`` are its first rows, but empty ones; ``broken_lines``: a quoted cell may hold line breaks.
+    """
 
     top: tuple[tuple[str, ...], ...]
     broken_lines: bool
@@ -46,10 +49,11 @@ class CsvText:
 
 
 def inspect(file: Path, layout: CsvLayout) -> CsvText:
-    """Read the file once as text; ``InvalidRequest`` for a wrong encoding, NUL characters and broken quotes.
+    """Read the file once as text.
 
-    A quote that is never closed would swallow the rows up to the next one, and
-    text behind a closing quote would become part of the cell, both silently.
+    Raises ``InvalidRequest`` for a wrong encoding, NUL characters and broken quotes. A quote that is never closed
+    would swallow the rows up to the next one, and text behind a closing quote would become part of the cell, both
+    silently.
     """
     by_line = not _holds_quotes(file, layout) or closed_on_every_line(file, layout)
     with _opened(file, layout) as raw, _decoded(raw, layout) as text:
@@ -74,7 +78,10 @@ def inspect(file: Path, layout: CsvLayout) -> CsvText:
 
 
 def _holds_quotes(file: Path, layout: CsvLayout) -> bool:
-    """Decode all of the file, for an error while nothing has been written, and tell whether it has a quote."""
+    """Decode all of the file, and tell whether it has a quote.
+
+    An error comes while nothing has been written.
+    """
     decoder = codecs.getincrementaldecoder(layout.codec)()
     quoted = False
     with _opened(file, layout) as raw:

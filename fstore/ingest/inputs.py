@@ -42,10 +42,10 @@ def open_input(
     as_text: Sequence[str] = (),
     limits: ParquetLimits = USUAL,
 ) -> Input:
-    """Find out what the raw data are, without reading more than their schema (CSV is read once to learn its types).
+    """Find out what the raw data are, without reading more than their schema.
 
-    ``layout`` is what the caller says of CSV files, and refused for anything else;
-    the columns ``as_text`` are not typed if they come from CSV.
+    CSV is read once to learn its types. ``layout`` is what the caller says of CSV files, and refused for anything
+    else; the columns ``as_text`` are not typed if they come from CSV.
     """
     if isinstance(raw, (str, Path)):
         return _open_path(_absolute(raw), layout, as_text, limits)

@@ -25,7 +25,10 @@ _FILE_NAME = re.compile(r"[^/\\\x00-\x1f.][^/\\\x00-\x1f]{0,99}")
 def split_by_symbol(
     batches: Iterable[pa.RecordBatch], schema: pa.Schema, column: str, folder: Path
 ) -> Iterator[Iterator[tuple[str, Iterator[pa.RecordBatch]]]]:
-    """Read all batches, then give each symbol's rows, in their order, symbol after symbol in alphabetical order."""
+    """Read all batches, then give each symbol's rows, in their order.
+
+    Symbol after symbol in alphabetical order.
+    """
     spill = folder / f".{secrets.token_hex(8)}.tmp"
     try:
         with translated(folder):

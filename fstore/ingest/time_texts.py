@@ -1,4 +1,7 @@
-"""Times that are no timestamps yet: counts since 1970 in a unit, and text in a format, both as the caller says."""
+"""Times that are no timestamps yet.
+
+Counts since 1970 in a unit, and text in a format, both as the caller says.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,10 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def from_unit(values: pa.Array, unit: str, column: str) -> pa.Array:
-    """Return counts of ``unit`` since 1970-01-01 UTC as times of that zone, exact to the nanosecond or refused."""
+    """Return counts of ``unit`` since 1970-01-01 UTC as times of that zone.
+
+    Exact to the nanosecond or refused.
+    """
     if is_text(values.type):
         values = values.cast(pa.string())
         strange = pc.index(pc.match_substring_regex(values, _NUMBER), False).as_py()

@@ -73,7 +73,10 @@ class TimeIndex:
         self._latest: Any = None
 
     def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Convert a batch, or raise ``InvalidRequest`` naming the first row that has no time or an earlier one."""
+        """Convert a batch.
+
+        Raises ``InvalidRequest`` naming the first row that has no time or an earlier one.
+        """
         times = batch.column(self._at)
         missing = pc.equal(times.cast(pa.string()), "") if is_text(times.type) else times.is_null()
         if times.null_count or pc.any(missing).as_py():

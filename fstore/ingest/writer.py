@@ -1,4 +1,7 @@
-"""Write a Parquet file row group by row group, digest it on the way, and publish it whole or not at all."""
+"""Write a Parquet file row group by row group, and publish it whole or not at all.
+
+It is digested on the way.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +24,11 @@ LEAST_GROUP_ROWS = 2_000
 
 
 class SealedWriter:
-    """Writes batches of one schema to ``dest``; nothing is seen there until ``publish`` has made all of it durable.
+    """Writes batches of one schema to ``dest``.
 
-    Leaving the ``with`` block without ``publish`` removes what was written. Holds at
-    most one row group in memory. With ``partitions`` row groups end where a partition
-    does, and the table of partitions is noted in the file.
+    Nothing is seen there until ``publish`` has made all of it durable. Leaving the ``with`` block without
+    ``publish`` removes what was written. Holds at most one row group in memory. With ``partitions`` row groups end
+    where a partition does, and the table of partitions is noted in the file.
     """
 
     def __init__(self, dest: Path, schema: pa.Schema, partitions: PartitionHasher | None = None) -> None:
@@ -65,7 +68,10 @@ class SealedWriter:
             self._write_group()
 
     def publish(self) -> Footer:
-        """Write footer and seal, then fsync, rename and fsync the folder: after this the file survives a power cut."""
+        """Write footer and seal, then fsync, rename and fsync the folder.
+
+        After this the file survives a power cut.
+        """
         self._write_group()
         footer = self._hasher.footer()
         with translated(self.dest):

@@ -41,7 +41,10 @@ def only_trades(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def is_trade(raw: pd.DataFrame, column: Any, config: Mapping[str, Any]) -> npt.NDArray[np.bool_]:
-    """Tell the executed trades by the column of actions; raises ``ValueError`` when it holds something else."""
+    """Tell the executed trades by the column of actions.
+
+    Raises ``ValueError`` when it holds something else.
+    """
     named = config.get("trade_actions")
     found = actions_of(raw, column) == TRADE if named is None else raw[column].isin(list(named))
     return np.asarray(found, dtype=bool)

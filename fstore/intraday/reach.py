@@ -1,10 +1,9 @@
-"""How far the built-in features look beyond a day: what they declare when they are computed by partitions.
+"""How far the built-in features look beyond a day.
 
-A window of rows reaches so many rows back, one of time so long, and one since the start
-of a session as long as a session lasts. What compares a row with the one before it
-reaches one row further, however long ago that was, so a span of time becomes a number of
-days with rows. A count of rows is one of the raw data: of order events, of which trades
-are few, a window of time must be asked for.
+They declare that when they are computed by partitions. A window of rows reaches so many rows back, one of time so
+long, and one since the start of a session as long as a session lasts. What compares a row with the one before it
+reaches one row further, however long ago that was, so a span of time becomes a number of days with rows. A count of
+rows is one of the raw data: of order events, of which trades are few, a window of time must be asked for.
 """
 
 from __future__ import annotations
@@ -56,10 +55,10 @@ def horizon_of(option: str) -> Callable[[Config], Any]:
 
 
 def trades_of_days(raw: pd.DataFrame, config: Config, *options: str) -> pd.DataFrame:
-    """Return a day and what its windows reach, or no row of it where no row is a trade: of a whole stream that is a fault.
+    """Return a day and what its windows reach, or no row of it where no row is a trade.
 
-    Raises ``ValueError`` where an option counts trades among order events: how many rows
-    of raw data that many trades are nobody knows before.
+    Of a whole stream that is a fault. Raises ``ValueError`` where an option counts trades among order events: how
+    many rows of raw data that many trades are nobody knows before.
     """
     column = find_column(raw, config, "action")
     if column is None:

@@ -1,1 +1,4 @@
-"""The layouts in which vendors publish market data: a table of records, and what reads files by one of them."""
+"""The layouts in which vendors publish market data.
+
+A table of records, and what reads files by one of them.
+"""

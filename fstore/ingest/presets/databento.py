@@ -1,4 +1,7 @@
-"""Databento's CSV, of all schemas of prices: columns are known by name, times are ns or ISO, prices 1e-9 or decimal."""
+"""Databento's CSV, of all schemas of prices.
+
+Columns are known by name, times are ns or ISO, prices 1e-9 or decimal.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ _NO_TIME = 2**64 - 1
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """Fixed precision, unless the file's first price has a point: then a decimal number, for all of the file."""
+    """Fixed precision, unless the file's first price has a point.
+
+    Then it is a decimal number, for all of the file.
+    """
 
     type = pa.float64()
     wants = "a whole number of 1e-9"

@@ -1,4 +1,7 @@
-"""Does a file have the layout that a preset says? By its first rows, cell by cell; and which preset it would fit."""
+"""Does a file have the layout that a preset says, and which preset would it fit?
+
+By its first rows, cell by cell.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ _LINK = ("http://", "https://", "www.")
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """The columns of a file in its own order, bound to its first row; ``header`` says whether names stand above."""
+    """The columns of a file in its own order, bound to its first row.
+
+    ``header`` says whether names stand above.
+    """
 
     header: bool
     columns: tuple[Column, ...]

@@ -11,9 +11,10 @@ from fstore.ingest.rows.cells import Kind
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column: its name, how its cells are written, and its name in the file (a pattern; its own name if not said).
+    """A column: its name, how its cells are written, and its name in the file.
 
-    An empty cell is refused unless ``may_be_empty``; ``optional`` columns are not in every file.
+    That is a pattern; its own name if not said. An empty cell is refused unless ``may_be_empty``; ``optional``
+    columns are not in every file.
     """
 
     name: str

@@ -1,4 +1,7 @@
-"""Rows from the last to the first, in bounded memory: through a file beside the destination that nobody sees."""
+"""Rows from the last to the first, in bounded memory.
+
+They go through a file beside the destination that nobody sees.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Text cells as values of a type that was said, each exact or told to be none; nothing is guessed from other cells."""
+"""Text cells as values of a type that was said, each exact or told to be none.
+
+Nothing is guessed from other cells.
+"""
 
 from __future__ import annotations
 
@@ -184,7 +187,10 @@ def none_of(cells: pa.Array) -> pa.Array:
 
 
 def cast_each(cells: pa.Array, cast: Callable[[pa.Array], pa.Array]) -> pa.Array:
-    """Cast all cells; those that cannot be become null. Halves are tried where the whole fails, so few faults cost little."""
+    """Cast all cells; those that cannot be become null.
+
+    Halves are tried where the whole fails, so few faults cost little.
+    """
     try:
         return cast(cells)
     except (pa.ArrowException, ValueError):

@@ -1,4 +1,7 @@
-"""Text cells as times, in the forms that vendors write: a format, a count since 1970, ISO, seconds after midnight."""
+"""Text cells as times, in the forms that vendors write.
+
+A format, a count since 1970, ISO, seconds after midnight.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ _DAY_NS = 86_400 * 10**9
 
 @dataclass(frozen=True, slots=True)
 class Format(Settled):
-    """Text in a form of strptime; ``shape`` is what all of it looks like, since strptime takes fewer digits too."""
+    """Text in a form of strptime.
+
+    ``shape`` is what all of it looks like, since strptime takes fewer digits too.
+    """
 
     pattern: str
     shape: str
@@ -46,9 +52,10 @@ class Format(Settled):
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """Whole numbers since 1970 UTC; without a unit the number of digits in a file tells it, for years from 2001 to 2286.
+    """Whole numbers since 1970 UTC.
 
-    ``void`` are the numbers that stand for no time; ``iso`` allows ISO text in their place, for a whole file.
+    Without a unit the number of digits in a file tells it, for years from 2001 to 2286. ``void`` are the numbers
+    that stand for no time; ``iso`` allows ISO text in their place, for a whole file.
     """
 
     unit: str | None = None

@@ -1,4 +1,7 @@
-"""Rows that cannot be read: the first ends all, unless the caller lets a number of them be left out and told."""
+"""Rows that cannot be read: the first ends all.
+
+Unless the caller lets a number of them be left out and told.
+"""
 
 from __future__ import annotations
 
