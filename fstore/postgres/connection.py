@@ -51,7 +51,10 @@ _FORGOTTEN = {"26000", "0A000", "42883"}
 
 
 class ServerConnection(pg.connection):
-    """A connection that knows whether it leads to one server process, or through a pooler to another for each transaction."""
+    """A connection that knows whether it leads to one server process.
+
+    Or through a pooler to another for each transaction.
+    """
 
     is_pooled = False
 
@@ -122,9 +125,10 @@ class Session:
         *,
         seconds: float = STATEMENT_DEADLINE_S,
     ) -> Callable[[], list[Row]]:
-        """Send a statement and return at once; call the result for the rows, before anything else is sent here.
+        """Send a statement and return at once.
 
-        Behind a pooler the rows are fetched first: an answer that nobody reads holds a server connection.
+        Call the result for the rows, before anything else is sent here. Behind a pooler the rows are fetched first:
+        an answer that nobody reads holds a server connection.
         """
         receive = _send(self._connection, sql, params, seconds)
         if not self.is_pooled:
@@ -133,7 +137,10 @@ class Session:
         return lambda: rows
 
     def maintain(self, sql: str, *, seconds: float) -> None:
-        """Run a statement that must be in no transaction, as VACUUM; behind a pooler the server sets it no limit."""
+        """Run a statement that must be in no transaction, as VACUUM.
+
+        Behind a pooler the server sets it no limit.
+        """
         if self.is_pooled:
             _send(self._connection, sql, None, seconds + 5, in_transaction=False)()
             return
@@ -182,7 +189,10 @@ def execute(
 
 
 def execute_repeated(connection: pg.connection, sql: str, params: Params) -> list[Row]:
-    """Do so for a statement that only reads and comes often, which a server process then need not parse and plan again."""
+    """Run a statement that only reads and comes often, prepared from its second time on.
+
+    A server process then need not parse and plan it again; raises what ``execute`` raises.
+    """
     if not isinstance(connection, ServerConnection):
         return execute(connection, sql, params)
     run = connection.repeated(sql)
@@ -221,7 +231,10 @@ def _send(
 
 
 def has_news(connection: pg.connection) -> bool:
-    """Tell whether an idle connection has something to read: the server's last word, or the end of the stream."""
+    """Tell whether an idle connection has something to read.
+
+    The server's last word, or the end of the stream.
+    """
     return _is_ready(connection.fileno(), 0.0, to_read=True)
 
 

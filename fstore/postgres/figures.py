@@ -23,7 +23,10 @@ class Figures:
         return {state: (n, age) for state, n, age in self._database.query(self._sql["jobs_by_state"])}
 
     def slowest_features(self, since: datetime, *, limit: int) -> list[Row]:
-        """Return the features that take longest: name, computations, median, 95th percentile and sum of seconds."""
+        """Return the features that take longest.
+
+        Name, computations, median, 95th percentile and sum of seconds.
+        """
         return self._database.query(self._sql["slowest_features"], {"since": since, "limit": limit})
 
     def failing_features(self, *, limit: int) -> list[Row]:
@@ -56,7 +59,10 @@ class Figures:
         return self._database.query(self._sql["server"])[0]
 
     def pooler_fault(self) -> str | None:
-        """Return why a pooler between here and Postgres cannot carry fstore, "" if it can, None if there is none."""
+        """Return why a pooler between here and Postgres cannot carry fstore.
+
+        "" if it can, None if there is none.
+        """
         with self._database.session() as session:
             if not session.is_pooled:
                 return None

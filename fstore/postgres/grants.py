@@ -1,9 +1,9 @@
-"""Postgres: which role may do what. Trainers, workers, upkeep and dashboards each get what they need and no more.
+"""Postgres: which role may do what.
 
-Grants are repeated by every ``fstore migrate``, not written once: a database that
-was restored into another cluster finds no roles there, and a later version may
-need other verbs. What a site grants to these roles itself is taken back; it
-should grant to roles of its own.
+Trainers, workers, upkeep and dashboards each get what they need and no more. Grants are repeated by every ``fstore
+migrate``, not written once: a database that was restored into another cluster finds no roles there, and a later
+version may need other verbs. What a site grants to these roles itself is taken back; it should grant to roles of
+its own.
 """
 
 from __future__ import annotations
@@ -79,10 +79,10 @@ _MAINTAIN_SINCE = 170_000  # before Postgres 17 only the owner may VACUUM; autov
 
 
 def establish(connection: Connection) -> tuple[str, ...]:
-    """Create the roles that are missing, grant each what it needs, and return those that this user may not create.
+    """Create the roles that are missing, and grant each what it needs.
 
-    Owners of managed databases often may not create roles: everything works
-    without them, under one user for all.
+    Returns those that this user may not create. Owners of managed databases often may not create roles: everything
+    works without them, under one user for all.
     """
     missing = tuple(role for role in ROLES if not _exists(connection, role) and not _create(connection, role))
     schema = _quoted(connection, str(connection.execute(text("SELECT current_schema()")).scalar_one()))

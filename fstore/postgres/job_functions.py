@@ -1,10 +1,10 @@
-"""Postgres: what may be done to jobs, as functions, since whoever could write the table could stop everybody.
+"""Postgres: what may be done to jobs, as functions.
 
-A trainer registers, claims and ends computations; with rights to the table it could
-lock it, delete the jobs of others, or end a claim that is not its own. The functions
-run as the tables' owner and are made from the very statements of ``sql/jobs.sql`` and
-``sql/job_control.sql``, by every ``fstore migrate``. Who ends or prolongs a claim must
-know its owner's token, which the view ``jobs_seen`` does not tell.
+Whoever could write the table could stop everybody. A trainer registers, claims and ends computations; with rights
+to the table it could lock it, delete the jobs of others, or end a claim that is not its own. The functions run as
+the tables' owner and are made from the very statements of ``sql/jobs.sql`` and ``sql/job_control.sql``, by every
+``fstore migrate``. Who ends or prolongs a claim must know its owner's token, which the view ``jobs_seen`` does not
+tell.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Postgres: computations being queued or run; claims, leases, the fence, failure notes, and what an operator does."""
+"""Postgres: computations being queued or run.
+
+Claims, leases, the fence, failure notes, and what an operator does.
+"""
 
 from __future__ import annotations
 
@@ -56,14 +59,20 @@ class Jobs:
         }
 
     def claim(self, key: str, request: Mapping[str, Any]) -> Claim | None:
-        """Take the right to compute ``key`` if it is free and has no live entry, or return None; ``look`` then tells why."""
+        """Take the right to compute ``key`` if it is free and has no live entry, or return None.
+
+        ``look`` then tells why.
+        """
         owner = _new_owner()
         wanted = {**self._rules, "key": key, "owner": owner, "request": json.dumps(request)}
         rows = self._database.query(self._sql["claim"], wanted)
         return Claim(key, rows[0][0], owner, starts=rows[0][1], revivable=rows[0][2]) if rows else None
 
     def claim_many(self, requests: Mapping[str, Mapping[str, Any]]) -> dict[str, Claim]:
-        """Take the right to compute those of many keys that are free and were never started, in one round trip."""
+        """Take the right to compute those of many keys that are free and were never started.
+
+        In one round trip.
+        """
         owner = _new_owner()
         rows = [{"key": key, "request": request} for key, request in requests.items()]
         wanted = {**self._rules, "owner": owner, "requests": json.dumps(rows)}
@@ -103,10 +112,10 @@ class Jobs:
     def take_stale(
         self, keys: Sequence[str] | None = None, *, drained: Sequence[str | None] = (), limit: int = 500
     ) -> list[tuple[str, Mapping[str, Any]]]:
-        """Return jobs (key, request) whose message or worker was lost, each to one caller only: send them again.
+        """Return jobs (key, request) whose message or worker was lost: send them again.
 
-        ``drained`` names the queues that are empty, so that a job still queued there has no
-        message: None is the one that features share, others have one of their own.
+        Each is returned to one caller only. ``drained`` names the queues that are empty, so that a job still queued
+        there has no message: None is the one that features share, others have one of their own.
         """
         empty = [name or "" for name in drained]
         wanted = {**self._rules, "keys": None if keys is None else list(keys), "drained": empty, "limit": limit}
@@ -170,7 +179,10 @@ class Jobs:
         return bool(self._database.transact(self._sql["reset"], {"key": key}))
 
     def reset_failure(self, key: str, owner: str) -> bool:
-        """Let a job that failed under this owner's claim, as ``look`` shows it, start anew; one that somebody began meanwhile is left alone."""
+        """Let a job that failed under this owner's claim, as ``look`` shows it, start anew.
+
+        One that somebody began meanwhile is left alone.
+        """
         return bool(self._database.transact(self._sql["reset_failure"], {"key": key, "owner": owner}))
 
     def delete_old_failures(self) -> int:
@@ -178,7 +190,10 @@ class Jobs:
         return len(self._database.transact(self._sql["delete_old_failures"]))
 
     def abandon_callers(self) -> list[str]:
-        """Drop jobs that only their caller could run and whose caller has been silent for long; return their keys."""
+        """Drop jobs that only their caller could run, and return their keys.
+
+        Those whose caller has been silent for long.
+        """
         return [key for (key,) in self._database.transact(self._sql["abandon_callers"], self._rules)]
 
     def count_by_state(self) -> dict[JobState, int]:

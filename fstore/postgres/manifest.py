@@ -90,13 +90,19 @@ class Manifest:
         return [ENTRY.read(row) for row in self._database.query(self._sql["nearest_entries"], wanted)]
 
     def other_source(self, feature: str, feature_version: str, source_digest: str, source_format: str) -> Entry | None:
-        """Return an entry of this version whose source has another digest of the given format, if there is one."""
+        """Return an entry of this version whose source has another digest, if there is one.
+
+        A digest of the given format.
+        """
         wanted = {"feature": feature, "feature_version": feature_version, "source_digest": source_digest}
         rows = self._database.query(self._sql["other_source"], {**wanted, "source_format": source_format})
         return ENTRY.read(rows[0]) if rows else None
 
     def find_segments(self, wanted: Sequence[tuple[bytes, str]], *, limit: int = 64) -> list[KnownSegment]:
-        """Return live entries that hold partitions of series and periods, the latest of each first, and at most so many of each."""
+        """Return live entries that hold partitions of series and periods.
+
+        The latest of each first, and at most so many of each.
+        """
         asked = {"series": [each[0].hex() for each in wanted], "periods": [each[1] for each in wanted], "limit": limit}
         rows = self._database.query(self._sql["find_segments"], asked)
         return [KnownSegment(LOCATOR.read(row[3:]), bytes(row[0]), row[1], tuple(map(bytes, row[2]))) for row in rows]
@@ -121,13 +127,12 @@ class Manifest:
     def publish(
         self, offers: Iterable[tuple[EntryFacts, Claim]], segments: Mapping[str, SegmentFacts] = NO_SEGMENTS
     ) -> dict[str, Published]:
-        """Insert rows for files that are durable, if their claims still hold, and end their jobs, in one transaction.
+        """Insert rows for files that are durable, if their claims still hold, and end their jobs.
 
-        The files must be complete, fsynced and under their final names: once the row
-        is committed, any reader on any host may open them. Safe to repeat. Publishers
-        that come at once share transactions: see migration 0004. ``segments`` tell, by key,
-        which partitions a file holds; one that was copied from an entry which does not answer
-        any more stays out, and its job ends.
+        All in one transaction. The files must be complete, fsynced and under their final names: once the row is
+        committed, any reader on any host may open them. Safe to repeat. Publishers that come at once share
+        transactions: see migration 0004. ``segments`` tell, by key, which partitions a file holds; one that was
+        copied from an entry which does not answer any more stays out, and its job ends.
         """
         rows = [
             {**flat(facts), "attempt": claim.attempt, "owner": claim.owner, **_said_of(segments.get(facts.key))}
@@ -169,7 +174,10 @@ class Manifest:
         return {key for (key,) in found}
 
     def revive(self, key: str, *, youngest_s: float) -> Locator | None:
-        """Take a condemned entry back unless it was condemned more than ``youngest_s`` ago, when it may be reaped any moment."""
+        """Take a condemned entry back, if that is safe.
+
+        One condemned more than ``youngest_s`` ago may be reaped any moment.
+        """
         rows = self._database.transact(self._sql["revive"], {"key": key, "youngest_s": youngest_s})
         return LOCATOR.read(rows[0]) if rows else None
 

@@ -40,7 +40,10 @@ class _Idle(NamedTuple):
 
 
 class _Shelf:
-    """Connections that nobody uses now, the last used on top; without a lock, for a fork may come any time."""
+    """Connections that nobody uses now, the last used on top.
+
+    Without a lock, for a fork may come any time.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -83,7 +86,10 @@ class _Shelf:
                 self._idle.pop().connection.close()
 
     def leave_to_parent(self) -> None:
-        """Never close what lies here, nor what comes back; to be kept, for a connection that is collected says goodbye too."""
+        """Never close what lies here, nor what comes back.
+
+        It is to be kept, for a connection that is collected says goodbye too.
+        """
         self._is_parents = True
         _orphaned.append(self)
 
@@ -129,10 +135,10 @@ class Database:
         tries: int = 5,
         total_s: float = 18.0,
     ) -> list[Row]:
-        """Run a statement that competes for locks, at most ``tries`` times within ``total_s``, and return its rows.
+        """Run a statement that competes for locks, and return its rows.
 
-        It may have been committed and run again, when only the answer was lost: the
-        statement must be written so that the second run is harmless.
+        It is run at most ``tries`` times within ``total_s``. It may have been committed and run again, when only
+        the answer was lost: the statement must be written so that the second run is harmless.
         """
         began = time.monotonic()
         for tried in range(1, tries + 1):

@@ -71,9 +71,10 @@ _PLACES = {
 
 @cache
 def statements(name: str) -> Mapping[str, str]:
-    """Return the named statements of ``fstore/postgres/sql/<name>.sql``; each starts with ``-- name: <statement>``.
+    """Return the named statements of ``fstore/postgres/sql/<name>.sql``.
 
-    Where one says ``{entry}``, ``{locator}`` or ``{job}``, it selects what makes that record.
+    Each starts with ``-- name: <statement>``. Where one says ``{entry}``, ``{locator}`` or ``{job}``, it selects
+    what makes that record.
     """
     text = resources.files("fstore.postgres").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
     for place, selected in _PLACES.items():

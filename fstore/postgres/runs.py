@@ -39,7 +39,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """The right to do one kind of upkeep; ``owner`` is that of no other turn, and what tells it from a later one."""
+    """The right to do one kind of upkeep.
+
+    ``owner`` is that of no other turn, and what tells it from a later one.
+    """
 
     kind: Kind
     owner: str
@@ -70,7 +73,10 @@ class UpkeepRuns:
                 self._database.query(self._sql["end_turn"], _columns_of(turn))
 
     def still_alone(self, turn: Turn) -> bool:
-        """Prolong a turn, and return whether it is still this one's: nobody else has begun since it was taken."""
+        """Prolong a turn, and return whether it is still this one's.
+
+        That is, nobody else has begun since it was taken.
+        """
         return bool(self._database.query(self._sql["keep_turn"], _columns_of(turn)))
 
     def ran_within(self, kind: Kind, seconds: float) -> bool:

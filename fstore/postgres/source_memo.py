@@ -17,7 +17,10 @@ log = logging.getLogger("fstore.source_memo")
 
 
 class PostgresSourceMemo:
-    """Remembers what a source's content was when its stamp was taken; a memo that cannot be reached only costs a scan."""
+    """Remembers what a source's content was when its stamp was taken.
+
+    A memo that cannot be reached only costs a scan.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -41,7 +44,10 @@ class PostgresSourceMemo:
 
 
 class PostgresPartitionMemo:
-    """Remembers the partitions of files as they were when their stamps were taken, in the same table; all of a folder at once."""
+    """Remembers the partitions of files as they were when their stamps were taken.
+
+    In the same table; all of a folder at once.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database

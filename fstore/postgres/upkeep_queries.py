@@ -21,9 +21,10 @@ class UpkeepQueries:
 
     @contextmanager
     def shard_reader(self) -> Iterator[Callable[[str], Callable[[], list[ShardRow]]]]:
-        """Lend a connection to ask for the rows of one shard after the other: the answer is fetched by calling the result.
+        """Lend a connection to ask for the rows of one shard after the other.
 
-        Postgres works on the answer while the caller does something else.
+        The answer is fetched by calling the result. Postgres works on the answer while the caller does something
+        else.
         """
         with self._database.session() as session:
 
@@ -38,7 +39,10 @@ class UpkeepQueries:
         return list(map(ShardRow._make, self._database.query(self._sql["rows_of_packs"], {"packs": list(packs)})))
 
     def superseded(self, *, limit: int) -> list[tuple[str, str, int, datetime, datetime]]:
-        """Return live segments that others hold all of, at most so many: key, path, bytes, when made, when last used."""
+        """Return live segments that others hold all of, at most so many.
+
+        Key, path, bytes, when made, when last used.
+        """
         rows = self._database.query(self._sql["superseded"], {"limit": limit})
         return [(key, path, size, made, used) for key, path, size, made, used in rows]
 
@@ -64,7 +68,10 @@ class UpkeepQueries:
         return {path for (path,) in self._database.query(self._sql["working_paths"]) if path is not None}
 
     def condemn_unused(self, chosen: Sequence[tuple[str, str, datetime]]) -> set[str]:
-        """Condemn entries, given as key, path and last known use, unless they were used since; return whose turn it was."""
+        """Condemn entries unless they were used since, and return whose turn it was.
+
+        They are given as key, path and last known use.
+        """
         keys, paths, last_used = ([c[i] for c in chosen] for i in range(3))
         wanted = {"keys": keys, "paths": paths, "last_used": last_used}
         return {key for (key,) in self._database.transact(self._sql["condemn_unused"], wanted)}
@@ -74,12 +81,18 @@ class UpkeepQueries:
         return {key for (key,) in self._database.transact(self._sql["revive_used"], {"keys": list(keys)})}
 
     def reap(self, keys: Sequence[str], *, grace: timedelta) -> list[ReapableEntry]:
-        """Delete rows that were condemned or quarantined longer than ``grace`` ago and not used since; their files may go after."""
+        """Delete rows that were condemned or quarantined longer than ``grace`` ago.
+
+        Only if they were not used since; their files may go after.
+        """
         wanted = {"keys": list(keys), "grace_s": grace.total_seconds()}
         return [ReapableEntry(*row) for row in self._database.transact(self._sql["reap"], wanted)]
 
     def quarantine_lost(self, lost: Sequence[tuple[str, str]]) -> set[str]:
-        """Hide live entries, given as key and path, whose files are gone; return the keys that were still live."""
+        """Hide live entries, given as key and path, whose files are gone.
+
+        Returns the keys that were still live.
+        """
         keys, paths = [key for key, _ in lost], [path for _, path in lost]
         return {key for (key,) in self._database.transact(self._sql["quarantine_lost"], {"keys": keys, "paths": paths})}
 

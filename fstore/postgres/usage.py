@@ -10,7 +10,10 @@ from fstore.postgres.queries import statements
 
 
 class Usage:
-    """The statements about hits and counters, one method each; every method may raise ``ManifestUnavailable``."""
+    """The statements about hits and counters, one method each.
+
+    Every method may raise ``ManifestUnavailable``.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -27,7 +30,10 @@ class Usage:
         self._database.transact(self._sql["add_usage"], wanted)
 
     def of_entry(self, key: str) -> tuple[int, datetime] | None:
-        """Return hits and last access of an entry as far as they were flushed, or None when it was not used yet."""
+        """Return hits and last access of an entry as far as they were flushed.
+
+        None when it was not used yet.
+        """
         rows = self._database.query(self._sql["usage_of"], {"key": key})
         return (int(rows[0][0]), rows[0][1]) if rows else None
 

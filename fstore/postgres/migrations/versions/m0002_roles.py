@@ -1,4 +1,6 @@
-"""The two things trainers may do to the manifest, as functions; ``fstore.postgres.grants`` says who may call them.
+"""The two things trainers may do to the manifest, as functions.
+
+``fstore.postgres.grants`` says who may call them.
 
 A trainer that finds a file wrong must be able to hide its entry, and may
 invalidate entries; it must not be able to write a row, because a row is what

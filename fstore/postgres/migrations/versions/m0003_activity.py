@@ -1,4 +1,7 @@
-"""What happened in each hour, so that a report can show a ratio over time and when the store was degraded."""
+"""What happened in each hour.
+
+A report can show a ratio over time and when the store was degraded by it.
+"""
 
 from __future__ import annotations
 

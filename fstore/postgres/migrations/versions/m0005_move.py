@@ -1,4 +1,6 @@
-"""A function that writes ``fstore_move`` from the manifest's columns, so that a new column needs no list of them.
+"""A function that writes ``fstore_move`` from the manifest's columns.
+
+A new column then needs no list of them.
 
 ``fstore_move`` (migration 0004) names every column of the manifest three times. It is
 called with the manifest locked, so it stays a plain statement whose plan is kept; but

@@ -1,4 +1,7 @@
-"""How often a computation was stopped with its worker: a deploy must not count as one that ended its worker."""
+"""How often a computation was stopped with its worker.
+
+A deploy must not count as one that ended its worker.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What verifies parts of an entry's file: length and digest of its tail, which holds a digest of each column chunk.
+"""What verifies parts of an entry's file.
 
-Entries published before, and those of workers of the version before while a deploy goes
-on, have none and are read whole.
+Length and digest of its tail, which holds a digest of each column chunk. Entries published before, and those of
+workers of the version before while a deploy goes on, have none and are read whole.
 """
 
 from __future__ import annotations

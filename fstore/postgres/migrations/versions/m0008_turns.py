@@ -1,9 +1,9 @@
-"""Turns that only those may take who need them, and jobs that trainers see without the tokens of their claims.
+"""Turns that only those may take who need them.
 
-Upkeep's turns are rows with leases: a lock of a session stays with a server connection
-when a pooler stands between. The publishers' turn (migration 0004) was a pair of
-advisory locks, which every role may take and keep; now it is the lock of a row and
-the lock of a table, for the length of a transaction each, which need rights to them.
+And jobs that trainers see without the tokens of their claims. Upkeep's turns are rows with leases: a lock of a
+session stays with a server connection when a pooler stands between. The publishers' turn (migration 0004) was a
+pair of advisory locks, which every role may take and keep; now it is the lock of a row and the lock of a table, for
+the length of a transaction each, which need rights to them.
 """
 
 from __future__ import annotations
@@ -102,7 +102,10 @@ END $$;
 
 
 def upgrade() -> None:
-    """Create tables and view, and replace the functions of migration 0004; what trainers may run is made by ``grants``."""
+    """Create tables and view, and replace the functions of migration 0004.
+
+    What trainers may run is made by ``grants``.
+    """
     bind = op.get_bind()
     schema = str(bind.exec_driver_sql("SELECT current_schema()").scalar_one())
     bind.exec_driver_sql(TABLES.replace("{schema}", bind.dialect.identifier_preparer.quote(schema)) + FUNCTIONS)

@@ -1,9 +1,9 @@
-"""Which partitions an entry holds: found by series and period, so that others can copy from it, or be answered by it.
+"""Which partitions an entry holds, found by series and period.
 
-Rows are written in the transaction that publishes their entries, and deleted with them.
-An entry answers without one: a worker of the version before, which publishes what a
-trainer of its own staged while a deploy goes on, offers none, and nothing is copied from that.
-A row without an entry answers nothing, for the manifest is always asked.
+Others can copy from it so, or be answered by it. Rows are written in the transaction that publishes their entries,
+and deleted with them. An entry answers without one: a worker of the version before, which publishes what a trainer
+of its own staged while a deploy goes on, offers none, and nothing is copied from that. A row without an entry
+answers nothing, for the manifest is always asked.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Segments that another one holds all of are marked when either comes, and what was copied from an entry asks for it once more.
+"""Segments that another one holds all of are marked when either comes.
+
+What was copied from an entry asks for it once more.
 
 A collection gives up marked ones; looking for them among all that there are took the
 longer the more there were. A mark alone decides nothing: whoever reads it compares again,
@@ -55,7 +57,10 @@ CHECKED = """    FROM candidate JOIN fence USING (path)
 
 
 def upgrade() -> None:
-    """Mark what is held, and have publishing mark and ask; the rest of what publishing does stays as it was written before."""
+    """Mark what is held, and have publishing mark and ask.
+
+    The rest of what publishing does stays as it was written before.
+    """
     bind = op.get_bind()
     bind.exec_driver_sql(TABLE + MARK)
     text = str(bind.exec_driver_sql("SELECT pg_get_functiondef('fstore_make_move'::regproc)").scalar_one())
