@@ -1,4 +1,7 @@
-"""Reading a part of a stored result, some columns or some of the time, with every byte that is used verified."""
+"""Reading a part of a stored result, some columns or some of the time.
+
+Every byte that is used is verified.
+"""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,6 @@
-"""A digest for each column chunk of a Parquet file, kept in the file's tail, and one digest of that tail for its row.
+"""A digest for each column chunk of a Parquet file, kept in the file's tail.
+
+One digest of that tail is for its row.
 
 A file is written, then its footer is moved to make room where no reader looks, between
 the last row group and the footer::
@@ -66,7 +68,10 @@ def chunks_of(about: pq.FileMetaData) -> list[Chunk]:
 
 
 def with_digests(parquet: Any, digest: Digest = digest_of) -> tuple[pa.Buffer, Tail] | None:
-    """Return the bytes of a Parquet file with digests in its tail; None for one that chunks and tail would not cover."""
+    """Return the bytes of a Parquet file with digests in its tail.
+
+    None for one that chunks and tail would not cover.
+    """
     whole = memoryview(parquet)
     found = _tail_of(whole, digest)
     if found is None:
@@ -76,7 +81,10 @@ def with_digests(parquet: Any, digest: Digest = digest_of) -> tuple[pa.Buffer, T
 
 
 def add_digests(path: Path, digest: Digest = digest_of) -> Tail | None:
-    """Do the same to a complete file that nobody reads yet, in place; None, and the file as it was, for one it cannot be done to."""
+    """Do the same to a complete file that nobody reads yet, in place.
+
+    None, and the file as it was, for one it cannot be done to.
+    """
     with pa.memory_map(str(path)) as mapped:
         found = _tail_of(memoryview(mapped.read_buffer()), digest)
     if found is None:

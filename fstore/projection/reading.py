@@ -81,7 +81,10 @@ class VerifiedFile:
         return int(self._parquet.metadata.row_group(group).num_rows)
 
     def groups_within(self, name: str, start: int | None, end: int | None, unit: str) -> list[int]:
-        """List the row groups that may hold times of a column from ``start`` up to ``end``, counted in ``unit``."""
+        """List the row groups that may hold times of a column.
+
+        From ``start`` up to ``end``, counted in ``unit``.
+        """
         leaf = self._leaves([name])
         if len(leaf) != 1:
             return list(range(self.groups))
@@ -100,7 +103,10 @@ class VerifiedFile:
         return kept
 
     def read(self, columns: Sequence[str] | None = None, groups: Iterable[int] | None = None) -> pa.Table:
-        """Read columns, in the order of the file, of row groups; raises ``DamagedFile`` for a chunk that is not what was written."""
+        """Read columns, in the order of the file, of row groups.
+
+        Raises ``DamagedFile`` for a chunk that is not what was written.
+        """
         chosen = list(range(self.groups)) if groups is None else sorted(groups)
         names = self.schema.names if columns is None else [name for name in self.schema.names if name in columns]
         leaves = self._leaves(names)

@@ -29,7 +29,10 @@ class TimeRange:
     end: pd.Timestamp | None
 
     def ticks(self, unit: str, zone: Any) -> tuple[int | None, int | None]:
-        """Return the bounds as data of this unit and zone count them; times without zone are read by the data's clock."""
+        """Return the bounds as data of this unit and zone count them.
+
+        Times without zone are read by the data's clock.
+        """
         return _ticks(self.start, unit, zone), _ticks(self.end, unit, zone)
 
 
@@ -41,9 +44,9 @@ class Selection:
     between: TimeRange | None = None
 
     def fields_of(self, schema: pa.Schema) -> list[str] | None:
-        """Name the fields that it needs, in the order they are wanted; None if the result must be taken whole first.
+        """Name the fields that it needs, in the order they are wanted.
 
-        Raises ``InvalidRequest`` for what the result has not.
+        None if the result must be taken whole first. Raises ``InvalidRequest`` for what the result has not.
         """
         if len(set(schema.names)) < len(schema.names):
             raise InvalidRequest("columns", "the result has several columns of one name; take it whole")
@@ -115,10 +118,10 @@ def checked_columns(columns: Any) -> tuple[str, ...]:
 
 
 def fields_of(schema: pa.Schema, columns: Sequence[str]) -> list[str] | None:
-    """Name the fields of a stored result that a selection needs, its index last; None if all of it must be read first.
+    """Name the fields of a stored result that a selection needs, its index last.
 
-    That is where notes speak of fields by their position, or labels are no plain texts.
-    Raises ``InvalidRequest`` for a name that the result has not.
+    None if all of it must be read first. That is where notes speak of fields by their position, or labels are no
+    plain texts. Raises ``InvalidRequest`` for a name that the result has not.
     """
     if not _is_selectable(schema):
         return None
@@ -143,7 +146,10 @@ def select_columns(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def time_field_of(schema: pa.Schema) -> pa.Field:
-    """Find the times of a result: its index, or else its first column of timestamps; raises ``InvalidRequest`` if it has none."""
+    """Find the times of a result: its index, or else its first column of timestamps.
+
+    Raises ``InvalidRequest`` if it has none.
+    """
     values, index = index_and_column_fields(schema)
     for at in (*index, *values):
         if pa.types.is_timestamp(schema.field(at).type):
@@ -189,7 +195,10 @@ def _is_selectable(schema: pa.Schema) -> bool:
 
 
 def _has_range_index(schema: pa.Schema) -> bool:
-    """Does the table stand for a frame whose index is a range, which would be another one of some of the rows."""
+    """Does the table stand for a frame whose index is a range.
+
+    It would be another one of some of the rows.
+    """
     try:
         said = json.loads((schema.metadata or {}).get(b"pandas", b"{}")).get("index_columns", ())
         return any(isinstance(each, dict) for each in said)

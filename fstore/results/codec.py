@@ -34,11 +34,11 @@ _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 def encode_result(result: object) -> pa.Table:
-    """Turn what a feature function returned into a table that ``decode_result`` turns back into an equal frame.
+    """Turn what a feature function returned into a table.
 
-    Takes a pandas DataFrame, a named Series, a pyarrow Table, or anything with ``__arrow_c_stream__``,
-    which is read. Raises ``UnstorableResult``, naming the column,
-    for anything else and for frames that would come back changed.
+    ``decode_result`` turns it back into an equal frame. Takes a pandas DataFrame, a named Series, a pyarrow Table,
+    or anything with ``__arrow_c_stream__``, which is read. Raises ``UnstorableResult``, naming the column, for
+    anything else and for frames that would come back changed.
     """
     if isinstance(result, pa.Table):
         return result
@@ -57,12 +57,18 @@ def encode_result(result: object) -> pa.Table:
 
 
 def decode_result(table: pa.Table) -> Any:
-    """Return the frame or Series a table was made of: values, dtypes, labels, index with its names, freq and time zone, attrs."""
+    """Return the frame or Series a table was made of.
+
+    Values, dtypes, labels, index with its names, freq and time zone, attrs.
+    """
     return table_to_series(table) if is_series(table) else table_to_frame(table)
 
 
 def map_result(table: pa.Table) -> pd.DataFrame | None:
-    """Return the same frame over the table's own memory, read-only, or None where not all of it can lie there."""
+    """Return the same frame over the table's own memory, read-only.
+
+    None where not all of it can lie there.
+    """
     is_plain = {SERIES_KEY, NOTES_KEY}.isdisjoint(table.schema.metadata or {})
     simple = is_plain and has_simple_notes(table)
     frame = number_frame_over(table) if simple else None
@@ -70,9 +76,9 @@ def map_result(table: pa.Table) -> pd.DataFrame | None:
 
 
 def hand_out_frame(base: pd.DataFrame, *, deep: bool = False) -> pd.DataFrame:
-    """Return a frame that copies what is written to, for as long as ``base`` lives, or one with values of its own.
+    """Return a frame that copies what is written to, for as long as ``base`` lives.
 
-    Its index and labels are its own in any case.
+    Or one with values of its own. Its index and labels are its own in any case.
     """
     frame = base.copy(deep=deep)
     frame.index, frame.columns = own_index(base.index), own_index(base.columns)
@@ -80,7 +86,10 @@ def hand_out_frame(base: pd.DataFrame, *, deep: bool = False) -> pd.DataFrame:
 
 
 def check_faithful(result: object, restored: pa.Table) -> None:
-    """Raise ``UnstorableResult`` unless ``restored``, read back from disk, stands for the very frame or table that was returned."""
+    """Raise ``UnstorableResult`` unless ``restored`` stands for the very result that was returned.
+
+    It was read back from disk; the result is a frame or table.
+    """
     try:
         if isinstance(result, pd.DataFrame):
             if is_surely_same(result, restored):
@@ -112,9 +121,10 @@ def check_faithful(result: object, restored: pa.Table) -> None:
 
 
 def time_bounds(table: pa.Table) -> tuple[datetime | None, datetime | None]:
-    """Return the first and last instant of a table's time index (naive times count as UTC), or of its first timestamp column.
+    """Return the first and last instant of a table's time index.
 
-    A bound outside the years 1 to 9999 is left out, for no ``datetime`` can hold it.
+    Naive times count as UTC; without one its first timestamp column is taken. A bound outside the years 1 to 9999
+    is left out, for no ``datetime`` can hold it.
     """
     column = next((table.column(i) for i in _time_candidates(table)), None)
     if column is None or len(column) == 0:

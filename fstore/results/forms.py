@@ -38,7 +38,10 @@ def _frame_of(result: object) -> Any:
 
 
 def _polars_of(table: pa.Table) -> Any:
-    """Return what polars makes of a stored table: the index of a frame is columns there, as it is in the table."""
+    """Return what polars makes of a stored table.
+
+    The index of a frame is columns there, as it is in the table.
+    """
     import polars  # noqa: PLC0415 only who asks for it needs it
 
     try:

@@ -30,7 +30,10 @@ Notes = dict[str, Any]
 
 
 def table_to_frame(table: pa.Table) -> pd.DataFrame:
-    """Make the frame again that ``stored_frames.frame_to_table`` was given, or what a table without notes stands for."""
+    """Make the frame again that ``stored_frames.frame_to_table`` was given.
+
+    Or what a table without notes stands for.
+    """
     metadata = table.schema.metadata or {}
     notes = _notes_in(metadata)
     if "fields" in notes and notes["fields"] != table.schema.names:

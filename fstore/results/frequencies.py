@@ -1,4 +1,7 @@
-"""The frequency of an index as text that brings back this very frequency, its arguments and holidays included."""
+"""The frequency of an index as text that brings back this very frequency.
+
+Its arguments and holidays included.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ def is_told_by_its_name(freq: Any) -> bool:
 
 
 def frequency_to_json(freq: Any) -> Any:
-    """Describe an offset of pandas' own; raises ``TypeError`` or ``ValueError`` for one that would come back as another."""
+    """Describe an offset of pandas' own.
+
+    Raises ``TypeError`` or ``ValueError`` for one that would come back as another.
+    """
     kind = type(freq)
     if getattr(pd.offsets, kind.__name__, None) is not kind:
         raise TypeError(f"{kind.__name__} is no offset of pandas")

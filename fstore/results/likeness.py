@@ -46,7 +46,10 @@ def frame_difference(one: pd.DataFrame, other: pd.DataFrame) -> str | None:
 
 
 def series_difference(one: pd.Series[Any], other: object) -> str | None:
-    """Say where a Series differs from what came back, or return None when a function could not tell them apart."""
+    """Say where a Series differs from what came back.
+
+    None when a function could not tell them apart.
+    """
     if not isinstance(other, pd.Series):
         return f"a {type(other).__name__}"
     if not same(one.name, other.name):

@@ -52,7 +52,10 @@ def holds_texts(values: Any) -> bool:
 
 
 def cells_to_arrow(values: np.ndarray[Any, Any]) -> tuple[pa.ChunkedArray, Note]:
-    """Convert objects and note what brings them back; raises ``TypeError`` or ``ValueError`` naming what cannot be stored."""
+    """Convert objects and note what brings them back.
+
+    Raises ``TypeError`` or ``ValueError`` naming what cannot be stored.
+    """
     missing = np.fromiter(map(_is_missing, values), np.bool_, len(values))
     markers = {_marker(value) for value in values[missing]}
     if len(markers) < 2:
@@ -80,7 +83,10 @@ def _typed(values: np.ndarray[Any, Any], missing: np.ndarray[Any, Any]) -> tuple
 
 
 def _check_depth(values: np.ndarray[Any, Any]) -> None:
-    """Raise ``ValueError`` for cells that hold themselves or nest very deep: looking for their type, Arrow overruns the stack."""
+    """Raise ``ValueError`` for cells that hold themselves or nest very deep.
+
+    Looking for their type, Arrow overruns the stack.
+    """
     level = [cell for cell in values if isinstance(cell, _CONTAINERS)]
     for _ in range(DEEPEST):
         inner = (item for cell in level for item in _items_of(cell) if isinstance(item, _CONTAINERS))
@@ -104,7 +110,10 @@ def _is_kept(kind: pa.DataType) -> bool:
 
 
 def _plain_cells(present: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], pa.DataType | None, Note]:
-    """Return objects that Arrow takes, their type where it cannot be guessed, and how to make the given ones of them."""
+    """Return objects that Arrow takes, and how to make the given ones of them.
+
+    With them their type where it cannot be guessed.
+    """
     kinds = set(map(type, present))
     kind = kinds.pop() if len(kinds) == 1 else None
     plain, arrow, note = present, None, {}

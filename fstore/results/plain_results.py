@@ -1,9 +1,10 @@
-"""The quick way for everyday results: frames of numbers, without the general machinery, the same to the letter.
+"""The quick way for everyday results, the same to the letter.
 
-What a frame of numbers is besides its values (labels, dtypes, index) decides the schema of the table
-that stands for it, and whether a frame of that schema comes back as it was. Both are found out by the general
-machinery for the first frame of a shape. Of later ones the values alone are looked at, all of them and to
-the bit. What one cannot be sure of in little time goes the long way.
+These are frames of numbers; the general machinery is not needed for them. What a frame of numbers is besides its
+values (labels, dtypes, index) decides the schema of the table that stands for it, and whether a frame of that
+schema comes back as it was. Both are found out by the general machinery for the first frame of a shape. Of later
+ones the values alone are looked at, all of them and to the bit. What one cannot be sure of in little time goes the
+long way.
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ _NAT = np.iinfo(np.int64).min
 
 @dataclass(slots=True)
 class Shape:
-    """What frames of one shape have in common; ``comes_back`` once one of them, read back, was what it had been."""
+    """What frames of one shape have in common.
+
+    ``comes_back`` once one of them, read back, was what it had been.
+    """
 
     labels: pa.ChunkedArray | None
     schema: pa.Schema
@@ -55,14 +59,20 @@ _shapes: dict[Hashable, list[Shape]] = {}
 
 
 def plain_table(frame: pd.DataFrame) -> pa.Table | None:
-    """Return the table that stands for a frame, over the frame's memory; None for a frame whose shape is not known to be plain."""
+    """Return the table that stands for a frame, over the frame's memory.
+
+    None for a frame whose shape is not known to be plain.
+    """
     look = _look_at(frame)
     shape = None if look is None else _known(look)
     return None if look is None or shape is None else _table_of(look, shape.schema)
 
 
 def remember_table(frame: pd.DataFrame, table: pa.Table) -> None:
-    """Take note of the table that stands for a frame, if others of its shape differ from it in their values alone."""
+    """Take note of the table that stands for a frame.
+
+    If others of its shape differ from it in their values alone.
+    """
     look = _look_at(frame)
     if look is None or _known(look) is not None or len(table.schema) != len(look.values):
         return
@@ -78,7 +88,10 @@ def remember_table(frame: pd.DataFrame, table: pa.Table) -> None:
 
 
 def is_surely_same(frame: pd.DataFrame, restored: pa.Table) -> bool:
-    """Tell whether a table was read back that stands for this very frame; False where only the long way can tell."""
+    """Tell whether a table was read back that stands for this very frame.
+
+    False where only the long way can tell.
+    """
     look = _look_at(frame)
     shape = None if look is None else _known(look)
     if look is None or shape is None or not shape.comes_back:
@@ -137,7 +150,10 @@ def _holds(table: pa.Table, look: _Look) -> bool:
 
 
 def _labels_of(labels: pd.Index) -> tuple[pa.ChunkedArray | None, Hashable] | None:
-    """Return the labels as they lie in memory, and what they are besides; None for labels that are not plain."""
+    """Return the labels as they lie in memory, and what they are besides.
+
+    None for labels that are not plain.
+    """
     if not 0 < len(labels) <= _WIDEST or not _is_text_or_none(labels.name):
         return None
     if type(labels) is pd.RangeIndex:
@@ -149,7 +165,10 @@ def _labels_of(labels: pd.Index) -> tuple[pa.ChunkedArray | None, Hashable] | No
 
 
 def _index_of(index: pd.Index) -> tuple[Hashable, npt.NDArray[np.int64] | None] | None:
-    """Return what an index is besides its values, and these if it has any; None for one that is not plain."""
+    """Return what an index is besides its values, and these if it has any.
+
+    None for one that is not plain.
+    """
     if not _is_text_or_none(index.name):
         return None
     if type(index) is pd.RangeIndex:

@@ -23,7 +23,10 @@ import pandas as pd
 
 
 def to_json(value: Any) -> Any:
-    """Turn a value into what ``json.dumps`` takes and ``from_json`` turns back; raises ``TypeError`` naming a type that cannot be."""
+    """Turn a value into what ``json.dumps`` takes and ``from_json`` turns back.
+
+    Raises ``TypeError`` naming a type that cannot be.
+    """
     kind = type(value)
     if value is None or kind in (bool, int, str) or (kind is float and math.isfinite(value)):
         return value
@@ -89,7 +92,10 @@ def is_deep(value: Any) -> bool:
 
 
 def same_zone(one: tzinfo | None, other: tzinfo | None) -> bool:
-    """Tell whether two time zones are one: an hour's offset that is named like a zone is neither that zone nor the bare offset."""
+    """Tell whether two time zones are one.
+
+    An hour's offset that is named like a zone is neither that zone nor the bare offset.
+    """
     if one is None or other is None or one is other:
         return one is other
     if _is_of_a_file(one) or _is_of_a_file(other):

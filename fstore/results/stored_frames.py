@@ -168,7 +168,10 @@ def _may_be_odd(dtype: Any) -> bool:
 
 
 def _plain_values(values: Any, where: str) -> tuple[Any, Notes, pa.ChunkedArray | None] | None:
-    """Return what stands in for values, the note that brings them back and their cells; None for what needs no note."""
+    """Return what stands in for values, the note that brings them back and their cells.
+
+    None for what needs no note.
+    """
     if isinstance(values, pd.Categorical):
         if _are_plain_categories(values.categories):
             return None

@@ -16,7 +16,10 @@ SERIES_KEY = b"fstore.series"
 
 
 def series_to_table(series: pd.Series[Any]) -> pa.Table:
-    """Convert a Series that has a name; raises ``UnstorableResult`` for others, and naming the part that cannot be kept."""
+    """Convert a Series that has a name.
+
+    Raises ``UnstorableResult`` for others, and naming the part that cannot be kept.
+    """
     if series.name is None:
         raise UnstorableResult(
             "the feature function returned a Series without a name; name it (result.rename('x')), or return result.to_frame()"

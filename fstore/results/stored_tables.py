@@ -40,7 +40,10 @@ class UnstorableResult(TypeError):
 
 
 def stored_form(table: pa.Table) -> pa.Table:
-    """Return the table to write, from which ``meant_form`` makes this one again; raises ``UnstorableResult`` naming a column."""
+    """Return the table to write, from which ``meant_form`` makes this one again.
+
+    Raises ``UnstorableResult`` naming a column.
+    """
     if not table.num_columns:
         return _rows_alone(table)
     metadata = dict(table.schema.metadata or {})
@@ -71,7 +74,10 @@ def stored_form(table: pa.Table) -> pa.Table:
 
 
 def meant_form(table: pa.Table) -> pa.Table:
-    """Return the table that ``stored_form`` was given, from what Parquet gave back; one that has no notes is what it is."""
+    """Return the table that ``stored_form`` was given, from what Parquet gave back.
+
+    One that has no notes is what it is.
+    """
     metadata = table.schema.metadata or {}
     if MEANT_KEY not in metadata:
         return table
