@@ -1,4 +1,6 @@
-"""A client of one bucket on S3 or a server that speaks like it; loaded only where an object store is used.
+"""A client of one bucket on S3 or a server that speaks like it.
+
+Loaded only where an object store is used.
 
 ``S3Client(bucket, S3Options(...))``: get (whole, ranges, pinned to an ETag or version), fetch (large ones in
 ranges side by side), stream, head, put, put_large (parts), delete, delete_many, copy, list, list_uploads,

@@ -17,7 +17,10 @@ Count = Callable[[str, int], None]
 
 
 class Buckets:
-    """Gives one client a bucket and process, so that all who read from a bucket share its connections and its breaker."""
+    """Gives one client a bucket and process.
+
+    All who read from a bucket share its connections and its breaker.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings, self.options = settings, options_of(settings)

@@ -30,7 +30,10 @@ _COPY_BYTES_PER_CALL = 60 * 1_000_000  # a server may take a minute to copy a la
 
 
 class S3Client:
-    """Objects of one bucket. Safe between threads, and in a child after a fork; nothing is opened before it is used."""
+    """Objects of one bucket.
+
+    Safe between threads, and in a child after a fork; nothing is opened before it is used.
+    """
 
     def __init__(self, bucket: str, options: S3Options | None = None, *, count: Count | None = None) -> None:
         self._requests = Requests(bucket, options or S3Options(), count=count)
@@ -148,9 +151,10 @@ class S3Client:
         return self._requests.send("head", "HEAD", key, read)
 
     def put(self, key: str, data: Any, *, only_new: bool = False, digest: str | None = None) -> ObjectFacts:
-        """Put bytes under a name; durable when it returns. ``only_new``: ``ObjectChanged`` where servers know how.
+        """Put bytes under a name; durable when it returns.
 
-        ``digest`` is the SHA-256 of the bytes where it is known.
+        ``only_new``: ``ObjectChanged`` where servers know how. ``digest`` is the SHA-256 of the bytes where it is
+        known.
         """
         body = memoryview(data).cast("B")
         headers = {"If-None-Match": "*"} if only_new else {}
@@ -175,9 +179,10 @@ class S3Client:
         return sum(1 for _ in each_of(self.delete, keys, at_once=4 if self.is_slowed_down else DELETIONS_AT_ONCE))
 
     def copy(self, source: str, target: str, *, pin: ObjectFacts | None = None) -> None:
-        """Have the store copy an object; raises ``ObjectMissing``, and ``ObjectChanged`` when it is not the one pinned.
+        """Have the store copy an object.
 
-        Stores copy 5 GiB at once at most: a larger one, as far as the pin tells, goes in parts.
+        Raises ``ObjectMissing``, and ``ObjectChanged`` when it is not the one pinned. Stores copy 5 GiB at once at
+        most: a larger one, as far as the pin tells, goes in parts.
         """
         version = f"?versionId={quote(pin.version_id, safe='')}" if pin and pin.version_id else ""
         headers = {"x-amz-copy-source": quote(f"/{self._requests.bucket}/{source}", safe="/~") + version}
@@ -222,7 +227,10 @@ class S3Client:
         return True
 
     def make_bucket(self) -> None:
-        """Make the bucket unless it is there and this caller's own; for demos and tests: a team's bucket is its operators'."""
+        """Make the bucket unless it is there and this caller's own.
+
+        For demos and tests: a team's bucket is its operators'.
+        """
         try:
             self._requests.send("bucket", "PUT", "", nothing, body=memoryview(b""))
         except S3Unavailable as error:
@@ -230,7 +238,10 @@ class S3Client:
                 raise
 
     def bucket_document(self, name: str) -> bytes | None:
-        """Return how the bucket is set up in one respect ("versioning", "lifecycle", "object-lock"), None where it is not."""
+        """Return how the bucket is set up in one respect, None where it is not.
+
+        The respects are "versioning", "lifecycle", "object-lock".
+        """
         try:
             return self._requests.send("bucket", "GET", "", _body, query={name: ""})
         except S3Unavailable as error:
@@ -239,7 +250,10 @@ class S3Client:
             raise
 
     def _dated(self, response: http.client.HTTPResponse, *_: object) -> bytes:
-        """Read a listing; raises ``S3Unavailable`` where its clock is another than that of the listing before."""
+        """Read a listing.
+
+        Raises ``S3Unavailable`` where its clock is another than that of the listing before.
+        """
         self._clock.check(response.headers.get("Date"))
         return response.read()
 

@@ -38,4 +38,7 @@ class S3Forbidden(S3Unavailable):
 
 
 class BreakerOpen(S3Unavailable):
-    """The object store failed several times in a row: nothing was sent, in a few seconds somebody tries again."""
+    """The object store failed several times in a row.
+
+    Nothing was sent, in a few seconds somebody tries again.
+    """

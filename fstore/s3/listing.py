@@ -106,7 +106,10 @@ def _any_page(body: bytes, location: str) -> Page:
 
 
 def in_order(pages: Iterator[Page], location: str) -> Iterator[list[Listed]]:
-    """Pass pages on; raises ``S3Unavailable`` where a listing does not go on: what it leaves out would count as gone."""
+    """Pass pages on; raises ``S3Unavailable`` where a listing does not go on.
+
+    What it leaves out would count as gone.
+    """
     last, empty = "", 0
     for page in pages:
         empty = 0 if page.objects else empty + 1

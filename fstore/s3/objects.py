@@ -1,4 +1,7 @@
-"""What is told of an object beside its bytes, and how its bytes arrive: in order, of one version, whatever breaks."""
+"""What is told of an object beside its bytes, and how its bytes arrive.
+
+In order, of one version, whatever breaks.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
 class ObjectFacts(NamedTuple):
-    """An object as its headers show it; ``modified_ns`` in whole seconds of the server's clock, 0 where it says none."""
+    """An object as its headers show it.
+
+    ``modified_ns`` in whole seconds of the server's clock, 0 where it says none.
+    """
 
     size_bytes: int
     etag: str
@@ -31,7 +37,10 @@ class Fetched(NamedTuple):
 
 
 class Span(NamedTuple):
-    """Bytes of an object: from ``offset`` on, ``length`` of them; an ``offset`` of minus ``length`` means its last ones."""
+    """Bytes of an object: from ``offset`` on, ``length`` of them.
+
+    An ``offset`` of minus ``length`` means its last ones.
+    """
 
     offset: int
     length: int
@@ -48,7 +57,10 @@ def facts_of(headers: http.client.HTTPMessage, size_bytes: int) -> ObjectFacts:
 
 
 def told_size(response: http.client.HTTPResponse) -> int:
-    """Return the size that the head of an answer tells; raises what a broken connection raises where it tells none."""
+    """Return the size that the head of an answer tells.
+
+    Raises what a broken connection raises where it tells none.
+    """
     told = response.headers.get("Content-Length") or "0"
     if not (told.isascii() and told.isdigit()):
         raise http.client.UnknownTransferEncoding
@@ -56,7 +68,10 @@ def told_size(response: http.client.HTTPResponse) -> int:
 
 
 class Arrival:
-    """The bytes of an object, or of a part of it, as they come: what a broken connection left is asked for next."""
+    """The bytes of an object, or of a part of it, as they come.
+
+    What a broken connection left is asked for next.
+    """
 
     def __init__(self, key: str, span: Span | None, pin: ObjectFacts | None) -> None:
         self._key, self._span, self._pin = key, span, pin
@@ -88,7 +103,10 @@ class Arrival:
         return headers
 
     def begin(self, response: http.client.HTTPResponse) -> int:
-        """Look at an answer's head and return how many bytes follow; raises ``ObjectChanged`` for those of anything else."""
+        """Look at an answer's head and return how many bytes follow.
+
+        Raises ``ObjectChanged`` for those of anything else.
+        """
         if response.length is None:
             raise http.client.UnknownTransferEncoding
         length = total = response.length

@@ -1,4 +1,7 @@
-"""What an answer that is no success means: something about the object, about who asked, or about the store."""
+"""What an answer that is no success means.
+
+Something about the object, about who asked, or about the store.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,10 @@ PAUSE_S = 5.0
 
 
 class Breaker:
-    """After some calls in a row that failed, lets one call try every few seconds and the others fail at once."""
+    """After some calls in a row that failed, lets one call try every few seconds.
+
+    The others fail at once.
+    """
 
     def __init__(self) -> None:
         self.forget_after_fork()

@@ -11,7 +11,10 @@ from fstore.s3.options import Origin, is_this_host
 
 
 class NoWay(Exception):
-    """What keeps every connection from coming about until somebody changes a setting; trying again is no use."""
+    """What keeps every connection from coming about until somebody changes a setting.
+
+    Trying again is no use.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +27,10 @@ class Proxy:
 
 
 def proxy_for(origin: Origin) -> Proxy | None:
-    """Return the proxy that HTTPS_PROXY or HTTP_PROXY names, None where NO_PROXY excepts the server; raises ``NoWay``.
+    """Return the proxy that HTTPS_PROXY or HTTP_PROXY names.
 
-    This host is reached without one, whatever the environment says.
+    None where NO_PROXY excepts the server; raises ``NoWay``. This host is reached without one, whatever the
+    environment says.
     """
     if is_this_host(origin.host):
         return None

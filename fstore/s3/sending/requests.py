@@ -1,4 +1,7 @@
-"""Sends one request until it is answered: signed, bounded by the caller's deadline, repeated where that can help."""
+"""Sends one request until it is answered.
+
+Signed, bounded by the caller's deadline, repeated where that can help.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Connections to one server: each wait bounded by the call it serves, none shared with a forked child.
+"""Connections to one server, each wait bounded by the call it serves.
 
-urllib3 connects and speaks TLS. Behind its connection lies a socket that knows when the
-call at hand is due, so that one deadline bounds a whole answer, its head and one that
-drips included, wherever it is read.
+None is shared with a forked child. urllib3 connects and speaks TLS. Behind its connection lies a socket that knows
+when the call at hand is due, so that one deadline bounds a whole answer, its head and one that drips included,
+wherever it is read.
 """
 
 from __future__ import annotations
@@ -57,7 +57,10 @@ class Call:
 
 
 class _Socket:
-    """A connected socket whose waits end with the call it serves. Closing is its owner's: responses come and go."""
+    """A connected socket whose waits end with the call it serves.
+
+    Closing is its owner's: responses come and go.
+    """
 
     def __init__(self, connected: socket.socket, call: Call) -> None:
         self._connected, self.call = connected, call
@@ -258,7 +261,10 @@ _EXPIRED, _NOT_YET, _OTHER_NAMES = 10, 9, {62, 64}  # as OpenSSL numbers what it
 
 
 def _not_trusted(error: ssl.SSLError, origin: Origin, ca_file: Path | None) -> Exception:
-    """Tell what to do about a server that did not prove to be the one it says it is; of other faults of TLS, just those."""
+    """Tell what to do about a server that did not prove to be the one it says it is.
+
+    Of other faults of TLS, return just those.
+    """
     if isinstance(error, ssl.SSLCertVerificationError):
         code = error.verify_code
         if code in {_EXPIRED, _NOT_YET}:
