@@ -1,4 +1,7 @@
-"""What a local stack says about itself in ``<root>/.stack.json``: what runs, how to reach it, the proof that it still does."""
+"""What a local stack says about itself in ``<root>/.stack.json``.
+
+What runs, how to reach it, the proof that it still does.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A real Postgres, a real Redis, workers, Beat and Flower on one machine, without root, Docker or system packages."""
+"""A real Postgres, a real Redis, workers, Beat and Flower on one machine.
+
+Without root, Docker or system packages.
+"""
 
 from __future__ import annotations
 

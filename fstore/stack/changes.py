@@ -1,4 +1,7 @@
-"""Changes of a running stack: tried before they are made, on a thread, so that nothing goes unwatched meanwhile."""
+"""Changes of a running stack, tried before they are made.
+
+On a thread, so that nothing goes unwatched meanwhile.
+"""
 
 from __future__ import annotations
 

@@ -38,7 +38,10 @@ _in_this_process: dict[str, tuple[Supervisor, threading.Thread]] = {}
 
 @dataclass(frozen=True, slots=True)
 class DownReport:
-    """What ``down`` did: ``stopped`` names the processes that ran, ``forced`` says that some had to be killed."""
+    """What ``down`` did.
+
+    ``stopped`` names the processes that ran, ``forced`` says that some had to be killed.
+    """
 
     root: str
     was_running: bool
@@ -59,15 +62,13 @@ def up(
     on_ready: Callable[[StackState], None] | None = None,
     say: Say | None = None,
 ) -> StackState:
-    """Start a stack on ``root``, and supervise it until it is stopped, or leave that to a process of its own (``detach``).
+    """Start a stack on ``root``, and supervise it until it is stopped.
 
-    A stack that runs already goes on running and its state is returned; workers are
-    restarted if they are to serve further ``features``, and ``reload`` (restart them
-    whenever a feature's file is edited) is switched on or off.
-    In the foreground SIGINT, SIGTERM and SIGHUP stop everything within 10 s, a
-    second one at once; ``on_ready`` is called when all children are ready and has
-    to return soon. Raises ``ConfigurationError``, with the end of the log of
-    whatever does not start.
+    Or leave that to a process of its own (``detach``). A stack that runs already goes on running and its state is
+    returned; workers are restarted if they are to serve further ``features``, and ``reload`` (restart them whenever
+    a feature's file is edited) is switched on or off. In the foreground SIGINT, SIGTERM and SIGHUP stop everything
+    within 10 s, a second one at once; ``on_ready`` is called when all children are ready and has to return soon.
+    Raises ``ConfigurationError``, with the end of the log of whatever does not start.
     """
     require_posix("a local stack ('fstore up', 'fstore demo')")
     say = say or (lambda _: None)
@@ -101,11 +102,11 @@ def up(
 
 
 def restart(root: Path, names: Sequence[str] = (), *, say: Say | None = None) -> tuple[str, ...]:
-    """Restart processes of the stack that runs on ``root`` (without ``names`` its workers), and return which.
+    """Restart processes of the stack that runs on ``root``, and return which.
 
-    Returns when they are ready again. Raises ``ConfigurationError`` when no stack
-    runs, when it has no such process, and when a feature module cannot be imported
-    any more: then nothing was restarted.
+    Without ``names`` its workers. Returns when they are ready again. Raises ``ConfigurationError`` when no stack
+    runs, when it has no such process, and when a feature module cannot be imported any more: then nothing was
+    restarted.
     """
     place = _place(root)
     state = read_state(place)
@@ -128,7 +129,10 @@ def log_files(root: Path) -> dict[str, Path]:
 
 
 def down(root: Path) -> DownReport:
-    """Stop exactly what ``up`` started on ``root``, and wait until all of it is gone; harmless when nothing runs."""
+    """Stop exactly what ``up`` started on ``root``, and wait until all of it is gone.
+
+    Harmless when nothing runs.
+    """
     began = time.monotonic()
     place = _place(root)
     state = read_any_state(place)
@@ -208,7 +212,10 @@ def _place(root: Path) -> Path:
 
 
 def _wait_for_other(root: Path, say: Say) -> StackState | None:
-    """Return the stack that runs on ``root``, waiting for one that is starting or stopping; None when there is none."""
+    """Return the stack that runs on ``root``, waiting for one that is starting or stopping.
+
+    None when there is none.
+    """
     deadline = time.monotonic() + OTHER_START_WITHIN_SECONDS
     told = False
     while True:

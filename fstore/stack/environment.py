@@ -16,7 +16,10 @@ PACKAGES = ("fstore", "workers", "beat")
 
 
 def settings_on(root: Path) -> dict[str, Path]:
-    """Return the settings that put a stack on a folder: it is the store's root, or lies beside a bucket that is."""
+    """Return the settings that put a stack on a folder.
+
+    It is the store's root, or lies beside a bucket that is.
+    """
     configured = gather_settings()
     beside = configured.folder is None and configured.stack_folder.expanduser().resolve() == root
     return {"stack_path" if beside else "path": root}
@@ -49,7 +52,10 @@ def command_environment(settings: Settings, *, cwd: Path) -> dict[str, str]:
 
 
 def daemon_environment(settings: Settings, *, cwd: Path) -> dict[str, str]:
-    """Build the environment of a supervisor that runs on its own: the caller's, with settings made independent of its folder."""
+    """Build the environment of a supervisor that runs on its own.
+
+    The caller's, with settings made independent of its folder.
+    """
     kept = child_environment(settings)
     return kept | {"PYTHONPATH": python_path(cwd, kept.get("PYTHONPATH", ""))}
 

@@ -88,7 +88,10 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where the servers keep their data and their socket, and the account they run as (None: the present one)."""
+    """Where the servers keep their data and their socket, and the account they run as.
+
+    None is the present one.
+    """
 
     postgres_data: Path
     redis_data: Path
@@ -122,7 +125,10 @@ def settle(layout: Layout, choices: Choices) -> tuple[Places, Choices]:
 
 
 def remove_runtime(folder: Path) -> None:
-    """Remove the socket's folder after its server ended, with the files that a killed server leaves in it."""
+    """Remove the socket's folder after its server ended.
+
+    With the files that a killed server leaves in it.
+    """
     try:
         for name in (".s.PGSQL.5432", ".s.PGSQL.5432.lock"):
             (folder / name).unlink(missing_ok=True)

@@ -43,7 +43,10 @@ def sweep(layout: Layout) -> tuple[str, ...]:
 
 
 def _noted(state: StackState) -> list[psutil.Process]:
-    """Return the noted children that still are themselves, servers aside: those are ended in order afterwards."""
+    """Return the noted children that still are themselves.
+
+    Servers aside: those are ended in order afterwards.
+    """
     processes = []
     for child in state.children:
         if child.name in ("postgres", "redis") or not is_same(child.pid, child.birth):

@@ -26,10 +26,10 @@ print("FILES " + json.dumps(sorted(name for name in files if name.endswith(".py"
 
 
 def check_modules(modules: Sequence[str], environment: Mapping[str, str], *, cwd: Path) -> tuple[Path, ...]:
-    """Import feature modules in a process like a worker's; raises ``ConfigurationError`` that names those that fail.
+    """Import feature modules in a process like a worker's.
 
-    Returns the files of the user's own code that were loaded: what is installed is
-    left out. A worker itself only logs such a fault and answers every request with it.
+    Raises ``ConfigurationError`` that names those that fail. Returns the files of the user's own code that were
+    loaded: what is installed is left out. A worker itself only logs such a fault and answers every request with it.
     """
     try:
         done = subprocess.run(  # noqa: S603 - this very interpreter

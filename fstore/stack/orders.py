@@ -1,4 +1,7 @@
-"""What a running stack is told to change: a file that its supervisor takes up, and an answer beside it."""
+"""What a running stack is told to change.
+
+A file that its supervisor takes up, and an answer beside it.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,10 @@ LOOK_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Processes to restart, modules to serve besides those served, and whether to follow edits (None: as before)."""
+    """Processes to restart, modules to serve besides those served, and whether to follow edits.
+
+    None is as before.
+    """
 
     mark: str
     restart: tuple[str, ...] = ()
@@ -37,9 +43,10 @@ class Answer:
 
 
 def send(layout: Layout, change: Change, *, state: StackState) -> None:
-    """Tell the supervisor of ``state`` and wait until the change is made; raises ``ConfigurationError`` that says why it is not.
+    """Tell the supervisor of ``state`` and wait until the change is made.
 
-    The folder is its owner's alone, so nobody else can give orders.
+    Raises ``ConfigurationError`` that says why it is not. The folder is its owner's alone, so nobody else can give
+    orders.
     """
     try:
         write_private(layout.change, json.dumps(asdict(change)))

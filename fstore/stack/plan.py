@@ -146,7 +146,10 @@ def new_token() -> str:
 
 
 def _worker_is_ready(heartbeat: Path) -> Callable[[Child], bool]:
-    """A worker touches its heartbeat file once it consumes; Celery's own line says the same when INFO is logged."""
+    """Tell whether a worker consumes: it then touches its heartbeat file.
+
+    Celery's own line says the same when INFO is logged.
+    """
     return lambda child: heartbeat.exists() or _READY_LINE.search(child.log_since_start()) is not None
 
 

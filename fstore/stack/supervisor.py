@@ -186,7 +186,7 @@ class Supervisor:
         )
 
     def _trial_of(self, change: Change) -> Callable[[], tuple[Path, ...]]:
-        """Return what has to succeed before a change is made: the imports of workers that are to be restarted."""
+        """Return what has to succeed before a change is made: importing what is to be restarted."""
         if change.cwd and change.cwd not in (str(self.plan.cwd), *self._folders):
             self._folders.append(change.cwd)
         if self._extra is not None or not set(change.restart) & set(QUEUES):

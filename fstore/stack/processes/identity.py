@@ -34,7 +34,10 @@ def working_in(folder: Path, names: Iterable[str]) -> list[psutil.Process]:
 
 
 def carrying(token: str) -> list[psutil.Process]:
-    """Find the processes whose environment carries a token that starts with this one, whoever their parent is now."""
+    """Find the processes whose environment carries a token that starts with this one.
+
+    Whoever their parent is now.
+    """
     found = []
     for process in psutil.process_iter():
         try:
@@ -46,7 +49,10 @@ def carrying(token: str) -> list[psutil.Process]:
 
 
 def end(processes: Iterable[psutil.Process], *, gently: signal.Signals | None, within: float) -> int:
-    """Stop these processes, by ``gently`` first when given, by SIGKILL after ``within`` seconds; return how many there were."""
+    """Stop these processes; return how many there were.
+
+    By ``gently`` first when given, by SIGKILL after ``within`` seconds.
+    """
     marked = [(p.pid, birth_of(p.pid)) for p in processes if p.pid != os.getpid()]
     running = [(pid, birth) for pid, birth in marked if birth is not None]
     for number, seconds in ((gently, within), (signal.SIGKILL, 3.0)):

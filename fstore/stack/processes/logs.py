@@ -11,7 +11,10 @@ KEPT_BYTES = 1024 * 1024
 
 
 def open_append(path: Path) -> BinaryIO:
-    """Open a log for appending, readable by its owner only; every write goes to the end, even after a truncation."""
+    """Open a log for appending, readable by its owner only.
+
+    Every write goes to the end, even after a truncation.
+    """
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     file = os.fdopen(descriptor, "ab")
     file.seek(0, os.SEEK_END)

@@ -26,7 +26,10 @@ class Account:
     gid: int
 
     def can_enter(self, folder: Path) -> bool:
-        """Tell whether the account reaches ``folder``, by trying it: modes alone do not show ACLs and squashed roots."""
+        """Tell whether the account reaches ``folder``, by trying it.
+
+        Modes alone do not show ACLs and squashed roots.
+        """
         return self._may(["/bin/sh", "-c", 'cd -- "$1"', "sh", str(folder)])
 
     def can_run(self, program: Path) -> bool:

@@ -1,7 +1,8 @@
-"""Becomes a child of the stack: takes the account, arranges to die with the parent, then runs the program.
+"""Becomes a child of the stack.
 
-Run as ``python -I -S shim.py PARENT SIGNAL UID GID DROPPED PROGRAM ARGUMENT...``. A program of
-its own because code between fork and exec may deadlock when the parent has threads.
+Takes the account, arranges to die with the parent, then runs the program. Run as ``python -I -S shim.py PARENT
+SIGNAL UID GID DROPPED PROGRAM ARGUMENT...``. A program of its own because code between fork and exec may deadlock
+when the parent has threads.
 """
 
 import ctypes

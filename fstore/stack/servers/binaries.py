@@ -82,9 +82,9 @@ def find_redis(*, override: Path | None = None) -> Path:
 
 
 def reachable(program: Path, tree: Path, account: Account | None, cache: Path) -> Path:
-    """Return ``program`` where ``account`` can run it, copying ``tree`` into ``cache`` when its folder is private.
+    """Return ``program`` where ``account`` can run it.
 
-    Permissions of existing folders are never widened.
+    Copies ``tree`` into ``cache`` when its folder is private. Permissions of existing folders are never widened.
     """
     if account is None or account.can_run(program):
         return program

@@ -190,7 +190,10 @@ class EmbeddedServers:
         self.redis.kill()
 
     def close(self, *, within: float | None = None) -> None:
-        """Stop what runs, kill what still does after ``within`` seconds, give the folder back; calling it twice is harmless."""
+        """Stop what runs, kill what still does after ``within`` seconds, give the folder back.
+
+        Calling it twice is harmless.
+        """
         atexit.unregister(self.close)
         for child in self.children.values():
             child.ask_to_stop()

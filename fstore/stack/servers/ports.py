@@ -15,7 +15,10 @@ FIRST, LAST = 15_000, 29_999
 
 
 def choose_port(seed: Path | str, *, preferred: int | None = None, taken: Container[int] = ()) -> int:
-    """Choose a free loopback port: ``preferred`` when free, else the next free one from a place that ``seed`` decides."""
+    """Choose a free loopback port: ``preferred`` when free.
+
+    Else the next free one from a place that ``seed`` decides.
+    """
     if preferred is not None and preferred not in taken and is_free(preferred):
         return preferred
     span = LAST - FIRST + 1
