@@ -1,4 +1,7 @@
-"""Writing so that what is written stays: the one way every file of the store comes into being, and is read whole."""
+"""Writing so that what is written stays.
+
+The one way every file of the store comes into being, and is read whole.
+"""
 
 from __future__ import annotations
 
@@ -126,7 +129,10 @@ def write_durably(path: Path, data: bytes) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder unless it is there, and those above it, each durable in its own folder before anything lies in it."""
+    """Make a folder unless it is there, and those above it.
+
+    Each is durable in its own folder before anything lies in it.
+    """
     try:
         make_one_folder(folder)
     except FileExistsError:
@@ -144,9 +150,9 @@ def make_folder(folder: Path) -> None:
 
 
 def make_one_folder(folder: Path) -> None:
-    """Make a folder; in one that hands on its group the new one hands on the group's rights too; raises as ``mkdir``.
+    """Make a folder; in one that hands on its group the new one hands on the group's rights too.
 
-    Trainers and workers that share a group but no user write into each other's folders,
+    Raises as ``mkdir``. Trainers and workers that share a group but no user write into each other's folders,
     whatever their umask. Without the set-group-id bit above, the umask has the word.
     """
     folder.mkdir()
@@ -158,7 +164,10 @@ def make_one_folder(folder: Path) -> None:
 
 @contextmanager
 def translated(path: Path | str) -> Iterator[None]:
-    """Raise errors of the file system as ``StorageUnavailable``, or ``StorageFull`` where there is no room."""
+    """Raise errors of the file system as ``StorageUnavailable``.
+
+    ``StorageFull`` where there is no room.
+    """
     try:
         yield
     except OSError as error:

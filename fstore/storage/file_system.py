@@ -19,7 +19,10 @@ _ON_POSIX = hasattr(os, "fchmod") and hasattr(os, "O_DIRECTORY")
 
 
 def open_to_sync(path: Path) -> int:
-    """Open a finished file for ``fsync``, which takes a descriptor that could write where the system is not POSIX."""
+    """Open a finished file for ``fsync``.
+
+    That takes a descriptor that could write where the system is not POSIX.
+    """
     return os.open(path, (os.O_RDONLY if _ON_POSIX else os.O_RDWR) | BINARY)
 
 
@@ -37,7 +40,10 @@ def sync_file(path: Path, *, mode: int | None = None) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable; a file system whose journal does that by itself has no call for it."""
+    """Make the names in a folder durable.
+
+    A file system whose journal does that by itself has no call for it.
+    """
     if not _ON_POSIX:
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

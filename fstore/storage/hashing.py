@@ -1,4 +1,7 @@
-"""BLAKE3 for files and what is mapped of them: with threads where they bring something, and where they exist."""
+"""BLAKE3 for files and what is mapped of them.
+
+With threads where they bring something, and where they exist.
+"""
 
 from __future__ import annotations
 

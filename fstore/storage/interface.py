@@ -138,14 +138,14 @@ class EntryStore(Protocol):
         ...
 
     def publish_bytes(self, key: str, data: pa.Buffer) -> Stored:
-        """Do the same for the bytes of a Parquet file that was checked: written again it might read otherwise.
+        """Do the same for the bytes of a Parquet file that was checked: anew it might read otherwise.
 
         At most digests of its column chunks are put in, between the last row group and the footer.
         """
         ...
 
     def publish_together(self, results: Sequence[tuple[str, pa.Buffer]]) -> list[Stored]:
-        """Do so for several small results, key and bytes each, as one file; it goes as a whole, by its own path."""
+        """Do so for several small results, key and bytes each, as one file that goes as a whole by its path."""
         ...
 
     def read(self, found: Locator) -> pa.Table:
@@ -213,7 +213,7 @@ class EntryStore(Protocol):
         ...
 
     def keys_in(self, pack: str) -> list[str] | None:
-        """Return the keys of the results that were published in a pack; None when it is gone, empty if it no longer says."""
+        """Return the keys published in a pack; None when it is gone, empty if it no longer says."""
         ...
 
     def list_quarantine(self) -> Listing:
@@ -262,11 +262,11 @@ class StagingArea(Protocol):
         ...
 
     def write_together(self, raw: Iterable[tuple[str, pa.Table]]) -> list[str]:
-        """Stage several, digest and table each, in few files that go by their age; return their paths, which ``reserve`` does not find."""
+        """Stage several, digest and table each, in few files that go by age and ``reserve`` does not find."""
         ...
 
     def read(self, path: str, *, last: LastRead | None = None) -> pa.Table:
-        """Return staged raw data; raises ``SourceChanged`` when they are gone or have no form, ``SourceNotAllowed`` for another path.
+        """Return staged raw data; raises ``SourceChanged`` when gone or formless, or ``SourceNotAllowed``.
 
         Whether they are what was fingerprinted is for the caller to check. ``last`` keeps a file that several share.
         """
@@ -285,7 +285,7 @@ class StagingArea(Protocol):
         ...
 
     def discard(self, path: str) -> None:
-        """Delete what nobody needs any more if that is possible now; raises ``SourceNotAllowed`` for another path."""
+        """Delete what nobody needs any more if possible now; ``SourceNotAllowed`` for another path."""
         ...
 
     def list_staged(self) -> Iterator[Listing]:

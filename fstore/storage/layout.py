@@ -72,7 +72,10 @@ class FoundFile(NamedTuple):
 
 
 def check_staged_raw(path: str) -> None:
-    """Raise ``SourceNotAllowed`` unless a path that came in a message or a row has the form of staged raw data."""
+    """Raise ``SourceNotAllowed`` unless a path has the form of staged raw data.
+
+    It came in a message or a row.
+    """
     if STAGED_RAW_PATH.fullmatch(path) is None:
         raise SourceNotAllowed(path, [f"{STAGED_RAW} of the store"])
 
@@ -86,7 +89,10 @@ class RawPart(NamedTuple):
 
 
 def raw_part_at(path: str) -> RawPart | None:
-    """Return where the raw data of a staged path lie in a file that they share; None for raw data that have one of their own."""
+    """Return where the raw data of a staged path lie in a file that they share.
+
+    None for raw data that have one of their own.
+    """
     found = _RAW_PART.fullmatch(path)
     if found is None:
         return None
@@ -100,7 +106,10 @@ def staged_file_of(path: str) -> str:
 
 
 def new_raw_parts(parts: Sequence[tuple[str, pa.Buffer]]) -> tuple[str, list[str], list[memoryview]]:
-    """Lay raw data, digest and bytes each, one behind the other; return path and bytes of the file, and the path of each."""
+    """Lay raw data, digest and bytes each, one behind the other.
+
+    Returns path and bytes of the file, and the path of each.
+    """
     name = uuid.uuid4().hex + uuid.uuid4().hex
     paths, pieces, offset = list[str](), list[memoryview](), 0
     for digest, data in parts:
@@ -112,7 +121,10 @@ def new_raw_parts(parts: Sequence[tuple[str, pa.Buffer]]) -> tuple[str, list[str
 
 
 def check_staged_result(path: str) -> None:
-    """Raise ``InvalidRequest`` unless a path that came in a message or a row has the form of a staged result."""
+    """Raise ``InvalidRequest`` unless a path has the form of a staged result.
+
+    It came in a message or a row.
+    """
     if STAGED_RESULT_PATH.fullmatch(path) is None:
         raise InvalidRequest("staged_path", "is not a staged result")
 
@@ -175,7 +187,10 @@ def packed_name(pack: str) -> str:
 
 
 def new_pack(results: Sequence[tuple[str, pa.Buffer]]) -> tuple[str, list[str], pa.Buffer]:
-    """Lay results, key and bytes each, one behind the other; return path and bytes of the file, and the path of each."""
+    """Lay results, key and bytes each, one behind the other.
+
+    Returns path and bytes of the file, and the path of each.
+    """
     pack, paths, pieces = new_pack_in_pieces(results)
     return pack, paths, pa.py_buffer(b"".join(pieces))
 

@@ -49,7 +49,10 @@ DOWNLOAD_S, SLOWEST_BYTES_PER_S = 10.0, 1e6
 
 
 class LocalCache:
-    """One folder of decoded entries on this host, bounded by ``max_bytes``; safe between processes and threads."""
+    """One folder of decoded entries on this host, bounded by ``max_bytes``.
+
+    Safe between processes and threads.
+    """
 
     def __init__(self, folder: Path, *, max_bytes: int, downloads_once: bool = False) -> None:
         self._folder = folder
@@ -71,7 +74,10 @@ class LocalCache:
 
     @contextmanager
     def one_at_a_time(self, key: str) -> Iterator[None]:
-        """Let one thread of this process read an entry while others wait to find it here, a second and their deadline at most."""
+        """Let one thread of this process read an entry while others wait to find it here.
+
+        They wait a second and their deadline at most.
+        """
         door = self._doors[hash(key) % DOORS]
         entered = door.acquire(timeout=deadline.remaining(DOOR_S))
         try:
@@ -82,7 +88,10 @@ class LocalCache:
 
     @contextmanager
     def one_reader(self, locator: Locator) -> Iterator[None]:
-        """Do so for an entry; where reading is a download, for all processes of this host and as long as one may take."""
+        """Let one read an entry while others wait; where that is a download, of all processes here.
+
+        They wait as long as a download may take.
+        """
         if not self.downloads_once:
             with self.one_at_a_time(locator.key):
                 yield
@@ -115,7 +124,10 @@ class LocalCache:
         return found
 
     def promote(self, locator: Locator, table: pa.Table) -> MappedEntry | None:
-        """Add an entry that was read and verified, and return it mapped; None when this host has no room for it."""
+        """Add an entry that was read and verified, and return it mapped.
+
+        None when this host has no room for it.
+        """
         return self.find(locator) if self.add(locator, table) else None
 
     def add(self, locator: Locator, table: pa.Table) -> bool:
@@ -141,7 +153,10 @@ class LocalCache:
         return True
 
     def shrink(self) -> int:
-        """Unlink what was longest not used until the folder is at 90 % of its bound, and return the bytes freed."""
+        """Unlink what was longest not used until the folder is at 90 % of its bound.
+
+        Returns the bytes freed.
+        """
         found = []
         for path in self._folder.glob("*/*"):
             with suppress(OSError):

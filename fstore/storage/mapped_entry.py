@@ -45,7 +45,10 @@ class MappedEntry:
         return found
 
     def in_form(self, form: Form) -> Any:
-        """Return the entry in a form, over the mapped pages where all of it can lie there; changing it changes no other."""
+        """Return the entry in a form, over the mapped pages where all of it can lie there.
+
+        Changing it changes no other.
+        """
         if not self.kept or self.table.nbytes <= SMALL:
             return form.of_table(self.table)
         if form not in self.bases:

@@ -24,7 +24,10 @@ _UNWRITABLE = (pa.ArrowException, ValueError, KeyError, NotImplementedError)
 
 
 def write_result(table: pa.Table, path: Path) -> None:
-    """Write a result in the form that Parquet holds; raises ``UnstorableResult`` where it has none, and ``OSError``."""
+    """Write a result in the form that Parquet holds.
+
+    Raises ``UnstorableResult`` where it has none, and ``OSError``.
+    """
     with _storable(table):
         write_parquet(stored_form(table), path)
 
@@ -55,10 +58,10 @@ def _unwritable(table: pa.Table, error: Exception) -> str:
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:
-    """Write a table as every file of the store is written: compressed, with page checksums, the Arrow schema kept.
+    """Write a table as every file of the store is written.
 
-    A small one is put together in memory and written at once, with LZ4: zstd would take
-    as long as all the rest, for a tenth of a few kilobytes.
+    Compressed, with page checksums, the Arrow schema kept. A small one is put together in memory and written at
+    once, with LZ4: zstd would take as long as all the rest, for a tenth of a few kilobytes.
     """
     if table.nbytes > SMALL:
         _encode(table, str(path), **_LARGE)
@@ -80,7 +83,10 @@ def as_read(table: pa.Table) -> pa.Table:
 
 
 def write_arrow(table: pa.Table, path: Path, *, batch_rows: int | None = None) -> None:
-    """Write a table as an uncompressed Arrow file, one batch unless ``batch_rows`` says how large they may be."""
+    """Write a table as an uncompressed Arrow file.
+
+    One batch unless ``batch_rows`` says how large they may be.
+    """
     if table.nbytes > SMALL:
         with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
             writer.write_table(table, max_chunksize=batch_rows)

@@ -107,7 +107,10 @@ def open_unnamed(
 
 
 def offer(note: Path, file: UnnamedFile) -> None:
-    """Name this process in the note if the one that it names is gone, and mark the note as used; raises ``OSError``."""
+    """Name this process in the note if the one that it names is gone, and mark the note as used.
+
+    Raises ``OSError``.
+    """
     with _alone_with(note, patience_s=0.0) as open_note:
         if open_note is not None:
             if (found := _open_noted(open_note, file.original)) is None:
@@ -119,7 +122,10 @@ def offer(note: Path, file: UnnamedFile) -> None:
 
 @contextmanager
 def _alone_with(note: Path, *, patience_s: float) -> Iterator[int | None]:
-    """Give the open note to one process at a time, None if it is another user's; raises ``BlockingIOError``."""
+    """Give the open note to one process at a time, None if it is another user's.
+
+    Raises ``BlockingIOError``.
+    """
     try:
         descriptor = os.open(note, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except PermissionError:

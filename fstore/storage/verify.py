@@ -65,7 +65,10 @@ class Fault:
 
 
 class Pace:
-    """Keeps reading at or below a rate, so that a sweep does not take the disk from those who wait for it."""
+    """Keeps reading at or below a rate.
+
+    A sweep does not take the disk from those who wait for it then.
+    """
 
     def __init__(self, bytes_per_s: float | None) -> None:
         self._bytes_per_s = bytes_per_s
@@ -136,7 +139,10 @@ def _in_parquet(data: pa.Buffer, *, page_checksums: bool = False) -> pa.Table:
 
 
 def check_written(data: pa.Buffer, check: Callable[[pa.Table], None]) -> None:
-    """Give ``check`` the table that a reader of these bytes will get; raises ``UnstorableResult`` if there is none."""
+    """Give ``check`` the table that a reader of these bytes will get.
+
+    Raises ``UnstorableResult`` if there is none.
+    """
     try:
         back = decoded(data)
     except UNREADABLE as error:
@@ -232,7 +238,10 @@ def result_gone(error: BaseException | str) -> InvalidRequest:
 
 
 def result_in(data: pa.Buffer, digest: str | None) -> tuple[pa.Table, str]:
-    """Return the result in staged bytes, its page checksums verified, and its digest; raises ``InvalidRequest``, for another one too."""
+    """Return the result in staged bytes, its page checksums verified, and its digest.
+
+    Raises ``InvalidRequest``, for another digest than ``digest`` too.
+    """
     found = hashed(data).hexdigest()
     if digest is not None and found != digest:
         raise InvalidRequest("staged_path", "holds other bytes than were staged; ask again")

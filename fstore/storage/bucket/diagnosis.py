@@ -102,7 +102,10 @@ def _deletions(place: Place, key: str) -> Iterator[Condition]:
 
 
 def _signatures(place: Place, key: str) -> Iterator[Condition]:
-    """Send a body that is not the one that was signed: whoever takes it would also take what broke on the way."""
+    """Send a body that is not the one that was signed.
+
+    Whoever takes it would also take what broke on the way.
+    """
     try:
         place.client.put(key, b"not what was signed", digest=_WRONG_DIGEST)
     except StorageUnavailable:

@@ -226,7 +226,10 @@ class BucketEntries(BucketRoot):
             self.delete(path)
 
     def quarantine(self, found: Locator) -> str | None:
-        """Copy the file into ``quarantine`` and delete it; where it cannot be copied it stays, and its row hides it."""
+        """Copy the file into ``quarantine`` and delete it.
+
+        Where it cannot be copied it stays, and its row hides it.
+        """
         target = f"{layout.QUARANTINE}/{found.path.rpartition('/')[2]}"
         if (packed := layout.packed_at(found.path)) is not None:
             return copy_aside(self._place, packed, found.file_size_bytes, target)
@@ -261,7 +264,10 @@ class BucketEntries(BucketRoot):
         return list_prefix(self._place, f"{layout.QUARANTINE}/", layout.ENTRY_NAME)
 
     def drop_unfinished(self, file: FoundFile) -> bool:
-        """Give an upload up. Its parts cannot be asked whether their writer still lives: only its age can tell."""
+        """Give an upload up.
+
+        Its parts cannot be asked whether their writer still lives: only its age can tell.
+        """
         if (unfinished := unfinished_of(file)) is not None:
             return self._client.abort_upload(self._place.key(unfinished.path), unfinished.upload_id)
         try:

@@ -1,4 +1,7 @@
-"""Lists a store in a bucket: shards in streams side by side, each a shard ahead at most, so that memory stays flat."""
+"""Lists a store in a bucket, shards in streams side by side.
+
+Each is a shard ahead at most, so that memory stays flat.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,10 @@ def list_prefix(place: Place, prefix: str, known: re.Pattern[str]) -> Listing:
 
 
 def list_uploads(place: Place, prefix: str, known: re.Pattern[str]) -> Iterator[FoundFile]:
-    """Give uploads below a prefix that nobody finished, of names that are fstore's; how many bytes they hold nobody says."""
+    """Give uploads below a prefix that nobody finished, of names that are fstore's.
+
+    How many bytes they hold nobody says.
+    """
     try:
         for upload in place.client.list_uploads(place.key(prefix)):
             if known.fullmatch(path := place.path(upload.key)):
@@ -55,7 +61,10 @@ def list_uploads(place: Place, prefix: str, known: re.Pattern[str]) -> Iterator[
 
 
 def list_shards(place: Place, shards: Sequence[str]) -> Iterator[Listing]:
-    """Give each shard's files in the order asked for. To have all streams busy, ask for their shards in turn."""
+    """Give each shard's files in the order asked for.
+
+    To have all streams busy, ask for their shards in turn.
+    """
     unfinished: dict[str, list[FoundFile]] = defaultdict(list)
     whole = len(shards) > _FEW
     for prefix in [f"{layout.ENTRIES}/"] if whole else [f"{layout.ENTRIES}/{shard}/" for shard in shards]:

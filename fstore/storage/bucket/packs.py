@@ -19,7 +19,10 @@ _PACK_PATH = re.compile(rf"{layout.PACKS}/[0-9a-f]/{layout.PACK_NAME.pattern}", 
 
 
 def packed_bytes(place: Place, packed: Packed, length: int, *, fresh: bool = False) -> pa.Buffer:
-    """Return the bytes of an entry by one request, fewer where its pack ends before; raises ``ObjectMissing``."""
+    """Return the bytes of an entry by one request, fewer where its pack ends before.
+
+    Raises ``ObjectMissing``.
+    """
     try:
         return place.client.get(place.key(packed.path), Span(packed.offset, max(1, length)), fresh=fresh).data
     except ObjectChanged as error:

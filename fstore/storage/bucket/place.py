@@ -68,7 +68,10 @@ class Place:
         fresh: bool = False,
         sink: Callable[[memoryview], object] | None = None,
     ) -> Fetched:
-        """Return a whole file, of one version, and show its bytes to ``sink`` as they arrive; raises ``ObjectMissing``."""
+        """Return a whole file, of one version, and show its bytes to ``sink`` as they arrive.
+
+        Raises ``ObjectMissing``.
+        """
         try:
             return self.client.fetch(self.key(path), size_bytes, fresh=fresh, sink=sink)
         except ObjectChanged as error:
@@ -86,7 +89,10 @@ class Place:
     def encoded(
         self, table: pa.Table, in_memory: Callable[[pa.Table], pa.Buffer], to_file: Callable[[pa.Table, Path], None]
     ) -> Iterator[pa.Buffer]:
-        """Give the bytes of a table's file, in memory, or mapped from a file without a name if they may be many."""
+        """Give the bytes of a table's file, in memory.
+
+        Or mapped from a file without a name if they may be many.
+        """
         if table.nbytes <= IN_MEMORY_BYTES:
             yield in_memory(table)
             return

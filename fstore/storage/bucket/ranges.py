@@ -16,7 +16,10 @@ AT_ONCE = 4
 
 
 def read_parts(client: S3Client, key: str, ranges: Sequence[ByteRange]) -> tuple[list[pa.Buffer], ObjectFacts]:
-    """Return the bytes of each range in the order asked for, and what is told of the object; none goes beyond its end."""
+    """Return the bytes of each range in the order asked for, and what is told of the object.
+
+    None goes beyond its end.
+    """
     spans = merged(ranges)
     if not spans:
         return [pa.py_buffer(b"")] * len(ranges), client.head(key)

@@ -21,7 +21,10 @@ class BucketRoot:
         self.capabilities = place.capabilities
 
     def create(self, store_id: str) -> None:
-        """Put the id unless there is one; whatever the store makes of the condition, what lies there then counts."""
+        """Put the id unless there is one.
+
+        Whatever the store makes of the condition, what lies there then counts.
+        """
         if not self.identity():
             key = self._place.key(layout.STORE_ID)
             try:

@@ -34,7 +34,10 @@ _STAGED_PATH = re.compile(f"{layout.STAGED_RAW_PATH.pattern}|{layout.STAGED_RESU
 
 
 class BucketStaging:
-    """What is staged in a store whose root is a bucket; see ``StagingArea`` for what each method promises."""
+    """What is staged in a store whose root is a bucket.
+
+    See ``StagingArea`` for what each method promises.
+    """
 
     def __init__(self, place: Place) -> None:
         self._place, self._client = place, place.client
@@ -119,7 +122,10 @@ class BucketStaging:
                     self._delete(one.marks)
 
     def list_staged(self) -> Iterator[Listing]:
-        """List ``staging``, marks counted with what they mark; what is left of probes; uploads that nobody finished."""
+        """List ``staging``, marks counted with what they mark.
+
+        Then what is left of probes, and uploads that nobody finished.
+        """
         yield list_prefix(self._place, f"{layout.STAGED_RESULTS}/", layout.STAGED_NAME)
         for page in _paged(self._marked(f"{layout.STAGED_RAW}/")):
             listing = Listing()

@@ -61,7 +61,10 @@ def is_there(root: Path, path: str) -> bool:
 
 
 def remove(root: Path, path: str) -> bool:
-    """Remove a file, and return whether this call did it; raises ``StorageUnavailable`` when it cannot be removed."""
+    """Remove a file, and return whether this call did it.
+
+    Raises ``StorageUnavailable`` when it cannot be removed.
+    """
     with translated(path):
         try:
             unlink(root / path)

@@ -23,7 +23,10 @@ from fstore.storage.verify import raw_gone, raw_in, result_gone, result_in
 
 
 class FolderStaging:
-    """What is staged in a store whose root is a folder; see ``StagingArea`` for what each method promises."""
+    """What is staged in a store whose root is a folder.
+
+    See ``StagingArea`` for what each method promises.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -132,7 +135,10 @@ class FolderStaging:
         return remove_unless_touched(self._root, file)
 
     def _staged(self, path: str) -> Path:
-        """Return where a path of the staged form lies, itself no link and below none; raises ``SourceNotAllowed``."""
+        """Return where a path of the staged form lies, itself no link and below none.
+
+        Raises ``SourceNotAllowed``.
+        """
         layout.check_staged(path)
         found = self._root / path
         with translated(path):

@@ -1,4 +1,7 @@
-"""Raw data that share a file: cut out of it by their path, the file read once for those who read one after the other."""
+"""Raw data that share a file, cut out of it by their path.
+
+The file is read once for those who read one after the other.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,10 @@ def in_files(raw: Iterable[tuple[str, pa.Table]]) -> Iterator[list[tuple[str, pa
 
 
 def raw_part(path: str, part: RawPart, open_file: Callable[[str], ReadPart], last: LastRead | None) -> pa.Table:
-    """Return raw data that lie in a file with others; ``last`` keeps it open for whoever reads one after the other."""
+    """Return raw data that lie in a file with others.
+
+    ``last`` keeps it open for whoever reads one after the other.
+    """
     read = last.read if last is not None and last.path == part.path else None
     if read is None:
         try:

@@ -27,7 +27,10 @@ _UNITS = ("ms", "us", "ns")
 
 
 def has_small_form(table: pa.Table) -> bool:
-    """Tell whether a table is small, and holds nothing but numbers and times that Parquet would give back as they are."""
+    """Tell whether a table is small, and holds nothing but numbers and times.
+
+    Those that Parquet would give back as they are.
+    """
     schema = table.schema
     if not table.num_rows or not len(schema) or MEANT_KEY in (schema.metadata or {}) or not all(map(_is_plain, schema)):
         return False
@@ -60,7 +63,10 @@ def is_small_form(data: pa.Buffer) -> bool:
 
 
 def table_in(data: pa.Buffer) -> pa.Table:
-    """Return the table that such bytes stand for; raises ``ValueError``, ``OSError`` or an error of Arrow's where there is none."""
+    """Return the table that such bytes stand for.
+
+    Raises ``ValueError``, ``OSError`` or an error of Arrow's where there is none.
+    """
     size = int.from_bytes(data.slice(len(MARK), 8).to_pybytes(), "little")
     if size > _LARGEST:
         raise ValueError(f"says that it holds {size} bytes")
