@@ -1,6 +1,6 @@
-"""What users test with: a store with servers and workers of its own, and the suite that a storage backend must pass.
+"""What users test with: a store with servers and workers of its own.
 
-Needs the extra ``embedded``; pytest is not needed to import it.
+And the suite that a storage backend must pass. Needs the extra ``embedded``; pytest is not needed to import it.
 """
 
 from typing import TYPE_CHECKING

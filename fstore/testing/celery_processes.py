@@ -1,4 +1,7 @@
-"""Workers and other Celery commands as people start them, each in a process group of its own that ends with this process."""
+"""Workers and other Celery commands as people start them.
+
+Each in a process group of its own that ends with this process.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +72,10 @@ def celery_environment(settings: Settings) -> dict[str, str]:
 
 
 def _is_pythons(entry: Path) -> bool:
-    """Tell folders that every interpreter of this installation looks into by itself; ahead of its own they might hide modules."""
+    """Tell folders that every interpreter of this installation looks into by itself.
+
+    Ahead of its own they might hide modules.
+    """
     own = (Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))
     named = entry.name in ("site-packages", "dist-packages")
     return named or any(entry.resolve().is_relative_to(folder) for folder in own)

@@ -22,12 +22,12 @@ def check_feature(
     tolerance: float = 1e-6,
     suggest: bool = False,
 ) -> CheckReport:
-    """Fail unless a feature is what it declares on these raw data, and tell what it is instead; needs no server.
+    """Fail unless a feature is what it declares on these raw data, and tell what it is instead.
 
-    ``feature`` is a registered function, its name, what ``fstore.local`` made, or any
-    function of raw data and config; ``partition`` and the reach stand in for what it
-    declares. ``tolerance`` is in units of a column's range. What is merely worth knowing,
-    and with ``suggest`` the shortest reach, is in the report that comes back.
+    Needs no server. ``feature`` is a registered function, its name, what ``fstore.local`` made, or any function of
+    raw data and config; ``partition`` and the reach stand in for what it declares. ``tolerance`` is in units of a
+    column's range. What is merely worth knowing, and with ``suggest`` the shortest reach, is in the report that
+    comes back.
     """
     checked = checked_feature(feature)
     declared = checked_partitioning(

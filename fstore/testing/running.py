@@ -75,7 +75,10 @@ class RunningStore:
         return process
 
     def start_celery(self, name: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
-        """Start another Celery command, as Beat or Flower; it is killed when the block ends. Its log is ``<folder>/<name>.log``."""
+        """Start another Celery command, as Beat or Flower; it is killed when the block ends.
+
+        Its log is ``<folder>/<name>.log``.
+        """
         process = start_celery(arguments, self.child_environment(**environment), self.folder / f"{name}.log")
         self.stack.callback(stop_group, process)
         return process

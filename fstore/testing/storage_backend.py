@@ -1,4 +1,7 @@
-"""What the tests of storage backends stand on: a store of one backend, and how to reach behind its back."""
+"""What the tests of storage backends stand on.
+
+A store of one backend, and how to reach behind its back.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The promises of an ``EntryStore`` that concern whole files: identity, publishing, deletion, listings."""
+"""The promises of an ``EntryStore`` that concern whole files.
+
+Identity, publishing, deletion, listings.
+"""
 
 from __future__ import annotations
 
@@ -142,7 +145,10 @@ class EntryTests(Backend):
             race()
 
     def test_quarantine_takes_one_entry(self, storage: Storage) -> None:
-        """It is no longer where it was, its bytes are kept, its neighbours stay, and it is listed from then on."""
+        """It is no longer where it was, its bytes are kept, its neighbours stay.
+
+        It is listed from then on.
+        """
         wrong, neighbour = (publish(storage.entries, some_table()) for _ in range(2))
         self.raw_put(storage, wrong.path, b"rot")
         before = self.next_moment(storage)

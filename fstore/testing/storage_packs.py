@@ -45,7 +45,10 @@ class PackTests(Backend):
         yield [some_table(100, f"x{number}") for number in range(5)]
 
     def test_what_is_published_together_is_read_one_by_one(self, storage: Storage, tables: list[pa.Table]) -> None:
-        """In one file that no listing of single entries shows, each under a path of its own that tells its key."""
+        """In one file that no listing of single entries shows.
+
+        Each is under a path of its own that tells its key.
+        """
         found = _publish_together(storage.entries, tables)
 
         (pack,) = _packs_in(storage.entries)
@@ -67,7 +70,10 @@ class PackTests(Backend):
                 storage.entries.read_ranges(one, [ByteRange(1, one.file_size_bytes)])
 
     def test_nobody_gets_the_bytes_of_a_neighbour(self, storage: Storage, tables: list[pa.Table]) -> None:
-        """Whatever offset and length a row says, other bytes than the entry's are refused by reads and sweeps alike."""
+        """Whatever offset and length a row says, others' bytes are refused.
+
+        By reads and sweeps alike.
+        """
         found = _publish_together(storage.entries, tables)
         one, other = found[1], found[3]
         at = packed_at(one.path)

@@ -37,7 +37,7 @@ class StagingTests(Backend):
         assert STAGED_NAME.fullmatch(path.rpartition("/")[2])
 
     def test_raw_data_are_staged_together(self, storage: Storage) -> None:
-        """Few files, of which each is told by its digest, found by its path and dropped as a whole by its age."""
+        """Few files, each told by its digest, found by its path and dropped as a whole by its age."""
         tables = {f"{number:x}" * 64: some_table(2 * number + 2) for number in range(5)}
         paths = storage.staging.write_together(iter(tables.items()))
 
@@ -87,7 +87,10 @@ class StagingTests(Backend):
 
     @pytest.mark.parametrize("path", [*LEAD_OUTSIDE, *NOT_STAGED])
     def test_only_what_is_staged_is_touched(self, storage: Storage, path: str) -> None:
-        """Paths come from messages and job rows: whatever else they name, in the store or outside, stays as it is."""
+        """Paths come from messages and job rows: whatever else they name stays as it is.
+
+        In the store or outside.
+        """
         identity = storage.entries.identity()
         entry = publish(storage.entries, some_table()).path
         named = path.format(entry=entry)

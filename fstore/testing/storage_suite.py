@@ -1,8 +1,8 @@
-"""The promises of a storage backend as tests: subclass ``StorageSuite``, give it a store, and run pytest.
+"""The promises of a storage backend as tests.
 
-A backend that passes can stand below a store: publishing, reading, upkeep and staging
-rely on nothing else. See ``fstore.storage.interface`` for the promises in words and
-``Backend`` for the five things a subclass has to say.
+Subclass ``StorageSuite``, give it a store, and run pytest. A backend that passes can stand below a store:
+publishing, reading, upkeep and staging rely on nothing else. See ``fstore.storage.interface`` for the promises in
+words and ``Backend`` for the five things a subclass has to say.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The promises of a backend about what is missing, wrong, or out of reach: three things that nobody may confuse."""
+"""The promises of a backend about what is missing, wrong, or out of reach.
+
+Three things that nobody may confuse.
+"""
 
 from __future__ import annotations
 
