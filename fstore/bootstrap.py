@@ -36,7 +36,10 @@ log = logging.getLogger("fstore.bootstrap")
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What a store was opened with by its caller, secrets left out: enough to open it in another process of the same surroundings."""
+    """What a store was opened with by its caller, secrets left out.
+
+    Enough to open it in another process of the same surroundings.
+    """
 
     text: str  # two of one text are one
     settings: Mapping[str, Any] = field(compare=False)
@@ -111,10 +114,10 @@ def open_resources(chosen: Settings, *, role: str) -> Resources:
 
 
 def prepare(chosen: Settings) -> tuple[str | None, str | None]:
-    """Bring database and store into being: run missing migrations, make the folders, tie both by the store's id.
+    """Bring database and store into being, and return the revision of the schema before and after.
 
-    Returns the schema revision before and after. Safe to call at every start and by
-    several processes at once.
+    Runs missing migrations, makes the folders, and ties both by the store's id. Returns the schema revision before
+    and after. Safe to call at every start and by several processes at once.
     """
     if chosen.postgres_url is None:
         raise ConfigurationError(["FEATURE_STORE_POSTGRES_URL is not set; there is nothing to migrate"])

@@ -1,6 +1,7 @@
-"""The two classes of the cache that came before this one, under their names, for code that is to run as it stands.
+"""The two classes of the cache that came before this one, under their names.
 
-``docs/migrating.md`` says what they are today; new code takes ``FeatureStore``.
+They are for code that is to run as it stands. ``docs/migrating.md`` says what they are today; new code takes
+``FeatureStore``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ from fstore.store import FeatureStore
 
 
 class OptimizedFeatureStore(FeatureStore):
-    """``FeatureStore``, which computes plain functions in this process, keyed by their source, unless told otherwise."""
+    """``FeatureStore`` that computes plain functions in this process, unless told otherwise.
+
+    They are keyed by their source.
+    """
 
     def __init__(
         self, root: str | Path | None = None, *, config_file: str | Path | None = None, **settings: Any
@@ -23,7 +27,10 @@ class OptimizedFeatureStore(FeatureStore):
 
 
 class DiskGarbageCollector:
-    """Upkeep of one store by hand; what is given wins over the settings. Close it, or use it in a ``with`` block."""
+    """Upkeep of one store by hand; what is given wins over the settings.
+
+    Close it, or use it in a ``with`` block.
+    """
 
     def __init__(
         self,
@@ -43,7 +50,10 @@ class DiskGarbageCollector:
         return self._store.run_garbage_collection(dry_run=chosen)
 
     def get_cache_overview(self) -> dict[str, Any]:
-        """Return ``manifest_entries``, ``total_size_mb``, ``old_entries_count`` and what else the store knows."""
+        """Return ``manifest_entries``, ``total_size_mb``, ``old_entries_count`` and more.
+
+        All that the store knows of itself.
+        """
         return self._store.get_cache_overview()
 
     def close(self) -> None:

@@ -1,4 +1,7 @@
-"""Reading an entry: every byte verified, a wrong one hidden and treated as a miss; a right one in the form that is wanted."""
+"""Reading an entry: every byte verified, a wrong one hidden and treated as a miss.
+
+A right one is given in the form that is wanted.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +87,10 @@ def read_wanted(
 
 
 def read_relative(resources: Resources, found: Locator) -> pa.Table | None:
-    """Return an entry to copy from, verified like every read but not counted as its use; None when it is gone or wrong."""
+    """Return an entry to copy from, verified like every read but not counted as its use.
+
+    None when it is gone or wrong.
+    """
     try:
         return resources.entries.read(found)
     except EntryCorrupt as error:

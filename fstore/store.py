@@ -80,16 +80,19 @@ class FeatureStore(StoreLooks, StoreUpkeep):
 
     @classmethod
     def over(cls, resources: Resources, opening: Opening | None = None) -> FeatureStore:
-        """Make a store over adapters that are open already, as workers and commands do; ``opening`` lets it be pickled."""
+        """Make a store over adapters that are open already, as workers and commands do.
+
+        ``opening`` lets it be pickled.
+        """
         store = cls.__new__(cls)
         store._resources, store._opening = resources, opening
         return store
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle what it was opened with, secrets left out; it is opened again, once a process, where it arrives.
+        """Pickle what it was opened with, secrets left out.
 
-        What is left out comes from the environment, a file or a local stack there, as it
-        does for ``connect``.
+        It is opened again, once a process, where it arrives. What is left out comes from the environment, a file or
+        a local stack there, as it does for ``connect``.
         """
         if self._opening is None:
             raise InvalidRequest(
@@ -153,7 +156,9 @@ class FeatureStore(StoreLooks, StoreUpkeep):
         returns: Returns = "pandas",
         **part: Unpack[Part],
     ) -> Any:
-        """Return the features of ``raw_data``: the cached ones, or those a worker computes now, once for everybody who asks.
+        """Return the features of ``raw_data``: the cached ones, or those a worker computes now.
+
+        A worker computes them once for everybody who asks.
 
         ``raw_data`` is a DataFrame, an Arrow table, anything with
         ``__arrow_c_stream__`` (read once), or a ``ParquetSource``. ``compute_func`` is registered
@@ -240,9 +245,10 @@ class FeatureStore(StoreLooks, StoreUpkeep):
             return Ticket(self._resources, request, store=None if self._opening is None else self)
 
     def ingest(self, frame_or_table: object, path: str | Path, **options: Unpack[IngestOptions]) -> ParquetSource:
-        """Write raw data as Parquet whose footer carries the fingerprint, so that nobody has to scan it again.
+        """Write raw data as Parquet whose footer carries the fingerprint.
 
-        A path to a file or folder of CSV, Parquet or Arrow is taken as well; options: ``fstore.ingest.ingest``.
+        Nobody has to scan them again. A path to a file or folder of CSV, Parquet or Arrow is taken as well;
+        options: ``fstore.ingest.ingest``.
         """
         from fstore.ingest import ingest  # noqa: PLC0415 a writer's code is no business of the hit path
 
@@ -262,7 +268,10 @@ class FeatureStore(StoreLooks, StoreUpkeep):
 
 
 def connect(root: str | Path | None = None, **settings: Any) -> FeatureStore:
-    """Open the store that the settings name: arguments, ``FEATURE_STORE_*``, a YAML file, or a running local stack."""
+    """Open the store that the settings name.
+
+    They are arguments, ``FEATURE_STORE_*``, a YAML file, or those of a running local stack.
+    """
     return FeatureStore(root, **settings)
 
 

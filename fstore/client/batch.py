@@ -33,7 +33,10 @@ STILL: tuple[type, ...] = (list, tuple, deque, type({}.values()))
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a batch is: first ``"fingerprints"`` are taken, then ``"results"`` come; ``total`` is None while nobody can know it."""
+    """How far a batch is: first ``"fingerprints"`` are taken, then ``"results"`` come.
+
+    ``total`` is None while nobody can know it.
+    """
 
     phase: Literal["fingerprints", "results"]
     done: int
@@ -56,7 +59,10 @@ def get_or_compute_many(
     progress: bool | Callable[[Progress], object],
     errors: Literal["raise", "return"],
 ) -> Iterator[tuple[Request, Any]]:
-    """Take all requests, then return an iterator of ``(request, frame)`` as results come; see ``FeatureStore.get_or_compute_many``."""
+    """Take all requests, then return an iterator of ``(request, frame)`` as results come.
+
+    See ``FeatureStore.get_or_compute_many``.
+    """
     if errors not in ("raise", "return"):
         raise InvalidRequest("errors", f"is {errors!r:.40}; choose 'raise' or 'return'")
     requests = _checked(requests)
@@ -117,7 +123,10 @@ def peek(resources: Resources, request: KeyedRequest) -> Entry | Composition | N
 def peek_many(
     resources: Resources, requests: Iterable[Request]
 ) -> Iterator[tuple[Request, Entry | Composition | None]]:
-    """Take all requests, then return an iterator of each with what answers it or None; see ``FeatureStore.peek_many``."""
+    """Take all requests, then return an iterator of each with what answers it, or None.
+
+    See ``FeatureStore.peek_many``.
+    """
     requests = _checked(requests)
     preparation = Preparation(resources, shares=_is_still(requests), holds=False)
     waiting = iter([(request, _prepared(preparation, request)) for request in requests])
@@ -191,5 +200,8 @@ def _prepared(preparation: Preparation, request: Request) -> KeyedRequest:
 
 
 def _is_still(requests: Iterable[Request]) -> bool:
-    """Tell whether nobody's code runs between two requests: that of an iterator may refill a buffer it gave before."""
+    """Tell whether nobody's code runs between two requests.
+
+    That of an iterator may refill a buffer it gave before.
+    """
     return type(requests) in STILL

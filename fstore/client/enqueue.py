@@ -1,4 +1,7 @@
-"""How the one who leads gets a computation going: dedup lock, staged raw data, job row, message; many at once as one."""
+"""How the one who leads gets a computation going; many at once as one.
+
+Dedup lock, staged raw data, job row, message.
+"""
 
 from __future__ import annotations
 
@@ -64,10 +67,10 @@ class Enqueuer:
     def enqueue(
         self, requests: Sequence[KeyedRequest], *, on_made: Callable[[frozenset[str]], None] = lambda made: None
     ) -> Enqueued:
-        """Register those requests that nobody else is registering now; the dedup lock of each lets one of many through.
+        """Register those requests that nobody else is registering now.
 
-        ``on_made`` is told the keys whose jobs were made before any worker is. Raises
-        ``ManifestUnavailable``.
+        The dedup lock of each lets one of many through. ``on_made`` is told the keys whose jobs were made before
+        any worker is. Raises ``ManifestUnavailable``.
         """
         made: frozenset[str] = frozenset()
         unstaged: dict[str, StorageUnavailable] = {}
@@ -110,10 +113,10 @@ class Enqueuer:
     def _staged_together(
         self, requests: Sequence[KeyedRequest]
     ) -> tuple[dict[str, RawReference], dict[str, StorageUnavailable]]:
-        """Stage small raw data of many requests in few files; return where they lie, by name, and which keys' could not be.
+        """Stage small raw data of many requests in few files.
 
-        Alone are staged those of a request that is asked for again: a worker may have found the file gone, damaged, or of
-        a form that it does not know.
+        Returns where they lie, by name, and which keys' could not be staged. Alone are staged those of a request
+        that is asked for again: a worker may have found the file gone, damaged, or of a form that it does not know.
         """
         again = {request.key for request in requests if request.key in self._asked}
         self._asked.update(request.key for request in requests)
@@ -190,6 +193,9 @@ def _may_share_a_file(request: KeyedRequest) -> bool:
 
 
 def is_quick_to_stage(request: KeyedRequest) -> bool:
-    """Tell whether staging ends well within the lock's time, so that it need not be renewed; a source needs none."""
+    """Tell whether staging ends well within the lock's time, so that it need not be renewed.
+
+    A source needs none.
+    """
     cells = request.raw_data.cells
     return cells is not None and cells <= QUICK_TO_STAGE_CELLS

@@ -77,7 +77,7 @@ class Explanation:
 
     @property
     def same_source(self) -> bool | None:
-        """Whether the entry was computed by the source code that this process runs; None when nobody can tell."""
+        """Whether this process runs the source code that computed the entry; None when nobody can tell."""
         if self.entry is None or "source" in self.differs_from_here:
             return None if self.entry is None else False
         return True if self.source_digest and self.entry.source_digest == self.source_digest else None
@@ -155,7 +155,7 @@ class Explanation:
 
 
 def differences(entry: Entry, feature: Feature | None) -> dict[str, Difference]:
-    """Return in what the code that computed an entry is not this process's: ``source``, python, libraries; what is unknown is left out."""
+    """Return what of the code that computed an entry differs; what is unknown is left out."""
     found: dict[str, Difference] = {}
     own = feature.source_digest if feature is not None and feature.version == entry.parts.feature_version else ""
     is_other = are_comparable(entry.source_digest, own) and entry.source_digest != own
@@ -191,7 +191,7 @@ def explain(resources: Resources, request: KeyedRequest) -> Explanation:
 
 
 def _explained_in_parts(resources: Resources, request: KeyedRequest, pieces: Pieces) -> Explanation:
-    """Say it of a feature with partitions: of its segments together, the first that is at work standing for them."""
+    """Say it of the segments of a feature with partitions together; the first at work stands for them."""
     said = partitions_of(resources, request, pieces)
     views = resources.jobs.look([each.key for each in request.segments])
     busy = [view.job for view in views.values() if view.entry is None and view.job is not None]
@@ -230,7 +230,7 @@ def _nearest(resources: Resources, request: KeyedRequest) -> Nearest | None:
 
 
 def _differing(request: KeyedRequest, entry: Entry) -> tuple[str, ...]:
-    """Name the parts that differ; what is asked for in segments has no fingerprint that an entry could have."""
+    """Name the parts that differ; a request in segments has no fingerprint that an entry could have."""
     differs = differing_parts(request.parts, entry.parts)
     return tuple(name for name in differs if name != "fingerprint") if request.pieces is not None else tuple(differs)
 
@@ -260,7 +260,7 @@ class StoreLooks:
     def peek(
         self, symbol: str, raw_data: object, config: Mapping[str, Any], compute_func: object
     ) -> Entry | Composition | None:
-        """Return the live entry that would answer, or the entries of several segments together, or None; computes nothing."""
+        """Return the live entry that would answer, or those of several segments, or None; computes nothing."""
         return peek(self._resources, prepare(self._resources, symbol, raw_data, config, compute_func))
 
     def peek_many(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Entry | Composition | None]]:
@@ -282,6 +282,6 @@ class StoreLooks:
     @overload
     def load(self, answer: Mapping[str, Any], *, returns: Polars, **part: Unpack[Part]) -> pl.DataFrame: ...
     def load(self, answer: Mapping[str, Any], *, returns: Returns = "pandas", **part: Unpack[Part]) -> Any:
-        """Read the frame that a plain Celery call of ``fstore.get_or_compute`` answered with, verified like every read."""
+        """Load the frame that a plain Celery call of ``fstore.get_or_compute`` answered with, verified."""
         key, path, wanted = str(answer["key"]), str(answer.get("path")), checked_selection(**part)
         return in_form(load_answered(self._resources, key, path, wanted), check_returns(returns))

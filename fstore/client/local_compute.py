@@ -45,7 +45,10 @@ T = TypeVar("T")
 
 
 class LocalComputing:
-    """Runs what one call has to compute for itself, stored or not; raw data that the next one wants too are copied once."""
+    """Runs what one call has to compute for itself, stored or not.
+
+    Raw data that the next one wants too are copied once.
+    """
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
@@ -135,7 +138,10 @@ class LocalComputing:
 
 
 def compute_only(request: KeyedRequest, taker: Taker, *, seconds: float) -> object:
-    """Call the function here and keep nothing, as when Postgres or the folder is away; raises ``ComputeFailed``."""
+    """Call the function here and keep nothing, as when Postgres or the folder is away.
+
+    Raises ``ComputeFailed``.
+    """
 
     def act() -> object:
         try:
@@ -153,10 +159,10 @@ def compute_only(request: KeyedRequest, taker: Taker, *, seconds: float) -> obje
 
 
 def bounded(work: Callable[[], T], key: str, seconds: float) -> T:
-    """Run ``work`` in a thread and wait at most ``seconds``; past that it goes on, and the caller gets ``ComputeTimeout``.
+    """Run ``work`` in a thread and wait at most ``seconds``.
 
-    It sees the caller's context as a direct call would, with what numpy, decimal and
-    tracing keep there.
+    Past that it goes on, and the caller gets ``ComputeTimeout``. It sees the caller's context as a direct call
+    would, with what numpy, decimal and tracing keep there.
     """
     began, context = time.monotonic(), copy_context()
     try:
@@ -178,7 +184,10 @@ def _bare(request: KeyedRequest, result: object, why: FeatureStoreError | None =
 
 
 def _own(result: object) -> object:
-    """Return a result that is not stored in memory of its own: the function may fill the same frame again next time."""
+    """Return a result that is not stored in memory of its own.
+
+    The function may fill the same frame again next time.
+    """
     if isinstance(result, pd.DataFrame):
         return hand_out_frame(result, deep=True)
     return private_copy(encode_result(result))

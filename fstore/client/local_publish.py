@@ -1,4 +1,7 @@
-"""A trainer's own result on its way to the manifest: the claim it is computed under, and the worker that publishes it."""
+"""A trainer's own result on its way to the manifest.
+
+The claim it is computed under, and the worker that publishes it.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +26,10 @@ GIVEN_UP_WITHIN_S = 1.0  # or the lease runs out
 
 
 class OwnClaim:
-    """A claim of this process, given back when its caller is interrupted, or the process ends, before the work is done.
+    """A claim of this process, given back when its work ends before it is done.
 
-    As if it had never been made: others need not wait for the lease, and a start that
-    somebody broke off is none that ended its process. It is made by the thread that
+    Its caller may be interrupted, or the process end. As if it had never been made: others need not wait for the
+    lease, and a start that somebody broke off is none that ended its process. It is made by the thread that
     computes, which no signal interrupts halfway.
     """
 
@@ -38,7 +41,10 @@ class OwnClaim:
 
     @contextmanager
     def claimed(self, key: str, request: ComputeRequest) -> Iterator[Claim | None]:
-        """Claim for as long as the block runs; None when somebody else holds the claim, or the caller has gone."""
+        """Claim for as long as the block runs.
+
+        None when somebody else holds the claim, or the caller has gone.
+        """
         with self._guard:
             if not self.is_given_up:
                 self._claim = self._jobs.claim(key, request.wire())
@@ -96,7 +102,10 @@ def publish_by_worker(
 
 
 def _is_settled(resources: Resources, key: str, claim: Claim, refused: list[FeatureStoreError]) -> bool:
-    """Wait until the publishing task ended the job, for as long as others may wait for the dead; the lease is renewed meanwhile."""
+    """Wait until the publishing task ended the job, for as long as others may wait for the dead.
+
+    The lease is renewed meanwhile.
+    """
     ends_at = time.monotonic() + PUBLISHED_WITHIN_S
     with resources.notifier.subscribe([key]) as subscription:
         while time.monotonic() < ends_at:

@@ -1,4 +1,7 @@
-"""What may happen while requests that missed are waited for, and what can be done: events in, actions out of ``SingleFlight``."""
+"""What may happen while requests that missed are waited for, and what can be done.
+
+Events go into ``SingleFlight``, actions come out of it.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,10 @@ class Register:
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """Drop the note of a failure that is not this caller's: the one left under ``owner``, or whatever there is."""
+    """Drop the note of a failure that is not this caller's.
+
+    The one left under ``owner``, or whatever there is.
+    """
 
     keys: tuple[str, ...]
     owner: str | None = None
@@ -43,14 +49,20 @@ class Forget:
 
 @dataclass(frozen=True, slots=True)
 class Resend:
-    """Bury what ended its workers too often, and send again what was lost on its way to a worker, or died with one."""
+    """Bury what ended its workers too often, and send again what was lost.
+
+    On its way to a worker, or with one that died.
+    """
 
     keys: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ComputeHere:
-    """Compute in this process under the job's lease and publish; ``cause`` says why no worker can, None that none could ever."""
+    """Compute in this process under the job's lease and publish.
+
+    ``cause`` says why no worker can, None that none could ever.
+    """
 
     keys: tuple[str, ...]
     cause: BrokerUnavailable | None = None

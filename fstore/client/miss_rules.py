@@ -45,7 +45,10 @@ class KeyProgress:
         return self.is_led or self.state in {JobState.QUEUED, JobState.RUNNING}
 
     def may_offer_own(self, failure: FeatureStoreError, data_roots: Sequence[DataRoot] = ()) -> bool:
-        """The data failed on their way, not the computation: a caller with a copy or path of its own offers that, once."""
+        """The data failed on their way, not the computation.
+
+        A caller with a copy or path of its own offers that, once.
+        """
         if not isinstance(failure, SourceChanged | SourceNotAllowed) or self.has_offered:
             return False
         own = self.request.raw_data.path
@@ -99,7 +102,10 @@ def is_free(view: KeyStatus) -> bool:
 def without_store(
     request: KeyedRequest, mode: str, cause: FeatureStoreError, rules: MissRules
 ) -> ComputeUnstored | Give:
-    """Decide what becomes of a request whose result cannot be stored or read: computed here and kept nowhere, if settings allow."""
+    """Decide what becomes of a request whose result cannot be stored or read.
+
+    It is computed here and kept nowhere, if settings allow.
+    """
     if rules.may_compute_here:
         return ComputeUnstored((request.key,), mode, str(cause))
     return Give(Answer(request, Status.COALESCED, error=cause))

@@ -1,4 +1,7 @@
-"""Carries out what ``SingleFlight`` decides: the servers, the clock and the caller's own process, one action at a time."""
+"""Carries out what ``SingleFlight`` decides, one action at a time.
+
+Knows the servers, the clock and the caller's own process.
+"""
 
 from __future__ import annotations
 

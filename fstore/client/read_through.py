@@ -72,7 +72,7 @@ def _answer_in_parts(resources: Resources, request: KeyedRequest, seconds: float
 
 
 def start_request(resources: Resources, request: KeyedRequest, *, seconds: float) -> KeyedRequest:
-    """Have a request computed without waiting: by a worker, or a local feature by a thread of this process."""
+    """Have a request computed without waiting: by a worker, or a local feature by a thread here."""
     if not isinstance(request.feature, LocalFeature):
         start_misses(resources, request.segments or [request], seconds=seconds)
         return request
@@ -131,7 +131,10 @@ class _ReadThrough:
             yield from self._all_computed_here(error)
 
     def hit(self) -> Answer | None:
-        """Do what ``hits`` does for the only request there is; a generator would have to be closed on every hit."""
+        """Do what ``hits`` does for the only request there is.
+
+        A generator would have to be closed on every hit.
+        """
         (request,) = self._open.values()
         try:
             answers = self._hits_of(request.key, None, time.monotonic() - self._began)
@@ -191,7 +194,10 @@ class _ReadThrough:
                     self._sharing[key], self._open[key] = unconcerned, unconcerned[0]
 
     def _hits_of(self, key: str, entry: Locator | None, looked_s: float) -> list[Answer]:
-        """Read an entry, looked for first unless it is given, and answer all who share its key; none when it turns out wrong."""
+        """Read an entry and answer all who share its key; none when it turns out wrong.
+
+        It is looked for first unless it is given.
+        """
         recorder, began = self._resources.recorder, time.monotonic()
         if entry is None and (entry := self._resources.manifest.find_live(key)) is None:
             return []
@@ -258,7 +264,10 @@ class _ReadThrough:
             warn_of_other_source(self._resources.manifest, request.feature, found)
 
     def _set_apart(self, answer: Answer) -> list[KeyedRequest]:
-        """Take out, when a worker refused the source of the one who was asked for, those who share the key but not that source."""
+        """Take out those who share a key but not the source that a worker refused.
+
+        Refused was the source of the one who was asked for.
+        """
         if not isinstance(answer.error, VersionMismatch):
             return []
         key, refused = answer.request.key, answer.request.feature

@@ -1,4 +1,4 @@
-"""From a trainer's request to a key, and what it comes to: fingerprint, canonical config, code version; an answer."""
+"""From a trainer's request to a key and an answer: fingerprint, canonical config, code version."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ OnSourceChange = Literal["refuse", "warn"]
 
 @dataclass(frozen=True, slots=True)
 class KeyedRequest:
-    """A trainer's request with the key that commits to all of it; ``raw_data`` stay what they were when that was made."""
+    """A trainer's request with its key; ``raw_data`` stay what they were when that was made."""
 
     key: str
     parts: KeyParts
@@ -199,7 +199,7 @@ class Preparation:
 
 
 def concerning(error: FeatureStoreError, symbol: str, feature: str) -> FeatureStoreError:
-    """Return an error as that of one request, said in a note below its message; a copy if it is another's already."""
+    """Return an error as that of one request, said in a note; a copy if it is another's already."""
     if error.symbol is not None:
         if (error.symbol, error.feature) == (symbol, feature):
             return error
@@ -230,7 +230,7 @@ def is_refused_to_another(request: KeyedRequest, job: Job | None, on_source_chan
 
 
 def warn_if_source_changed(manifest: Manifest, feature: Feature) -> None:
-    """Look once whether an explicit version was published before with other source code than this process runs, and warn."""
+    """Warn if an explicit version was published with other source code than runs here; looks once."""
     mark = (feature.name, feature.version, feature.source_digest, "")
     if not feature.explicit or not feature.source_digest or not _is_news(mark):
         return
@@ -244,7 +244,7 @@ def warn_if_source_changed(manifest: Manifest, feature: Feature) -> None:
 
 
 def warn_of_other_source(manifest: Manifest, feature: Feature, found: Locator | Entry) -> None:
-    """Warn once a process when an entry that answers for ``feature`` was computed by other source code than is here.
+    """Warn once a process when other source code computed an entry that answers for ``feature``.
 
     Its version says that the numbers are the same, and that is the author's call;
     what cannot be compared is passed over, ``explain`` tells of it.

@@ -45,7 +45,10 @@ OUTAGE_PATIENCE_S = 5.0  # a restart of Postgres must not make every waiter comp
 
 
 class SingleFlight:
-    """The requests of one call that missed, one record a key, until each has its answer or the deadline passes."""
+    """The requests of one call that missed, one record a key.
+
+    Each stays until it has its answer or the deadline passes.
+    """
 
     def __init__(
         self,
@@ -79,7 +82,10 @@ class SingleFlight:
         return self._seconds - (now - self._began)
 
     def admit(self) -> tuple[str, ...]:
-        """Open more of the requests that wait their turn, and return their keys; the caller reports them as ``Admitted``."""
+        """Open more of the requests that wait their turn, and return their keys.
+
+        The caller reports them as ``Admitted``.
+        """
         room = min(MOST_OPEN - len(self._open), len(self._waiting), ADMITTED_AT_ONCE)
         if room < min(ADMITTED_AT_ONCE, len(self._waiting)):
             return ()  # registered in numbers, not one by one as answers come
@@ -88,7 +94,10 @@ class SingleFlight:
         return tuple(request.key for request in admitted)
 
     def narrowed(self, action: Action) -> Action | None:
-        """Return what of an action is still to be done: other actions may have answered some of its keys, or all."""
+        """Return what of an action is still to be done.
+
+        Other actions may have answered some of its keys, or all.
+        """
         if isinstance(action, Give):
             return action
         keys = self._still_open(action.keys)

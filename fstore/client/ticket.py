@@ -53,7 +53,10 @@ class Ticket:
         self._store = store
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle with the store, which is opened again where it arrives, and the raw data, should it have to be computed again."""
+        """Pickle with the store, which is opened again where it arrives.
+
+        The raw data go with it, should it have to be computed again.
+        """
         if self._store is None:
             raise InvalidRequest("ticket", "belongs to no store that could be opened again; pass on its key instead")
         request, feature = self._request, self._request.feature
@@ -78,9 +81,10 @@ class Ticket:
         return self._request.key
 
     def status(self) -> str:
-        """Return ``live`` when the result is there, else the job's state: ``queued``, ``running``, ``failed``, ``dead``, or ``unknown``.
+        """Return ``live`` when the result is there, else the job's state.
 
-        Of a feature with partitions it is that of its segments: what one ends with, else what one still waits for.
+        That is ``queued``, ``running``, ``failed``, ``dead``, or ``unknown``. Of a feature with partitions it is
+        that of its segments: what one ends with, else what one still waits for.
         """
         states = {self._state(view) for view in self._views()}
         return next(state for state in _STATES if state in states)
@@ -100,10 +104,10 @@ class Ticket:
     @overload
     def result(self, timeout: float | None = None, *, returns: Returns, **part: Unpack[Part]) -> Any: ...
     def result(self, timeout: float | None = None, *, returns: Returns = "pandas", **part: Unpack[Part]) -> Any:
-        """Wait for the frame at most ``timeout`` seconds (default: the store's request timeout), or raise its error.
+        """Wait for the frame at most ``timeout`` seconds, or raise its error.
 
-        A result that was given up meanwhile is computed again. ``columns`` and ``between``
-        say which part of it is read, as for ``get_or_compute``.
+        The default is the store's request timeout. A result that was given up meanwhile is computed again.
+        ``columns`` and ``between`` say which part of it is read, as for ``get_or_compute``.
         """
         form, wanted = check_returns(returns), checked_selection(**part)
         seconds = self._resources.settings.request_timeout_s if timeout is None else deadline.checked_seconds(timeout)

@@ -1,4 +1,7 @@
-"""Makes the first request as quick as the next: what it would have to load and connect is loaded and connected before."""
+"""Makes the first request as quick as the next.
+
+What it would have to load and connect is loaded and connected before.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a request for a feature with partitions would meet: segments that are there, partitions that are missing, and why."""
+"""What a request for a feature with partitions would meet.
+
+Segments that are there, partitions that are missing, and why.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,10 @@ class Composition:
 
 @dataclass(frozen=True, slots=True)
 class Partitions:
-    """How many partitions a request is made of, are there, would be copied from what is there, and have to be computed."""
+    """How many partitions a request is made of, and how many of them are there.
+
+    The others would be copied from what is there, or have to be computed.
+    """
 
     total: int
     hit: int
@@ -90,7 +96,10 @@ class Partitions:
 
 
 def composition_of(resources: Resources, request: KeyedRequest) -> Composition | Entry | None:
-    """Find the entries that would answer; None unless all do, and the entry itself where one alone is asked for."""
+    """Find the entries that would answer.
+
+    None unless all do, and the entry itself where one alone is asked for.
+    """
     found = resources.manifest.find_live_entries([each.key for each in request.segments])
     answering = _covering(resources, request, found)
     if len(found) + len(answering) < len(request.segments) or request.pieces is None:
@@ -108,7 +117,10 @@ def composition_of(resources: Resources, request: KeyedRequest) -> Composition |
 
 
 def partitions_of(resources: Resources, request: KeyedRequest, pieces: Pieces) -> Partitions:
-    """Tell which partitions are there and why the others are not; reads what was computed of these times before."""
+    """Tell which partitions are there and why the others are not.
+
+    Reads what was computed of these times before.
+    """
     keys = [each.key for each in request.segments]
     live = resources.manifest.find_live_many(keys)
     missing = [at for at, key in enumerate(keys) if key not in live]
@@ -138,7 +150,10 @@ def _relatives(resources: Resources, request: KeyedRequest, segments: Sequence[S
 
 
 def _covering(resources: Resources, request: KeyedRequest, found: Collection[str]) -> Mapping[str, KnownSegment]:
-    """Find, by the keys of segments that have no entry, others that hold all of their partitions as far as rows tell."""
+    """Find, by the keys of segments that have no entry, others that hold all of their partitions.
+
+    As far as rows tell.
+    """
     lacking = {each.task.assigned.period: each for each in request.segments if each.key not in found and each.task}
     if not lacking:
         return {}

@@ -70,7 +70,10 @@ class Cutter:
         self._known: dict[tuple[int, str, str | None], tuple[RawInput, _Cut]] = {}
 
     def cut(self, held: RawInput, feature: Feature, canonical: str) -> Pieces:
-        """Find the segments of data; raises ``UnhashableInput`` and ``InvalidRequest`` for what cannot be cut."""
+        """Find the segments of data.
+
+        Raises ``UnhashableInput`` and ``InvalidRequest`` for what cannot be cut.
+        """
         config: Mapping[str, Any] = restore_config(canonical)
         if feature.partitioning is None:
             raise InvalidRequest("compute_func", f"{feature.name} declares no partition=")

@@ -1,4 +1,7 @@
-"""Requests for features with partitions, answered in parts: which segments are wanted, and what they make together."""
+"""Requests for features with partitions, answered in parts.
+
+Which segments are wanted, and what they make together.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,10 @@ SERIES_AT_ONCE = 1000
 
 
 class Composing:
-    """The requests of one call, those in parts replaced by the parts that are wanted; puts answers together again."""
+    """The requests of one call, those in parts replaced by the parts that are wanted.
+
+    Puts answers together again.
+    """
 
     def __init__(self, requests: Sequence[KeyedRequest], wanted: Selection | None) -> None:
         self._wanted = wanted
@@ -103,7 +109,10 @@ def has_task(request: KeyedRequest) -> bool:
 
 
 def wanted_segments(request: KeyedRequest, wanted: Selection | None) -> Sequence[int]:
-    """List the segments that a part of the result lies in; the first one where none does, which says what columns there are."""
+    """List the segments that a part of the result lies in.
+
+    The first one where none does, which says what columns there are.
+    """
     pieces = request.pieces
     if pieces is None or wanted is None or wanted.between is None:
         return range(len(request.segments))
@@ -120,9 +129,10 @@ def wanted_segments(request: KeyedRequest, wanted: Selection | None) -> Sequence
 def covered(
     resources: Resources, requests: Mapping[str, KeyedRequest], wanted: Selection | None
 ) -> Iterator[tuple[str, KnownSegment, Any]]:
-    """Find segments that hold all partitions of others that are missing, and give their results by the missing ones' keys.
+    """Find segments that hold all partitions of others that are missing.
 
-    An ``InvalidRequest`` stands in place of one that has not what is wanted of it.
+    Gives their results by the missing ones' keys. An ``InvalidRequest`` stands in place of one that has not what is
+    wanted of it.
     """
     asked = [(key, request) for key, request in requests.items() if has_task(request)]
     for start in range(0, len(asked), SERIES_AT_ONCE):
@@ -150,7 +160,10 @@ def _part(table: pa.Table, wanted: Selection | None) -> pa.Table | InvalidReques
 def _taken(
     resources: Resources, held: KnownSegment, names: Sequence[bytes], wanted: Selection | None
 ) -> pa.Table | InvalidRequest | None:
-    """Read of a segment what is wanted, verified like every entry, of some of its partitions; None if its file does not hold them."""
+    """Read of a segment what is wanted, of some of its partitions, verified like every entry.
+
+    None if its file does not hold them.
+    """
     try:
         # Its columns alone: which rows are whose is known by their numbers in the whole.
         columns = Selection(wanted.columns) if wanted is not None and wanted.columns is not None else None
