@@ -81,7 +81,10 @@ def execute_batch(resources: Resources, requests: Sequence[ComputeRequest], *, p
 
 
 class _Backlog:
-    """What of a chunk was not begun; it is given back in time, however long the computation that runs takes."""
+    """What of a chunk was not begun.
+
+    It is given back in time, however long the computation that runs takes.
+    """
 
     def __init__(self, resources: Resources, claimed: Iterable[_Claimed], *, ends_at: float) -> None:
         self._resources = resources

@@ -85,7 +85,10 @@ def execute(resources: Resources, request: ComputeRequest, *, phase: Phase) -> O
 
 
 def give_up(resources: Resources, claim: Claim, error: BaseException) -> bool:
-    """Leave a note of why a claim comes to nothing and wake its waiters; return whether the claim still held."""
+    """Leave a note of why a claim comes to nothing and wake its waiters.
+
+    Returns whether the claim still held.
+    """
     failed = resources.jobs.fail(claim, note_of(error))
     if failed:
         resources.notifier.announce([claim.key], {"failed": 1})
@@ -136,7 +139,10 @@ def perform(
 
 
 def refuse(resources: Resources, request: ComputeRequest, error: FeatureStoreError) -> None:
-    """Tell those who wait for a request that this worker cannot run it; without a note they would wait to their deadlines."""
+    """Tell those who wait for a request that this worker cannot run it.
+
+    Without a note they would wait to their deadlines.
+    """
     if request.key is None:
         return
     claim = resources.jobs.claim(request.key, request.wire())
@@ -159,7 +165,10 @@ def _why_not(resources: Resources, key: str, began: float) -> Outcome:
 
 
 def _forgot_anothers_refusal(resources: Resources, computation: Computation) -> bool:
-    """Drop a note that tells somebody whose source is another that this worker's is not his; the key is free then."""
+    """Drop a note that refuses somebody else's source because it is not this worker's.
+
+    The key is free then.
+    """
     job = resources.jobs.look([computation.key])[computation.key].job
     if job is None or job.failure is None or not is_anothers_refusal(job.failure, computation.request):
         return False

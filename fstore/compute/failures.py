@@ -71,7 +71,7 @@ def failure_for(status: KeyStatus, *, waited: bool = False) -> FeatureStoreError
 
 
 def is_anothers_refusal(note: FailureNote, asked: ComputeRequest) -> bool:
-    """Tell whether a note refuses a request for its source code, and that is not the source code of ``asked``.
+    """Tell whether a note refuses a request for its source, which is not that of ``asked``.
 
     A key does not commit to the source behind an explicit version, so those who share
     it may run different ones.
@@ -88,7 +88,10 @@ def is_anothers_refusal(note: FailureNote, asked: ComputeRequest) -> bool:
 
 
 def _arguments(error: BaseException) -> tuple[Any, ...]:
-    """Return what one of fstore's own errors is made of again, or nothing when that cannot travel as JSON."""
+    """Return what one of fstore's own errors is made of again.
+
+    Nothing when that cannot travel as JSON.
+    """
     if not isinstance(error, FeatureStoreError):
         return ()
     arguments = tuple(list(a) if isinstance(a, tuple) else a for a in error.args)
@@ -121,7 +124,10 @@ def _class_name(error: BaseException) -> str:
 
 
 def _known_name(error: BaseException) -> str:
-    """Return the name under which whoever waits knows an error: a backend's own kind of ``StorageUnavailable`` is just that."""
+    """Return the name under which whoever waits knows an error.
+
+    A backend's own kind of ``StorageUnavailable`` is just that.
+    """
     if isinstance(error, FeatureStoreError):
         for kind in type(error).__mro__:
             if getattr(errors, kind.__name__, None) is kind:

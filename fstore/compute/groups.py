@@ -18,7 +18,10 @@ LOOK_EVERY_S = 0.25
 
 
 class Group:
-    """Results of a chunk on their way; ``on_published`` is told what answers for each now, ``on_failed`` why one was not written."""
+    """Results of a chunk on their way.
+
+    ``on_published`` is told what answers for each now, ``on_failed`` why one was not written.
+    """
 
     def __init__(
         self,
@@ -64,7 +67,10 @@ class Group:
         self._pending = []
 
     def _write(self) -> None:
-        """Give the small ones their file; what cannot be written is told to each of them, and the large ones go on."""
+        """Give the small ones their file, and let the large ones go on.
+
+        What cannot be written is told to each of them.
+        """
         if not self._small:
             return
         try:

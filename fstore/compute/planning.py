@@ -1,4 +1,7 @@
-"""From a message to a key: what a worker derives itself, and checks against what the caller claims to know."""
+"""From a message to a key.
+
+What a worker derives itself, and checks against what the caller claims to know.
+"""
 
 from __future__ import annotations
 

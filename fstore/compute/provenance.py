@@ -1,4 +1,7 @@
-"""What an entry was computed by: the versions recorded with it, and how they compare with what is here."""
+"""What an entry was computed by.
+
+The versions recorded with it, and how they compare with what is here.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +24,10 @@ _known: dict[tuple[str, str, str], Mapping[str, str]] = {}
 
 
 def versions_of(feature: Feature) -> Mapping[str, str]:
-    """Return what computes this feature here: the same, what its module imports, and the format of its source digest.
+    """Return what computes this feature here.
 
-    Looked up once for each source: what a process has loaded stays as it was, whatever is installed meanwhile.
+    Python and libraries, what its module imports, and the format of its source digest. Looked up once for each
+    source: what a process has loaded stays as it was, whatever is installed meanwhile.
     """
     if not feature.source_digest:
         return _versions_of(feature)
@@ -40,13 +44,19 @@ def _versions_of(feature: Feature) -> Mapping[str, str]:
 
 
 def numerics_of(feature: Feature) -> str:
-    """Say in canonical JSON what the last bits of this feature's numbers depend on here: libraries, BLAS, processor."""
+    """Say in canonical JSON what the last bits of this feature's numbers depend on here.
+
+    Libraries, BLAS, processor.
+    """
     own = {name: found for name, found in versions_of(feature).items() if name not in (FORMAT_FIELD, "fstore")}
     return json.dumps({**own, **json.loads(numeric_environment())}, sort_keys=True, separators=(",", ":"))
 
 
 def check_numerics(asked: str, feature: Feature) -> None:
-    """Raise ``InvalidRequest`` unless nothing is asked of what computes a feature, or just what is here; it tells the differences."""
+    """Raise ``InvalidRequest`` unless what is here is what a feature is asked to be computed by.
+
+    It tells the differences; nothing may be asked for.
+    """
     if not asked or asked == (here := numerics_of(feature)):
         return
     try:
@@ -72,12 +82,18 @@ def format_of(entry: Entry) -> str:
 
 
 def are_comparable(digest: str, other: str) -> bool:
-    """Tell whether two source digests are known and of one kind: what stands before a colon names another than the usual."""
+    """Tell whether two source digests are known and of one kind.
+
+    What stands before a colon names another than the usual.
+    """
     return bool(digest and other) and digest.rpartition(":")[0] == other.rpartition(":")[0]
 
 
 def differing_versions(entry: Entry) -> dict[str, tuple[str, str | None]]:
-    """Return the libraries that an entry was computed by in other versions than are here, with both; None is not installed."""
+    """Return the libraries that an entry was computed by in other versions than are here, with both.
+
+    None is not installed.
+    """
     recorded = {name: found for name, found in entry.library_versions.items() if name != FORMAT_FIELD}
     here = {name: library_versions().get(name) or installed_version(name) for name in recorded}
     return {name: (found, here[name]) for name, found in recorded.items() if found != here[name]}

@@ -1,4 +1,7 @@
-"""From a result in memory to a row that answers for its key: write durably, read back, insert under the claim."""
+"""From a result in memory to a row that answers for its key.
+
+Write durably, read back, insert under the claim.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,10 @@ class PendingEntry:
 
 @dataclass(frozen=True, slots=True)
 class SmallResult:
-    """A result that is to share a file with others: the bytes, checked, and all that its row will say but where they lie."""
+    """A result that is to share a file with others.
+
+    The bytes, checked, and all that its row will say but where they lie.
+    """
 
     facts: EntryFacts
     claim: Claim
@@ -74,13 +80,19 @@ class Publisher:
         return self.insert([self.write(computation, claim, result, seconds)])[computation.key]
 
     def write(self, computation: Computation, claim: Claim, result: object, seconds: float) -> PendingEntry:
-        """Write the result durably and read it back; raises ``UnstorableResult`` when it would come back changed."""
+        """Write the result durably and read it back.
+
+        Raises ``UnstorableResult`` when it would come back changed.
+        """
         return self._write(computation, claim, result, encode_result(result), seconds)
 
     def prepare(
         self, computation: Computation, claim: Claim, result: object, seconds: float
     ) -> SmallResult | PendingEntry:
-        """Encode a small result and check what would be read back, for ``write_together``; write a large one at once."""
+        """Encode a small result and check what would be read back, for ``write_together``.
+
+        A large one is written at once.
+        """
         table, parts = encode_result(result), computation.parts
         stored = as_stored(parts, table)
         is_plain = has_small_form(stored)

@@ -60,7 +60,7 @@ class Loaded:
         return self.settle(call_feature(feature, self.value, config))
 
     def settle(self, result: object) -> object:
-        """Return the result, read to its end, if the feature cannot have seen other data; raises ``SourceChanged``."""
+        """Return the result read to its end; raises ``SourceChanged`` if the data may have been others."""
         if not isinstance(result, pd.DataFrame | pd.Series):
             # A stream can be read once perhaps, and may still be reading from the source.
             result = encode_result(result)
@@ -109,7 +109,7 @@ def own_raw(raw: object) -> RawInput:
 
 
 def stage_raw(staging: StagingArea, raw: object, taken: Fingerprint, *, roots: Sequence[DataRoot] = ()) -> RawReference:
-    """Put raw data where a worker can read them; a ``ParquetSource`` already lies there, below one of ``roots`` perhaps."""
+    """Put raw data where a worker can read them; a ``ParquetSource`` lies there, below ``roots`` perhaps."""
     from fstore.broker import RawReference  # noqa: PLC0415 a hit asks nobody
 
     data = open_raw(raw)
@@ -136,7 +136,7 @@ def _staged_name(data: RawInput, taken: Fingerprint) -> str:
 def read_raw(
     reference: RawReference, staging: StagingArea, settings: Settings, expected: Fingerprint, *, wanted: str
 ) -> Loaded:
-    """Read raw data as the feature wants them (``pandas``, ``arrow`` or ``dataset``) and make sure they are what was fingerprinted.
+    """Read raw data as ``pandas``, ``arrow`` or ``dataset``, and check that these were fingerprinted.
 
     The digest is taken from what was really read, never from a footer's word. Raises ``SourceChanged`` when it differs,
     ``SourceNotAllowed`` for a path outside the allowed folders. A damaged staged copy is removed: the next is staged anew.
@@ -147,7 +147,7 @@ def read_raw(
 
 
 class Reader:
-    """Reads raw data for several computations in turn; what the next one wants too is read and checked once.
+    """Reads raw data for several computations in turn; what the next wants too is read once.
 
     Only a table in memory is shared, from which every computation gets a frame of its own: a file may change from one
     to the next. A file of several staged ones is read once.
@@ -172,7 +172,7 @@ class Reader:
 
 
 class Taker:
-    """Gives features of this process what a worker would give them; data that the next one wants too are copied once.
+    """Gives features of this process what a worker would; what the next wants too is copied once.
 
     The very same conversion, so that a function cannot tell where it runs: an index ``freq`` is not passed on.
     """
@@ -203,7 +203,7 @@ class Taker:
 
 
 def allowed_path(path: str, staging: StagingArea, settings: Settings) -> Path | ObjectUrl:
-    """Find a path by its root's name, resolve links and make sure that it lies below ``DATA_ROOTS`` or the store.
+    """Find a path by its root's name, links resolved, below ``DATA_ROOTS`` or the store.
 
     An address is compared letter by letter; this host's settings say where its bucket is. Raises ``SourceNotAllowed``.
     """
@@ -222,7 +222,7 @@ def allowed_path(path: str, staging: StagingArea, settings: Settings) -> Path | 
 
 
 def source_of(reference: RawReference, staging: StagingArea, settings: Settings) -> RawInput:
-    """Open the source that a message names; raises ``SourceNotAllowed``, and ``SourceChanged`` where there is none."""
+    """Open the source a message names; raises ``SourceNotAllowed``, or ``SourceChanged`` for none."""
     path = allowed_path(reference.path, staging, settings)
     if isinstance(path, Path) and not path.exists():
         raise SourceChanged(reference.path, "there is no such file or folder; check the path on the worker's host")
@@ -294,7 +294,7 @@ def _streamed(source: RawInput, expected: Fingerprint, *, name: str) -> Loaded:
 
 
 def _as_wanted(table: pa.Table, wanted: str) -> Any:
-    """Give data in the one form that all data of their fingerprint have, so that a function sees nothing that no key commits to."""
+    """Give data in the one form of their fingerprint: a function sees nothing that no key commits to."""
     if wanted == "dataset":
         return to_dataset(table)
     return to_frame(table) if wanted == "pandas" else table

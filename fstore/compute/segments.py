@@ -1,8 +1,8 @@
-"""Computing a segment: what a relative holds is copied, the rows of the rest are read, each partition has a frame of its own.
+"""Computing a segment: each partition from a frame of its own.
 
-Whoever computes takes this way, a worker or a trainer. Copying saves time and decides
-nothing: a name commits to all that a partition's result depends on, and a relative that
-is gone, wrong or hidden by then is done without.
+What a relative holds is copied, the rows of the rest are read. Whoever computes takes this way, a worker or a
+trainer. Copying saves time and decides nothing: a name commits to all that a partition's result depends on, and a
+relative that is gone, wrong or hidden by then is done without.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ MOST_TRIED = 3  # relatives that are read in vain before all is computed
 
 
 class SegmentTask:
-    """A segment to be computed, and the declaration that cuts its data; what a hit does not need is found when it is asked for."""
+    """A segment to be computed, with its declaration; what a hit does not need is found when asked for."""
 
     def __init__(self, declared: Declaration, assigned: Assignment | Callable[[], Assignment]) -> None:
         self.declared = declared
@@ -75,7 +75,7 @@ class SegmentTask:
 
 
 def task_of(request: ComputeRequest, feature: Feature, config: Mapping[str, Any]) -> SegmentTask | None:
-    """Read from a message which segment is asked for; raises ``InvalidRequest`` where message and feature do not agree."""
+    """Read the segment a message asks for; ``InvalidRequest`` where message and feature disagree."""
     partitioning, asked = feature.partitioning, request.segment
     if partitioning is None and asked is None:
         return None
@@ -212,7 +212,7 @@ class SegmentLoader:
         self._resources = resources
 
     def load(self, parts: KeyParts, feature: Feature, task: SegmentTask, read: ReadRows, where: str) -> LoadedSegment:
-        """Find what can be copied, and read the rest; raises ``SourceChanged`` if that is not what was asked for."""
+        """Find what can be copied, and read the rest; ``SourceChanged`` if it is not what was asked for."""
         assigned = task.assigned
         check_numerics(assigned.numerics, feature)
         copies, source = (None, None)
@@ -264,7 +264,7 @@ class SegmentLoader:
 def _copied(
     resources: Resources, parts: KeyParts, feature: Feature, task: SegmentTask
 ) -> tuple[Copies | None, Locator | None]:
-    """Find the relative with most to copy; what other source code computed is left, for the entry would say it was this one."""
+    """Find the relative with most to copy that this very source code computed, as its entry says."""
     wanted = set(task.assigned.names)
     beginnings = {name[:NAME_PREFIX] for name in wanted}
     series = series_of(parts, task.declared.text)
@@ -279,7 +279,7 @@ def _copied(
 
 
 def _best_first(relatives: list[KnownSegment], wanted: set[bytes]) -> list[KnownSegment]:
-    """Order by how much can be copied, those that share nothing left out; of equals the latest comes first."""
+    """Order by how much can be copied, without those that share nothing; of equals the latest first."""
     sharing = [(len(wanted.intersection(each.names)), each) for each in relatives]
     return [each for shared, each in sorted(sharing, key=lambda one: -one[0]) if shared]
 

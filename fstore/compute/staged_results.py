@@ -1,4 +1,7 @@
-"""Results that were computed outside a worker: staged by whoever did, published here under that one's claim."""
+"""Results that were computed outside a worker.
+
+Staged by whoever did, published here under that one's claim.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +76,10 @@ def not_trusted(feature: str) -> ResultNotTrusted:
 
 
 def _discard_own(resources: Resources, request: PublishRequest) -> None:
-    """Delete a staged result that is of the request's key, whatever path the request names; upkeep finds what stays."""
+    """Delete a staged result that is of the request's key, whatever path the request names.
+
+    Upkeep finds what stays.
+    """
     if key_of_path(request.staged_path) == request.key:
         with suppress(SourceNotAllowed):
             resources.staging.discard(request.staged_path)
