@@ -59,7 +59,10 @@ class SlowFeature:
 
 @dataclass(frozen=True, slots=True)
 class FailingFeature:
-    """A feature's failures that are remembered: failed jobs of a day, dead ones until they start anew; the last one's error."""
+    """A feature's failures that are remembered, and the last one's error.
+
+    Failed jobs of a day, dead ones until they start anew.
+    """
 
     feature: str
     failed: int
@@ -201,7 +204,10 @@ def _bound(found: Histogram, share: float) -> float | None:
 
 
 def _largest(totals: Mapping[str, tuple[int, int]], live: tuple[int, int]) -> tuple[tuple[str, int, int], ...]:
-    """Keep the largest and put the others together; ``totals`` may lack the smallest, ``live`` lacks nothing."""
+    """Keep the largest and put the others together.
+
+    ``totals`` may lack the smallest, ``live`` lacks nothing.
+    """
     rows = [(name, n, size) for name, (n, size) in totals.items()][:MOST_ROWS]
     entries, size_bytes = live[0] - sum(n for _, n, _ in rows), live[1] - sum(size for *_, size in rows)
     return (*rows, ("all others", entries, max(0, size_bytes))) if entries > 0 else tuple(rows)

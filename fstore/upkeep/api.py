@@ -50,7 +50,10 @@ def collect_garbage(
 
 
 def sweep_integrity(resources: Resources, *, scheduled: bool = False) -> dict[str, Any]:
-    """Re-read the entries that were longest not verified, within the byte budget of a run; see ``fstore.upkeep.sweep``."""
+    """Re-read the entries that were longest not verified, within the byte budget of a run.
+
+    See ``fstore.upkeep.sweep``.
+    """
     budget = resources.settings.integrity_bytes_per_run
     return run_sweep(resources, byte_budget=budget, unless_within_s=SAME_TICK_S if scheduled else 0).as_dict()
 
@@ -64,11 +67,11 @@ def verify_entries(
     force: bool = False,
     progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Read live entries at full speed and return ``integrity_ok``, ``issues``, ``checked`` and ``bytes_read``.
+    """Read live entries at full speed and return what was found.
 
-    Without ``everything`` only as much as one scheduled run would; with ``repair``
-    faulty entries are quarantined and computed again; with ``sources`` the raw data
-    in users' files are read too.
+    That is ``integrity_ok``, ``issues``, ``checked`` and ``bytes_read``. Without ``everything`` only as much as one
+    scheduled run would; with ``repair`` faulty entries are quarantined and computed again; with ``sources`` the raw
+    data in users' files are read too.
     """
     return run_sweep(
         resources,
@@ -88,7 +91,10 @@ def reconcile_jobs(resources: Resources, *, scheduled: bool = False) -> dict[str
 
 
 def flush_usage(resources: Resources, *, scheduled: bool = False) -> dict[str, Any]:
-    """Take usage and counters from Redis to Postgres; a minute of them is lost at most; see ``fstore.upkeep.usage``."""
+    """Take usage and counters from Redis to Postgres; a minute of them is lost at most.
+
+    See ``fstore.upkeep.usage``.
+    """
     period_s = resources.settings.flush_period_s
     usage = UsageFlush.of(resources)
     within_s = period_s / 2 if scheduled else 0
@@ -112,7 +118,10 @@ def count_orphans(resources: Resources, *, progress: Progress = silent) -> int:
 
 
 def list_runs(resources: Resources, kind: Kind | None = "gc", *, limit: int = 20) -> list[dict[str, Any]]:
-    """Return the last runs of one kind of upkeep, or of all, newest first; a run without an end was killed or goes on."""
+    """Return the last runs of one kind of upkeep, or of all, newest first.
+
+    A run without an end was killed or goes on.
+    """
     return [
         {
             "id": run.id,

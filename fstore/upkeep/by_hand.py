@@ -24,7 +24,10 @@ MOST_AT_ONCE = 100_000
 def chosen_entries(
     resources: Resources, key: str | None, symbol: str | None, feature: object, *, pinned: bool
 ) -> list[Entry]:
-    """Return the live entries for which every condition holds that is given; with ``pinned`` those that are, live or not."""
+    """Return the live entries for which every condition holds that is given.
+
+    With ``pinned`` those that are, live or not.
+    """
     name = None if feature is None else feature if isinstance(feature, str) else resolve_feature(feature).name
     if key is None:
         state = None if pinned else EntryState.LIVE
@@ -42,10 +45,10 @@ class StoreUpkeep:
     _resources: Resources
 
     def invalidate(self, *, key: str | None = None, symbol: str | None = None, feature: object = None) -> int:
-        """Condemn entries: hidden now, deleted after the grace period, computed anew when asked for. Returns how many.
+        """Condemn entries, and return how many.
 
-        Conditions given together must all hold. A failed or dead job of ``key`` may
-        start anew.
+        They are hidden now, deleted after the grace period, computed anew when asked for. Conditions given together
+        must all hold. A failed or dead job of ``key`` may start anew.
         """
         if key is None and symbol is None and feature is None:
             raise InvalidRequest("invalidate", "name a key, a symbol or a feature; nothing was condemned")
@@ -55,10 +58,10 @@ class StoreUpkeep:
         return self._resources.manifest.condemn(key=key, symbol=symbol, feature=name)
 
     def pin(self, *, key: str | None = None, symbol: str | None = None, feature: object = None) -> int:
-        """Keep live entries whatever their age and the space: garbage collection leaves them alone. Returns how many are new.
+        """Keep live entries whatever their age and the space; returns how many are new.
 
-        Conditions given together must all hold. ``invalidate`` still hides a pinned
-        entry; what is then computed anew under the same key is pinned as before.
+        Garbage collection leaves them alone. Conditions given together must all hold. ``invalidate`` still hides a
+        pinned entry; what is then computed anew under the same key is pinned as before.
         """
         return self._pin(True, key, symbol, feature)
 

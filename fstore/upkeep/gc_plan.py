@@ -109,7 +109,10 @@ class _Survey:
         self.totals.dead_pack_bytes = sum(use.file.size_bytes - use.bytes for use in named)
 
     def _packed(self, rows: list[ShardRow]) -> tuple[list[ShardRow], list[ShardRow]]:
-        """Note which packs some rows name; return the rows with a file of their own, and live ones whose pack was not listed."""
+        """Note which packs some rows name, and return the rows with a file of their own.
+
+        With them live rows whose pack was not listed.
+        """
         single, lost = list[ShardRow](), list[ShardRow]()
         for row in rows:
             packed = packed_at(row.path)
@@ -152,7 +155,10 @@ class _Survey:
         progress("looking", len(SHARDS_IN_TURN), len(SHARDS_IN_TURN))
 
     def entries_of(self, chosen: Sequence[Eviction]) -> tuple[Eviction, ...]:
-        """Return the entries of what was chosen, no more than a run hides: of a pack all that answer, in its place."""
+        """Return the entries of what was chosen, no more than a run hides.
+
+        Of a pack all that answer, in its place.
+        """
         found: list[Eviction] = []
         for start in range(0, len(chosen), PACKS_AT_ONCE):
             if len(found) >= AT_MOST:
@@ -166,7 +172,10 @@ class _Survey:
         return tuple(found)
 
     def _inside(self, packs: Sequence[str]) -> dict[str, list[Candidate]]:
-        """Return what lies in some packs; nothing of one that was used or pinned since it was chosen, for it stays whole."""
+        """Return what lies in some packs.
+
+        Nothing of one that was used or pinned since it was chosen, for it stays whole.
+        """
         inside: dict[str, list[Candidate]] = {path: [] for path in packs}
         for row in self.queries.rows_of_packs([packed_name(path) for path in packs]) if packs else ():
             path = file_of(row.path)
@@ -235,9 +244,10 @@ def unheld_packs(
     policy: GarbagePolicy,
     tell: Callable[[str], None],
 ) -> list[Leftover]:
-    """Return those of some packs that no row names, and whose results nobody may still publish or be about to read.
+    """Return those of some packs that no row names, and nobody may still publish or read.
 
-    One that cannot be read stays: ``tell`` is told, and the others go.
+    That is their results: a job may publish one, somebody be about to read one. One that cannot be read stays:
+    ``tell`` is told, and the others go.
     """
     found: list[Leftover] = []
     named = queries.named_packs([packed_name(file.path) for file in packs]) if packs else set()

@@ -142,7 +142,10 @@ def plan_eviction(
 def plan_superseded(
     superseded: Iterable[Candidate], chosen: Iterable[Eviction], policy: GarbagePolicy, *, now: datetime
 ) -> tuple[Eviction, ...]:
-    """Choose segments that others hold all of, save those that are chosen already, or were made or used within the guard."""
+    """Choose segments that others hold all of.
+
+    Save those that are chosen already, or were made or used within the guard.
+    """
     known = {eviction.candidate.key for eviction in chosen}
     return tuple(
         Eviction(candidate, Reason.SUPERSEDED)
@@ -154,7 +157,10 @@ def plan_superseded(
 
 
 class _LeastRecentlyUsed:
-    """Keeps, of all candidates it is given, the longest unused ones that together make up ``worth`` bytes."""
+    """Keeps, of all candidates it is given, the longest unused ones.
+
+    Together they make up ``worth`` bytes.
+    """
 
     def __init__(self, worth: float) -> None:
         self._worth = worth

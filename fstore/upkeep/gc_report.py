@@ -58,7 +58,10 @@ class GarbageReport:
         return self.phases["reap"].bytes + self.phases["strays"].bytes
 
     def as_dict(self, *, detail: bool = False) -> dict[str, Any]:
-        """Return the report as JSON; with ``detail`` every entry and file of the plan is listed, with its reason."""
+        """Return the report as JSON.
+
+        With ``detail`` every entry and file of the plan is listed, with its reason.
+        """
         return {
             "kind": "gc",
             "run_id": self.run_id,

@@ -1,4 +1,7 @@
-"""Garbage collection: make a plan, then do exactly that in small steps, each of which may be the last."""
+"""Garbage collection: make a plan, then do exactly that.
+
+In small steps, each of which may be the last.
+"""
 
 from __future__ import annotations
 

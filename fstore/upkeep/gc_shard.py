@@ -1,4 +1,7 @@
-"""Decides, for one shard at a time, what garbage collection does with rows and files; touches nothing."""
+"""Decides what garbage collection does with rows and files, and touches nothing.
+
+For one shard at a time.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,10 @@ class Totals:
 
 @dataclass(slots=True)
 class PackUse:
-    """A pack that was listed, and what of it rows name that were read afterwards; ``live`` counts those that answer."""
+    """A pack that was listed, and what of it rows name that were read afterwards.
+
+    ``live`` counts those that answer.
+    """
 
     file: FoundFile
     rows: int = 0
@@ -93,7 +99,10 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class ShardPlan:
-    """What is to be done in one shard; ``candidates`` are the live entries that the eviction policy may choose."""
+    """What is to be done in one shard.
+
+    ``candidates`` are the live entries that the eviction policy may choose.
+    """
 
     candidates: list[Candidate] = field(default_factory=list)
     revive: list[str] = field(default_factory=list)

@@ -25,7 +25,10 @@ log = logging.getLogger("fstore.recompute")
 
 @dataclass(frozen=True, slots=True)
 class SourceIssue:
-    """Raw data that are no longer what live entries were computed from; the entries themselves stay right for what was."""
+    """Raw data that are no longer what live entries were computed from.
+
+    The entries themselves stay right for what was.
+    """
 
     path: str
     reason: str
@@ -46,10 +49,10 @@ class Recomputer:
         self._memo, self._settings = memo, settings
 
     def ask_again(self, entry: Entry) -> bool:
-        """Have an entry computed again if its raw data are still there and still the same; return whether that was asked for.
+        """Have an entry computed again if its raw data are still there and still the same.
 
-        Never raises for a source that is gone or a broker that is away: the entry is
-        then computed when somebody asks for it.
+        Returns whether that was asked for. Never raises for a source that is gone or a broker that is away: the
+        entry is then computed when somebody asks for it.
         """
         if entry.state is EntryState.LIVE or entry.source is None or entry.parts.feature.startswith(LOCAL_PREFIX):
             return False
@@ -84,7 +87,10 @@ class Recomputer:
 
 
 def check_sources(queries: UpkeepQueries, settings: Settings, *, progress: Progress = silent) -> list[SourceIssue]:
-    """Read every Parquet source of users to the end, and return those that are gone or changed since they were used."""
+    """Read every Parquet source of users to the end.
+
+    Returns those that are gone or changed since they were used.
+    """
     issues = []
     known: dict[str, str] = {}
     sources = queries.live_sources()

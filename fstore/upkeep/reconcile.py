@@ -29,7 +29,10 @@ class ReconcileReport:
 
 
 def run_reconciliation(resources: Resources, *, unless_within_s: float = 0) -> ReconcileReport | Skipped:
-    """Send jobs again whose message or worker was lost, and bury those that killed their workers too often."""
+    """Send jobs again whose message or worker was lost.
+
+    Those that killed their workers too often are buried.
+    """
     return run_alone(resources.runs, "reconcile", lambda _: _reconcile(resources), unless_within_s=unless_within_s)
 
 

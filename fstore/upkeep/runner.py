@@ -41,7 +41,10 @@ class Skipped:
 
 
 class RunLock:
-    """The right to do one kind of upkeep for as long as the run lasts; without a turn, beside others of the kind."""
+    """The right to do one kind of upkeep for as long as the run lasts.
+
+    Without a turn it runs beside others of the kind.
+    """
 
     def __init__(self, runs: UpkeepRuns, turn: Turn | None, run_id: int, started_at: datetime) -> None:
         self._runs, self._turn = runs, turn
@@ -66,11 +69,11 @@ def refuse_lost_turn(runs: UpkeepRuns, turn: Turn) -> None:
 
 
 def run_alone(runs: UpkeepRuns, kind: Kind, work: Callable[[RunLock], R], *, unless_within_s: float = 0) -> R | Skipped:
-    """Do one run unless another process does it, and record its report, or its error before that is raised.
+    """Do one run unless another process does it, and record its report.
 
-    Skips when another run of the kind is going on, and when one ended within the
-    last ``unless_within_s`` seconds: two schedulers that tick together, or messages
-    that piled up, do the work once.
+    An error is recorded too, before it is raised. Skips when another run of the kind is going on, and when one
+    ended within the last ``unless_within_s`` seconds: two schedulers that tick together, or messages that piled up,
+    do the work once.
     """
     with runs.alone(kind) as turn:
         if turn is None:

@@ -82,11 +82,10 @@ def grace_fault(grace: timedelta, *, compute_limit_s: float) -> str | None:
 
 
 def looks_wrong(*, orphans: int, lost: int, total_rows: int, total_files: int) -> str | None:
-    """Return why the folder and the database seem not to belong together, or None when all looks ordinary.
+    """Return why the folder and the database seem not to belong together.
 
-    More than a twentieth and more than a hundred files without a row, or rows
-    without a file, are the mark of an empty database, an unmounted folder or a
-    restored backup, not of garbage.
+    None when all looks ordinary. More than a twentieth and more than a hundred files without a row, or rows without
+    a file, are the mark of an empty database, an unmounted folder or a restored backup, not of garbage.
     """
     if orphans > LOOKS_WRONG_COUNT and orphans > LOOKS_WRONG_SHARE * total_files:
         return f"{orphans} of {total_files} files have no row: the database may be empty, restored from a backup or another store's"

@@ -1,4 +1,7 @@
-"""Integrity sweeps: re-read what was longest not verified, hide what is wrong, have it computed again."""
+"""Integrity sweeps: re-read what was longest not verified.
+
+What is wrong is hidden, and computed again.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +32,10 @@ BYTES_PER_S = 64_000_000.0  # a scheduled sweep leaves most of a disk to those w
 
 @dataclass(slots=True)
 class IntegrityReport:
-    """What a sweep read and found; ``complete`` means that it came to the end of what was live at its start.
+    """What a sweep read and found.
 
-    ``unread`` are entries that the store could not give while it gave others: what they hold nobody knows, and
-    the run counts as one that failed.
+    ``complete`` means that it came to the end of what was live at its start. ``unread`` are entries that the store
+    could not give while it gave others: what they hold nobody knows, and the run counts as one that failed.
     """
 
     repair: bool
@@ -82,16 +85,14 @@ def run_sweep(
     unless_within_s: float = 0,
     progress: Progress = silent,
 ) -> IntegrityReport | Skipped:
-    """Read live entries, the longest unverified first, until ``byte_budget`` is used up; None means all of them.
+    """Read live entries, the longest unverified first, until ``byte_budget`` is used up.
 
-    With ``repair`` a wrong entry is quarantined, row first, then file, and computed
-    again where its raw data are unchanged; without it faults are only reported, also
-    while another sweep is going on.
-    ``sources`` also reads the raw data that lie in files of users. Raises
-    ``StoreMismatch`` for another store's folder, and ``UpkeepRefused`` when so many
-    files are missing that the folder rather than the files is at fault, unless
-    ``force``; nothing is quarantined of the page where that shows. A file that cannot
-    be read while the store can (a bad sector, say) is told of and left as it is.
+    None means all of them. With ``repair`` a wrong entry is quarantined, row first, then file, and computed again
+    where its raw data are unchanged; without it faults are only reported, also while another sweep is going on.
+    ``sources`` also reads the raw data that lie in files of users. Raises ``StoreMismatch`` for another store's
+    folder, and ``UpkeepRefused`` when so many files are missing that the folder rather than the files is at fault,
+    unless ``force``; nothing is quarantined of the page where that shows. A file that cannot be read while the
+    store can (a bad sector, say) is told of and left as it is.
     """
     refuse_other_store(resources.manifest, resources.entries)
     queries, runs = resources.upkeep, resources.runs
@@ -198,7 +199,10 @@ class _Sweeper:
                 self._quarantine(found, fault)
 
     def _pass_over(self, found: Locator, error: StorageUnavailable) -> None:
-        """Note an entry that cannot be read; raises the error where that is the store's fault and not this file's."""
+        """Note an entry that cannot be read.
+
+        Raises the error where that is the store's fault and not this file's.
+        """
         refuse_other_store(self._manifest, self._entries)
         if len(self._report.unread) >= MOST_UNREAD:
             raise error
@@ -206,7 +210,10 @@ class _Sweeper:
         log.warning("cannot be read: key=%s path=%s %s", found.key[:12], found.path, error.reason)
 
     def _still_stands(self, fault: Fault) -> bool:
-        """Return whether the row still names that file: an entry condemned, reaped or replaced meanwhile has no fault."""
+        """Return whether the row still names that file.
+
+        An entry condemned, reaped or replaced meanwhile has no fault.
+        """
         current = self._manifest.find_live(fault.key)
         return current is not None and current.path == fault.path
 
