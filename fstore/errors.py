@@ -33,7 +33,7 @@ from typing import Any
 
 
 class FeatureStoreError(Exception):
-    """Base of everything fstore raises on purpose; ``symbol`` and ``feature`` name the request it is about, where one is."""
+    """Base of all that fstore raises on purpose; ``symbol`` and ``feature`` name its request, if any."""
 
     symbol: str | None = None
     feature: str | None = None
@@ -71,7 +71,7 @@ class InvalidRequest(FeatureStoreError):
 
 
 class ResultNotTrusted(InvalidRequest):
-    """A trainer computed a feature of the workers by itself; its result answers its own caller and is not stored."""
+    """A trainer computed a workers' feature itself; its caller gets the result, nobody else does."""
 
 
 class UnhashableInput(FeatureStoreError):

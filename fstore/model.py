@@ -69,7 +69,7 @@ class Fingerprint:
 
 @dataclass(frozen=True, slots=True)
 class ParquetSource:
-    """Raw data that already lies on shared storage: one Parquet file, or a folder of them, by path or as ``s3://bucket/key``.
+    """Raw data on shared storage: a Parquet file, or a folder of them; a path or ``s3://bucket/key``.
 
     A folder, or a prefix, stands for the concatenation of its ``*.parquet`` files in the
     order of their relative paths. Raises ``InvalidRequest`` for an address that is none.
@@ -219,7 +219,7 @@ class Claim:
 
     @property
     def shown_owner(self) -> str:
-        """Return the owner as everybody sees it in a job: its host and process, and not the token that ends the claim."""
+        """Return a job's owner as everybody sees it: host and process, not the token that ends the claim."""
         return self.owner[:-32] + hashlib.sha256(self.owner.encode()).hexdigest()[:32]
 
 
@@ -272,7 +272,7 @@ class KeyStatus:
 
 
 class ShardRow(NamedTuple):
-    """An entry as garbage collection sees it; ``state`` is an ``EntryState``, ``used_at`` None if it was not used since it was made."""
+    """An entry as garbage collection sees it; ``used_at`` is None if it was not used since it was made."""
 
     key: str
     path: str

@@ -1,4 +1,7 @@
-"""Records as flat rows and back, addresses as text and back: columns, JSON and messages follow from the fields of a dataclass."""
+"""Records as flat rows and back, addresses as text and back.
+
+Columns, JSON and messages follow from the fields of a dataclass.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +61,10 @@ def _parts_of(kind: type[Any]) -> tuple[tuple[str, type[Any] | None, Callable[[A
 
 
 def _part(hint: Any) -> tuple[type[Any] | None, Callable[[Any], Any] | None]:
-    """Return the record that a field holds, its own fields standing among the others, or how its value is converted."""
+    """Return the record that a field holds, or how its value is converted.
+
+    A record's own fields stand among the others.
+    """
     if isinstance(hint, type):
         return (hint, None) if is_dataclass(hint) else (None, hint if issubclass(hint, StrEnum) else None)
     stored = next((one for one in get_args(hint) if isinstance(one, type) and is_dataclass(one)), None)

@@ -23,7 +23,10 @@ _ends_at: ContextVar[float | None] = ContextVar("fstore_deadline", default=None)
 
 
 def checked_seconds(timeout: object) -> float:
-    """Take a caller's ``timeout=``; raises ``InvalidRequest`` for what is no number. What is over already is no error."""
+    """Take a caller's ``timeout=``; raises ``InvalidRequest`` for what is no number.
+
+    What is over already is no error.
+    """
     if isinstance(timeout, Real) and not isinstance(timeout, bool) and float(timeout) == timeout:
         return float(timeout)
     raise InvalidRequest(

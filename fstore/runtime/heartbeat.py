@@ -46,7 +46,10 @@ class _Beat:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Act now and every period from now on, unless it is over; raises ``RuntimeError`` when no thread can be had."""
+        """Act now and every period from now on, unless it is over.
+
+        Raises ``RuntimeError`` when no thread can be had.
+        """
         with self._guard:
             if not self._ended.is_set():
                 run = self._context.run

@@ -1,4 +1,7 @@
-"""A file whose age says that a process is alive: asking costs a probe no Python, no password and no round trip."""
+"""A file whose age says that a process is alive.
+
+Asking costs a probe no Python, no password and no round trip.
+"""
 
 from __future__ import annotations
 

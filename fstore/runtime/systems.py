@@ -1,4 +1,7 @@
-"""What only some operating systems have: Windows runs trainers and commands, and neither workers nor a local stack."""
+"""What only some operating systems have.
+
+Windows runs trainers and commands, and neither workers nor a local stack.
+"""
 
 from __future__ import annotations
 

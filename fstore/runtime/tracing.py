@@ -193,9 +193,10 @@ def _loaded() -> Any:
 
 
 def _recording() -> Any:
-    """Return it if this program chose who takes its spans: until then a span is made, passed on and seen by nobody.
+    """Return it if this program chose who takes its spans.
 
-    Drivers load OpenTelemetry's words wherever they are installed, and each span takes as long as a SELECT.
+    Until then a span is made, passed on and seen by nobody. Drivers load OpenTelemetry's words wherever they are
+    installed, and each span takes as long as a SELECT.
     """
     trace = _loaded()
     if trace is None or isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):

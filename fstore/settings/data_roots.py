@@ -52,7 +52,10 @@ def urls_of(roots: Iterable[DataRoot]) -> list[ObjectUrl]:
 
 
 def sent_path(path: PurePath, roots: Iterable[DataRoot]) -> str:
-    """Write a path of this host as every host understands it, by the innermost named root that holds it, with slashes."""
+    """Write a path of this host as every host understands it, with slashes.
+
+    By the innermost named root that holds it.
+    """
     named = [root for root in roots if isinstance(root, NamedRoot)]
     for root in sorted(named, key=lambda root: len(root.folder.parts), reverse=True):
         for given, folder in ((path, root.folder), *_resolved(path, root.folder)):
@@ -62,7 +65,10 @@ def sent_path(path: PurePath, roots: Iterable[DataRoot]) -> str:
 
 
 def path_here(sent: str, roots: Iterable[DataRoot]) -> Path | None:
-    """Return where a path that was sent lies on this host, None when it names a root that this host does not know."""
+    """Return where a path that was sent lies on this host.
+
+    None when it names a root that this host does not know.
+    """
     found = _SENT.fullmatch(sent)
     if found is None:
         return Path(sent)

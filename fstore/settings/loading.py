@@ -79,7 +79,10 @@ def child_environment(settings: Settings, *, environ: Mapping[str, str] | None =
 
 
 def read_secret_anew(settings: Settings, name: str) -> str | None:
-    """Return a secret; one that came from a ``*_FILE`` as that file is now, which somebody may have renewed."""
+    """Return a secret, one that came from a ``*_FILE`` as that file is now.
+
+    Somebody may have renewed it.
+    """
     given = getattr(settings, name)
     variable = settings.origins[name].removeprefix("environment ")
     if variable.endswith("_FILE") and (path := os.environ.get(variable)):

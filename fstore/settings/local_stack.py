@@ -12,7 +12,10 @@ from fstore.stack_state import running_stack
 
 
 def load_settings(overrides: Mapping[str, Any] | None = None, *, config_file: Path | None = None) -> Settings:
-    """Gather the settings; what neither argument, environment nor file says comes from a local stack that runs on the same root, or in ``stack_path``."""
+    """Gather the settings, those of a local stack where nothing else says one.
+
+    Neither argument, environment nor file; the stack runs on the same root, or in ``stack_path``.
+    """
     plain = gather_settings(overrides, config_file=config_file)
     stack = running_stack(plain.stack_folder)
     return gather_settings(overrides, config_file=config_file, stack=stack) if stack else plain

@@ -21,7 +21,10 @@ OFF = "off"
 
 
 def folder_or_url(value: Any) -> Any:
-    """Read a folder, or ``s3://bucket/prefix``; a text with any other scheme is refused, and never taken for a path."""
+    """Read a folder, or ``s3://bucket/prefix``.
+
+    A text with any other scheme is refused, and never taken for a path.
+    """
     if isinstance(value, ObjectUrl):
         return value
     if isinstance(value, str) and ObjectUrl.is_url(value):

@@ -173,7 +173,10 @@ class Settings(BaseModel):
 
     @property
     def cache_folder(self) -> Path | None:
-        """The folder of the local cache, None where it is off: a bucket has one unless told otherwise, a folder has none."""
+        """The folder of the local cache, None where it is off.
+
+        A bucket has one unless told otherwise, a folder has none.
+        """
         if isinstance(self.local_cache, Path):
             return self.local_cache
         wanted = self.local_cache != OFF and isinstance(self.path, ObjectUrl)
@@ -214,7 +217,10 @@ class Settings(BaseModel):
         )
 
     def _repr_html_(self) -> str:
-        """Show in a notebook what is not at its default, as 'fstore config --changed' does; secrets are masked."""
+        """Show in a notebook what is not at its default, as 'fstore config --changed' does.
+
+        Secrets are masked.
+        """
         from html import escape  # noqa: PLC0415 only notebooks ask
 
         rows = [row for row in self.describe() if row.origin != NOT_GIVEN]
