@@ -88,9 +88,9 @@ class Feature:
         self.require_own_values()
 
     def require_own_values(self) -> None:
-        """Raise ``FeatureNotRegistered`` when a constant or function of its modules is not what their texts say.
+        """Raise ``FeatureNotRegistered`` when a value of its modules is not what their texts say.
 
-        Under an explicit version that is the author's affair.
+        That is a constant or function. Under an explicit version that is the author's affair.
         """
         if self.explicit:
             return
@@ -103,9 +103,10 @@ class Feature:
                 )
 
     def require_as_written(self) -> None:
-        """Raise ``FeatureNotRegistered`` when a request is made where its module was set from outside: no worker sees that.
+        """Raise ``FeatureNotRegistered`` when a request is made where its module was set from outside.
 
-        Warns, once, of what may be the module's own doing, of other modules, and under an explicit version.
+        No worker sees that. Warns, once, of what may be the module's own doing, of other modules, and under an
+        explicit version.
         """
         own = f"{self.name.partition(':')[0]}."
         for change in changes_from_outside(self.source.loaded):

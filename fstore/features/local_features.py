@@ -51,7 +51,10 @@ class LocalFeature(Feature):
     wrapping: Wrapping = field(kw_only=True, repr=False, compare=False)
 
     def __repr__(self) -> str:
-        """Name it, and its version once that was needed: a look must not work out too early what is left open."""
+        """Name it, and its version once that was needed.
+
+        A look must not work out too early what is left open.
+        """
         try:
             version = object.__getattribute__(self, "version")
         except AttributeError:
@@ -221,7 +224,10 @@ def _opened(said: dict[str, Any]) -> LocalFeature:
 
 
 def _arrived(said: dict[str, Any]) -> LocalFeature:
-    """Make a feature that was pickled elsewhere: it is what its function is here, whose code may be another."""
+    """Make a feature that was pickled elsewhere.
+
+    It is what its function is here, whose code may be another.
+    """
     core = core_function(said["func"])
     source = source_of(core, said["track"]) if core is not None else Source()
     return _opened({**said, "source": source, "source_time": source.written})

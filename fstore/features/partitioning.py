@@ -1,9 +1,9 @@
-"""How a feature may be computed piece by piece: where time is cut, and how far a piece looks to both sides.
+"""How a feature may be computed piece by piece.
 
-A feature that declares a partition *is* the concatenation of its per-partition
-results, each computed from exactly the rows of [start - lookback, end + lookahead).
-``lookback`` is the history that a window needs, and has nothing to do with rows that
-come late: what is computed anew follows from the content of the data alone.
+Where time is cut, and how far a piece looks to both sides. A feature that declares a partition *is* the
+concatenation of its per-partition results, each computed from exactly the rows of [start - lookback, end +
+lookahead). ``lookback`` is the history that a window needs, and has nothing to do with rows that come late: what is
+computed anew follows from the content of the data alone.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ _MOST = 1 << 53
 
 @dataclass(frozen=True, slots=True)
 class Sessions:
-    """Stretches of time that begin ``minutes`` past the start of every hour, day, week ... by the clock of ``zone``.
+    """Stretches of time that begin ``minutes`` past the start of every hour, day, week ...
 
-    Without a zone it is that of the data. A beginning that the clock shows twice is the
-    first one, one that it skips is the first instant after the gap.
+    The clock is that of ``zone``. Without a zone it is that of the data. A beginning that the clock shows twice is
+    the first one, one that it skips is the first instant after the gap.
     """
 
     every: str
@@ -116,7 +116,10 @@ class Partitioning:
     time: str | None = None
 
     def evaluated(self, config: Mapping[str, Any]) -> Declaration:
-        """Work the reach out for a config as functions are given it; raises ``InvalidRequest`` for one that makes none."""
+        """Work the reach out for a config as functions are given it.
+
+        Raises ``InvalidRequest`` for one that makes none.
+        """
         return Declaration(
             self.cut,
             _evaluated(self.lookback, config, "lookback"),
@@ -127,7 +130,10 @@ class Partitioning:
 
 
 def sessions(every: str = "day", *, start: str = "00:00", tz: str | None = None) -> Sessions:
-    """Cut at ``start`` ("HH:MM") by the clock of ``tz``, or of the data; of hours ``start`` is the minute ("00:30")."""
+    """Cut at ``start`` ("HH:MM") by the clock of ``tz``, or of the data.
+
+    Of hours ``start`` is the minute ("00:30").
+    """
     faults = []
     if every not in PERIODS:
         faults.append(f"partition: {every!r:.40} is no period; choose one of {', '.join(PERIODS)}")
@@ -161,7 +167,10 @@ def checked_partitioning(
     time: str | None = None,
     input: str = "",
 ) -> Partitioning | None:
-    """Return what a feature declares, None if it declares nothing; raises ``ConfigurationError`` with all faults."""
+    """Return what a feature declares, None if it declares nothing.
+
+    Raises ``ConfigurationError`` with all faults.
+    """
     if partition is None:
         given = [("lookback", lookback != 0), ("lookahead", lookahead != 0)]
         given += [("segment", segment is not None), ("time", time is not None)]

@@ -1,4 +1,7 @@
-"""Plain functions as features, where the settings allow it: computed in their own process, keyed by their source."""
+"""Plain functions as features, where the settings allow it.
+
+They are computed in their own process, keyed by their source.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,10 @@ _guard = threading.Lock()
 
 
 def find_feature(compute_func: Any, on_unregistered: Literal["raise", "local"] = "raise") -> Feature:
-    """Find the feature for what a caller handed in; with ``"local"`` what carries no ``@fstore.feature`` is wrapped.
+    """Find the feature for what a caller handed in.
 
-    It is as if the caller had written ``fstore.local(compute_func)``: the digest of
-    the source, and of the values it holds, is the version.
+    With ``"local"`` what carries no ``@fstore.feature`` is wrapped. It is as if the caller had written
+    ``fstore.local(compute_func)``: the digest of the source, and of the values it holds, is the version.
     """
     try:
         found = resolve_feature(compute_func)

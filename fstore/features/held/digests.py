@@ -62,7 +62,10 @@ def _digested(walk: _HeldWalk, write: Callable[[], object]) -> str:
 
 
 class _HeldWalk(ValueWalk):
-    """Writes functions and classes too, with the globals that they name, and at the end the texts of the modules they need."""
+    """Writes functions and classes too, with the globals that they name.
+
+    At the end come the texts of the modules they need.
+    """
 
     def add_own_modules(self) -> None:
         """Write the texts of the author's other modules that were met, and what was set in them from outside."""
@@ -77,7 +80,10 @@ class _HeldWalk(ValueWalk):
             self._named_part(change.name, change.value)
 
     def add_what_texts_name(self) -> None:
-        """Write the globals that functions find by texts which they are given, and docstrings of classes that were met."""
+        """Write the globals that functions find by texts which they are given.
+
+        Docstrings of classes that were met are such texts too.
+        """
         done: set[tuple[int, str]] = set()
         while True:
             more = [

@@ -1,4 +1,7 @@
-"""What a function may find that its code does not name: in its module, among the builtins, on the classes of pandas."""
+"""What a function may find that its code does not name.
+
+In its module, among the builtins, on the classes of pandas.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,10 @@ _PATCHED = ("DataFrame", "Series", "Index", "DatetimeIndex", "MultiIndex")
 
 
 def names_at_large(code: CodeIdentity, space: Mapping[str, Any]) -> set[str]:
-    """Return the globals that code may look up under names made while it runs; none of a library's module."""
+    """Return the globals that code may look up under names made while it runs.
+
+    None of a library's module.
+    """
     if not (code.any_name or code.any_definition) or is_installed(space):
         return set()
     names = {name for name in space if not _OF_A_SHELL.fullmatch(name)}
@@ -50,7 +56,10 @@ def is_set_by_somebody(name: str, value: Any) -> bool:
 
 
 def patches(attributes: Iterable[str]) -> Iterator[tuple[str, Any]]:
-    """Yield the methods, properties and accessors of these names that somebody's own code gave to pandas' classes."""
+    """Yield the methods, properties and accessors that somebody's code gave to pandas' classes.
+
+    Those of these names.
+    """
     pandas = sys.modules.get("pandas")
     if pandas is None:
         return
@@ -65,7 +74,10 @@ def patches(attributes: Iterable[str]) -> Iterator[tuple[str, Any]]:
 def library_patches(
     names: Iterable[str], space: Mapping[str, Any], attributes: Iterable[str]
 ) -> Iterator[tuple[str, Any]]:
-    """Yield what somebody put into modules and classes of libraries under these names: ``np.median = mine``."""
+    """Yield what somebody put into modules and classes of libraries under these names.
+
+    ``np.median = mine``.
+    """
     wanted = set(attributes)
     waiting = [
         found for name in sorted(names) if isinstance(found := space.get(name), ModuleType) and _is_library(found)
@@ -91,7 +103,10 @@ def library_patches(
 
 
 def _pandas_classes() -> list[type]:
-    """List the classes whose methods frames and what is made of them have, but for those that ``patches`` looks at."""
+    """List the classes whose methods frames and what is made of them have.
+
+    But for those that ``patches`` looks at.
+    """
     return [] if "pandas" not in sys.modules else _known_classes()
 
 
@@ -116,7 +131,10 @@ def _is_library(module: ModuleType) -> bool:
 
 
 def _is_put_there(value: Any) -> bool:
-    """Tell a function, class or object of somebody's own code: of a script, or of a module that is no library's."""
+    """Tell a function, class or object of somebody's own code.
+
+    Of a script, or of a module that is no library's.
+    """
     if isinstance(value, functools.partial):
         return _is_put_there(value.func)
     home = value.__globals__.get("__name__") if isinstance(value, FunctionType) else (

@@ -96,7 +96,10 @@ def _is_pandas_array(obj: Any) -> bool:
 
 
 def _without_cache(array: Any) -> Any:
-    """Pickle an array as if nobody had asked it for anything: what it remembers of itself is no part of its content."""
+    """Pickle an array as if nobody had asked it for anything.
+
+    What it remembers of itself is no part of its content.
+    """
     reduced = array.__reduce_ex__(5)
     if len(reduced) < 3:
         return NotImplemented

@@ -52,7 +52,10 @@ def sorted_items(space: Mapping[str, Any]) -> list[Any]:
 
 
 def without_mark(state: Any, kind: type = object) -> Any:
-    """Return an object's state without what a registration left there, or a calendar of pandas' that was looked at."""
+    """Return an object's state without what a registration left there.
+
+    Nor is a calendar of pandas' part of it that was looked at.
+    """
     if not isinstance(state, dict):
         return state
     is_calendar = any(base.__module__.startswith("pandas.") and "_cache" in vars(base) for base in kind.__mro__)
@@ -83,9 +86,10 @@ def _is_method_of(cls: type, part: Any) -> bool:
 
 
 def collection_parts(value: Any) -> list[Any] | None:
-    """Return what a container of ``collections`` holds, where its pickle would not tell that, or differently in each process.
+    """Return what a container of ``collections`` holds, where its pickle does not do.
 
-    Its pickle tells plain values, as long as there are no sets among them.
+    It may not tell that, or tell it differently in each process. Its pickle tells plain values, as long as there
+    are no sets among them.
     """
     kind = type(value)
     if kind not in _COLLECTIONS or _is_told_by_pickle(value):
@@ -227,7 +231,10 @@ def is_fixed(value: Any) -> bool:
 
 
 def is_told(value: Any) -> bool:
-    """Tell what counts in modules of which any name may be meant: no connection that an application puts there."""
+    """Tell what counts in modules of which any name may be meant.
+
+    No connection does that an application puts there.
+    """
     if is_plain(value) or isinstance(value, (*_DEFINED, np.generic)) or is_library_value(type(value)):
         return True
     if isinstance(value, functools.partial):

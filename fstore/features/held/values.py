@@ -33,7 +33,10 @@ _FORMAT = "fstore-held-2"
 
 
 class ValueWalk(ABC):
-    """Writes one object after the other into a digest; what has to be followed afterwards is noted in ``needs``."""
+    """Writes one object after the other into a digest.
+
+    What has to be followed afterwards is noted in ``needs``.
+    """
 
     def __init__(self, home: Mapping[str, Any] | None, needs: Needs | None = None) -> None:
         self._digest = blake3(_FORMAT.encode())

@@ -1,9 +1,9 @@
-"""What other code set in the author's modules after these had run: a text says ``W = 5``, and the process has 9.
+"""What other code set in the author's modules after these had run.
 
-A notebook that sets a constant of its module of features, or a script that puts an option
-there, changes what they return while no text changes. Compared is what a text alone tells:
-constants, tables, what is computed of them, defaults, functions and classes, imported names.
-What a module's own code counts up or fills is its own affair, and told by its text.
+A text says ``W = 5``, and the process has 9. A notebook that sets a constant of its module of features, or a script
+that puts an option there, changes what they return while no text changes. Compared is what a text alone tells:
+constants, tables, what is computed of them, defaults, functions and classes, imported names. What a module's own
+code counts up or fills is its own affair, and told by its text.
 """
 
 from __future__ import annotations
@@ -160,7 +160,10 @@ def _changed_constants(place: Place, said: Mapping[str, Any], text: TextValues, 
 
 
 def _changed_values(place: Place, said: TextValues, watch: Watch) -> Found:
-    """Yield what differs from an expression of other names, from all branches, or from what a function of the module sets."""
+    """Yield what differs from an expression of other names, or from all branches.
+
+    Or from what a function of the module sets.
+    """
     for name, now, value in place.bound(said.configured):
         watch.see(place.names, name, now)
         if not alike(now, value) and is_plain(now):
@@ -211,7 +214,10 @@ def _changed_objects(place: Place, said: TextValues, own: _Own, watch: Watch) ->
 def _written(
     now: Any, made: str, given: tuple[tuple[Any, ...], dict[str, Any]], own: _Own
 ) -> tuple[dict[str, Any] | None, set[str]]:
-    """Return the state that the class's own ``__init__`` writes down, and the attributes that its methods set later."""
+    """Return the state that the class's own ``__init__`` writes down.
+
+    With it the attributes that its methods set later.
+    """
     kind = type(now)
     module = own.modules.get(kind.__module__)
     if module is None or kind.__name__ != made or kind.__qualname__ not in module.said.makers:
@@ -255,7 +261,10 @@ def _is_one(now: Any, other: Any) -> bool:
 
 
 def _added_names(module: _Module, place: Place, watch: Watch) -> Found:
-    """Yield names that the text looks up and does not bind, such as builtins, and those that it binds and that are gone."""
+    """Yield names that the text looks up and does not bind, such as builtins.
+
+    And those that it binds and that are gone.
+    """
     names, said = module.names, module.said
     watch.see_size(names)
     for name in names.keys() - said.bound[""]:

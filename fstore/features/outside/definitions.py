@@ -1,4 +1,7 @@
-"""Functions and classes of the author's modules that are not those of their texts any more, or came from elsewhere."""
+"""Functions and classes of the author's modules that are not those of their texts any more.
+
+Or that came from elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,10 @@ Found = Iterator[tuple[str, Any, bool]]
 
 
 class Place(NamedTuple):
-    """A module or a class of it: what is bound there, which names count (None for all), and whether it is as it was written."""
+    """A module or a class of it: what is bound there, and which names count (None for all).
+
+    ``is_sure`` says that it is as it was written.
+    """
 
     owner: str
     names: Mapping[str, Any]
@@ -36,7 +42,10 @@ class Place(NamedTuple):
         return self.wanted is None or name in self.wanted
 
     def bound(self, said: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-        """Yield the names that count, what is there, and what the text says; what is not there yet is not imported yet."""
+        """Yield the names that count, what is there, and what the text says.
+
+        What is not there yet is not imported yet.
+        """
         for name, value in said.items():
             if self.counts(name) and (now := self.space.get(name, MISSING)) is not MISSING:
                 yield name, now, value
@@ -62,9 +71,10 @@ def changed_functions(
     *,
     may_be_others: bool,
 ) -> Found:
-    """Yield functions that were put in the place of those that the text defines, and those that were changed where they are.
+    """Yield functions that were put in the place of those that the text defines.
 
-    ``may_be_others`` where a star may have put a faster one in a function's place.
+    With them those that were changed where they are. ``may_be_others`` where a star may have put a faster one in a
+    function's place.
     """
     for name, now, definition in place.bound(said):
         watch.see(place.space, name, now)

@@ -1,4 +1,7 @@
-"""Which lists, tables and objects of a module its own code may store into, directly or through who gets them."""
+"""Which lists, tables and objects of a module its own code may store into.
+
+Directly or through who gets them.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,10 @@ _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def changed_names(tree: ast.Module) -> set[str]:
-    """Return names of what the module's code stores into: variables, and attributes that it sets on anything but ``self``."""
+    """Return names of what the module's code stores into.
+
+    Variables, and attributes that it sets on anything but ``self``.
+    """
     scopes = [(None, _Scope(tree)), *_functions(tree)]
     by_name: dict[str, list[_Scope]] = {}
     for name, scope in scopes:
@@ -48,7 +54,10 @@ def changed_names(tree: ast.Module) -> set[str]:
 
 
 def binds_any_name(tree: ast.Module) -> bool:
-    """Tell whether code may bind names of its module that it does not show, and does not only look some up."""
+    """Tell whether code may bind names of its module that it does not show.
+
+    Looking some up is not enough.
+    """
     read: set[ast.AST] = set()
     for node in ast.walk(tree):
         match node:
@@ -98,7 +107,10 @@ class _Scope:
                     self._handed.append((called, [*given, *named]))
 
     def handed_on(self, by_name: dict[str, list[_Scope]]) -> set[str]:
-        """Return names that are given to another name that is changed, or to functions which change what they get there."""
+        """Return names that are given to another name that is changed.
+
+        Or to functions which change what they get there.
+        """
         found = {name for targets, name in self._aliases if not self.changed.isdisjoint(targets)}
         for called, given in self._handed:
             for other in by_name.get(called, ()):
@@ -113,7 +125,10 @@ class _Scope:
 
 
 def escaping_names(tree: ast.Module) -> set[str]:
-    """Return names that are handed to others as they are, and not merely read here: these may store into them."""
+    """Return names that are handed to others as they are, and not merely read here.
+
+    These may store into them.
+    """
     read: set[ast.AST] = set()
     for node in ast.walk(tree):
         match node:

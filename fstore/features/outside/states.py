@@ -16,7 +16,10 @@ _MAKING = frozenset({"__new__", "__setattr__", "__getattribute__"})
 
 
 def state_of(value: Any) -> dict[str, Any] | None:
-    """Return the attributes of an object, those in slots and the items of a named tuple as well; None for one of another kind."""
+    """Return the attributes of an object; None for one of another kind.
+
+    Those in slots and the items of a named tuple as well.
+    """
     kind: Any = type(value)
     if isinstance(value, tuple):
         return dict(zip(kind._fields, value, strict=True)) if hasattr(kind, "_fields") else None
@@ -34,7 +37,10 @@ def _slots_of(kind: type) -> tuple[str, ...]:
 
 
 def expected_state(made: str, value: Any, given: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any] | None:
-    """Return what ``state_of(value)`` was when ``made(*given, **named)`` returned it; None when nobody can tell."""
+    """Return what ``state_of(value)`` was when ``made(*given, **named)`` returned it.
+
+    None when nobody can tell.
+    """
     kind: Any = type(value)
     if kind.__name__ != made:
         return None
@@ -80,9 +86,9 @@ def written_state(
     named: dict[str, Any],
     tell: Callable[[ast.expr, Mapping[str, Any]], Any],
 ) -> dict[str, Any] | None:
-    """Return the state that an ``__init__`` makes which only notes what it is given; None for one that does more.
+    """Return the state that an ``__init__`` makes which only notes what it is given.
 
-    ``tell`` works out an expression of the text, given the values of parameters.
+    None for one that does more. ``tell`` works out an expression of the text, given the values of parameters.
     """
     kind: Any = type(value)
     if len(kind.__mro__) != 2 or not _MAKING.isdisjoint(vars(kind)) or type(kind) is not type:

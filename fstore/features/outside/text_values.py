@@ -1,4 +1,7 @@
-"""What the text of a module alone tells of its values: constants, tables, functions with their defaults, what it imports."""
+"""What the text of a module alone tells of its values.
+
+Constants, tables, functions with their defaults, what it imports.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,10 @@ _BOUND = {"staticmethod", "classmethod", "property"}
 
 
 class Definition(NamedTuple):
-    """A function of a text: what its defaults are, each missing if that does not tell, and whether nothing is around it."""
+    """A function of a text: what its defaults are, and whether nothing is around it.
+
+    Each is missing if that does not tell.
+    """
 
     defaults: tuple[Any, Any]
     is_bare: bool
@@ -40,7 +46,10 @@ class Imported(NamedTuple):
 
 @dataclass(slots=True)
 class TextValues:
-    """What the text of a module alone tells of it; classes by their dotted names, ``""`` for the module itself."""
+    """What the text of a module alone tells of it.
+
+    Classes by their dotted names, ``""`` for the module itself.
+    """
 
     teller: Teller
     constants: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -195,7 +204,10 @@ def _mangled(name: str, owner: str) -> str:
 
 
 def _bindings_in(statement: ast.stmt) -> Iterator[tuple[str, ast.expr]]:
-    """Yield the names that an assignment binds, each with the expression that it gets; of ``A, B = 1, 2`` as well."""
+    """Yield the names that an assignment binds, each with the expression that it gets.
+
+    Of ``A, B = 1, 2`` as well.
+    """
     waiting: list[tuple[ast.expr, ast.expr]]
     match statement:
         case ast.Assign(targets=targets, value=value):
@@ -245,7 +257,10 @@ def _value_of(node: ast.expr) -> Any:
 
 
 def _defaults_of(function: ast.FunctionDef | ast.AsyncFunctionDef, said: TextValues) -> tuple[Any, Any]:
-    """Return what ``__defaults__`` and ``__kwdefaults__`` are by the text, each of them missing if that does not tell."""
+    """Return what ``__defaults__`` and ``__kwdefaults__`` are by the text.
+
+    Each of them is missing if that does not tell.
+    """
     given = function.args
     last = [*given.posonlyargs, *given.args][-len(given.defaults) :] if given.defaults else []
     keywords = [

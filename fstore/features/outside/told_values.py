@@ -1,7 +1,7 @@
-"""Values that a module's text tells although they are made of other names: tables of functions, thresholds of thresholds, times.
+"""Values that a module's text tells although they are made of other names.
 
-Only what Python and well-known libraries make of what is written is worked out; no code
-of the author's is run for it.
+Tables of functions, thresholds of thresholds, times. Only what Python and well-known libraries make of what is
+written is worked out; no code of the author's is run for it.
 """
 
 from __future__ import annotations
@@ -67,7 +67,10 @@ _NOTHING: Mapping[str, Any] = {}
 
 
 class Teller:
-    """Works out what expressions of a module's text give; ``fixed`` are names of constants, ``settled`` of definitions."""
+    """Works out what expressions of a module's text give.
+
+    ``fixed`` are names of constants, ``settled`` of definitions.
+    """
 
     def __init__(self, source: ModuleSource, fixed: Mapping[str, Any]) -> None:
         self._source, self._fixed = source, fixed
@@ -95,7 +98,10 @@ class Teller:
             return MISSING
 
     def _names_for(self, node: ast.expr, space: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return the objects that the names in an expression stand for; None if it may do more than read and make."""
+        """Return the objects that the names in an expression stand for.
+
+        None if it may do more than read and make.
+        """
         below = list(_outside_lambdas(node))
         if len(below) > _MOST_NODES or not all(isinstance(part, _READING) for part in below):
             return None
@@ -194,9 +200,9 @@ def _same_array(now: Any, said: Any) -> bool:
 
 
 def _same_function(now: FunctionType, said: FunctionType) -> bool:
-    """Tell whether a lambda is the one of the text, which was compiled anew; other functions are themselves.
+    """Tell whether a lambda is the one of the text, which was compiled anew.
 
-    Alone, it may be compiled to other steps than among the module's statements.
+    Other functions are themselves. Alone, it may be compiled to other steps than among the module's statements.
     """
     if said.__code__.co_filename != "<told>" or now.__code__.co_filename != said.__globals__["__file__"]:
         return False

@@ -1,4 +1,7 @@
-"""What was found to be as the texts say: while the same objects are there it still is, and need not be compared anew."""
+"""What was found to be as the texts say.
+
+While the same objects are there it still is, and need not be compared anew.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ from fstore.features.source.loaded_modules import LoadedModules
 
 
 class Watch:
-    """Names with the objects that they were bound to, and tables, objects and functions with what was in them."""
+    """Names with the objects that they were bound to.
+
+    And tables, objects and functions with what was in them.
+    """
 
     def __init__(self, loaded: LoadedModules) -> None:
         self._runs = loaded.count()
@@ -45,7 +51,10 @@ class Watch:
                 self._fill(now, each)
 
     def _fill(self, value: Any, said: Any) -> None:
-        """Note a table or list; one of things that cannot change is as it was while the same things are in it."""
+        """Note a table or list.
+
+        One of things that cannot change is as it was while the same things are in it.
+        """
         parts = [*value, *value.values()] if type(value) is dict else list(value) if type(value) is list else None
         if parts is not None and all(isinstance(part, FunctionType | type) or is_fixed(part) for part in parts):
             self._tables.append((value, len(value), parts))

@@ -76,7 +76,10 @@ def digest_of_covered(found: Covered) -> str:
 
 
 def _is_optimized_away(found: Covered) -> bool:
-    """Tell whether this process runs other code than its text says by default: without ``if __debug__``, or without docstrings."""
+    """Tell whether this process runs other code than its text says by default.
+
+    Without ``if __debug__``, or without docstrings.
+    """
     if not sys.flags.optimize:
         return False
     texts = [*found.texts, *(text for text in found.walk.texts.values() if isinstance(text, str))]

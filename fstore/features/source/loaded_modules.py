@@ -116,7 +116,10 @@ class LoadedModules:
         return frozenset(self._found)
 
     def running(self) -> Iterator[tuple[str, Mapping[str, Any], str, frozenset[str] | None]]:
-        """Yield the modules that have run: name, globals, the text that was digested, and the names that count, None for all."""
+        """Yield the modules that have run: name, globals, digested text, and the names that count.
+
+        None stands for all names.
+        """
         own = self._own
         if own is not None and own.has_file():
             yield own.name, own.names, own.text, own.reached
