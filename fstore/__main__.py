@@ -1,4 +1,7 @@
-"""``python -m fstore``: the same as ``fstore``, for schedules and places where the script is not installed."""
+"""``python -m fstore``: the same as ``fstore``.
+
+For schedules and places where the script is not installed.
+"""
 
 from __future__ import annotations
 

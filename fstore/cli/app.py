@@ -149,7 +149,10 @@ def app() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command and return its exit code; every error becomes a message, in JSON if that was asked for."""
+    """Run a command and return its exit code.
+
+    Every error becomes a message, in JSON if that was asked for.
+    """
     if arguments[:1] == ["help"]:
         arguments = [*arguments[1:], "--help"]
     as_json = "--json" in arguments
@@ -199,7 +202,10 @@ def _folder_here() -> Path | None:
 
 
 def _drop_output() -> None:
-    """Let what is still to be written go nowhere: Python would complain once more when it flushes at exit."""
+    """Let what is still to be written go nowhere.
+
+    Python would complain once more when it flushes at exit.
+    """
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

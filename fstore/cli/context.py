@@ -85,7 +85,10 @@ pass_call = click.make_pass_decorator(Call, ensure=True)
 
 
 def common(*, file_option: tuple[str, ...] = ("-c", "--config")) -> Callable[[F], F]:
-    """Add ``--json``, ``--wide``, ``--root`` and the settings file to a command; they may also stand before its name."""
+    """Add ``--json``, ``--wide``, ``--root`` and the settings file to a command.
+
+    They may also stand before its name.
+    """
 
     def decorate(command: F) -> F:
         options = (

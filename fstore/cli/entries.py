@@ -18,7 +18,10 @@ _PREFIX = re.compile(rf"[0-9a-f]{{{SHORTEST_PREFIX},64}}")
 
 
 def full_key(resources: Resources, text: str) -> str:
-    """Return the one key that starts with ``text``; raises ``InvalidRequest`` when there is none, or more than one."""
+    """Return the one key that starts with ``text``.
+
+    Raises ``InvalidRequest`` when there is none, or more than one.
+    """
     prefix = text.strip().lower()
     if not _PREFIX.fullmatch(prefix):
         raise InvalidRequest("key", f"{text!r:.80} is no key: give {SHORTEST_PREFIX} to 64 hex digits, see 'fstore ls'")

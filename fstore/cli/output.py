@@ -51,7 +51,10 @@ def stderr() -> Console:
 
 
 def show(*renderables: RenderableType, wide: bool = False) -> None:
-    """Print what people read; a line that is longer than the terminal runs on instead of being cut or folded."""
+    """Print what people read.
+
+    A line that is longer than the terminal runs on instead of being cut or folded.
+    """
     console = stdout()
     for renderable in renderables:
         if isinstance(renderable, Table):

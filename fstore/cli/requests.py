@@ -1,4 +1,7 @@
-"""Requests as commands take them: a Parquet file, a feature, a config in JSON; or many of them in a file."""
+"""Requests as commands take them.
+
+A Parquet file, a feature, a config in JSON; or many of them in a file.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,10 @@ _NAMES = {"symbol", "symbols", "raw", "feature", "features", "config", "configs"
 
 
 def source_of(raw: str, *, folder: Path | None = None) -> ParquetSource:
-    """Return the raw data that a path or an address stands for; raises ``InvalidRequest`` when no file is there.
+    """Return the raw data that a path or an address stands for.
 
-    A path is one below ``folder`` unless it is absolute. What lies in a bucket shows when it is read.
+    Raises ``InvalidRequest`` when no file is there. A path is one below ``folder`` unless it is absolute. What lies
+    in a bucket shows when it is read.
     """
     if ObjectUrl.is_url(raw):
         return ParquetSource(raw)

@@ -70,7 +70,10 @@ class _Writer:
 
 
 def with_passwords(rules: str, passwords: Mapping[str, str]) -> str:
-    """Add to every user of an ACL file the digest of its password; users without one, such as ``default``, stay as they are."""
+    """Add to every user of an ACL file the digest of its password.
+
+    Users without one, such as ``default``, stay as they are.
+    """
     lines = []
     for line in rules.split("\n"):
         words = line.split()

@@ -1,4 +1,7 @@
-"""Files for running fstore that are installed beside the code: from a checkout, or from what a wheel put into ``share``."""
+"""Files for running fstore that are installed beside the code.
+
+From a checkout, or from what a wheel put into ``share``.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ LEFT_OUT = ("ops/bench/",)
 
 
 def shipped_files() -> dict[str, Path]:
-    """Return the files by their name relative to a project's folder; raises ``ConfigurationError`` when there are none."""
+    """Return the files by their name relative to a project's folder.
+
+    Raises ``ConfigurationError`` when there are none.
+    """
     files = _of_checkout() or _of_wheel()
     if not files:
         raise ConfigurationError(["this installation lacks docker-compose.yml and ops/; install it anew from a wheel"])

@@ -1,4 +1,7 @@
-"""Tables that fit a terminal: keys stay whole, other columns are shortened or left out, the least telling first."""
+"""Tables that fit a terminal: keys stay whole.
+
+Other columns are shortened or left out, the least telling first.
+"""
 
 from __future__ import annotations
 

@@ -19,7 +19,10 @@ MIDNIGHT = pd.Timestamp("2026-03-02", tz="UTC")
 
 @dataclass(frozen=True, slots=True)
 class DataSet:
-    """One Parquet file with the raw data of one symbol; ``fits_memory`` says that trainers may also hold it as a frame."""
+    """One Parquet file with the raw data of one symbol.
+
+    ``fits_memory`` says that trainers may also hold it as a frame.
+    """
 
     symbol: str
     path: Path
@@ -47,9 +50,9 @@ def given_data(files: Sequence[Path]) -> tuple[DataSet, ...]:
 
 
 def synthetic_data(folder: Path, *, seed: int) -> tuple[DataSet, ...]:
-    """Write a morning of trades, three weeks of bars and a day of quotes; the same ones for the same seed.
+    """Write a morning of trades, three weeks of bars and a day of quotes.
 
-    The trades are ingested, so that their footer carries their fingerprint; the
+    The same ones for the same seed. The trades are ingested, so that their footer carries their fingerprint; the
     others are foreign Parquet files.
     """
     folder.mkdir(parents=True, exist_ok=True)

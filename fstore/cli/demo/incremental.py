@@ -1,4 +1,7 @@
-"""A new day computes one day, shown: histories of many symbols get a day more, then a corrected tick, on a stack of its own."""
+"""A new day computes one day, shown on a stack of its own.
+
+Histories of many symbols get a day more, then a corrected tick.
+"""
 
 from __future__ import annotations
 
@@ -38,10 +41,11 @@ Histories = dict[str, pd.DataFrame]
 def run_incremental(
     options: DemoOptions, *, say: Say, on_answer: OnAnswer, symbols: int = SYMBOLS, days: int = DAYS
 ) -> DemoOutcome:
-    """Ask for all days, for a day more, for a corrected tick, and for the whole under other names, and compare.
+    """Ask for all days, for a day more, for a corrected tick, and for the whole, and compare.
 
-    What is told of each step is how many days were computed, copied from a file that held them, and
-    read from files as they are; the last step computes all of them anew, for frames and times to be held against.
+    The whole is asked for under other names. What is told of each step is how many days were computed, copied from
+    a file that held them, and read from files as they are; the last step computes all of them anew, for frames and
+    times to be held against.
     """
     began = time.monotonic()
     with _own_store(options, say) as (root, store, flower):
@@ -81,7 +85,10 @@ def run_incremental(
 
 
 def wrong_with_steps(report: Mapping[str, Any]) -> list[str]:
-    """Return what contradicts the promise that a new day computes one day, and a corrected one at most two."""
+    """Return what contradicts the promise of ``fstore demo --incremental``.
+
+    A new day computes one day, and a corrected one at most two.
+    """
     _, appended, corrected_tick, again, _ = report["steps"]
     symbols, told = report["symbols"], sum(step["computed"] for step in report["steps"])
     claims = (

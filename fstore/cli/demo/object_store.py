@@ -1,4 +1,7 @@
-"""An object store for the demo, whose root is then a bucket: ministack, in a process that ends with the demo."""
+"""An object store for the demo, whose root is then a bucket.
+
+It is ministack, in a process that ends with the demo.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""The demo's hits once more by ``joblib.Memory``, where that is installed: in the same processes, on the same cores.
+"""The demo's hits once more by ``joblib.Memory``, where that is installed.
 
-It is given what the store was given, a frame or the path of a file, and hashes its arguments: of a file
-the path alone, and believes the rest. Nobody else works meanwhile, no worker and no server, which is in its favour.
+In the same processes, on the same cores. It is given what the store was given, a frame or the path of a file, and
+hashes its arguments: of a file the path alone, and believes the rest. Nobody else works meanwhile, no worker and no
+server, which is in its favour.
 """
 
 from __future__ import annotations

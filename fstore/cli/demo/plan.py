@@ -68,7 +68,10 @@ class Step:
 
 
 def number_of_cases(requests: int) -> int:
-    """Return how many different results a number of requests asks for: most of them are asked for several times."""
+    """Return how many different results a number of requests asks for.
+
+    Most of them are asked for several times.
+    """
     return (
         min(requests, max(min(LEAST_KEYS, requests // 2), min(requests // REQUESTS_PER_KEY, MOST_KEYS)), MOST_KEYS) or 1
     )

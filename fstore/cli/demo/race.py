@@ -59,7 +59,10 @@ class Race:
         self._events: queue.SimpleQueue[tuple[int, Mapping[str, Any] | None]] = queue.SimpleQueue()
 
     def run(self, jobs: Sequence[Mapping[str, Any]], on_report: Callable[[RaceResults], None]) -> RaceResults:
-        """Give every trainer its job and wait until all have ended; ``on_report`` is called after every request."""
+        """Give every trainer its job and wait until all have ended.
+
+        ``on_report`` is called after every request.
+        """
         results = RaceResults(sum(len(job["steps"]) for job in jobs))
         coming: dict[str, set[int]] = defaultdict(set)
         for number, (process, job) in enumerate(zip(self._processes, jobs, strict=True)):

@@ -1,4 +1,7 @@
-"""The main job, end to end: a stack of its own, trainers that share one cache, and an account of what really happened."""
+"""The main job, end to end, and an account of what really happened.
+
+A stack of its own, and trainers that share one cache.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,10 @@ OnAnswer = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class DemoOutcome:
-    """``report`` has the fields that the documentation names; ``troubles`` say what was wrong, if anything."""
+    """The account of a demo, and its faults.
+
+    ``report`` has the fields that the documentation names; ``troubles`` say what was wrong, if anything.
+    """
 
     root: Path
     report: Mapping[str, Any]
@@ -46,9 +52,10 @@ class DemoOutcome:
 
 
 def run_demo(options: DemoOptions, *, say: Say, on_answer: OnAnswer) -> DemoOutcome:
-    """Do the main job and return its account; whatever was started is stopped, whatever was written removed, unless kept.
+    """Do the main job and return its account.
 
-    ``say`` is told what happens, ``on_answer`` how many requests are answered.
+    Whatever was started is stopped, whatever was written removed, unless kept. ``say`` is told what happens,
+    ``on_answer`` how many requests are answered.
     """
     began = time.monotonic()
     with ExitStack() as cleanup:
@@ -139,7 +146,10 @@ def percentiles(milliseconds: Sequence[float]) -> dict[str, float | None]:
 def _write_direct_results(
     folder: Path, datasets: Sequence[DataSet], frames: Sequence[pd.DataFrame], cases: Sequence[Case]
 ) -> None:
-    """Call every feature directly, without any store, and keep what it returns for the trainers to compare with."""
+    """Call every feature directly, without any store.
+
+    What it returns is kept for the trainers to compare with.
+    """
     folder.mkdir(mode=0o700, exist_ok=True)
     for number, case in enumerate(cases):
         result = resolve_feature(case.feature).func(frames[case.data], case.config)
@@ -153,7 +163,10 @@ def _filled(
     cases: Sequence[Case],
     schedule: Sequence[Sequence[Step]],
 ) -> str | None:
-    """Put every result that is asked for into a cache of joblib's, and return its folder; None without joblib."""
+    """Put every result that is asked for into a cache of joblib's, and return its folder.
+
+    None without joblib.
+    """
     cached = remembered(folder / "joblib")
     if cached is None:
         return None
@@ -189,7 +202,10 @@ def refuse_unless_empty(resources: Resources) -> None:
 
 
 def settled_counters(store: FeatureStore) -> dict[str, int]:
-    """Read the store's counters once nothing moves them any more: no job left, and twice the same numbers."""
+    """Read the store's counters once nothing moves them any more.
+
+    That is when no job is left, and twice the same numbers were read.
+    """
     ends_at = time.monotonic() + SETTLE_WITHIN_S
     before: dict[str, int] = {}
     while True:

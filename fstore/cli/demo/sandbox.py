@@ -74,7 +74,10 @@ def demo_root(options: DemoOptions) -> Iterator[Path]:
 
 @contextmanager
 def own_folder(root: Path, *, keep: bool) -> Iterator[Path]:
-    """Make the folder below the root for the demo's own files; one that exists is somebody's and is left alone."""
+    """Make the folder below the root for the demo's own files.
+
+    One that exists is somebody's and is left alone.
+    """
     folder = root / "demo-files"
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -95,9 +98,10 @@ def own_folder(root: Path, *, keep: bool) -> Iterator[Path]:
 def own_environment(
     root: Path, files: Sequence[Path], *, own_files: Path, bucket: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """Build the environment of all processes: the user's, but with the demo's own settings, so that no other store is touched.
+    """Build the environment of all processes: the user's, with the demo's own settings.
 
-    With settings of a ``bucket`` that is the root, and ``root`` the folder of the stack.
+    No other store is touched then. With settings of a ``bucket`` that is the root, and ``root`` the folder of the
+    stack.
     """
     mine = gather_settings({"path": root})
     inherited = {name: getattr(mine, name) for name in INHERITED if mine.origins[name] != "default"}

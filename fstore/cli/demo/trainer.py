@@ -1,7 +1,7 @@
-"""One trainer of the demo: a process of its own that asks a store for features and checks every frame it is given.
+"""One trainer of the demo, in a process of its own.
 
-It reads its job, one JSON object, from the first line of stdin, and one further
-line whenever it may pass a gate; it reports on stdout, one JSON object a line.
+It asks a store for features and checks every frame it is given. It reads its job, one JSON object, from the first
+line of stdin, and one further line whenever it may pass a gate; it reports on stdout, one JSON object a line.
 """
 
 from __future__ import annotations
@@ -125,7 +125,10 @@ class Trainer:
 
 
 def difference(got: pd.DataFrame, expected: pd.DataFrame) -> str | None:
-    """Return the first thing in which a frame is not exactly the other, or None: values, dtypes, columns, index and names."""
+    """Return the first thing in which a frame is not exactly the other, or None.
+
+    Values, dtypes, columns, index and names are looked at.
+    """
     if type(got) is not type(expected):
         return f"a {type(got).__name__} instead of a {type(expected).__name__}"
     for name in ("columns", "index"):

@@ -34,7 +34,10 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the doctor's report; ``advice`` says what to do when it is not ok, ``figures`` are its measurements."""
+    """One line of the doctor's report.
+
+    ``advice`` says what to do when it is not ok, ``figures`` are its measurements.
+    """
 
     check: str
     level: Severity
@@ -108,7 +111,10 @@ def _check_exporter(name: str) -> Iterator[Finding]:
 
 
 def check_packages() -> Iterator[Finding]:
-    """Tell where the three packages come from: a stranger's ``workers`` on the path would be imported in silence."""
+    """Tell where the three packages come from.
+
+    A stranger's ``workers`` on the path would be imported in silence.
+    """
     homes = {}
     for name in PACKAGES:
         spec = importlib.util.find_spec(name)
@@ -138,7 +144,10 @@ def check_features(settings: Settings) -> Iterator[Finding]:
 
 
 def _check_settings_at_import(settings: Settings) -> Iterator[Finding]:
-    """Name what sets something for the whole process when it is imported; libraries that only filter warnings are many."""
+    """Name what sets something for the whole process when it is imported.
+
+    Libraries that only filter warnings are many.
+    """
     for module, names in noted_settings().items():
         own = any(f"{feature}.".startswith(f"{module}.") for feature in settings.feature_modules)
         if own or set(names) != {"warnings"}:

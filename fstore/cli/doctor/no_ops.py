@@ -1,8 +1,9 @@
-"""Signed no-ops through queues, timed: whether workers do what they take, which no question to them tells.
+"""Signed no-ops through queues, timed.
 
-A worker may answer questions and read tasks from a socket on which nothing comes; one
-that is stopped may have taken a message before. Each queue gets more than it has workers,
-for a healthy neighbour answers for itself alone, and Redis serves who waited longest first.
+They tell whether workers do what they take, which no question to them tells. A worker may answer questions and read
+tasks from a socket on which nothing comes; one that is stopped may have taken a message before. Each queue gets
+more than it has workers, for a healthy neighbour answers for itself alone, and Redis serves who waited longest
+first.
 """
 
 from __future__ import annotations
@@ -51,7 +52,10 @@ class QueueTrial:
 def try_queues(
     resources: Resources, workers: Mapping[str, int], *, deadline_s: float = DEADLINE_S
 ) -> dict[str, QueueTrial]:
-    """Send no-ops to all queues at once, by how many workers each has, and wait for their answers; raises ``BrokerUnavailable``."""
+    """Send no-ops to all queues at once, by how many workers each has, and wait for their answers.
+
+    Raises ``BrokerUnavailable``.
+    """
     counts = {queue: min(MOST, max(FEWEST, n + 1)) for queue, n in workers.items()}
     tokens = {f"noop-{uuid4().hex}": queue for queue, n in counts.items() for _ in range(n)}
     answered: dict[str, float] = {}

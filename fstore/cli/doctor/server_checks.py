@@ -19,7 +19,10 @@ SKEW_S = 2.0
 
 
 def check_postgres(resources: Resources) -> Iterator[Finding]:
-    """Ask Postgres for its version, settings, tables and clock; nothing else can be told when it does not answer."""
+    """Ask Postgres for its version, settings, tables and clock.
+
+    Nothing else can be told when it does not answer.
+    """
     try:
         began = time.time()
         server = resources.figures.server()
@@ -81,7 +84,10 @@ def check_redis(resources: Resources) -> Iterator[Finding]:
 
 
 def is_denied(error: BrokerUnavailable) -> bool:
-    """Whether Redis answered that this user may not: a trainer's (``ops/redis``) can neither ask Redis about itself nor the workers."""
+    """Whether Redis answered that this user may not.
+
+    A trainer's (``ops/redis``) can neither ask Redis about itself nor the workers.
+    """
     return "no permissions" in str(error).lower()
 
 
@@ -137,7 +143,11 @@ def _eviction(about: Mapping[str, Any]) -> Finding:
 
 
 def _persistence(about: Mapping[str, Any]) -> Finding:
-    """Redis may lose everything without harm to results, but not without loss of time; one that cannot save refuses writes."""
+    """Tell whether Redis keeps what it holds, and whether it can write.
+
+    It may lose everything without harm to results, but not without loss of time; one that cannot save refuses
+    writes.
+    """
     failing = [name for name in ("rdb_last_bgsave_status", "aof_last_write_status") if about.get(name, "ok") != "ok"]
     if failing:
         return fault(

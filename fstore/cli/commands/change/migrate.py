@@ -14,7 +14,10 @@ from fstore.storage import open_storage
 @common()
 @pass_call
 def command(call: Call) -> int:
-    """Bring database and folder to what this version needs; safe to repeat, and from several hosts at once."""
+    """Bring database and folder to what this version needs.
+
+    Safe to repeat, and from several hosts at once.
+    """
     settings = call.settings()
     before, after = prepare(settings)
     entries = open_storage(settings).entries

@@ -61,7 +61,10 @@ def command(
 
 
 def _act(name: str, summary: str, states: tuple[JobState, ...], done: str) -> Callable[[_Act], click.Command]:
-    """Make a command that does something to the jobs whose keys, or whose state, symbol and feature, are given."""
+    """Make a command that does something to jobs.
+
+    They are given by key, or by state, symbol and feature.
+    """
 
     def decorate(act: _Act) -> click.Command:
         @command.command(

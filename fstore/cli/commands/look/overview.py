@@ -52,9 +52,10 @@ def show_overview(call: Call, resources: Resources) -> None:
 
 
 def rest(overview: Mapping[str, Any], group: str, *, shown: int | None) -> dict[str, float]:
-    """Return what the totals have beyond the groups that are ``shown`` (None: beyond all that are listed).
+    """Return what the totals have beyond the groups that are ``shown``.
 
-    A listing names the largest thousand only, so its sum may be less than the store.
+    None stands for all that are listed. A listing names the largest thousand only, so its sum may be less than the
+    store.
     """
     listed = list(overview[group].values())[:shown]
     entries = overview["manifest_entries"] - sum(int(share["entries"]) for share in listed)

@@ -22,10 +22,10 @@ from fstore.reporting import FailingFeature, StoreReport, gather_report, quantil
 @common()
 @pass_call
 def command(call: Call, html: Path | None, days: float) -> int:
-    """Show how the store did: hit ratio, sizes, slow and failing features, upkeep, degraded periods, jobs now.
+    """Show how the store did, at a glance or as a page.
 
-    The page of --html is one file without scripts that needs no network; it needs
-    matplotlib: pip install 'intraday-fstore[report]'.
+    Hit ratio, sizes, slow and failing features, upkeep, degraded periods, jobs now. The page of --html is one file
+    without scripts that needs no network; it needs matplotlib: pip install 'intraday-fstore[report]'.
     """
     with call.resources() as resources:
         report = gather_report(resources, days=days)

@@ -75,7 +75,10 @@ def command(call: Call, key: str) -> int:
 
 
 def _numerics(resources: Resources, entry: Entry) -> list[dict[str, Any]]:
-    """Tell which libraries and processors computed a segment's partitions, and how many each; read from its file, verified."""
+    """Tell which libraries and processors computed a segment's partitions, and how many each.
+
+    Read from its file, verified.
+    """
     table = read_relative(resources, entry.locator) if entry.state is EntryState.LIVE else None
     contents = contents_of(table) if table is not None else None
     counted = Counter(record.numerics for record in contents.records) if contents is not None else Counter[str]()

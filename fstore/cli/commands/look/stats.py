@@ -12,7 +12,10 @@ from fstore.cli.context import Call, common, pass_call
 @common()
 @pass_call
 def command(call: Call) -> int:
-    """Show the counters since the store was made: hits, misses, computations, degraded answers, garbage collected."""
+    """Show the counters since the store was made.
+
+    Hits, misses, computations, degraded answers, garbage collected.
+    """
     with call.store() as store:
         counters = store.get_cache_stats()
     requests = counters["cache_hits"] + counters["cache_misses"]

@@ -19,8 +19,9 @@ _CONF = "ops/flowerconfig.py"
 @common(file_option=("--config",))
 @pass_call
 def command(call: Call, arguments: tuple[str, ...]) -> int:
-    """Run Flower, the view on workers and tasks, with the shipped settings; further arguments are Celery's.
+    """Run Flower, the view on workers and tasks, with the shipped settings.
 
-    It asks for a login: FEATURE_STORE_FLOWER_AUTH (or ..._FILE) holds user:password.
+    Further arguments are Celery's. It asks for a login: FEATURE_STORE_FLOWER_AUTH (or ..._FILE) holds
+    user:password.
     """
     run_celery(call, "workers.app", ["flower", f"--conf={shipped_file(_CONF)}", *arguments])

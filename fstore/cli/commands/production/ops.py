@@ -15,7 +15,10 @@ from fstore.errors import ConfigurationError
 @click.group("ops", cls=Words, epilog=errors.codes())
 @common()
 def command() -> None:
-    """Write out what runs fstore for a team: compose file, systemd units, alerts, dashboard, server settings."""
+    """Write out what runs fstore for a team.
+
+    Compose file, systemd units, alerts, dashboard, server settings.
+    """
 
 
 @command.command("export", epilog=errors.codes())

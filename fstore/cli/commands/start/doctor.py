@@ -38,7 +38,10 @@ STYLES = {Severity.OK: "green", Severity.WARNING: "yellow", Severity.FAULT: "red
 @common()
 @pass_call
 def command(call: Call, before_start: bool) -> int:
-    """Check settings, packages, folders, Postgres, Redis, workers and clocks; say what to do about each fault."""
+    """Check what fstore stands on, and say what to do about each fault.
+
+    Settings, packages, folders, Postgres, Redis, workers and clocks are looked at.
+    """
     findings = tuple(examine(call, before_start=before_start))
     known = describe_features()
     count = {level: sum(f.level is level for f in findings) for level in Severity}

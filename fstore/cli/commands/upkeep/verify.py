@@ -31,7 +31,10 @@ from fstore.upkeep import verify_entries
 @common()
 @pass_call
 def command(call: Call, everything: bool, repair: bool, sources: bool, force: bool) -> int:
-    """Read cached files to their last byte and compare them with the manifest, the longest unverified first."""
+    """Read cached files to their last byte and compare them with the manifest.
+
+    The longest unverified come first.
+    """
     with call.resources() as resources, output.progress(quiet=call.as_json) as tell:
         report = verify_entries(
             resources, everything=everything, repair=repair, sources=sources, force=force, progress=tell
