@@ -11,10 +11,10 @@ from fstore.runtime.probes import touch_probe
 
 
 class WatchedScheduler(PersistentScheduler):
-    """Touches ``FEATURE_STORE_HEARTBEAT_FILE`` each time the loop turns, at least every ``max_interval`` seconds.
+    """Touches ``FEATURE_STORE_HEARTBEAT_FILE`` each time the loop turns.
 
-    The file says that the loop turns, not that Redis takes what it sends: Beat goes on
-    without Redis, and restarting it would not help. ``fstore doctor`` sees whether upkeep runs.
+    At least every ``max_interval`` seconds. The file says that the loop turns, not that Redis takes what it sends:
+    Beat goes on without Redis, and restarting it would not help. ``fstore doctor`` sees whether upkeep runs.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:

@@ -1,4 +1,7 @@
-"""The Celery application of workers and Flower: ``celery -A workers.app worker``, ``celery -A workers.app flower``."""
+"""The Celery application of workers and Flower.
+
+``celery -A workers.app worker``, ``celery -A workers.app flower``.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +72,10 @@ def _refuse_code_on_the_wire(**_: Any) -> None:
 
 @celeryd_init.connect
 def _refuse_what_is_missing(**_: Any) -> None:
-    """Start only with every feature module imported: a worker without one would refuse each request for it; so with exporters."""
+    """Start only with every feature module imported; so with exporters.
+
+    A worker without one would refuse each request for it.
+    """
     watch_imports()
     try:
         load_feature_modules(settings.feature_modules)
@@ -83,7 +89,10 @@ def _refuse_what_is_missing(**_: Any) -> None:
 
 
 def _know_queues_of_features() -> None:
-    """Let ``-Q`` choose the queues that features have of their own; without it the worker serves these too."""
+    """Let ``-Q`` choose the queues that features have of their own.
+
+    Without it the worker serves these too.
+    """
     for name in own_queues():
         app.amqp.queues.select_add(Queue(compute_queue(name)))
 

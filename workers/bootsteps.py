@@ -1,8 +1,8 @@
-"""What Celery's worker does besides its own steps: replace children promptly, group events, end after an error.
+"""What Celery's worker does besides its own steps.
 
-A main process hands out a few hundred tasks a second at most, and whatever else it
-does, no child works meanwhile: it is spared what costs it more than the tasks
-themselves when these are short.
+It replaces children promptly, groups events, and ends after an error. A main process hands out a few hundred tasks
+a second at most, and whatever else it does, no child works meanwhile: it is spared what costs it more than the
+tasks themselves when these are short.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ END_WITHIN_S = 10.0
 
 @cache
 def freeze_once() -> None:
-    """Keep all that is loaded out of garbage collections, in this process and in the children that it forks.
+    """Keep all that is loaded out of garbage collections.
 
-    Celery collects before each fork, which takes a tenth of a second with what is
-    imported here; and a collection in a child copies the pages that it shares.
+    In this process and in the children that it forks. Celery collects before each fork, which takes a tenth of a
+    second with what is imported here; and a collection in a child copies the pages that it shares.
     """
     gc.collect()
     gc.freeze()
 
 
 class PromptReplacement(StartStopStep):
-    """Looks often for children that have ended, for instance after their hundred tasks; a look is a system call a child.
+    """Looks often for children that have ended, for instance after their hundred tasks.
 
-    Celery looks when the pipe to a child closes. The kernel closes it a moment before
-    the child has ended, so that now and then the child is found alive; the next look
-    is then a timer of five seconds.
+    A look is a system call a child. Celery looks when the pipe to a child closes. The kernel closes it a moment
+    before the child has ended, so that now and then the child is found alive; the next look is then a timer of five
+    seconds.
     """
 
     requires = ("celery.worker.components:Hub", "celery.worker.components:Pool")
@@ -83,10 +83,10 @@ class PromptReplacement(StartStopStep):
 
 
 class GroupedEvents(StartStopStep):
-    """Lets what dashboards are told wait a moment for more of it; Celery's own bound on how much may wait stays.
+    """Lets what dashboards are told wait a moment for more of it.
 
-    Celery sends it at every turn of its loop, which for short tasks is a publish for
-    each step of each task.
+    Celery's own bound on how much may wait stays. Celery sends it at every turn of its loop, which for short tasks
+    is a publish for each step of each task.
     """
 
     requires = ("celery.worker.consumer.events:Events",)
@@ -118,12 +118,12 @@ class GroupedEvents(StartStopStep):
 
 
 class SteadyControl(StartStopStep):
-    """Keeps the channel of remote control when a command fails; the failure is logged, and the next command is taken.
+    """Keeps the channel of remote control when a command fails.
 
-    Celery opens another channel after an answer that could not be sent. A worker that has
-    replaced a child then waits on the old one's socket, where nothing comes any more,
-    and takes tasks every few seconds only. A connection that is really lost shows in
-    the other channels as well, and all of them are opened anew.
+    The failure is logged, and the next command is taken. Celery opens another channel after an answer that could
+    not be sent. A worker that has replaced a child then waits on the old one's socket, where nothing comes any
+    more, and takes tasks every few seconds only. A connection that is really lost shows in the other channels as
+    well, and all of them are opened anew.
     """
 
     requires = ("celery.worker.consumer.control:Control",)
@@ -141,13 +141,12 @@ class SteadyControl(StartStopStep):
 
 
 class LastResort(StartStopStep):
-    """Gives a worker that failed ten seconds to stop in order; an ordinary stop takes as long as it needs.
+    """Gives a worker that failed ten seconds to stop in order.
 
-    On an error that it cannot go on from, Celery asks its pool to stop in order, and
-    that may wait for ever: a child that was killed while it handed over a result
-    leaves half a message in the pipe, the main process cannot read it, and the task it
-    belongs to never counts as done. Such a worker takes no work and does not end, so
-    nobody starts it again.
+    An ordinary stop takes as long as it needs. On an error that it cannot go on from, Celery asks its pool to stop
+    in order, and that may wait for ever: a child that was killed while it handed over a result leaves half a
+    message in the pipe, the main process cannot read it, and the task it belongs to never counts as done. Such a
+    worker takes no work and does not end, so nobody starts it again.
     """
 
     def close(self, worker: Any) -> None:

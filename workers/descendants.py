@@ -1,4 +1,7 @@
-"""Processes that features start: they may, and they end with the worker's child that started them at the latest."""
+"""Processes that features start.
+
+They may, and they end with the worker's child that started them at the latest.
+"""
 
 from __future__ import annotations
 
@@ -34,10 +37,10 @@ class Descendant:
 
 
 def allow() -> None:
-    """Let features start processes from this child, and let those whose parents end become its own children.
+    """Let features start processes from this child.
 
-    The pool marks its children as daemons, which may have none, so that none can outlive
-    the worker; here ``end_all`` takes care of that.
+    Those whose parents end become its own children. The pool marks its children as daemons, which may have none, so
+    that none can outlive the worker; here ``end_all`` takes care of that.
     """
     here: Any = multiprocessing.current_process()
     here.daemon = False
@@ -69,9 +72,10 @@ def end_all() -> int:
 
 
 def end_with(pid: int) -> None:
-    """Have a thread see to it that what a child started ends with it, for a child that is being killed cannot.
+    """Have a thread see to it that what a child started ends with it.
 
-    Looks once before it returns: when the child has ended, nobody knows any more what it had started.
+    A child that is being killed cannot. Looks once before it returns: when the child has ended, nobody knows any
+    more what it had started.
     """
     seen = running_below(pid)
     threading.Thread(target=_follow, args=(pid, seen), name="fstore-descendants", daemon=True).start()
@@ -117,7 +121,10 @@ def _let_signals() -> None:
 
 
 def _take_signals_as_others_do() -> None:
-    """Undo in a fork what the pool has its children do: it is ended by a signal that it would note and then wait for work."""
+    """Undo in a fork what the pool has its children do with signals.
+
+    It is ended by a signal that it would note and then wait for work.
+    """
     if threading.current_thread() is threading.main_thread():  # a fork's only thread is its main thread
         for number in _ENDING:
             signal.signal(number, signal.SIG_DFL)

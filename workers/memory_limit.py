@@ -1,4 +1,7 @@
-"""Bounds the memory of a worker's child: what asks for more than there is gets an error, and its neighbours get none."""
+"""Bounds the memory of a worker's child.
+
+What asks for more than there is gets an error, and its neighbours get none.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,10 @@ _CGROUP = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory
 
 
 def bound_memory(settings: Settings) -> None:
-    """Limit the private memory of this process, so that too much of it is a ``MemoryError`` and no kill by the kernel.
+    """Limit the private memory of this process.
 
-    By default the limit is all the memory of the machine or of its container: a
-    request for more never succeeded. Mapped files do not count.
+    Too much of it is a ``MemoryError`` then, and no kill by the kernel. By default the limit is all the memory of
+    the machine or of its container: a request for more never succeeded. Mapped files do not count.
     """
     wanted = settings.worker_memory_limit_mb
     limit = wanted * 1_000_000 if wanted else memory_there_is()

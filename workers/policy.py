@@ -18,7 +18,10 @@ MOST_LOOKS = 400
 
 
 def look_again_in(looks: int) -> float:
-    """Return the seconds until a task whose key is computed elsewhere looks again; it holds no slot meanwhile."""
+    """Return the seconds until a task whose key is computed elsewhere looks again.
+
+    It holds no slot meanwhile.
+    """
     return float(min(FIRST_LOOK_S * 1.5 ** min(looks, 20), LONGEST_LOOK_S))
 
 
@@ -28,7 +31,10 @@ def transient_delay(retries: int) -> float:
 
 
 def try_again(task: Any, error: Exception) -> Retry:
-    """Return the retry of a task that met a server which is away; raises the error itself after the last try."""
+    """Return the retry of a task that met a server which is away.
+
+    Raises the error itself after the last try.
+    """
     return cast(
         Retry,
         task.retry(
@@ -38,7 +44,10 @@ def try_again(task: Any, error: Exception) -> Retry:
 
 
 def look_again(task: Any, key: str) -> Retry:
-    """Return the retry of a task whose key is computed elsewhere; raises ``ComputeTimeout`` after the last look."""
+    """Return the retry of a task whose key is computed elsewhere.
+
+    Raises ``ComputeTimeout`` after the last look.
+    """
     late = ComputeTimeout(key, MOST_LOOKS * LONGEST_LOOK_S, "running elsewhere")
     return cast(
         Retry, task.retry(exc=late, countdown=look_again_in(task.request.retries), max_retries=MOST_LOOKS, throw=False)

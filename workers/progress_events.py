@@ -1,8 +1,8 @@
-"""Shows in Flower what a task is doing, from a thread of its own: no computation waits for a dashboard.
+"""Shows in Flower what a task is doing, from a thread of its own.
 
-Only phases that last are sent. Most tasks are over before anybody could look, and
-three events would cost them more than their own messages do; and Celery waits up to
-25 s for a Redis that is silent.
+No computation waits for a dashboard. Only phases that last are sent. Most tasks are over before anybody could look,
+and three events would cost them more than their own messages do; and Celery waits up to 25 s for a Redis that is
+silent.
 """
 
 from __future__ import annotations

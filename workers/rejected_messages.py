@@ -1,4 +1,7 @@
-"""Counts the messages that a worker dropped unread. They never reach a child, so the main process counts them."""
+"""Counts the messages that a worker dropped unread.
+
+They never reach a child, so the main process counts them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Whether this process was told to stop, which an error alone does not say: a feature may call ``sys.exit`` itself."""
+"""Whether this process was told to stop.
+
+An error alone does not say that: a feature may call ``sys.exit`` itself.
+"""
 
 from __future__ import annotations
 

@@ -41,10 +41,10 @@ _lost: dict[str, Any] = {
 
 @app.task(name=GET_OR_COMPUTE, bind=True, **_lost)
 def get_or_compute(self: FstoreTask, request: dict[str, Any]) -> dict[str, Any]:
-    """Answer one request with status, key, path, rows, file_size_bytes and seconds; see ``fstore.compute.executor.execute``.
+    """Answer one request with status, key, path, rows, file_size_bytes and seconds.
 
-    A request whose key another worker computes is put back, so that it holds no
-    slot, unless nobody waits for this task's answer.
+    See ``fstore.compute.executor.execute``. A request whose key another worker computes is put back, so that it
+    holds no slot, unless nobody waits for this task's answer.
     """
     asked = parse_compute(request)
     if (elsewhere := routing.options_elsewhere(self, asked)) is not None:
@@ -76,7 +76,10 @@ def get_or_compute_many(self: FstoreTask, requests: list[dict[str, Any]]) -> lis
 
 @app.task(name=PUBLISH, bind=True, **_lost)
 def publish(self: FstoreTask, request: dict[str, Any]) -> dict[str, Any]:
-    """Publish a result that a trainer computed and staged; see ``fstore.compute.staged_results.publish_staged``."""
+    """Publish a result that a trainer computed and staged.
+
+    See ``fstore.compute.staged_results.publish_staged``.
+    """
     try:
         asked = parse_publish(request)
     except FeatureStoreError as error:  # of another version of fstore, for one; whoever waits is told all the same

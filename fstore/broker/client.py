@@ -1,4 +1,7 @@
-"""Sends tasks by name. The library never imports the workers, never waits on a Celery result, and sends without Celery."""
+"""Sends tasks by name, without Celery.
+
+The library never imports the workers, and never waits on a Celery result.
+"""
 
 from __future__ import annotations
 
@@ -83,9 +86,10 @@ class Broker:
         return self._commands().busy_workers(timeout_s=timeout_s)
 
     def workers_by_queue(self, wanted: Iterable[str] = (), *, timeout_s: float = 2.0) -> dict[str, list[str]]:
-        """Ask all workers which queues they serve, and return those that answer in time, by queue; raises ``BrokerUnavailable``.
+        """Ask all workers which queues they serve, and return those that answer in time, by queue.
 
-        Where nobody answers, or nobody for one of the ``wanted`` queues, all are asked once more, for three times as long.
+        Raises ``BrokerUnavailable``. Where nobody answers, or nobody for one of the ``wanted`` queues, all are
+        asked once more, for three times as long.
         """
         return self._commands().workers_by_queue(frozenset(wanted), timeout_s=timeout_s)
 

@@ -37,7 +37,10 @@ class Control:
         return {worker: len(tasks) for worker, tasks in answers.items()}
 
     def workers_by_queue(self, wanted: frozenset[str], *, timeout_s: float) -> dict[str, list[str]]:
-        """Ask all workers which queues they serve, and return those that answer in time, by queue; raises ``BrokerUnavailable``."""
+        """Ask all workers which queues they serve, and return those that answer in time, by queue.
+
+        Raises ``BrokerUnavailable``.
+        """
         answers: dict[str, list[str]] = {}
         # Nobody is more often a busy host than a dead one: asked once more, with patience.
         for patience_s in (timeout_s, 3 * timeout_s):

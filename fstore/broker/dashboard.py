@@ -1,4 +1,7 @@
-"""How Flower shows tasks: the same in ``ops/flowerconfig.py`` and in the stack that ``fstore up`` starts."""
+"""How Flower shows tasks.
+
+The same in ``ops/flowerconfig.py`` and in the stack that ``fstore up`` starts.
+"""
 
 from __future__ import annotations
 

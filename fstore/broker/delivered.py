@@ -1,9 +1,9 @@
-"""Messages that were delivered and not acknowledged yet: kept in Redis, and put back when their worker is gone.
+"""Messages that were delivered and not acknowledged yet.
 
-kombu 5.7 closes a lost connection twice, and the second time asks a transport that
-is no more where Redis is: ``AttributeError``, which no Celery loop survives. A worker
-that loses Redis in the middle of a task would end instead of connecting again. Nor
-does it survive what it cannot read among these messages, not even at its start.
+They are kept in Redis, and put back when their worker is gone. kombu 5.7 closes a lost connection twice, and the
+second time asks a transport that is no more where Redis is: ``AttributeError``, which no Celery loop survives. A
+worker that loses Redis in the middle of a task would end instead of connecting again. Nor does it survive what it
+cannot read among these messages, not even at its start.
 """
 
 from __future__ import annotations
@@ -48,7 +48,10 @@ class Delivered(redis.QoS):
         self._mended(keep)
 
     def restore_unacked(self, client: Any = None) -> None:
-        """Put messages back into their queues, as a worker that stops does; of a lost connection, forget them."""
+        """Put messages back into their queues, as a worker that stops does.
+
+        Those of a lost connection are forgotten.
+        """
         if not self._is_gone():
             super().restore_unacked(client)
         elif self._delivered is not None:

@@ -1,9 +1,9 @@
-"""Whether a message from the broker may reach Celery: a task or a command of the expected form, and signed if a key is set.
+"""Whether a message from the broker may reach Celery.
 
-Celery trusts what lies in its queues: text that is no message ends the worker's main
-process, and what it cannot decode it logs in full. So messages are judged before
-Celery sees them. Whoever writes to Redis can still delete messages and fill its
-memory, but can neither start anything nor stop a worker.
+One may that is a task or a command of the expected form, and signed if a key is set. Celery trusts what lies in its
+queues: text that is no message ends the worker's main process, and what it cannot decode it logs in full. So
+messages are judged before Celery sees them. Whoever writes to Redis can still delete messages and fill its memory,
+but can neither start anything nor stop a worker.
 """
 
 from __future__ import annotations
@@ -113,7 +113,10 @@ def _containers(text: bytes | str) -> int:
 
 
 def check(message: object, queue: str, ring: KeyRing | None, *, now: float) -> None:
-    """Raise ``Refused`` for a message of ``queue`` that must not reach Celery; without a ring only its form counts."""
+    """Raise ``Refused`` for a message of ``queue`` that must not reach Celery.
+
+    Without a ring only its form counts.
+    """
     try:
         found = _Message.model_validate(message)
     except ValidationError as error:

@@ -35,7 +35,10 @@ _Short = Annotated[str, Field(max_length=256, pattern=r"^[ -~]*$")]
 
 
 class RawReference(BaseModel):
-    """Where a worker finds raw data: staged below the store's root, a Parquet file or folder, or nowhere: only the caller has them."""
+    """Where a worker finds raw data.
+
+    They are staged below the store's root, a Parquet file or folder, or nowhere: only the caller has them.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -46,9 +49,10 @@ class RawReference(BaseModel):
 
 
 class SegmentReference(BaseModel):
-    """Which partitions of a feature that declares them are asked for; see ``fstore.increments.Assignment``.
+    """Which partitions of a feature that declares them are asked for.
 
-    A worker of a version that knows none refuses the message unread, and whoever waits sends it again.
+    See ``fstore.increments.Assignment``. A worker of a version that knows none refuses the message unread, and
+    whoever waits sends it again.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -162,7 +166,10 @@ class PublishRequest(BaseModel):
 
     @classmethod
     def of(cls, facts: ComputedFacts, claim: Claim, *, staged_path: str, staged_digest: str) -> PublishRequest:
-        """Return the message that offers a staged result; every field of the facts has one here, with its limit."""
+        """Return the message that offers a staged result.
+
+        Every field of the facts has one here, with its limit.
+        """
         known = {_WIRE_NAMES.get(name, name): value for name, value in flat(facts).items() if name != "source"}
         where = {"staged_path": staged_path, "staged_digest": staged_digest}
         return cls.model_validate({**known, **where, "attempt": claim.attempt, "owner": claim.owner})
@@ -192,7 +199,10 @@ def parse_compute(message: object) -> ComputeRequest:
 
 
 def parse_compute_many(messages: object) -> list[ComputeRequest]:
-    """Check a list of compute messages, at most 1,000; raises ``InvalidRequest`` that names place and field."""
+    """Check a list of compute messages, at most 1,000.
+
+    Raises ``InvalidRequest`` that names place and field.
+    """
     if not isinstance(messages, list) or not 1 <= len(messages) <= MAX_REQUESTS:
         raise InvalidRequest("requests", f"expected a list of 1 to {MAX_REQUESTS} requests")
     parsed = []
@@ -210,10 +220,10 @@ def parse_publish(message: object) -> PublishRequest:
 
 
 def in_chunks(requests: Sequence[ComputeRequest], *, per_item_s: float) -> Iterator[list[ComputeRequest]]:
-    """Split requests into chunks worth about a second, none above 64; those that share raw data stand together.
+    """Split requests into chunks worth about a second, none above 64.
 
-    ``per_item_s`` is what one computation is expected to take. A chunk is computed by one
-    worker process: long computations travel alone, so that all workers share them.
+    Those that share raw data stand together. ``per_item_s`` is what one computation is expected to take. A chunk is
+    computed by one worker process: long computations travel alone, so that all workers share them.
     """
     most = max(1, min(MOST, int(CHUNK_WORTH_S / (per_item_s + OVERHEAD_S))))
     chunk: list[ComputeRequest] = []

@@ -26,7 +26,10 @@ class RedisClock:
         self._asked_at = self._said_at = -float("inf")
 
     def ahead_s(self, redis_time: Callable[[], float]) -> float:
-        """Return the seconds to add to this host's time to have Redis'; 0 when they agree, or nobody can tell."""
+        """Return the seconds to add to this host's time to have Redis'.
+
+        0 when they agree, or nobody can tell.
+        """
         now = time.monotonic()
         if now - self._asked_at >= ASKED_EVERY_S:
             self._asked_at = now

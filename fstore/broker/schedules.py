@@ -23,7 +23,10 @@ class UpkeepSchedules:
 
 
 def read_schedules(settings: Settings) -> UpkeepSchedules:
-    """Read both schedules, in force or not; raises ``ConfigurationError`` that names each setting Celery cannot follow."""
+    """Read both schedules, in force or not.
+
+    Raises ``ConfigurationError`` that names each setting Celery cannot follow.
+    """
     faults: list[str] = []
     gc, integrity = (_read(settings, name, faults) for name in ("gc_schedule", "integrity_schedule"))
     if gc is None or integrity is None:

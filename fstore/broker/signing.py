@@ -1,8 +1,8 @@
-"""Signatures of messages: who has no key cannot ask the workers for anything, and nobody can ask with an old message for ever.
+"""Signatures of messages: who has no key cannot ask the workers for anything.
 
-A signature is HMAC-SHA256 over what the message says and until when it may be acted
-on. The first key signs, every key verifies: to change keys, put the new one second
-everywhere, then first everywhere, then drop the old one.
+Nor can anybody ask with an old message for ever. A signature is HMAC-SHA256 over what the message says and until
+when it may be acted on. The first key signs, every key verifies: to change keys, put the new one second everywhere,
+then first everywhere, then drop the old one.
 """
 
 from __future__ import annotations
@@ -45,7 +45,10 @@ class KeyRing:
 
     @classmethod
     def of(cls, secret: str) -> KeyRing:
-        """Take the keys from the text of ``FEATURE_STORE_SIGNING_KEY``: one, or several with commas or line ends between them."""
+        """Take the keys from the text of ``FEATURE_STORE_SIGNING_KEY``.
+
+        One, or several with commas or line ends between them.
+        """
         return cls(tuple(key.encode() for key in split_keys(secret)))
 
     def sign(self, parts: Iterable[bytes], *, until: float) -> str:
@@ -54,7 +57,10 @@ class KeyRing:
         return f"{FORMAT}.{_name(key)}.{last}.{_digest(key, last, parts)}"
 
     def check(self, signature: object, parts: Iterable[bytes], *, now: float) -> None:
-        """Raise ``BadSignature`` unless ``signature`` is that of ``parts``, made with one of the keys and not too old at ``now``."""
+        """Raise ``BadSignature`` unless ``signature`` is that of ``parts``.
+
+        It must be made with one of the keys, and not be too old at ``now``.
+        """
         if signature is None:
             raise BadSignature("not signed")
         found = _SIGNATURE.fullmatch(signature) if isinstance(signature, str) else None
@@ -71,7 +77,10 @@ class KeyRing:
 
 
 def signed(message: Mapping[str, Any], exchange: str, ring: KeyRing, *, now: float) -> str | None:
-    """Return the signature for a message that is about to be sent; None for those that need none: events and replies."""
+    """Return the signature for a message that is about to be sent.
+
+    None for those that need none: events and replies.
+    """
     headers, body = message["headers"], message["body"]
     body = body.encode() if isinstance(body, str) else bytes(body)
     if "task" in headers:
@@ -82,7 +91,10 @@ def signed(message: Mapping[str, Any], exchange: str, ring: KeyRing, *, now: flo
 
 
 def task_parts(headers: Mapping[str, Any], body: bytes) -> list[bytes]:
-    """Return all that decides what a worker does: the body holds the arguments and what follows on the task."""
+    """Return all that decides what a worker does.
+
+    The body holds the arguments and what follows on the task.
+    """
     names = ("task", "id", "retries", "timelimit", "eta", "expires")
     return [b"task", json.dumps([headers.get(name) for name in names]).encode(), body]
 

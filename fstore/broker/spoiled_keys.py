@@ -1,7 +1,7 @@
-"""Keys of the transport that hold what they never should: whoever can write to Redis can put anything there.
+"""Keys of the transport that hold what they never should.
 
-A worker that met one would end, or not start again. Such a key is cleared away, which
-is counted and logged; job rows say what is still to be computed.
+Whoever can write to Redis can put anything there. A worker that met one would end, or not start again. Such a key
+is cleared away, which is counted and logged; job rows say what is still to be computed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ def mended(
     exchanges: Iterable[str] = (),
     again: bool = True,
 ) -> T | None:
-    """Do something with Redis; if a key of another type stands in the way, clear it away and do it once more.
+    """Do something with Redis, once more where a key of another type stood in the way.
+
+    Such a key is cleared away first.
 
     Without ``again`` it is left to the caller's loop, and None is returned.
 

@@ -1,7 +1,8 @@
-"""Tasks: their names, where they go, and their messages as Celery and kombu write them, without loading either.
+"""Tasks: their names, where they go, and their messages as Celery and kombu write them.
 
-What kombu keeps in Redis is one text a message (protocol 2, JSON, a queue by its name), and a client needs
-nothing of Celery but this form. It is compared with Celery's own in the tests, field by field.
+All of it without loading either. What kombu keeps in Redis is one text a message (protocol 2, JSON, a queue by its
+name), and a client needs nothing of Celery but this form. It is compared with Celery's own in the tests, field by
+field.
 """
 
 from __future__ import annotations
@@ -51,12 +52,18 @@ ENDS_WITHIN_S = 5.0  # what a computation past its feature's own limit has to en
 
 
 def compute_queue(own: str | None) -> str:
-    """Return the queue of computations, or the one that a feature has of its own; trainers may append to both."""
+    """Return the queue of computations, or the one that a feature has of its own.
+
+    Trainers may append to both.
+    """
     return COMPUTE_QUEUE if own is None else f"{COMPUTE_QUEUE}.{own}"
 
 
 def time_limits(settings: Settings, own_s: float | None) -> dict[str, float]:
-    """Return when a computation is asked to stop and when it is killed, as Celery's options; a feature's own are never longer."""
+    """Return when a computation is asked to stop and when it is killed, as Celery's options.
+
+    A feature's own are never longer.
+    """
     if own_s is None:
         return {}
     hard_s = min(own_s + max(ENDS_WITHIN_S, 0.07 * own_s), settings.compute_time_limit_s)

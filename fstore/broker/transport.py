@@ -1,4 +1,7 @@
-"""Celery's way to Redis, with a guard at the door: what is sent is signed, what is received is judged before Celery sees it."""
+"""Celery's way to Redis, with a guard at the door.
+
+What is sent is signed, what is received is judged before Celery sees it.
+"""
 
 from __future__ import annotations
 
@@ -31,11 +34,11 @@ QUIET_S = 1.0  # a flood of messages must not become a flood of lines
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """What a process signs and judges messages with; ``refused`` is told of every message that was dropped.
+    """What a process signs and judges messages with.
 
-    ``tls`` is the part of the address that says whom to trust. Celery shares
-    connections between applications whose options look the same, and would not look
-    at that part itself.
+    ``refused`` is told of every message that was dropped. ``tls`` is the part of the address that says whom to
+    trust. Celery shares connections between applications whose options look the same, and would not look at that
+    part itself.
     """
 
     ring: KeyRing | None = None
@@ -59,7 +62,10 @@ class Guard:
 
 
 class Channel(redis.Channel):
-    """Signs what is published, and survives what is no message, what is of the wrong kind, and what comes too late."""
+    """Signs what is published, and survives what is no message.
+
+    As it does what is of the wrong kind, and what comes too late.
+    """
 
     QoS = Delivered
 
