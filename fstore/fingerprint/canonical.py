@@ -100,7 +100,10 @@ def leaf(pieces: Sequence[pa.Array]) -> bytes:
 
 
 def feed(into: LeafHash, pieces: Sequence[pa.Array]) -> None:
-    """Append the canonical stream of consecutive arrays of one type; reads Arrow buffers in place where it can."""
+    """Append the canonical stream of consecutive arrays of one type.
+
+    Reads Arrow buffers in place where it can.
+    """
     pieces = [plain_storage(piece) for piece in pieces]
     if not pieces:
         return

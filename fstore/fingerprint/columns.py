@@ -1,7 +1,7 @@
-"""Where a column's blocks come from: numpy memory, Arrow memory or pandas extension arrays, read in place.
+"""Where a column's blocks come from.
 
-Whatever cannot be hashed in place is converted one block at a time, so the extra
-memory is a block per thread however large the data are.
+NumPy memory, Arrow memory or pandas extension arrays, read in place. Whatever cannot be hashed in place is
+converted one block at a time, so the extra memory is a block per thread however large the data are.
 """
 
 from __future__ import annotations
@@ -49,7 +49,10 @@ class Column(Protocol):
         ...
 
     def values(self, start: int, stop: int) -> list[memoryview] | None:
-        """Give the rows as they lie in memory, value by value; None if some are missing, or it has no such form."""
+        """Give the rows as they lie in memory, value by value.
+
+        None if some are missing, or it has no such form.
+        """
         ...
 
     def extra(self) -> pa.Array | None:
@@ -159,7 +162,10 @@ def plain_values(pieces: Sequence[pa.Array]) -> list[memoryview] | None:
 
 
 def arrow_column(chunks: pa.ChunkedArray) -> Column:
-    """Return a column in Arrow memory; numbers and times in one piece and without nulls are read as numpy would."""
+    """Return a column in Arrow memory.
+
+    Numbers and times in one piece and without nulls are read as numpy would.
+    """
     if chunks.type.id in _NUMBER_TYPES and chunks.num_chunks == 1 and not chunks.null_count:
         return NumpyColumn(chunks.chunk(0).to_numpy(zero_copy_only=True))
     return ArrowColumn(chunks)
@@ -213,7 +219,10 @@ def _column(part: Part | Level, kind: pa.DataType, rows: int) -> Column:
 
 
 def union_of_categories(dictionaries: list[pa.Array]) -> pa.Array:
-    """Merge the dictionaries of a column's chunks, in the order of first appearance, without nulls and repetitions."""
+    """Merge the dictionaries of a column's chunks, in the order of first appearance.
+
+    Without nulls and repetitions.
+    """
     kinds = {dictionary.type for dictionary in dictionaries}
     if not dictionaries:
         return pa.nulls(0)

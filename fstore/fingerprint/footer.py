@@ -1,4 +1,6 @@
-"""The footer: what a data set is, with a digest for every column; its own digest is the content digest.
+"""The footer: what a data set is, with a digest for every column.
+
+Its own digest is the content digest.
 
 The digest of a column is that of the digests of its blocks, so this is a tree of fixed
 depth (root, columns, blocks), whose shape follows from the row count. The text form is
@@ -53,7 +55,10 @@ def compose(
     bounds: Sequence[tuple[str, str]],
     categories: Sequence[pa.Array | None],
 ) -> Footer:
-    """Write the footer from the concatenated block digests of each column, in the order of the description."""
+    """Write the footer from the concatenated block digests of each column.
+
+    In the order of the description.
+    """
     known = [None if each is None else categories_digest(each) for each in categories]
     return Footer(footer_text(look.description.text, look.rows, leaves, bounds, known, look.span_text))
 
@@ -66,7 +71,10 @@ def footer_text(
     categories: Sequence[str | None],
     span: str,
 ) -> str:
-    """Write the text of a footer, given the texts of the description and of the range, and the digests of categories."""
+    """Write the text of a footer.
+
+    Given are the texts of the description and of the range, and the digests of categories.
+    """
     # Put together in the order of canonical JSON, for the schema's text, the longest part, is canonical already.
     columns = ",".join(
         f'{{"blocks":"{blake3(blocks).hexdigest()}","categories":' + ("null}" if known is None else f'"{known}"}}')
@@ -86,7 +94,10 @@ def footer_ends(described: str, rows: int, span: str) -> tuple[str, str]:
 
 
 def footer_of(look: SchemaLook, columns: Sequence[Column], progress: Progress | None = None) -> Footer:
-    """Hash columns that are in memory, block-parallel; ``columns`` are in the order of the schema's fields."""
+    """Hash columns that are in memory, block-parallel.
+
+    ``columns`` are in the order of the schema's fields.
+    """
     rows = look.rows
     ordered = [columns[i] for i in look.description.order]
     starts = range(0, rows, BLOCK_ROWS)
@@ -173,7 +184,10 @@ class ContentHasher:
         self.data_bytes = 0
 
     def update(self, batch: pa.RecordBatch) -> None:
-        """Append rows; the batch is kept until its block is full. Names and types must be those of the schema."""
+        """Append rows; the batch is kept until its block is full.
+
+        Names and types must be those of the schema.
+        """
         if batch.schema.names != self._schema.names or batch.schema.types != self._schema.types:
             raise UnhashableInput("batch", f"its columns {batch.schema} are not those of the first batch")
         self._note_dictionaries(batch)

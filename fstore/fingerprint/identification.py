@@ -43,7 +43,10 @@ __all__ = ["Identified", "Origin", "content_digest", "identify", "to_dataset", "
 
 
 class Identified(NamedTuple):
-    """A fingerprint, how it was come by, and the size of the data in memory (for a foreign file: as its footer states it)."""
+    """A fingerprint, how it was come by, and the size of the data in memory.
+
+    For a foreign file the size is as its footer states it.
+    """
 
     fingerprint: Fingerprint
     origin: Origin
@@ -79,9 +82,9 @@ def content_digest(raw: object, *, progress: Progress | None = None) -> str:
 
 
 def to_table(raw: object) -> pa.Table:
-    """Convert raw data to the one table that stands for all with their fingerprint; ``to_frame`` restores them.
+    """Convert raw data to the one table that stands for all with their fingerprint.
 
-    A ``ParquetSource`` is read whole.
+    ``to_frame`` restores them. A ``ParquetSource`` is read whole.
     """
     return open_raw(raw).table()
 

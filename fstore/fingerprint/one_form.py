@@ -55,7 +55,10 @@ def table_of_frame(look: FrameLook) -> pa.Table:
 
 
 def dataset_of_table(table: pa.Table) -> ds.Dataset:
-    """Give a table in the form of a dataset over a file: Parquet cannot hold all categories, so there the values alone are shown."""
+    """Give a table in the form of a dataset over a file.
+
+    Parquet cannot hold all categories, so there the values alone are shown.
+    """
     schema = _of_values(table.schema)
     columns = [
         column.cast(field.type) if pa.types.is_dictionary(column.type) else column
@@ -65,7 +68,10 @@ def dataset_of_table(table: pa.Table) -> ds.Dataset:
 
 
 def dataset_of_source(reader: ParquetReader) -> ds.Dataset:
-    """Open a source as a dataset of the same schema as a table's; it streams, and keeps only the values of categories."""
+    """Open a source as a dataset of the same schema as a table's.
+
+    It streams, and keeps only the values of categories.
+    """
     own = reader.schema()
     if any(map(holds_list_views, own.types)):  # which a dataset does not convert faithfully
         return dataset_of_table(table_in_form(reader.table()))
@@ -130,7 +136,10 @@ def _cast(values: pa.Array, kind: pa.DataType) -> pa.Array:
 
 
 def _in_stretches(chunks: Sequence[pa.Array], kind: pa.DataType, rows: int) -> list[pa.Array]:
-    """Cut and join chunks so that each but the last has ``STRETCH_ROWS`` rows; there is one even of no rows."""
+    """Cut and join chunks so that each but the last has ``STRETCH_ROWS`` rows.
+
+    There is one even of no rows.
+    """
     wanted = [min(STRETCH_ROWS, rows - start) for start in range(0, rows, STRETCH_ROWS)] or [0]
     kept = [chunk for chunk in chunks if len(chunk)] or list(chunks[:1]) or [pa.nulls(0, kind)]
     if [len(chunk) for chunk in kept] == wanted:

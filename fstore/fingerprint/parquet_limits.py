@@ -25,7 +25,10 @@ _BYTES = {"BOOLEAN": 0.125, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DO
 
 
 class ParquetLimits(NamedTuple):
-    """The bounds of one file; ``expansion`` is decoded bytes for each byte of the file, and counts from 1 GiB on."""
+    """The bounds of one file.
+
+    ``expansion`` is decoded bytes for each byte of the file, and counts from 1 GiB on.
+    """
 
     rows: int = 10_000_000_000
     columns: int = 20_000
@@ -94,7 +97,10 @@ def out_of_memory(path: Path | str) -> InvalidRequest:
 
 
 def check_tail(path: Path, limits: ParquetLimits) -> int:
-    """Judge a file by its last eight bytes and return its size; raises what ``open_bounded`` raises, and ``OSError``."""
+    """Judge a file by its last eight bytes and return its size.
+
+    Raises what ``open_bounded`` raises, and ``OSError``.
+    """
     with path.open("rb") as file:
         return judge_tail(file, str(path), limits)
 

@@ -81,7 +81,10 @@ class ParquetReader:
         return pa.Table.from_batches(self.batches(), schema=self.schema())
 
     def categories(self) -> dict[str, pa.Array]:
-        """Read the categories of all dictionary columns, by name: of a foreign file that takes reading these columns."""
+        """Read the categories of all dictionary columns, by name.
+
+        Of a foreign file that takes reading these columns.
+        """
         names = [field.name for field in self.schema() if pa.types.is_dictionary(field.type)]
         known: dict[str, pa.Array] = {}
         for batch in self.batches(names) if names else ():
@@ -204,7 +207,10 @@ def _file_batches(
 
 
 def _as(schema: pa.Schema, batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Give a batch the types of the source's first file, of which it may have a variant (large strings, say)."""
+    """Give a batch the types of the source's first file.
+
+    It may have a variant of them (large strings, say).
+    """
     wanted = pa.schema([schema.field(name) for name in batch.schema.names], metadata=schema.metadata)
     same = batch.schema.types == wanted.types
     if same:

@@ -42,7 +42,10 @@ class StoragePlan:
         return pa.RecordBatch.from_arrays(columns, schema=self.stored)
 
     def metadata(self, categories: Sequence[pa.Array | None]) -> dict[bytes, bytes]:
-        """Note the intended schema and the categories, if there is anything that reading alone would not give back."""
+        """Note the intended schema and the categories.
+
+        If there is anything that reading alone would not give back.
+        """
         notes: dict[bytes, bytes] = {}
         for i, known in enumerate(categories):
             if known is None:
@@ -59,7 +62,10 @@ class StoragePlan:
 
 
 def plan_storage(schema: pa.Schema) -> StoragePlan:
-    """Find out what Parquet makes of a schema, or raise ``UnhashableInput`` for a column it cannot hold faithfully."""
+    """Find out what Parquet makes of a schema.
+
+    Raises ``UnhashableInput`` for a column it cannot hold faithfully.
+    """
     intended = schema
     for i, field in enumerate(schema):
         if _is_category(schema, i) and not is_text(field.type.value_type):

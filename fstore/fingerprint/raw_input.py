@@ -36,7 +36,10 @@ class Origin(StrEnum):
 
 
 class Digested(NamedTuple):
-    """A digest, in hex, how it was come by, and the size of the data in memory (for a foreign file: as its footer states it)."""
+    """A digest, in hex, how it was come by, and the size of the data in memory.
+
+    For a foreign file the size is as its footer states it.
+    """
 
     digest: str
     origin: Origin
@@ -67,7 +70,10 @@ class ObjectPart(Protocol):
         ...
 
     def read(self, first: int, stop: int) -> pa.Table:
-        """Read the rows from ``first`` to ``stop``, and no row group that holds none of them; whoever does digests them."""
+        """Read the rows from ``first`` to ``stop``, and no row group that holds none of them.
+
+        Whoever reads digests them.
+        """
         ...
 
 
@@ -88,7 +94,10 @@ class ObjectParts(Protocol):
 
 
 class RawInput(ABC):
-    """Raw data of one request; ``path`` says where on shared storage they lie, None for what is in memory."""
+    """Raw data of one request.
+
+    ``path`` says where on shared storage they lie, None for what is in memory.
+    """
 
     accepts: ClassVar[tuple[type, ...]] = ()
     path: Path | ObjectUrl | None = None
@@ -144,16 +153,25 @@ class RawInput(ABC):
             return dataset_of_table(self.table())
 
     def objects(self) -> ObjectParts | None:
-        """Return the objects that the data lie in, to be read in parts; None for data that are had in another way."""
+        """Return the objects that the data lie in, to be read in parts.
+
+        None for data that are had in another way.
+        """
         return None
 
     def held(self) -> RawInput:
-        """Return them as they are now, whatever their owner does next with pandas or Arrow; copies nothing yet."""
+        """Return them as they are now, whatever their owner does next with pandas or Arrow.
+
+        Copies nothing yet.
+        """
         return self
 
 
 class TypedRefusals:
-    """Raises ``UnhashableInput`` for what Arrow cannot read inside; a class, for a generator takes a microsecond."""
+    """Raises ``UnhashableInput`` for what Arrow cannot read inside.
+
+    A class, for a generator takes a microsecond.
+    """
 
     __slots__ = ()
 

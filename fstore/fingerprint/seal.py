@@ -41,7 +41,10 @@ _PARQUET_MAGIC = b"PAR1"
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """What an ingested file says about itself; ``root`` is the content digest, in hex, None for one of an earlier format."""
+    """What an ingested file says about itself.
+
+    ``root`` is the content digest, in hex, None for one of an earlier format.
+    """
 
     root: str | None
     data_bytes: int
@@ -62,7 +65,10 @@ def apply_seal(path: Path, root: str, data_bytes: int) -> None:
 
 
 def read_seal(path: Path) -> Seal | None:
-    """Read a file's seal; None if it has no valid one, for whatever reason: the scan that follows will tell."""
+    """Read a file's seal; None if it has no valid one.
+
+    For whatever reason: the scan that follows will tell.
+    """
     try:
         with path.open("rb") as file:
             return seal_in(file)
@@ -88,7 +94,10 @@ def seal_in(file: BinaryIO) -> Seal | None:
 
 
 def find_footer(file: BinaryIO, *, most: int = MAX_FOOTER_BYTES) -> tuple[int, bytes]:
-    """Find where the raw Parquet footer begins, and read it; raises ``ValueError`` for what is no Parquet file, or has ``most`` exceeded."""
+    """Find where the raw Parquet footer begins, and read it.
+
+    Raises ``ValueError`` for what is no Parquet file, or has ``most`` exceeded.
+    """
     size = file.seek(0, 2)
     file.seek(max(size - 8, 0))
     end = file.read(8)

@@ -1,4 +1,4 @@
-"""The kinds of raw data, each a class: how its content is digested, read, and turned into the form that functions see.
+"""The kinds of raw data, each a class: how they are digested, read, and given to functions.
 
 ``open_raw`` makes one of them of what a user handed in, once a request. A new kind of input is one more class here.
 """
@@ -197,7 +197,7 @@ class ParquetInput(RawInput):
 
 
 class StreamInput(RawInput):
-    """Anything with ``__arrow_c_stream__``, as polars' frames and queries of duckdb; read once for all by ``held``."""
+    """Anything with ``__arrow_c_stream__``, as of polars and duckdb; read once for all by ``held``."""
 
     def __init__(self, raw: Any, limits: ParquetLimits = USUAL) -> None:
         del limits
@@ -250,9 +250,10 @@ _EXACT = {accepted: kind for kind in KINDS for accepted in kind.accepts}
 def open_raw(
     raw: object, limits: ParquetLimits = USUAL, *, settings: Settings | None = None, version: str | None = None
 ) -> RawInput:
-    """Find out what kind of raw data these are; raises ``UnhashableInput`` for what is none. ``RawInput`` stay what they are.
+    """Find out what kind of raw data these are; raises ``UnhashableInput`` for what is none.
 
-    What lies in a bucket is read with the ``settings`` of a store, of the ``version`` if one is named.
+    ``RawInput`` stay what they are. What lies in a bucket is read with the ``settings`` of a store, of the
+    ``version`` if one is named.
     """
     exact = _EXACT.get(type(raw))
     if exact is not None and not (exact is ParquetInput and isinstance(raw.path, ObjectUrl)):  # type: ignore[attr-defined]

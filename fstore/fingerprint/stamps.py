@@ -14,10 +14,10 @@ CHANGES_SHOW = sys.platform != "win32"
 
 @dataclass(frozen=True, slots=True)
 class SourceStamp:
-    """What stays the same while a source is untouched; for a folder, totals and latest times over its files.
+    """What stays the same while a source is untouched.
 
-    ``footer_digest`` covers the raw Parquet footer, for a folder also every file's
-    relative path and own stamp.
+    For a folder, totals and latest times over its files. ``footer_digest`` covers the raw Parquet footer, for a
+    folder also every file's relative path and own stamp.
     """
 
     path: str
@@ -28,19 +28,20 @@ class SourceStamp:
     footer_digest: str
 
     def is_settled(self, now_ns: int) -> bool:
-        """Was the last change more than 2 s ago, so that a later one must show in the times (the racy-clean rule).
+        """Was the last change more than 2 s ago, so that a later one must show in the times.
 
-        Never on Windows: its ``ctime`` is when a file was made, and any program may set
-        the other time back.
+        This is the racy-clean rule. Never on Windows: its ``ctime`` is when a file was made, and any program may
+        set the other time back.
         """
         return CHANGES_SHOW and max(self.mtime_ns, self.ctime_ns) + SETTLED_NS < now_ns
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectStamp:
-    """What stays the same while nobody writes to an object; below a prefix, totals over what a listing tells of each.
+    """What stays the same while nobody writes to an object.
 
-    No time is part of it: a write gives an object another ETag at once.
+    Below a prefix, totals over what a listing tells of each. No time is part of it: a write gives an object another
+    ETag at once.
     """
 
     path: str

@@ -1,7 +1,8 @@
-"""The tail digest: the last rows, the row count, the schema, all categories and the index bounds, and nothing else.
+"""The tail digest: the last rows, and what else tells of an append.
 
-It does not see a corrected value further up. It exists for append-only feeds whose
-owners accept that, lives in a key space of its own and is marked on every row.
+That is the row count, the schema, all categories and the index bounds, and nothing else. It does not see a
+corrected value further up. It exists for append-only feeds whose owners accept that, lives in a key space of its
+own and is marked on every row.
 """
 
 from __future__ import annotations
@@ -57,7 +58,10 @@ def table_tail(table: pa.Table) -> str:
 
 
 def source_tail(reader: ParquetReader) -> str:
-    """Digest the tail of a Parquet source; reads its footers and the row groups that hold the first and the last rows."""
+    """Digest the tail of a Parquet source.
+
+    Reads its footers and the row groups that hold the first and the last rows.
+    """
     schema = reader.schema()
     files = reader.files()
     rows = reader.row_count()

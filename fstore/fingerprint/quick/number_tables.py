@@ -1,8 +1,8 @@
-"""The quick way for tables of numbers and times in one piece each, which most raw data on their way to a worker are.
+"""The quick way for tables of numbers and times in one piece each.
 
-A table has a schema object of its own each time it is read, so that what was said of one is found
-by what the schema says. The first table of a shape is described by the general machinery, and later ones
-differ in digests alone; whatever has nulls or pieces goes the long way.
+Most raw data on their way to a worker are such. A table has a schema object of its own each time it is read, so
+that what was said of one is found by what the schema says. The first table of a shape is described by the general
+machinery, and later ones differ in digests alone; whatever has nulls or pieces goes the long way.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ _WIDTHS = {
 
 @dataclass(slots=True)
 class _Shape:
-    """What tables of one schema and length have in common; ``form`` is the schema that functions are shown."""
+    """What tables of one schema and length have in common.
+
+    ``form`` is the schema that functions are shown.
+    """
 
     widths: tuple[int, ...]
     levels: int

@@ -1,8 +1,9 @@
-"""The quick way to the digest of an everyday frame: columns of numbers under text labels, over a range or a time index.
+"""The quick way to the digest of an everyday frame.
 
-The text of a footer is put together as ``fstore.fingerprint.footer`` does it, and nothing here
-decides what it says: the first frame of a shape is described there, and later ones of the
-same shape differ in digests alone. What one cannot be sure of in little time goes the long way.
+One of columns of numbers under text labels, over a range or a time index. The text of a footer is put together as
+``fstore.fingerprint.footer`` does it, and nothing here decides what it says: the first frame of a shape is
+described there, and later ones of the same shape differ in digests alone. What one cannot be sure of in little time
+goes the long way.
 """
 
 from __future__ import annotations
@@ -42,7 +43,10 @@ _shapes: dict[Hashable, list[_Shape]] = {}
 
 
 def plain_numbers_digest(frame: pd.DataFrame) -> tuple[str, int, pa.Schema] | None:
-    """Return content digest, size in memory and schema of a small frame of plain numbers; None for any other."""
+    """Return content digest, size in memory and schema of a small frame of plain numbers.
+
+    None for any other.
+    """
     found = _shaped(frame)
     if found is None:
         return None
@@ -55,7 +59,10 @@ def plain_numbers_digest(frame: pd.DataFrame) -> tuple[str, int, pa.Schema] | No
 
 
 def plain_numbers_table(frame: pd.DataFrame) -> pa.Table | None:
-    """Return such a frame as the one table that stands for it, over the frame's own memory; None for any other."""
+    """Return such a frame as the one table that stands for it, over the frame's own memory.
+
+    None for any other.
+    """
     found = _shaped(frame)
     if found is None:
         return None
@@ -69,7 +76,10 @@ def plain_numbers_table(frame: pd.DataFrame) -> pa.Table | None:
 
 
 def _shaped(frame: pd.DataFrame) -> tuple[_Shape, list[memoryview], npt.NDArray[np.int64] | None] | None:
-    """Return what is known of a frame of this shape, the bytes of each of its fields, and the times of its index if it has any."""
+    """Return what is known of a frame of this shape, and its values.
+
+    These are the bytes of each of its fields, and the times of its index if it has any.
+    """
     rows = len(frame)
     if type(frame) is not pd.DataFrame or frame.attrs or not 0 < rows <= BLOCK_ROWS:
         return None
@@ -87,7 +97,10 @@ def _shaped(frame: pd.DataFrame) -> tuple[_Shape, list[memoryview], npt.NDArray[
 
 
 def _labels_of(labels: pd.Index) -> tuple[pa.ChunkedArray, Hashable] | None:
-    """Return the labels as they lie in memory, and what they are besides; None for labels that are not plain texts."""
+    """Return the labels as they lie in memory, and what they are besides.
+
+    None for labels that are not plain texts.
+    """
     dtype = labels.dtype
     if type(labels) is not pd.Index or type(dtype) is not pd.StringDtype or dtype.storage != "pyarrow":
         return None  # others may hold objects that only write themselves like texts
@@ -97,7 +110,10 @@ def _labels_of(labels: pd.Index) -> tuple[pa.ChunkedArray, Hashable] | None:
 
 
 def _index_of(index: pd.Index) -> tuple[Hashable, npt.NDArray[np.int64] | None] | None:
-    """Return what an index is besides its values, and these if it has any; None for one that is not plain."""
+    """Return what an index is besides its values, and these if it has any.
+
+    None for one that is not plain.
+    """
     if not _is_text_or_none(index.name):
         return None
     if type(index) is pd.RangeIndex:

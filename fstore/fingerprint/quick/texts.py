@@ -16,7 +16,10 @@ def counts_of(rows: int) -> bytes:
 
 
 def column_texts(columns: Sequence[memoryview], counts: bytes) -> list[str]:
-    """Return the entry of each column in the footer, given its values as bytes and the end of their stream."""
+    """Return the entry of each column in the footer.
+
+    Given are its values as bytes and the end of their stream.
+    """
     texts = []
     for values in columns:
         hasher = blake3(values)

@@ -1,7 +1,7 @@
-"""What lies at an address: one Parquet file or those below a prefix, each pinned to the version that was seen first.
+"""What lies at an address: one Parquet file or those below a prefix.
 
-Whatever is read later is read of that version (by its id where the bucket keeps
-versions, else by its ETag), or not at all: a change is ``SourceChanged``, never a mixture.
+Each is pinned to the version that was seen first. Whatever is read later is read of that version (by its id where
+the bucket keeps versions, else by its ETag), or not at all: a change is ``SourceChanged``, never a mixture.
 """
 
 from __future__ import annotations
@@ -46,7 +46,10 @@ class RemoteFiles:
         return self.buckets.client(self.url.bucket)
 
     def files(self) -> list[Pinned]:
-        """Return the source's files in the order of their names below the prefix; asks the store the first time."""
+        """Return the source's files in the order of their names below the prefix.
+
+        Asks the store the first time.
+        """
         if self._found is None:
             with told_of(str(self.url)):
                 single = self._single()
@@ -69,7 +72,10 @@ class RemoteFiles:
         return sum(one.facts.size_bytes for one in self.files())
 
     def stamp(self) -> ObjectStamp:
-        """Return what stays the same while nobody writes to the source; raises what a file that is none raises."""
+        """Return what stays the same while nobody writes to the source.
+
+        Raises what a file that is none raises.
+        """
         files = self.files()
         if self.is_single:
             seen = files[0]
@@ -193,7 +199,10 @@ class ObjectFile(io.RawIOBase):
 
 @contextmanager
 def told_of(url: str) -> Iterator[None]:
-    """Tell whoever reads a source that it is not, or no longer, what was seen; a store that is away stays just that."""
+    """Tell whoever reads a source that it is not, or no longer, what was seen.
+
+    A store that is away stays just that.
+    """
     try:
         yield
     except ObjectMissing as error:

@@ -1,4 +1,7 @@
-"""Rows of a Parquet file in a bucket, read by ranges of the version that was seen: whoever needs a day reads a day."""
+"""Rows of a Parquet file in a bucket, read by ranges of the version that was seen.
+
+Whoever needs a day reads a day.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ from fstore.fingerprint.seal import Seal, seal_in
 
 
 class ObjectRows:
-    """Reads rows of one object by their numbers; nothing is believed of them that is not digested afterwards."""
+    """Reads rows of one object by their numbers.
+
+    Nothing is believed of them that is not digested afterwards.
+    """
 
     def __init__(
         self, remote: RemoteFiles, seen: Pinned, about: pq.FileMetaData, schema: pa.Schema, seal: Seal | None
