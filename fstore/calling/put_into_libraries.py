@@ -33,7 +33,7 @@ class PutIntoLibraries:
         self._spaces: list[Any] = []
         self._known: list[dict[str, Any]] = []
         self._values: list[tuple[Any, ...]] = []
-        self._imported = -1
+        self._modules: frozenset[str] = frozenset()
 
     def note(self) -> None:
         """Note what is there now."""
@@ -50,15 +50,20 @@ class PutIntoLibraries:
             self._spaces = [*_MODULES, *dict.fromkeys([*classes, *bases])]
         self._known = [dict(vars(space)) for space in self._spaces]
         self._values = [tuple(known.values()) for known in self._known]
-        self._imported = len(sys.modules)
+        self._modules = frozenset(list(sys.modules))
 
     def put_back(self, _: object) -> None:
-        """Undo what was put there since, unless a module was imported meanwhile."""
+        """Undo what was put there since, and leave what the import of a module may have done meanwhile.
+
+        Then names that are new stay, and those that stand for something of such a module.
+        """
         changed = [at for at, space in enumerate(self._spaces) if not _are_same(vars(space), self._values[at])]
-        if changed and len(sys.modules) == self._imported:
+        imported = len(sys.modules) != len(self._modules)
+        if changed:
+            new = frozenset(list(sys.modules)) - self._modules if imported else frozenset()
             for at in changed:
-                _restore(self._spaces[at], self._known[at])
-        if changed or len(sys.modules) != self._imported:
+                _restore(self._spaces[at], self._known[at], new)
+        if changed or imported:
             self.note()
 
 
@@ -71,22 +76,44 @@ def _are_same(now: Any, values: tuple[Any, ...]) -> bool:
         return False
 
 
-def _restore(space: Any, known: dict[str, Any]) -> None:
-    for name, value in list(vars(space).items()):
-        before = known.get(name, _MISSING)
-        if before is value or not _is_put_there(value):
-            continue
-        if before is _MISSING:
-            delattr(space, name)
-        else:
+def _restore(space: Any, known: dict[str, Any], new_modules: frozenset[str]) -> None:
+    now = dict(vars(space))
+    for name, before in known.items():
+        value = now.get(name, _MISSING)
+        # Whatever else stands there, another function of the library's or a number: the next feature computes with it.
+        if value is not before and _is_called_by_name(name, before) and _home_of(value) not in new_modules:
             setattr(space, name, before)
+    for name in () if new_modules else now.keys() - known.keys():
+        if _is_put_there(now[name]) or _overrides(space, name):
+            delattr(space, name)
+
+
+def _overrides(space: Any, name: str) -> bool:
+    """Tell a name of a class behind which lies one of a class that it is made of."""
+    bases = space.__mro__[1:] if isinstance(space, type) else ()
+    return any(_is_called_by_name(name, vars(base)[name]) for base in bases if name in vars(base))
+
+
+def _is_called_by_name(name: str, value: Any) -> bool:
+    """Tell functions, operators and constants from what Python notes in a module or class, such as warnings given."""
+    return callable(getattr(value, "__func__", value)) or not (name.startswith("__") and name.endswith("__"))
 
 
 def _is_put_there(value: Any) -> bool:
     """Tell a function, method or class of somebody's from what a library notes on itself."""
-    value = getattr(value, "__func__", getattr(value, "fget", value))
-    value = value.func if isinstance(value, functools.partial) else value
+    if not callable(_inner(value)):
+        return False
+    return _home_of(value).partition(".")[0] not in _LIBRARIES | {"builtins"}
+
+
+def _home_of(value: Any) -> str:
+    """Name the module that a function, or the class of another object, was written in."""
+    value = _inner(value)
     if isinstance(value, FunctionType):
-        return str(value.__globals__.get("__name__")).partition(".")[0] not in _LIBRARIES
-    home = value.__module__ if isinstance(value, type) else type(value).__module__ if callable(value) else "numpy"
-    return str(home).partition(".")[0] not in _LIBRARIES | {"builtins"}
+        return str(value.__globals__.get("__name__"))
+    return str(value.__module__ if isinstance(value, type) else type(value).__module__)
+
+
+def _inner(value: Any) -> Any:
+    value = getattr(value, "__func__", getattr(value, "fget", value))
+    return value.func if isinstance(value, functools.partial) else value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import decimal
+import math
 import sys
 import threading
 import warnings
@@ -220,6 +221,12 @@ PUTS = {
     "a method of a base class": (pd.DataFrame.__mro__[1], "mine_of_a_test", lambda self: 9),
     "a property": (pd.Series, "mine_of_a_test", property(lambda self: 9)),
     "a class": (pd, "Grouper", type("Mine", (), {})),
+    "another function of the library": (np, "mean", np.nanmean),
+    "another method of the library": (pd.DataFrame, "mean", pd.DataFrame.median),
+    "another operator of the library": (pd.Series, "__add__", pd.Series.__sub__),
+    "a function of Python": (np, "max", max),
+    "a number": (math, "pi", 3.0),
+    "nothing": (pd.DataFrame, "sum", None),
 }
 
 
@@ -243,6 +250,60 @@ def test_what_a_feature_puts_into_a_library_ends_with_its_call(kind: str, monkey
         stop_keeping_clean()
         if before is None and name in vars(space):
             delattr(space, name)
+
+
+def test_what_a_feature_takes_out_of_a_library_is_back_after_its_call() -> None:
+    """Or the next one would fail for what another did."""
+    before = np.median
+
+    def takes(raw: Any, config: Any) -> bool:
+        del np.median
+        return "median" in vars(np)
+
+    keep_clean(is_stopping=lambda: False)
+    try:
+        assert [call_feature(made(takes), None, {}) for _ in range(2)] == [False, False]
+        assert np.median is before
+    finally:
+        stop_keeping_clean()
+        np.median = before
+
+
+def test_a_late_import_hides_nothing_that_a_feature_replaces(modules: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many import something inside of their function: what they replaced would then be everybody's for good."""
+    modules({"imported_late": "X = 1\n"})
+    before = np.median
+    monkeypatch.setattr(np, "median", before)  # whatever happens
+
+    def replaces(raw: Any, config: Any) -> float:
+        import imported_late  # noqa: F401
+
+        np.median = np.mean
+        return float(np.median([1.0, 2.0, 9.0]))
+
+    keep_clean(is_stopping=lambda: False)
+    try:
+        assert call_feature(made(replaces), None, {}) == 4.0
+        assert np.median is before
+    finally:
+        stop_keeping_clean()
+
+
+def test_what_an_import_replaces_in_a_library_stays(modules: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A faster one of some library's, say, which is put there once a process."""
+    modules({"replaces_one": "import numpy as np\ndef median(x):\n    return 5.0\nnp.median = median\n"})
+    monkeypatch.setattr(np, "median", np.median)  # whatever happens
+
+    def asks(raw: Any, config: Any) -> float:
+        import replaces_one  # noqa: F401
+
+        return float(np.median([1.0]))
+
+    keep_clean(is_stopping=lambda: False)
+    try:
+        assert [call_feature(made(asks), None, {}) for _ in range(2)] == [5.0, 5.0]
+    finally:
+        stop_keeping_clean()
 
 
 def test_what_an_import_puts_into_a_library_stays(modules: Any) -> None:
