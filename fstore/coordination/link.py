@@ -180,7 +180,7 @@ def ask_raw(client: redis.Redis, *command: str) -> Any:
         raise
 
 
-_ABOUT_THE_VALUE = ("WRONGTYPE", "is not an integer", "would overflow")
+_ABOUT_THE_VALUE = ("WRONGTYPE", "is not an integer", "would overflow", "no such key")
 
 
 @cache

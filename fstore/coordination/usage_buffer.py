@@ -7,7 +7,6 @@ everybody.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import re
@@ -84,8 +83,9 @@ class UsageBuffer:
             spoiled = 0
             for name in (USAGE, COUNTERS):
                 target = _moving(name)
-                with contextlib.suppress(Exception):  # "no such key": nothing was noted since the last flush
-                    client.renamenx(name, target)
+                # "no such key": nothing was noted since the last flush. Any other refusal says nothing of what was, and
+                # who went on would find none, and drop it.
+                ask_raw(client, "RENAMENX", name, target)
                 found[name], bad = _read(client, target)
                 if bad is not None:
                     spoiled += _put_aside(client, target, bad)

@@ -106,6 +106,29 @@ def test_a_leader_that_lost_its_lock_releases_nobody_elses(link, client):
     assert client.get(second.name) == second.token
 
 
+@pytest.mark.parametrize("error", [redis.TimeoutError("late"), redis.ResponseError("OOM command not allowed")])
+def test_a_flush_that_cannot_set_the_notes_aside_drops_none(servers, link, client, monkeypatch, error):
+    """Redis may do it all the same, after it was looked for: what was not read would be dropped with the rest."""
+    UsageBuffer(link).note({"a": 2}, {"hits": 2})
+
+    run = redis.Redis.execute_command
+
+    def fails(self: redis.Redis, *command: object, **options: object) -> object:
+        if command[0] == "RENAMENX":
+            raise error
+        return run(self, *command, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(redis.Redis, "execute_command", fails)
+        with pytest.raises(BrokerUnavailable):
+            UsageBuffer(link).take()
+
+    other = RedisLink(servers.redis_url)  # one that did not fail a moment ago
+    notes = UsageBuffer(other).take()
+    assert (notes.hits, notes.counters) == ({"a": 2}, {"hits": 2})
+    other.close()
+
+
 def test_an_announcement_wakes_whoever_waits(link, client):
     """Within a moment of the announcement, in every thread that watches the key."""
     notifier, woken = Notifier(link, count=lambda *_: None), []
