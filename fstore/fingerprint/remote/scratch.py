@@ -1,4 +1,7 @@
-"""Folders of this host for copies of objects; one whose process was killed is removed by the next that needs one."""
+"""Folders of this host for copies of objects.
+
+One whose process was killed is removed by the next that needs one.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +35,12 @@ class Scratch:
             home = _home(self._base)
             _sweep(home)
             self.folder = Path(tempfile.mkdtemp(dir=home, prefix="s-"))
-            descriptor = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            # By the name that is looked for it appears only when it is held: one that looks in between removes nothing.
+            beginning = self.folder / f"{_LOCK}-soon"
+            descriptor = os.open(beginning, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             if fcntl is not None:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            beginning.rename(self.folder / _LOCK)
         self.close = weakref.finalize(self, _remove, self.folder, descriptor, os.getpid())
 
     @contextmanager
