@@ -15,14 +15,14 @@ if TYPE_CHECKING:
         verify_entries,
     )
     from fstore.upkeep.by_hand import StoreUpkeep, chosen_entries
-    from fstore.upkeep.gc_policy import GarbagePolicy
+    from fstore.upkeep.collection.policy import GarbagePolicy
 else:
     __getattr__ = lazy.names(
         __name__,
         {
             "api": "collect_garbage count_orphans flush_usage list_runs reconcile_jobs sweep_integrity verify_entries",
             "by_hand": "StoreUpkeep chosen_entries",
-            "gc_policy": "GarbagePolicy",
+            "collection.policy": "GarbagePolicy",
         },
     )
 

@@ -1,6 +1,6 @@
 """The four upkeep jobs, as schedules, commands and the library call them.
 
-``gc_run``, ``sweep``, ``reconcile`` and ``usage`` do the work; here it is
+``collection.run``, ``sweep``, ``reconcile`` and ``usage`` do the work; here it is
 decided when a scheduled run is one too many, and everything is answered in JSON.
 """
 
@@ -10,10 +10,10 @@ from typing import Any
 
 from fstore.postgres import Kind
 from fstore.resources import Resources
-from fstore.upkeep.gc_plan import make_plan
-from fstore.upkeep.gc_policy import GarbagePolicy
-from fstore.upkeep.gc_report import GarbageReport
-from fstore.upkeep.gc_run import run_collection
+from fstore.upkeep.collection.plan import make_plan
+from fstore.upkeep.collection.policy import GarbagePolicy
+from fstore.upkeep.collection.report import GarbageReport
+from fstore.upkeep.collection.run import run_collection
 from fstore.upkeep.reconcile import run_reconciliation
 from fstore.upkeep.runner import Progress, run_alone, silent
 from fstore.upkeep.safety import refuse_other_store
@@ -34,7 +34,7 @@ def collect_garbage(
     detail: bool = False,
     progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Give up what the policy no longer keeps, and return the report; see ``fstore.upkeep.gc_run``.
+    """Give up what the policy no longer keeps, and return the report; see ``fstore.upkeep.collection.run``.
 
     With ``detail`` the report lists every entry and file with its reason.
     """

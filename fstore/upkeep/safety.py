@@ -9,8 +9,8 @@ from fstore.errors import UpkeepRefused
 from fstore.postgres import Manifest
 from fstore.settings import Settings, shortest_grace
 from fstore.storage import EntryStore
-from fstore.upkeep.gc_policy import GarbagePolicy
-from fstore.upkeep.gc_shard import GarbagePlan
+from fstore.upkeep.collection.policy import GarbagePolicy
+from fstore.upkeep.collection.shard import GarbagePlan
 
 LOOKS_WRONG_SHARE = 0.05
 LOOKS_WRONG_COUNT = 100

@@ -16,7 +16,7 @@ from fstore.broker.messages import ComputeRequest, RawReference
 from fstore.model import Claim, Entry, EntryFacts, HashMethod, KeyParts, Locator
 from fstore.resources import Resources
 from fstore.storage import result_bytes
-from fstore.upkeep.gc_policy import GarbagePolicy
+from fstore.upkeep.collection.policy import GarbagePolicy
 
 WEEK = timedelta(weeks=1)
 HOUR = timedelta(hours=1)

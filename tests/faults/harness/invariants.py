@@ -19,8 +19,8 @@ from fstore.model import Locator
 from fstore.storage.layout import STORE_ID, TEMPORARY
 from fstore.storage.verify import Pace
 from fstore.upkeep import api as upkeep
-from fstore.upkeep.gc_policy import GarbagePolicy
-from fstore.upkeep.gc_run import run_collection
+from fstore.upkeep.collection.policy import GarbagePolicy
+from fstore.upkeep.collection.run import run_collection
 from tests import sample_features
 from tests.conftest import House
 from tests.faults.harness.calls import LEEWAY_S, Calls

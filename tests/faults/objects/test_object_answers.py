@@ -11,7 +11,7 @@ import pytest
 from fstore.entries import read_entry
 from fstore.errors import StorageUnavailable, StoreMismatch
 from fstore.s3 import BreakerOpen, S3Forbidden, S3Unavailable
-from fstore.upkeep.gc_run import run_collection
+from fstore.upkeep.collection.run import run_collection
 from fstore.upkeep.sweep import run_sweep
 from tests.faults.harness.http_faults import (
     denied,

@@ -12,7 +12,7 @@ import pytest
 from fstore.errors import EntryCorrupt, StorageUnavailable, UpkeepRefused
 from fstore.runtime import deadline
 from fstore.s3 import Keys, S3Client, S3Options
-from fstore.upkeep.gc_run import run_collection
+from fstore.upkeep.collection.run import run_collection
 from tests.faults.harness.http_faults import clock_off, flipped_bit
 from tests.faults.harness.http_messages import Message
 from tests.faults.objects.conftest import TIMEOUT_S, close_breaker, numbers

@@ -14,8 +14,8 @@ from fstore import FeatureStoreError
 from fstore.broker.tasks import QUEUES
 from fstore.postgres.runs import LEASE_S
 from fstore.upkeep import api as upkeep
-from fstore.upkeep.gc_report import GarbageReport
-from fstore.upkeep.gc_run import run_collection
+from fstore.upkeep.collection.report import GarbageReport
+from fstore.upkeep.collection.run import run_collection
 from fstore.upkeep.runner import Skipped
 from tests.conftest import run_sql
 from tests.faults.harness.invariants import check_invariants

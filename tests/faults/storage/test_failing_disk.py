@@ -15,7 +15,7 @@ import pytest
 from fstore.broker.messages import parse_compute
 from fstore.compute.executor import execute
 from fstore.errors import FeatureStoreError, StorageFull
-from fstore.upkeep.gc_run import run_collection
+from fstore.upkeep.collection.run import run_collection
 from tests.faults.harness.invariants import check_invariants
 from tests.faults.harness.publish_order import assert_durable_before_row, offered, opened_for_writing
 from tests.faults.harness.site import Site

@@ -13,8 +13,8 @@ from fstore.postgres.upkeep_queries import UpkeepQueries
 from fstore.postgres.usage import Usage
 from fstore.storage.folder.entries import FolderEntries
 from fstore.storage.folder.staging import FolderStaging
-from fstore.upkeep.gc_report import GarbageReport
-from fstore.upkeep.gc_run import run_collection
+from fstore.upkeep.collection.report import GarbageReport
+from fstore.upkeep.collection.run import run_collection
 from tests.support.shelf import HOUR, RULES, WEEK, Shelf, key
 
 STEPS = {

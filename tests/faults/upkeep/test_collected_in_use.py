@@ -11,8 +11,8 @@ import pytest
 from fstore.broker.messages import parse_compute
 from fstore.compute.executor import execute
 from fstore.errors import UpkeepRefused
-from fstore.upkeep.gc_policy import GarbagePolicy
-from fstore.upkeep.gc_run import run_collection
+from fstore.upkeep.collection.policy import GarbagePolicy
+from fstore.upkeep.collection.run import run_collection
 from tests.faults.harness.invariants import check_invariants
 from tests.faults.harness.site import RAW
 from tests.faults.harness.strace import DONE, awaited_stop, traced

@@ -10,8 +10,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from fstore.upkeep.gc_report import GarbageReport
-from fstore.upkeep.gc_run import run_collection
+from fstore.upkeep.collection.report import GarbageReport
+from fstore.upkeep.collection.run import run_collection
 from tests.conftest import Servers, build_house
 from tests.faults.harness.invariants import check_invariants
 from tests.faults.harness.strace import DONE, KILLED, traced

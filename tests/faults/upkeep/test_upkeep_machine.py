@@ -29,7 +29,7 @@ from fstore.postgres.upkeep_queries import UpkeepQueries
 from fstore.storage import file_of, packed_at
 from fstore.storage.folder.entries import FolderEntries
 from fstore.storage.folder.staging import FolderStaging
-from fstore.upkeep.gc_run import run_collection
+from fstore.upkeep.collection.run import run_collection
 from fstore.upkeep.sweep import run_sweep
 from tests.conftest import build_house
 from tests.support.shelf import HOUR, RULES, Shelf, key
@@ -324,7 +324,9 @@ class Upkeep(RuleBasedStateMachine):
 
 def test_every_history_keeps_the_promises(servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """No history of crashes, races and damage serves wrong bytes, loses what is in use or leaves anything behind."""
-    monkeypatch.setattr("fstore.upkeep.gc_plan.SHARDS_IN_TURN", tuple(sorted({key(name)[:2] for name in NAMES})))
+    monkeypatch.setattr(
+        "fstore.upkeep.collection.plan.SHARDS_IN_TURN", tuple(sorted({key(name)[:2] for name in NAMES}))
+    )
     monkeypatch.setattr("fstore.storage.folder.entries._NOT_YET_VISIBLE_WAITS_S", ())
     Fuse.install(monkeypatch)
     with ExitStack() as stack:

@@ -14,7 +14,7 @@ import pytest
 from fstore import Request
 from fstore.entries import read_entry
 from fstore.model import Locator
-from fstore.upkeep.gc_run import run_collection
+from fstore.upkeep.collection.run import run_collection
 from tests.sample_features import noise
 from tests.support.shelf import RULES, Shelf, key
 

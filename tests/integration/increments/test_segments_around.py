@@ -19,8 +19,8 @@ from fstore.client.enqueue import _lanes
 from fstore.compute import execute
 from fstore.increments.contents import CONTENTS_KEY
 from fstore.stack import EmbeddedServers, temporary_servers
-from fstore.upkeep.gc_policy import GarbagePolicy
-from fstore.upkeep.gc_run import run_collection
+from fstore.upkeep.collection.policy import GarbagePolicy
+from fstore.upkeep.collection.run import run_collection
 from tests import partitioned_features as features
 from tests.conftest import House, Servers, build_house
 from tests.integration.increments.test_random_edits import inline

@@ -10,9 +10,9 @@ import pytest
 
 from fstore.errors import StoreMismatch, UpkeepRefused
 from fstore.upkeep import api as upkeep
-from fstore.upkeep.gc_policy import GarbagePolicy
-from fstore.upkeep.gc_report import GarbageReport, details
-from fstore.upkeep.gc_run import run_collection
+from fstore.upkeep.collection.policy import GarbagePolicy
+from fstore.upkeep.collection.report import GarbageReport, details
+from fstore.upkeep.collection.run import run_collection
 from fstore.upkeep.runner import Skipped
 from tests.support.shelf import HOUR, RULES, WEEK, Shelf, key
 

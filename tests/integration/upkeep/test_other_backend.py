@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 
 from fstore.entries import read_entry
-from fstore.upkeep.gc_report import GarbageReport
-from fstore.upkeep.gc_run import run_collection
+from fstore.upkeep.collection.report import GarbageReport
+from fstore.upkeep.collection.run import run_collection
 from fstore.upkeep.sweep import IntegrityReport, run_sweep
 from tests.memory_storage import Objects, memory_storage
 from tests.support.shelf import HOUR, RULES, WEEK, Shelf, key

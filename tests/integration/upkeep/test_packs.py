@@ -12,9 +12,9 @@ from fstore.errors import StorageUnavailable
 from fstore.model import Locator, ShardRow
 from fstore.postgres import UpkeepQueries
 from fstore.storage import file_of
-from fstore.upkeep import gc_plan
-from fstore.upkeep.gc_report import GarbageReport
-from fstore.upkeep.gc_run import run_collection
+from fstore.upkeep.collection import plan as gc_plan
+from fstore.upkeep.collection.report import GarbageReport
+from fstore.upkeep.collection.run import run_collection
 from fstore.upkeep.sweep import run_sweep
 from tests.integration.upkeep.test_other_backend import MemoryShelf
 from tests.memory_storage import Objects, memory_storage

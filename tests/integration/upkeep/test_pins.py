@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from fstore.errors import InvalidRequest
-from fstore.upkeep.gc_policy import Candidate, GarbagePolicy, plan_eviction
-from fstore.upkeep.gc_run import run_collection
+from fstore.upkeep.collection.policy import Candidate, GarbagePolicy, plan_eviction
+from fstore.upkeep.collection.run import run_collection
 from tests import sample_features
 from tests.conftest import House
 from tests.support.commands import fstore

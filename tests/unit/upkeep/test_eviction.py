@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fstore.upkeep.gc_policy import Candidate, Eviction, GarbagePolicy, Reason, plan_eviction
+from fstore.upkeep.collection.policy import Candidate, Eviction, GarbagePolicy, Reason, plan_eviction
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR, WEEK = timedelta(hours=1), timedelta(weeks=1)

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fstore.storage.layout import FoundFile, key_of, shard_of
-from fstore.upkeep.gc_shard import compare
+from fstore.upkeep.collection.shard import compare
 from fstore.upkeep.safety import looks_wrong
 
 NAMES = st.integers(0, 40).map(lambda i: f"entries/ab/ab{i:04d}.t.parquet")

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from fstore.errors import StorageUnavailable
-from fstore.model import EntryState, ReapableEntry, ShardRow
+from fstore.model import ReapableEntry, ShardRow
 from fstore.postgres import UpkeepQueries
-from fstore.storage import (
-    SHARDS_IN_TURN,
-    EntryStore,
-    FoundFile,
-    Listing,
-    StagingArea,
-    file_of,
-    key_of,
-    packed_at,
-    packed_name,
-)
-from fstore.upkeep.gc_policy import Candidate, Eviction, GarbagePolicy, plan_eviction, plan_superseded
-from fstore.upkeep.gc_shard import GarbagePlan, Leftover, PackUse, Totals, Why, compare, is_older, judge_shard
+from fstore.storage import SHARDS_IN_TURN, EntryStore, FoundFile, Listing, StagingArea, key_of, packed_at
+from fstore.upkeep.collection.packs import Packs, unheld_packs
+from fstore.upkeep.collection.policy import Candidate, Eviction, GarbagePolicy, plan_eviction, plan_superseded
+from fstore.upkeep.collection.shard import GarbagePlan, Leftover, Totals, Why, compare, is_older, judge_shard
 from fstore.upkeep.runner import Progress, silent
 
 AT_MOST = 50_000  # of each kind in one run: bounds the memory of a plan; the next run takes the rest
@@ -68,7 +58,7 @@ def make_plan(
         postponed=postponed,
         file_now_ns=survey.file_now_ns,
         faults=tuple(survey.faults),
-        pack_sizes={path: use.file.size_bytes for path, use in survey.packs.items()},
+        pack_sizes=survey.packs.sizes(),
     )
 
 
@@ -85,51 +75,34 @@ class _Survey:
         self.reap: list[ReapableEntry] = []
         self.leftovers: list[Leftover] = []
         self.lost: list[ShardRow] = []
-        self.packs: dict[str, PackUse] = {}
+        self.packs = Packs()
         self.faults: list[str] = []
 
     def look_at_packs(self) -> None:
         """List what holds several entries, before any row is read."""
         for listing in self.entries.list_packs():
-            self.packs |= {file.path: PackUse(file) for file in listing.files}
+            self.packs.add(listing.files)
             self.totals.foreign += listing.foreign
             self._take(Leftover(file, Why.UNFINISHED) for file in listing.temporary if self._is_stale(file))
-        held = sum(use.file.size_bytes for use in self.packs.values())
-        self.totals.packs, self.totals.pack_bytes = len(self.packs), held
-        self.totals.files += len(self.packs)
-        self.totals.file_bytes += held
+        sizes = self.packs.sizes()
+        self.totals.packs, self.totals.pack_bytes = len(sizes), sum(sizes.values())
+        self.totals.files += self.totals.packs
+        self.totals.file_bytes += self.totals.pack_bytes
 
     def judge_packs(self) -> None:
         """Find packs that no row names, and count what is dead in the others; after all rows were read."""
-        unnamed = [use.file for use in self.packs.values() if not use.rows and self._is_stale(use.file)]
+        unnamed = [file for file in self.packs.unnamed() if self._is_stale(file)]
         self._take(
             unheld_packs(unnamed, self.entries, self.queries, self.policy, lambda fault: _keep(self.faults, [fault]))
         )
-        named = [use for use in self.packs.values() if use.rows]
-        self.totals.dead_pack_bytes = sum(use.file.size_bytes - use.bytes for use in named)
-
-    def _packed(self, rows: list[ShardRow]) -> tuple[list[ShardRow], list[ShardRow]]:
-        """Note which packs some rows name, and return the rows with a file of their own.
-
-        With them live rows whose pack was not listed.
-        """
-        single, lost = list[ShardRow](), list[ShardRow]()
-        for row in rows:
-            packed = packed_at(row.path)
-            if packed is None:
-                single.append(row)
-            elif (use := self.packs.get(packed.path)) is not None:
-                use.add(row)
-            elif row.state == EntryState.LIVE:
-                lost.append(row)
-        self.totals.rows += len(rows) - len(single)
-        return single, lost
+        self.totals.dead_pack_bytes = self.packs.dead_bytes()
 
     def shards(self, progress: Progress) -> Iterator[Candidate]:
         """Look at one shard after the other, and give the live entries that may go on to the eviction policy."""
         for done, (listing, rows) in enumerate(self._look()):
             progress("looking", done, len(SHARDS_IN_TURN))
-            single, unlisted = self._packed(rows)
+            single, unlisted = self.packs.note(rows)
+            self.totals.rows += len(rows) - len(single)
             compared = compare(single, listing.files)
             stale = [key_of(file.path) for file in compared.orphans if self._is_stale(file)]
             shard = judge_shard(
@@ -151,7 +124,7 @@ class _Survey:
             self._take(shard.leftovers)
             self._take(Leftover(file, Why.UNFINISHED) for file in listing.temporary if self._is_stale(file))
             yield from (each for each in shard.candidates if packed_at(each.path) is None)
-        yield from (use.as_candidate() for use in self.packs.values() if use.live)
+        yield from self.packs.candidates()
         progress("looking", len(SHARDS_IN_TURN), len(SHARDS_IN_TURN))
 
     def entries_of(self, chosen: Sequence[Eviction]) -> tuple[Eviction, ...]:
@@ -164,28 +137,12 @@ class _Survey:
             if len(found) >= AT_MOST:
                 break
             some = chosen[start : start + PACKS_AT_ONCE]
-            inside = self._inside([each.candidate.path for each in some if each.candidate.path in self.packs])
+            inside = self.packs.inside([each.candidate.path for each in some], self.queries)
             for each in some:
                 path = each.candidate.path
                 entries = inside.get(path, []) if path in self.packs else [each.candidate]
                 found += [Eviction(candidate, each.reason) for candidate in entries]
         return tuple(found)
-
-    def _inside(self, packs: Sequence[str]) -> dict[str, list[Candidate]]:
-        """Return what lies in some packs.
-
-        Nothing of one that was used or pinned since it was chosen, for it stays whole.
-        """
-        inside: dict[str, list[Candidate]] = {path: [] for path in packs}
-        for row in self.queries.rows_of_packs([packed_name(path) for path in packs]) if packs else ():
-            path = file_of(row.path)
-            if row.is_pinned or row.last_used_at > self.packs[path].last_used_at:
-                inside.pop(path, None)
-            elif path in inside:
-                inside[path].append(
-                    Candidate(row.key, row.path, row.size_bytes, row.created_at, row.last_used_at, row.is_pinned)
-                )
-        return inside
 
     def _look(self) -> Iterator[tuple[Listing, list[ShardRow]]]:
         """Give each shard's files and rows; while Postgres answers for one shard, the next one is listed.
@@ -235,36 +192,6 @@ def unneeded(staged: list[FoundFile], queries: UpkeepQueries) -> list[FoundFile]
     read = queries.working_paths()
     working = queries.working_keys([key_of(file.path) for file in staged])
     return [file for file in staged if file.path not in read and key_of(file.path) not in working]
-
-
-def unheld_packs(
-    packs: Sequence[FoundFile],
-    entries: EntryStore,
-    queries: UpkeepQueries,
-    policy: GarbagePolicy,
-    tell: Callable[[str], None],
-) -> list[Leftover]:
-    """Return those of some packs that no row names, and nobody may still publish or read.
-
-    That is their results: a job may publish one, somebody be about to read one. One that cannot be read stays:
-    ``tell`` is told, and the others go.
-    """
-    found: list[Leftover] = []
-    named = queries.named_packs([packed_name(file.path) for file in packs]) if packs else set()
-    for file in packs:
-        if packed_name(file.path) in named:
-            continue
-        try:
-            keys = entries.keys_in(file.path)
-        except StorageUnavailable as error:
-            tell(str(error))
-            continue
-        if keys is None or (keys and queries.unsettled_keys(keys, grace=policy.grace)):
-            continue
-        # Once more: a row that was inserted since the first look ended the job that the second one asked for.
-        if not queries.named_packs([packed_name(file.path)]):
-            found.append(Leftover(file, Why.SUPERSEDED if keys and queries.paths_of(keys) else Why.NO_ROW))
-    return found
 
 
 def _keep(kept: list[T], found: list[T]) -> None:

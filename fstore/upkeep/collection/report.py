@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from fstore.upkeep.gc_shard import GarbagePlan
+from fstore.upkeep.collection.shard import GarbagePlan
 
 PHASES = ("plan", "revive", "reap", "condemn", "lost", "strays", "vacuum")
 

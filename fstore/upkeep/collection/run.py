@@ -16,10 +16,11 @@ from fstore.resources import Resources
 from fstore.runtime.counters import Recorder
 from fstore.runtime.parallel import each_of
 from fstore.storage import EntryStore, FoundFile, StagingArea, is_pack, key_of, packed_at
-from fstore.upkeep.gc_plan import make_plan, unheld_packs, unneeded
-from fstore.upkeep.gc_policy import Candidate, Eviction, GarbagePolicy
-from fstore.upkeep.gc_report import GarbageReport, PhaseReport
-from fstore.upkeep.gc_shard import GarbagePlan, Leftover, Why
+from fstore.upkeep.collection.packs import unheld_packs
+from fstore.upkeep.collection.plan import make_plan, unneeded
+from fstore.upkeep.collection.policy import Candidate, Eviction, GarbagePolicy
+from fstore.upkeep.collection.report import GarbageReport, PhaseReport
+from fstore.upkeep.collection.shard import GarbagePlan, Leftover, Why
 from fstore.upkeep.runner import Progress, RunLock, Skipped, run_alone, silent
 from fstore.upkeep.safety import refuse_other_store, refuse_short_grace, refuse_strange_clock, refuse_suspicious_plan
 from fstore.upkeep.usage import UsageFlush

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from fstore.model import EntryState, ReapableEntry, ShardRow
 from fstore.storage import FoundFile, key_of
-from fstore.upkeep.gc_policy import Candidate, Eviction, GarbagePolicy
-
-_NEVER = datetime.min.replace(tzinfo=UTC)
+from fstore.upkeep.collection.policy import Candidate, Eviction, GarbagePolicy
 
 
 class Why(StrEnum):
@@ -54,37 +52,6 @@ class Totals:
     packs: int = 0
     pack_bytes: int = 0
     dead_pack_bytes: int = 0
-
-
-@dataclass(slots=True)
-class PackUse:
-    """A pack that was listed, and what of it rows name that were read afterwards.
-
-    ``live`` counts those that answer.
-    """
-
-    file: FoundFile
-    rows: int = 0
-    bytes: int = 0
-    live: int = 0
-    is_pinned: bool = False
-    created_at: datetime = _NEVER
-    last_used_at: datetime = _NEVER
-
-    def add(self, row: ShardRow) -> None:
-        """Note a row that names it."""
-        self.rows += 1
-        self.bytes += row.size_bytes
-        if row.state == EntryState.LIVE:
-            self.live += 1
-            self.is_pinned |= row.is_pinned
-            self.created_at = max(self.created_at, row.created_at)
-            self.last_used_at = max(self.last_used_at, row.last_used_at)
-
-    def as_candidate(self) -> Candidate:
-        """Return what eviction needs to know: a pack goes whole or not at all, since its bytes do."""
-        path, size_bytes = self.file.path, self.file.size_bytes
-        return Candidate(path, path, size_bytes, self.created_at, self.last_used_at, self.is_pinned)
 
 
 @dataclass(frozen=True, slots=True)
