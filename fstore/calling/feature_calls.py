@@ -105,7 +105,10 @@ def _called(feature: Feature, raw: Any, config: Mapping[str, Any]) -> object:
 
 
 def trace_of_function(error: BaseException) -> TracebackType | None:
-    """Return an error's traceback from the function's own first frame on; all of it where fstore itself raised."""
+    """Return an error's traceback from the function's own first frame on.
+
+    All of it where fstore itself raised.
+    """
     trace, own = error.__traceback__, None
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == _called.__code__.co_filename:

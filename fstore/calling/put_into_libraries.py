@@ -1,7 +1,7 @@
-"""Functions and classes that a feature puts into NumPy, pandas or Python's mathematics: they end with its call.
+"""What a feature puts into NumPy, pandas or Python's mathematics: it ends with the call.
 
-What is put there while modules are imported is left: libraries that extend others do so,
-and once a process.
+Functions, classes, numbers, and whatever else is called by its name there. What is put there while modules are
+imported is left: libraries that extend others do so, and once a process.
 """
 
 from __future__ import annotations
@@ -95,7 +95,10 @@ def _overrides(space: Any, name: str) -> bool:
 
 
 def _is_called_by_name(name: str, value: Any) -> bool:
-    """Tell functions, operators and constants from what Python notes in a module or class, such as warnings given."""
+    """Tell functions, operators and constants from what Python itself notes.
+
+    In a module or class it notes warnings given, for instance.
+    """
     return callable(getattr(value, "__func__", value)) or not (name.startswith("__") and name.endswith("__"))
 
 

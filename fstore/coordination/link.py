@@ -32,9 +32,10 @@ T = TypeVar("T")
 
 
 class RedisLink:
-    """Connections to one Redis; safe to share between threads and across forks (redis-py pools are keyed by pid).
+    """Connections to one Redis; safe to share between threads and across forks.
 
-    The driver is loaded by whoever calls first: a hit is answered before anybody needs it.
+    redis-py's pools are keyed by pid. The driver is loaded by whoever calls first: a hit is answered before anybody
+    needs it.
     """
 
     def __init__(self, url: str, *, timeout_s: float = 2.0) -> None:
@@ -121,7 +122,10 @@ class Wire:
         self._server_error = server_error
 
     def exchange(self, *commands: Sequence[str]) -> list[Any]:
-        """Send commands at once and return the answer to each; raises the server's first error once all are read."""
+        """Send commands at once and return the answer to each.
+
+        Raises the server's first error once all are read.
+        """
         answers = self.ask(*commands)
         for answer in answers:
             if isinstance(answer, Exception):
@@ -169,7 +173,10 @@ def is_about_the_value(error: object) -> bool:
 
 
 def ask_raw(client: redis.Redis, *command: str) -> Any:
-    """Run a command and return its answer undecoded, or the server's error about what the key holds; others are raised."""
+    """Run a command and return its answer undecoded.
+
+    An error of the server about what the key holds is returned too; others are raised.
+    """
     import redis  # noqa: PLC0415 see RedisLink
 
     try:
@@ -189,7 +196,10 @@ def _once() -> Retry:
     from redis.retry import Retry  # noqa: PLC0415
 
     class Once(Retry):
-        """Tries nothing again. Even without retries redis-py connects anew after a failure, in whichever thread met it."""
+        """Tries nothing again.
+
+        Even without retries redis-py connects anew after a failure, in whichever thread met it.
+        """
 
         def __init__(self) -> None:
             super().__init__(NoBackoff(), 0)

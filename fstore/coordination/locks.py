@@ -28,9 +28,9 @@ class DedupLock:
 
 
 class DedupLocks:
-    """Takes and gives back dedup locks, many in a round trip; every method may raise ``BrokerUnavailable``.
+    """Takes and gives back dedup locks, many in a round trip.
 
-    They may be lost at any moment; only time is lost with them.
+    Every method may raise ``BrokerUnavailable``. They may be lost at any moment; only time is lost with them.
     """
 
     def __init__(self, link: RedisLink, *, lock_s: float) -> None:
@@ -69,7 +69,10 @@ class DedupLocks:
         self.release_many([lock])
 
     def release_many(self, locks: Sequence[DedupLock]) -> None:
-        """Give up those locks that are still ours, in a few round trips; when somebody interferes, they are left to lapse."""
+        """Give up those locks that are still ours, in a few round trips.
+
+        When somebody interferes, they are left to lapse.
+        """
         # A plain DEL after a pause would hit the next holder's lock. It is no script, so that trainers need no
         # right to run code in Redis.
         names = [lock.name for lock in locks]

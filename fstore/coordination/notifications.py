@@ -46,7 +46,10 @@ class Subscription:
         self._keys: set[str] = set()
 
     def add(self, keys: Iterable[str]) -> set[str]:
-        """Listen for more keys; subscribed on return, if Redis is up. Returns those that nobody else here listens for."""
+        """Listen for more keys, and return those that nobody else here listens for.
+
+        They are subscribed on return, if Redis is up.
+        """
         fresh = set(keys) - self._keys
         self._keys |= fresh
         return self._notifier._listen_for(fresh, self)
@@ -58,7 +61,10 @@ class Subscription:
         self._notifier._forget(stale, self)
 
     def wait(self, timeout_s: float) -> set[str]:
-        """Wait until one of the keys may be settled, at most ``timeout_s``; return those that may be, none when time is up."""
+        """Wait until one of the keys may be settled, at most ``timeout_s``.
+
+        Returns those that may be, none when time is up.
+        """
         self._event.wait(timeout_s)
         with self._guard:
             self._event.clear()
@@ -66,9 +72,10 @@ class Subscription:
         return heard.keys() & self._keys
 
     def acknowledge(self, keys: Iterable[str]) -> None:
-        """Say that nothing was missed before these keys were listened for, so that this alone need not wake the waiter.
+        """Say that nothing was missed before these keys were listened for.
 
-        To be said by whoever registered their jobs, before any worker hears of them.
+        That alone need not wake the waiter then. To be said by whoever registered their jobs, before any worker
+        hears of them.
         """
         with self._guard:
             for key in keys:
@@ -102,7 +109,10 @@ class Notifier:
         forget_in_children(self)
 
     def forget_after_fork(self) -> None:
-        """Begin without a thread and without waiters: a forked child has neither the thread nor a right to the socket."""
+        """Begin without a thread and without waiters.
+
+        A forked child has neither the thread nor a right to the socket.
+        """
         self._guard = threading.Lock()
         self._order = threading.Lock()  # a subscription must not be overtaken by an older end of one
         self._waiting: dict[str, list[Subscription]] = defaultdict(list)

@@ -47,7 +47,10 @@ class _Note(NamedTuple):
 
 
 class UsageBuffer:
-    """Notes what was used and counted until a flush takes it; every method may raise ``BrokerUnavailable``."""
+    """Notes what was used and counted until a flush takes it.
+
+    Every method may raise ``BrokerUnavailable``.
+    """
 
     def __init__(self, link: RedisLink) -> None:
         self._link = link
@@ -108,7 +111,7 @@ class UsageBuffer:
         return {name: waiting.get(name, 0) + moving.get(name, 0) for name in waiting | moving}
 
     def counters(self) -> tuple[dict[str, int], dict[str, int]]:
-        """Return the counters that wait for the next flush, and those that a flush is moving to Postgres just now."""
+        """Return the counters that wait for the next flush, and those on their way to Postgres just now."""
 
         def read(client: Any) -> tuple[dict[str, int], dict[str, int]]:
             return _read(client, COUNTERS)[0], _read(client, _moving(COUNTERS))[0]
@@ -148,7 +151,10 @@ def _add(client: Any, notes: list[_Note]) -> list[tuple[_Note, Exception]]:
 
 
 def _read(client: Any, name: str) -> tuple[dict[str, int], dict[bytes, bytes] | None]:
-    """Return the notes of a hash and what stands beside them that is none; an empty dict: the key itself is no hash."""
+    """Return the notes of a hash and what stands beside them that is none.
+
+    An empty dict of these: the key itself is no hash.
+    """
     found = ask_raw(client, "HGETALL", name)
     if isinstance(found, Exception):
         return {}, {}

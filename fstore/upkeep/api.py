@@ -34,9 +34,9 @@ def collect_garbage(
     detail: bool = False,
     progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Give up what the policy no longer keeps, and return the report; see ``fstore.upkeep.collection.run``.
+    """Give up what the policy no longer keeps, and return the report.
 
-    With ``detail`` the report lists every entry and file with its reason.
+    See ``fstore.upkeep.collection.run``. With ``detail`` the report lists every entry and file with its reason.
     """
     report = run_collection(
         resources,

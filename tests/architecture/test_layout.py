@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from pathlib import Path
@@ -17,6 +18,9 @@ LONGER = {
     REPOSITORY / "tests",  # what tests everywhere import, workers and trainers of theirs by name
 }
 MOST_MODULES_AT_THE_TOP = 10
+MOST_LINES = 300
+FIRST_LINE_BELOW = 100
+_DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 OTHERS = {"data/cache.py", "celery/concurrency/asynpool.py"}  # of qlib, of Celery
 _FILE = re.compile(r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|sql|md|yml|yaml|toml|conf)|(?:fstore|workers|beat)/[\w/]+)`")
 
@@ -38,6 +42,28 @@ def test_no_folder_has_grown_past_a_glance() -> None:
         if folder.is_dir() and folder.name != "__pycache__" and len(files(folder)) > MOST_FILES and folder not in LONGER
     }
     assert full == {}
+
+
+def sources() -> list[Path]:
+    return sorted(path for package in PRODUCT for path in (REPOSITORY / package).rglob("*.py"))
+
+
+def test_no_file_has_grown_past_one_subject() -> None:
+    """What is longer has two reasons to change."""
+    long = {str(path.relative_to(REPOSITORY)): path.read_text().count("\n") for path in sources()}
+    assert {name: lines for name, lines in long.items() if lines > MOST_LINES} == {}
+
+
+def test_docstrings_begin_with_one_short_sentence() -> None:
+    """A list of names shows the first line alone; errors, units and bounds come below it."""
+    long = [
+        f"{path.relative_to(REPOSITORY)}:{node.body[0].lineno}"
+        for path in sources()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, _DOCUMENTED)
+        if len((ast.get_docstring(node) or "").partition("\n")[0]) >= FIRST_LINE_BELOW
+    ]
+    assert long == []
 
 
 def test_few_modules_lie_outside_the_rooms() -> None:
