@@ -2,46 +2,73 @@
 
     python ops/bench/control.py [--quick] [--json] [--check]
 
-120 misses one after the other, so that the worker replaces its child, then one
-``inspect stats``, then 50 misses more. An answer that cannot be sent once made each of
-the latter take 20 to 50 s.
+120 misses one after the other, in which the worker replaces its child, one ``inspect stats``, 50 misses more; then another
+child is replaced, the worker is asked once more, and 50 misses follow. An answer that cannot be sent once made each of the
+latter take 20 to 50 s.
 """
 
 from __future__ import annotations
 
+from itertools import count, pairwise
 from typing import Any
 
+import psutil
 from harness.features import day, unchanged
 from harness.figures import Figure, Outcome, percentile, timed
 from harness.stand import Stand, celery_client, stand
 
-BEFORE, AFTER = 120, 50
+BEFORE, AFTER, A_CHILD = 120, 50, 100
 
 
 def measure(*, quick: bool) -> Outcome:
-    """Time both rows of misses on one worker of one child."""
+    """Time all rows of misses on one worker of one child."""
+    before, after, child = (10, 5, 8) if quick else (BEFORE, AFTER, A_CHILD)
     with stand() as place:
-        place.worker(concurrency=1)
-        found = rows(place, before=10 if quick else BEFORE, after=5 if quick else AFTER)
+        worker = place.start_worker(
+            "--loglevel", "WARNING", concurrency=1, FEATURE_STORE_WORKER_MAX_TASKS_PER_CHILD=str(child)
+        )
+        found = rows(place, psutil.Process(worker.pid), before=before, after=after, child=child)
+    asked = ("after inspect stats", "after another child and inspect stats")
     figures = [
-        Figure("slowest miss after inspect stats, s", found["after inspect stats"]["slowest_s"], 1.0),
-        Figure("workers that answered inspect stats", found["answers"], 1, "at least"),
-    ]
+        Figure(f"slowest of {after} misses {row}, s", found[row]["slowest_s"], 1.0) for row in asked
+    ] + [
+        Figure("answers to inspect stats, of two", found["answers"], 2, "at least"),
+        Figure("children replaced before each, fewest", min(found["children replaced"]), 1, "at least"),
+    ]  # fmt: skip
     return Outcome("control", figures, found)
 
 
-def rows(place: Stand, *, before: int, after: int) -> dict[str, Any]:
-    """Return the times of misses, and how many workers answered."""
-    app = celery_client(place.settings)
+def rows(place: Stand, worker: psutil.Process, *, before: int, after: int, child: int) -> dict[str, Any]:
+    """Return the times of misses, how many questions were answered, and how many children went before each."""
+    app, numbers = celery_client(place.settings), count()
+    lived: list[set[int]] = []
     with place.trainer(tier=True) as store:
 
-        def miss(n: int) -> float:
-            return timed(lambda: store.get_or_compute("S", day(n), {}, unchanged))
+        def misses(many: int) -> list[float]:
+            return [timed(lambda: store.get_or_compute("S", day(next(numbers)), {}, unchanged)) for _ in range(many)]
 
-        first = [miss(n) for n in range(before)]
-        answers = app.control.inspect(timeout=5).stats() or {}
-        second = [miss(before + n) for n in range(after)]
-    return {"before": summary(first), "after inspect stats": summary(second), "answers": len(answers)}
+        def children() -> None:
+            lived.append({process.pid for process in worker.children()})
+
+        def asked() -> int:
+            children()
+            return len(app.control.inspect(timeout=5).stats() or {})
+
+        children()
+        first = misses(before)
+        answers = asked()
+        second = misses(after)
+        between = misses(child)
+        answers += asked()
+        third = misses(after)
+    return {
+        "before": summary(first),
+        "after inspect stats": summary(second),
+        "while another child is replaced": summary(between),
+        "after another child and inspect stats": summary(third),
+        "answers": answers,
+        "children replaced": [len(old - new) for old, new in pairwise(lived)],
+    }
 
 
 def summary(seconds: list[float]) -> dict[str, float]:

@@ -6,13 +6,16 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 import redis
 from celery import Celery
 
 from fstore.broker.configuration import celery_config
+from fstore.broker.tasks import GET_OR_COMPUTE
 from tests import sample_features
 from tests.conftest import House, Servers, build_house
+from tests.waiting import eventually
 
 # What Celery's inspection offers, beside the dumps of memory that need further libraries.
 COMMANDS = (
@@ -80,3 +83,51 @@ def test_a_command_that_cannot_be_answered_costs_nobody_a_request(servers: Serve
         (log,) = [path.read_text() for path in tmp_path.glob("worker-*.log")]
         assert log.count("Control command error") == 3
         assert log.count("remote control goes on") == 3
+
+
+@pytest.mark.parametrize("command", ["stats", "unanswerable"])
+def test_misses_go_on_over_the_same_connections(servers: Servers, tmp_path: Path, command: str) -> None:
+    """Asked between two rows of misses, and again after its child was replaced, a worker reads where it has read before.
+
+    Every message reached it once and at the first try: none waited to be sent or delivered again.
+    """
+    with ExitStack() as stack:
+        house = build_house(servers, tmp_path, stack, feature_modules="tests.sample_features,tests.odd_commands")
+        worker = psutil.Process(house.start(concurrency=1, FEATURE_STORE_WORKER_MAX_TASKS_PER_CHILD="4").pid)
+        app = Celery("operator", set_as_current=False)
+        app.conf.update(celery_config(house.settings))
+        ask(house, 0)
+        before, asked = connections(house, worker), 1
+        for _ in range(2):
+            children = worker.children()
+            for _ in range(6):  # at least one child more than its four tasks
+                ask(house, asked)
+                asked += 1
+            assert set(children) - set(worker.children())
+            answers = app.control.broadcast(command, reply=True, limit=1, timeout=10 if command == "stats" else 1)
+            assert bool(answers) is (command == "stats")
+            for _ in range(3):
+                ask(house, asked)
+                asked += 1
+
+        assert connections(house, worker) == before
+        (totals,) = [answer["total"] for answer in (inspected(app, "stats") or {}).values()]
+        assert totals[GET_OR_COMPUTE] == asked
+        with redis.Redis.from_url(house.environment["FEATURE_STORE_REDIS_URL"]) as client:
+            eventually(lambda: client.hlen("unacked") == 0, seconds=30, what="the last message to be done with")
+
+
+def connections(house: House, worker: psutil.Process) -> dict[str, set[str]]:
+    """Return on which connections of its main process a worker hears commands, and on which it waits for messages."""
+    found: dict[str, set[str]] = {}
+
+    def at_rest() -> bool:
+        ports = {each.laddr.port for each in worker.net_connections(kind="tcp")}
+        with redis.Redis.from_url(house.environment["FEATURE_STORE_REDIS_URL"]) as client:
+            own = [each for each in client.client_list() if int(each["addr"].rpartition(":")[2]) in ports]
+        found["commands"] = {each["id"] for each in own if "P" in each["flags"]}
+        found["messages"] = {each["id"] for each in own if "b" in each["flags"]}
+        return bool(found["commands"] and found["messages"])
+
+    eventually(at_rest, seconds=30, what="the worker to wait for messages and commands")
+    return found
