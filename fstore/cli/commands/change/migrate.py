@@ -14,9 +14,9 @@ from fstore.storage import open_storage
 @common()
 @pass_call
 def command(call: Call) -> int:
-    """Bring database and folder to what this version needs.
+    """Bring database and folder to what this version needs; safe to repeat.
 
-    Safe to repeat, and from several hosts at once.
+    From several hosts at once, too.
     """
     settings = call.settings()
     before, after = prepare(settings)

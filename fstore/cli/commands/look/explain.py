@@ -17,9 +17,9 @@ from fstore.cli.requests import config_of, source_of
 @common(file_option=("-c", "--settings"))
 @pass_call
 def command(call: Call, symbol: str, raw: str, feature: str, config_text: str) -> int:
-    """Tell whether a request hits and why not.
+    """Tell whether a request hits and why not, and who computes it.
 
-    Shows every part of its key, the nearest earlier entry, who computes it. RAW is a Parquet file or a folder of
+    Shows every part of its key, and the nearest earlier entry. RAW is a Parquet file or a folder of
     them, or s3://bucket/key. Computes nothing. The file with fstore's own settings is given by -c here, as --config
     is the feature's.
     """

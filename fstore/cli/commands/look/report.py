@@ -22,9 +22,9 @@ from fstore.reporting import FailingFeature, StoreReport, gather_report, quantil
 @common()
 @pass_call
 def command(call: Call, html: Path | None, days: float) -> int:
-    """Show how the store did, at a glance or as a page.
+    """Show how the store did: hit ratio, sizes, failing features, upkeep, degraded periods, jobs.
 
-    Hit ratio, sizes, slow and failing features, upkeep, degraded periods, jobs now. The page of --html is one file
+    Features that are slow, too. The page of --html is one file
     without scripts that needs no network; it needs matplotlib: pip install 'intraday-fstore[report]'.
     """
     with call.resources() as resources:

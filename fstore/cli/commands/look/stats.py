@@ -12,9 +12,9 @@ from fstore.cli.context import Call, common, pass_call
 @common()
 @pass_call
 def command(call: Call) -> int:
-    """Show the counters since the store was made.
+    """Show the counters since the store was made: hits, misses, computations, degraded answers.
 
-    Hits, misses, computations, degraded answers, garbage collected.
+    What garbage collection freed is among them.
     """
     with call.store() as store:
         counters = store.get_cache_stats()

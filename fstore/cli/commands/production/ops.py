@@ -15,9 +15,9 @@ from fstore.errors import ConfigurationError
 @click.group("ops", cls=Words, epilog=errors.codes())
 @common()
 def command() -> None:
-    """Write out what runs fstore for a team.
+    """Write out what runs fstore for a team: compose file, units, alerts, dashboard, settings.
 
-    Compose file, systemd units, alerts, dashboard, server settings.
+    Units are those of systemd, settings those of servers.
     """
 
 

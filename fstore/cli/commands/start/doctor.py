@@ -38,9 +38,9 @@ STYLES = {Severity.OK: "green", Severity.WARNING: "yellow", Severity.FAULT: "red
 @common()
 @pass_call
 def command(call: Call, before_start: bool) -> int:
-    """Check what fstore stands on, and say what to do about each fault.
+    """Check settings, packages, servers, workers and clocks; say what to do about each fault.
 
-    Settings, packages, folders, Postgres, Redis, workers and clocks are looked at.
+    Servers are Postgres and Redis, or an object store; folders are looked at too.
     """
     findings = tuple(examine(call, before_start=before_start))
     known = describe_features()

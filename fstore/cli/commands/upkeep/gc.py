@@ -73,9 +73,9 @@ def command(
     history: bool,
     force: bool,
 ) -> int:
-    """Give up what the policy no longer keeps.
+    """Give up what the policy no longer keeps: hide it now, delete it after the grace period.
 
-    Hide it now, delete it after the grace period, sweep up orphans. Refuses when folder and database seem to belong
+    Orphans are swept up as well. Refuses when folder and database seem to belong
     to different stores. A run beside Beat's is harmless: one of both does the work.
     """
     if cache_root is not None:
