@@ -16,7 +16,7 @@ help: ## show this list
 demo: $(VENV)/.run ## twenty trainers share one cache on an embedded stack
 	$(BIN)/fstore demo
 
-test: $(VENV)/.dev ## run the test suite, real servers included; 'coverage report' then tells of each file
+test: $(VENV)/.dev ## the test suite, on real servers; then 'coverage report'
 	$(BIN)/python -m pytest $(SPREAD) --cov --cov-branch --cov-report= --cov-fail-under=85
 
 slow: $(VENV)/.dev ## the tests that wait or install for minutes
@@ -25,13 +25,13 @@ slow: $(VENV)/.dev ## the tests that wait or install for minutes
 faults: $(VENV)/.dev ## the fault matrix: kill it everywhere, lose nothing
 	$(BIN)/python -m tests.faults
 
-again: $(VENV)/.dev ## what failed last, once more and alone: at most three tests, of those that drive processes
+again: $(VENV)/.dev ## what failed last, once more and alone: at most three tests
 	$(BIN)/python -m tests.again
 
-containers: $(VENV)/.dev ## every command of the operators' pages on a Docker Engine; says why where there is none
+containers: $(VENV)/.dev ## every command of the operators' pages, on a Docker Engine
 	$(BIN)/python -m tests.containers
 
-matrix: $(VENV)/.run ## lowest and newest versions and every Python here: keys, key tests, demo (ROWS="lowest newest")
+matrix: $(VENV)/.run ## lowest and newest versions, each Python (ROWS="lowest")
 	$(BIN)/python tests/matrix.py $(ROWS)
 
 bench: $(VENV)/.bench ## every benchmark, then docs/benchmarks.md with tables and plots

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -81,6 +82,20 @@ def test_the_wheel_runs_and_exports_without_the_repository(built: Path, tmp_path
     assert written == expected | {"docker-compose.yml", ".env.example"}
     for name in written:
         assert (tmp_path / "out" / name).read_bytes() == (REPOSITORY / name).read_bytes()
+
+
+def test_a_clone_is_imported_from_the_folder_above_it(built: Path, tmp_path: Path) -> None:
+    """A folder of the package's name, which has no modules itself, hides nothing of what is installed from it."""
+    clone = tmp_path / "fstore"
+    shutil.copytree(built / "tree", clone)
+    python = tmp_path / "place" / "bin" / "python"
+    run(sys.executable, "-m", "venv", "--without-pip", str(python.parent.parent))
+    tools = {"PYTHONPATH": str(built / "tools")}
+    installing = ("install", "-q", "--no-deps", "--no-build-isolation", "-e", str(clone))
+    run(sys.executable, "-m", "pip", "--python", str(python), *installing, **tools)
+
+    home = run(str(python), "-c", "import fstore; print(fstore.__file__)", cwd=tmp_path, PYTHONPATH="")
+    assert home.strip() == str(clone / "fstore" / "__init__.py")
 
 
 def run(*command: str, cwd: Path | None = None, **environment: str) -> str:
