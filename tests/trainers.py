@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 
 import fstore
 from fstore import FeatureStore
+from tests.waiting import awake_s
 
 Act = Callable[[FeatureStore], Any]
 
@@ -37,7 +37,7 @@ def context() -> ForkServerContext:
 
 
 def crowd(
-    environment: Mapping[str, str], act: Act, *, processes: int, threads: int = 1, seconds: float = 60
+    environment: Mapping[str, str], act: Act, *, processes: int, threads: int = 1, seconds: float = 120
 ) -> list[Outcome]:
     """Run ``act(store)`` in so many processes and threads at the same moment, and return every outcome."""
     start = context()
@@ -54,7 +54,7 @@ def crowd(
         raise AssertionError(f"not all trainers answered within {seconds} s") from None
     finally:
         for process in crew:
-            process.join(5)
+            process.join(30)
             if process.is_alive():
                 process.kill()
                 process.join()
@@ -78,16 +78,16 @@ def _trainer(environment: dict[str, str], act: Act, threads: int, gate: Any, res
     store = fstore.connect()
     with suppress(fstore.FeatureStoreError):
         store.resources.manifest.find_live("0" * 64)  # connected before the race starts
-    gate.wait(60)
+    gate.wait(120)
 
     def call() -> None:
-        began = time.monotonic()
+        began = awake_s()
         value, error = None, None
         try:
             value = act(store)
         except Exception as caught:
             error = caught
-        results.put(Outcome(value, error, time.monotonic() - began))
+        results.put(Outcome(value, error, awake_s() - began))
 
     callers = [threading.Thread(target=call) for _ in range(threads)]
     for caller in callers:

@@ -81,9 +81,12 @@ class Broker:
         """Ask any worker of a queue to announce ``token``; raises ``BrokerUnavailable``."""
         self._send(PING, {"token": token}, repr({"token": token[:12]}), queue=queue, expires_s=expires_s)
 
-    def busy_workers(self, *, timeout_s: float = 2.0) -> dict[str, int]:
-        """Return how many tasks each worker runs, of those that answer in time; raises ``BrokerUnavailable``."""
-        return self._commands().busy_workers(timeout_s=timeout_s)
+    def busy_workers(self, wanted: Iterable[str] = (), *, timeout_s: float = 2.0) -> dict[str, int]:
+        """Return how many tasks each worker runs, of those that answer in time; raises ``BrokerUnavailable``.
+
+        Where one of the ``wanted`` workers does not answer, all are asked once more, for three times as long.
+        """
+        return self._commands().busy_workers(frozenset(wanted), timeout_s=timeout_s)
 
     def workers_by_queue(self, wanted: Iterable[str] = (), *, timeout_s: float = 2.0) -> dict[str, list[str]]:
         """Ask all workers which queues they serve, and return those that answer in time, by queue.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from celery import Celery
 from kombu.exceptions import OperationalError
 from kombu.transport import redis
@@ -28,12 +31,9 @@ class Control:
         self._app.conf.update(celery_config(settings))
         self._app.conf.update(result_backend="disabled://")  # nobody here waits on a Celery result
 
-    def busy_workers(self, *, timeout_s: float) -> dict[str, int]:
+    def busy_workers(self, wanted: frozenset[str], *, timeout_s: float) -> dict[str, int]:
         """Return how many tasks each worker runs, of those that answer in time; raises ``BrokerUnavailable``."""
-        try:
-            answers = self._app.control.inspect(timeout=timeout_s).active() or {}
-        except _UNAVAILABLE as error:
-            raise BrokerUnavailable("asking for workers", str(error) or type(error).__name__) from error
+        answers = self._answers("active", wanted.issubset, timeout_s=timeout_s)
         return {worker: len(tasks) for worker, tasks in answers.items()}
 
     def workers_by_queue(self, wanted: frozenset[str], *, timeout_s: float) -> dict[str, list[str]]:
@@ -41,24 +41,35 @@ class Control:
 
         Raises ``BrokerUnavailable``.
         """
-        answers: dict[str, list[str]] = {}
-        # Nobody is more often a busy host than a dead one: asked once more, with patience.
-        for patience_s in (timeout_s, 3 * timeout_s):
-            answers |= self._queues_by_worker(patience_s)
-            if answers and wanted.issubset(queue for queues in answers.values() for queue in queues):
-                break
+
+        def are_enough(answers: dict[str, Any]) -> bool:
+            return bool(answers) and wanted.issubset(queue["name"] for queues in answers.values() for queue in queues)
+
         found: dict[str, list[str]] = {queue: [] for queue in QUEUES}
-        for worker, queues in sorted(answers.items()):
+        for worker, queues in sorted(self._answers("active_queues", are_enough, timeout_s=timeout_s).items()):
             for queue in queues:
-                found.setdefault(queue, []).append(worker)
+                found.setdefault(queue["name"], []).append(worker)
         return found
 
-    def _queues_by_worker(self, timeout_s: float) -> dict[str, list[str]]:
+    def _answers(
+        self, command: str, are_enough: Callable[[dict[str, Any]], bool], *, timeout_s: float
+    ) -> dict[str, Any]:
+        answers: dict[str, Any] = {}
+        # Who does not answer is more often on a busy host than dead: asked once more, with patience.
+        for patience_s in (timeout_s, 3 * timeout_s):
+            answers |= self._ask(command, patience_s)
+            if are_enough(answers):
+                break
+        return answers
+
+    def _ask(self, command: str, timeout_s: float) -> dict[str, Any]:
         try:
-            answers = self._app.control.inspect(timeout=timeout_s).active_queues() or {}
+            # Celery's own pool of connections belongs to the whole process: one that idles there may be closed by now.
+            with self._app.connection_for_write() as connection:
+                inspect = self._app.control.inspect(timeout=timeout_s, connection=connection)
+                return getattr(inspect, command)() or {}
         except _UNAVAILABLE as error:
             raise BrokerUnavailable("asking for workers", str(error) or type(error).__name__) from error
-        return {worker: [queue["name"] for queue in queues] for worker, queues in answers.items()}
 
     def close(self) -> None:
         """Close the connections."""

@@ -35,7 +35,9 @@ class RedisClock:
             self._asked_at = now
             with suppress(Exception):  # a Redis that is away is noticed by whoever sends or receives
                 before = time.time()
-                self._ahead_s = redis_time() - (before + time.time()) / 2
+                there = redis_time()
+                # Of an answer that took long nobody knows when it was given: no more is believed than it shows.
+                self._ahead_s = min(max(self._ahead_s, there - time.time()), there - before)
             if abs(self._ahead_s) > FAR_OFF_S and now - self._said_at >= SAID_EVERY_S:
                 self._said_at = now
                 log.warning(

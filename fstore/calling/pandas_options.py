@@ -26,9 +26,10 @@ def read_options() -> dict[str, Any]:
     global _last  # noqa: PLW0603 they are read twice a call, and hardly ever change
     if _tree is None:
         return _asked_for()
-    if _tree != _last[0]:
-        _last = deepcopy(_tree), dict(_leaves(_tree, ""))
-    return _last[1]
+    known = _last
+    if _tree != known[0]:
+        known = _last = deepcopy(_tree), dict(_leaves(_tree, ""))
+    return known[1]
 
 
 def write_options(options: Mapping[str, Any]) -> None:

@@ -32,11 +32,12 @@ def versions_of(feature: Feature) -> Mapping[str, str]:
     if not feature.source_digest:
         return _versions_of(feature)
     mark = feature.name, feature.version, feature.source_digest
-    if mark not in _known:
+    found = _known.get(mark)
+    if found is None:
         if len(_known) >= MOST_KNOWN:
             _known.clear()
-        _known[mark] = _versions_of(feature)
-    return _known[mark]
+        found = _known[mark] = _versions_of(feature)
+    return found
 
 
 def _versions_of(feature: Feature) -> Mapping[str, str]:

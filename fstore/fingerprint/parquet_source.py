@@ -171,11 +171,7 @@ class ParquetReader:
 def _files_in(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    found = [
-        file
-        for file in path.rglob("*.parquet")
-        if file.is_file() and not any(p.startswith(".") for p in file.relative_to(path).parts)
-    ]
+    found = [file for file in _shown_below(path) if file.name.endswith(".parquet") and file.is_file()]
     if not found:
         raise SourceChanged(str(path), "the folder holds no *.parquet file")
     keyed = {part for file in found for part in file.relative_to(path).parts[:-1] if "=" in part}
@@ -187,6 +183,21 @@ def _files_in(path: Path) -> list[Path]:
             "pyarrow.dataset.dataset(path, partitioning='hive').to_table()",
         )
     return sorted(found, key=lambda file: file.relative_to(path).as_posix())
+
+
+def _shown_below(path: Path) -> Iterator[Path]:
+    """Yield what lies in a folder and is not hidden.
+
+    A folder in it that its writer moves away meanwhile holds nothing.
+    """
+
+    def fail(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError):
+            raise SourceChanged(str(path), f"{error.filename} cannot be listed: {error.strerror or error}") from error
+
+    for folder, below, names in os.walk(path, onerror=fail):
+        below[:] = [name for name in below if not name.startswith(".")]  # writers keep there what is not finished
+        yield from (Path(folder, name) for name in names if not name.startswith("."))
 
 
 def _file_batches(

@@ -158,7 +158,7 @@ class LocalCache:
         Returns the bytes freed.
         """
         found = []
-        for path in self._folder.glob("*/*"):
+        for path in (path for shard in _listed(self._folder) for path in _listed(shard)):
             with suppress(OSError):
                 stats = path.stat()
                 if path.suffix == NOTE:
@@ -240,6 +240,13 @@ class LocalCache:
             mapped.file.close()
             mapped.file = None
             self._open_files -= 1
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:  # cleared by somebody meanwhile, or no folder
+        return []
 
 
 def _in_memory(path: Path, identity: Identity, locator: Locator) -> MappedEntry | None:

@@ -111,6 +111,12 @@ def rows(browser: webdriver.Chrome) -> list[str]:
     return found
 
 
+def href(browser: webdriver.Chrome, selector: str) -> str:
+    """Return where a link leads; in one step, as ``rows``."""
+    found: str = browser.execute_script("return document.querySelector(arguments[0])?.href || ''", selector)
+    return found
+
+
 def search(browser: webdriver.Chrome, place: str, words: str, *, shown: str) -> list[str]:
     """Search Flower's tasks until every row that remains shows a text, and return the rows."""
     browser.get(f"http://{AUTH}@{place}/tasks")
@@ -141,8 +147,7 @@ def test_flower_shows_who_works_on_what(house: House, flower: str, browser: webd
     worker = eventually(lambda: [row for row in rows(browser) if "@" in row], seconds=20, what="the worker")
     assert len(worker) == 1
     picture(browser, "flower-workers")
-    link = browser.find_element(By.CSS_SELECTOR, "table tbody a").get_attribute("href")
-    assert link is not None
+    link = eventually(lambda: href(browser, "table tbody a"), seconds=20, what="its link")
     path = link.partition(flower)[2]
     assert status_of(f"http://{flower}{path}") == 401
     show(browser, f"http://{AUTH}@{flower}{path}")  # what a click on it opens
@@ -152,9 +157,9 @@ def test_flower_shows_who_works_on_what(house: House, flower: str, browser: webd
     assert "Unable to get stats" not in about
     picture(browser, "flower-worker")
 
-    found = search(browser, flower, "kwargs:symbol=MSFT", shown="MSFT")
+    found = search(browser, flower, "kwargs:symbol=MSFT", shown="SUCCESS")  # its event may come a moment later
     assert len(found) == 1
-    assert "SUCCESS" in found[0]
+    assert "MSFT" in found[0]
     assert "'symbol': 'MSFT'" in found[0]
     assert "'status': 'computed'" in found[0]
     picture(browser, "flower-found-by-symbol")
@@ -164,7 +169,9 @@ def test_flower_shows_who_works_on_what(house: House, flower: str, browser: webd
     assert "'symbol': 'TSLA'" in at_work[0]
     picture(browser, "flower-phase")
 
-    browser.get(browser.find_element(By.CSS_SELECTOR, "table tbody tr a[href*='/task/']").get_attribute("href") or "")
+    browser.get(
+        eventually(lambda: href(browser, "table tbody tr a[href*='/task/']"), seconds=10, what="the task's link")
+    )
     eventually(lambda: "TSLA" in browser.page_source, seconds=10, what="the task's page")
     assert "COMPUTING" in browser.page_source
     picture(browser, "flower-task")

@@ -55,7 +55,8 @@ def _check_queues(resources: Resources) -> Iterator[Finding]:
         return
     # Nothing is left lying where nobody serves: an empty queue tells how soon a lost job is sent again.
     trials = try_queues(resources, {queue: len(workers[queue]) for queue in queues if workers.get(queue)})
-    busy = resources.broker.busy_workers() if any(trial.late for trial in trials.values()) else {}
+    late = {name for queue, trial in trials.items() if trial.late for name in workers[queue]}
+    busy = resources.broker.busy_workers(late) if late else {}
     for queue in queues:
         serving = workers.get(queue, [])
         if serving:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import os
+import threading
 from collections.abc import Callable, Iterable
 from types import FunctionType, ModuleType
 from typing import Any
@@ -16,7 +17,16 @@ from fstore.features.source.module_source import ModuleSource
 from fstore.features.source.module_text import SourceUnavailable
 
 _PLAIN = frozenset({bool, int, float, complex, str, bytes, type(None), type(...)})
-_following: list[FunctionType] = []
+
+
+class _Following(threading.local):
+    """The functions that this thread is describing: others may describe the same ones just now."""
+
+    def __init__(self) -> None:
+        self.functions: list[FunctionType] = []
+
+
+_following = _Following()
 
 
 def foreign_texts(
@@ -26,15 +36,15 @@ def foreign_texts(
 
     Nothing for a function of a file or an archive.
     """
-    if _is_whole(function) or function in _following:
+    if _is_whole(function) or function in _following.functions:
         return []
     names = {name for place in places for name in source.lookups(place).names}
     strange = sorted(name for name in names if name not in source.by_name and name in function.__globals__)
-    _following.append(function)
+    _following.functions.append(function)
     try:
         return [f"{name} is {_described(function.__globals__[name], name, digest)}" for name in strange]
     finally:
-        _following.pop()
+        _following.functions.pop()
 
 
 def _is_whole(function: FunctionType) -> bool:

@@ -123,14 +123,15 @@ class LoadedModules:
         own = self._own
         if own is not None and own.has_file():
             yield own.name, own.names, own.text, own.reached
-        for name in self._runs:
+        for name in list(self._runs):  # another thread may add one
             text = self._texts[name]
             if isinstance(text, str) and text and name in sys.modules:
                 yield name, vars(sys.modules[name]), text, None
 
     def loaded_again(self) -> str:
         """Name a module that ran again since; empty when there is none."""
-        return next((name for name, run in self._runs.items() if name in sys.modules and _run_of(name) is not run), "")
+        runs = list(self._runs.items())  # another thread may add one
+        return next((name for name, run in runs if name in sys.modules and _run_of(name) is not run), "")
 
     def has_changed(self) -> bool:
         """Tell whether a digest that is taken now may be another.

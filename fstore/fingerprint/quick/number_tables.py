@@ -78,12 +78,14 @@ def _shape_of(table: pa.Table) -> _Shape | None:
     if any(column.num_chunks != 1 or column.null_count for column in table.columns):
         return None
     mark = schema.serialize().to_pybytes(), rows
-    if mark not in _shapes:
-        found = _described(schema, rows)
-        if len(_shapes) >= _MOST_SHAPES:
-            _shapes.clear()
-        _shapes[mark] = found
-    return _shapes[mark]
+    try:
+        return _shapes[mark]
+    except KeyError:  # or another thread has just cleared them
+        shape = _described(schema, rows)
+    if len(_shapes) >= _MOST_SHAPES:
+        _shapes.clear()
+    _shapes[mark] = shape
+    return shape
 
 
 def _described(schema: pa.Schema, rows: int) -> _Shape | None:

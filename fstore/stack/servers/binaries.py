@@ -104,8 +104,13 @@ def reachable(program: Path, tree: Path, account: Account | None, cache: Path) -
         for path in [staging / "all", *(staging / "all").rglob("*")]:
             if not path.is_symlink():
                 path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
-        (staging / "all").replace(copy)
-        staging.rmdir()
+        try:
+            (staging / "all").replace(copy)
+        except OSError:
+            if not copy.exists():  # else another process copied the same tree meanwhile
+                raise
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
     copied = copy / package.name / program.relative_to(package)
     if copy.stat().st_uid != os.geteuid() or not account.can_run(copied):
         raise ConfigurationError(

@@ -13,6 +13,7 @@ import pandas as pd
 
 from fstore import FeatureStore
 from tests.trainers import Outcome
+from tests.waiting import awake_s
 
 LEEWAY_S = 1.0
 """A call may end so long after its deadline."""
@@ -51,7 +52,7 @@ class Calls:
     @contextmanager
     def recorded(self, what: str, timeout: float, key: str | None = None) -> Iterator[Call]:
         """Record the block as one call that may take ``timeout`` seconds; its error passes through."""
-        call = Call(what, timeout, time.monotonic(), key=key)
+        call, began = Call(what, timeout, time.monotonic(), key=key), awake_s()
         with self._guard:
             self.made.append(call)
         try:
@@ -60,7 +61,7 @@ class Calls:
             call.error = error
             raise
         finally:
-            call.seconds = time.monotonic() - call.began
+            call.seconds = awake_s() - began
 
     def ask(
         self, store: FeatureStore, symbol: str, raw: Any, config: dict[str, Any], function: Any, *, timeout: float

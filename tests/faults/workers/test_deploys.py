@@ -33,7 +33,7 @@ def test_row_53_a_worker_is_looked_into(make_site):
     site.worker(FEATURE_STORE_WORKER_MAX_TASKS_PER_CHILD="2")
     operator = Celery("operator", set_as_current=False)
     operator.conf.update(celery_config(site.settings))
-    inspect = operator.control.inspect(timeout=10, limit=1)
+    inspect = operator.control.inspect(timeout=60, limit=1)
 
     def slowest(first: int) -> float:
         took = []

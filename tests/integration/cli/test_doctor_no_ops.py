@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from fstore.broker.tasks import QUEUES
+from fstore.cli.doctor.worker_checks import SLOW_S
 from tests import sample_features
 from tests.conftest import House
 from tests.support.commands import Said, fstore
@@ -42,8 +43,8 @@ def test_each_queue_is_timed(house: House, settings: Mapping[str, str]) -> None:
 
     assert said.code == 0, said.out
     for queue, found in of_queues(said).items():
-        assert found["level"] == "ok"
         figures = found["figures"]
+        assert found["level"] == ("ok" if figures["slowest_s"] <= SLOW_S else "warning")  # a machine may be busy
         assert (figures["queue"], figures["sent"], figures["answered"], figures["workers"]) == (queue, 3, 3, 1)
         assert 0 < figures["slowest_s"] < figures["deadline_s"]
         assert "3 no-ops, the slowest in " in found["detail"]

@@ -172,7 +172,12 @@ def test_the_doctor_finds_no_fault(stack, home):
     report = json.loads(done.stdout)
     assert [found for found in report["findings"] if found["level"] == "fault"] == []
     assert (done.returncode, report["healthy"]) == (0, True)
-    assert {found["check"] for found in report["findings"] if found["level"] == "warning"} <= {"beat", "free space"}
+    warnings = [found for found in report["findings"] if found["level"] == "warning"]
+    slow = [found for found in warnings if found["check"] == "workers" and "no-ops, the slowest in" in found["detail"]]
+    assert {found["check"] for found in warnings if found not in slow} <= {
+        "beat",
+        "free space",
+    }  # a machine may be busy
 
 
 def test_a_killed_worker_comes_back_with_new_children(stack, home):
@@ -188,7 +193,7 @@ def test_a_killed_worker_comes_back_with_new_children(stack, home):
 
     eventually(back, seconds=60, what="the worker to come back")
     assert len(family) > 1
-    assert not any(birth_of(one) for one in family)
+    eventually(lambda: not any(birth_of(one) for one in family), seconds=10, what="the children to go")
 
 
 def test_two_starts_at_once_give_one_stack_and_down_ends_all_of_it(folder):

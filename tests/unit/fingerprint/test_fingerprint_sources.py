@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -174,3 +177,38 @@ def test_a_seal_of_an_earlier_format_is_not_believed(monkeypatch: pytest.MonkeyP
     assert (found.origin, of(present).origin) == (Origin.SCAN, Origin.FOOTER)
     assert found.fingerprint == of(present).fingerprint == of(frame).fingerprint
     assert to_frame(to_table(earlier))["grade"].cat.categories.tolist() == [3, 1, 7]
+
+
+def test_a_folder_that_its_writer_moves_away_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is hidden is not looked into, and what is gone when it would be looked into holds nothing."""
+    foreign(ticks(), tmp_path / "ticks.parquet")
+    for name in ("unfinished", ".unfinished"):
+        (tmp_path / name).mkdir()
+    scan = os.scandir
+
+    def moving(folder: Any) -> Any:
+        if Path(folder).name.endswith("unfinished"):
+            with suppress(FileNotFoundError):
+                Path(folder).rmdir()
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", moving)
+
+    assert [file.name for file in ParquetReader(ParquetSource(tmp_path)).files()] == ["ticks.parquet"]
+
+
+def test_a_folder_that_cannot_be_listed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part of the data is not taken for all of it."""
+    foreign(ticks(), tmp_path / "ticks.parquet")
+    (tmp_path / "more").mkdir()
+    scan = os.scandir
+
+    def failing(folder: Any) -> Any:
+        if Path(folder).name == "more":
+            raise OSError(errno.EIO, "Input/output error", str(folder))
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", failing)
+
+    with pytest.raises(SourceChanged, match="more cannot be listed"):
+        ParquetReader(ParquetSource(tmp_path)).files()

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 
+from fstore.compute import provenance
+from fstore.features import resolve_feature
 from fstore.fingerprint import content_digest, one_form, sources, to_table
 from fstore.fingerprint.footer import table_footer
+from fstore.fingerprint.quick import number_tables
 from fstore.fingerprint.quick.number_tables import number_table_digest, number_table_in_form
 from fstore.storage.parquet import arrow_bytes
 from tests.unit.fingerprint.test_plain_numbers import PLAIN, ROWS, numbers, times
@@ -89,3 +93,21 @@ def test_one_value_that_differs_is_seen(monkeypatch: pytest.MonkeyPatch) -> None
     values = table.column("close").to_numpy().copy()
     values[-1] = np.nextafter(values[-1], np.inf)
     assert content_digest(table) != content_digest(table.set_column(1, "close", pa.array(values)))
+
+
+class _Forgetful(dict[Any, Any]):
+    """What another thread clears as soon as something is in it."""
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__(key, value)
+        self.clear()
+
+
+def test_what_is_known_may_be_forgotten_at_any_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread that meets many shapes makes room for its own."""
+    table = as_sent(to_table(numbers(1)))
+    monkeypatch.setattr(number_tables, "_shapes", _Forgetful())
+    assert number_table_digest(table) == content_digest(table)
+
+    monkeypatch.setattr(provenance, "_known", _Forgetful())
+    assert "pandas" in provenance.versions_of(resolve_feature("tests.sample_features:scaled"))

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -184,3 +188,35 @@ def test_a_full_disk_only_costs_the_speed(tmp_path: Path, monkeypatch: pytest.Mo
 
     assert tier.promote(locator, table) is None
     assert local_files(tmp_path) == []
+
+
+def test_a_folder_that_is_cleared_meanwhile_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody may remove what only saves work, also while it is listed."""
+    tier = LocalCache(tmp_path, max_bytes=10**9)
+    for seed in range(3):
+        locator, _, table = an_entry(seed=seed)
+        tier.promote(locator, table)
+    list_folder = os.listdir
+
+    def clear_behind(folder: Path) -> list[str]:
+        names = list_folder(folder)
+        if str(folder) == str(tmp_path):
+            shutil.rmtree(tmp_path)
+        return names
+
+    monkeypatch.setattr(os, "listdir", clear_behind)
+    monkeypatch.setattr(os, "scandir", _scanning(clear_behind))
+
+    assert tier.shrink() == 0
+    assert not tmp_path.exists()
+
+
+def _scanning(behind: Callable[[Path], list[str]]) -> Callable[[Path], Any]:
+    scan = os.scandir
+
+    def scanning(folder: Path) -> Any:
+        found = list(scan(folder))
+        behind(folder)
+        return nullcontext(found)
+
+    return scanning

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import uuid
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -10,8 +12,10 @@ import pandas as pd
 import pytest
 
 from fstore import ComputeFailed, FeatureStore
+from fstore.coordination.notifications import hint_channel
 from tests import sample_features
 from tests.trainers import crowd
+from tests.waiting import eventually
 
 RAW = pd.DataFrame({"price": [float(i) for i in range(1000)]})
 
@@ -26,20 +30,38 @@ def starts(folder: Path) -> int:
 
 def test_a_hundred_callers_share_one_computation(staffed, tmp_path):
     """Twenty processes with five threads each ask at one moment: one start, one hundred right frames, one row."""
-    config = {"seconds": 2.0, "rows": 7, "marks": str(tmp_path)}
+    here, let_go = tmp_path / "here", tmp_path / "let go"
+    here.mkdir()
+    config = {"after": str(let_go), "marks": str(tmp_path / "marks")}
+    key = staffed.store._prepare("RUSH", RAW, config, sample_features.after_another).key
+    link = staffed.store.resources.redis_server._link
     before = staffed.store.get_cache_stats()
 
-    outcomes = crowd(
-        staffed.environment, partial(ask, function=sample_features.slow, config=config), processes=20, threads=5
-    )
+    def let_go_when_all_wait() -> None:
+        def do_all_wait() -> bool:
+            ((_, listening),) = link.call("counting", lambda client: client.pubsub_numsub(hint_channel(key)))
+            return starts(here) == 100 and listening == 20
+
+        eventually(do_all_wait, seconds=20, what="all callers to wait")
+        let_go.touch()
+
+    releasing = threading.Thread(target=let_go_when_all_wait)
+    releasing.start()
+    outcomes = crowd(staffed.environment, partial(arrive, here=here, config=config), processes=20, threads=5)
+    releasing.join()
 
     assert Counter(type(outcome.error) for outcome in outcomes) == {type(None): 100}
-    assert all(outcome.value.equals(RAW.head(7)) for outcome in outcomes)
-    assert starts(tmp_path) == 1
+    assert all(outcome.value.equals(RAW.head(2)) for outcome in outcomes)
+    assert starts(tmp_path / "marks") == 1
     after = staffed.store.get_cache_stats()
     assert after["computed"] - before["computed"] == 1
     assert after["cache_misses"] - before["cache_misses"] == 100
     assert after["coalesced"] - before["coalesced"] == 99
+
+
+def arrive(store: FeatureStore, here: Path, config: dict[str, object]) -> pd.DataFrame:
+    (here / uuid.uuid4().hex).touch()
+    return ask(store, sample_features.after_another, config)
 
 
 def test_a_hundred_callers_share_one_error(staffed, tmp_path):
@@ -47,7 +69,7 @@ def test_a_hundred_callers_share_one_error(staffed, tmp_path):
     config = {"seconds": 1.0, "marks": str(tmp_path)}
 
     outcomes = crowd(
-        staffed.environment, partial(ask, function=sample_features.failing, config=config), processes=20, threads=5
+        staffed.environment, partial(ask, function=sample_features.failing, config=config), processes=10, threads=10
     )
 
     assert Counter(type(outcome.error) for outcome in outcomes) == {ComputeFailed: 100}
