@@ -84,6 +84,11 @@ _CATEGORIES: Mapping[str, Any] = {
     "a range": pd.RangeIndex(3),
     "tuples": pd.Index([("a", 1), ("b", 2)], tupleize_cols=False),
     "mixed": pd.Index(["a", 1], dtype=object),
+    "named texts": pd.Index(["b", "a"], name="venue"),
+    "named ints": pd.Index([3, 1], name=7),
+    "named times": _TIMES[:2].rename("t"),
+    "named objects": pd.Index(["a", 1], dtype=object, name=("m", 1)),
+    "a named range": pd.RangeIndex(3, name="r"),
 }
 
 

@@ -51,7 +51,9 @@ def of_values(values: pd.Series) -> Any:
 def of_dtype(dtype: Any) -> Any:
     """Spell out a dtype with everything that pandas' text of it leaves out."""
     if isinstance(dtype, pd.CategoricalDtype):
-        return ["category", dtype.ordered, of_values(pd.Series(dtype.categories.array))]
+        known = dtype.categories
+        freq = None if isinstance(known, pd.PeriodIndex) else repr(getattr(known, "freq", None))
+        return ["category", dtype.ordered, of_cell(known.name), freq, of_values(pd.Series(known.array))]
     if isinstance(dtype, pd.StringDtype):
         return ["string", dtype.storage, repr(dtype.na_value)]
     if isinstance(dtype, pd.ArrowDtype):

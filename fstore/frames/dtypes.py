@@ -198,6 +198,9 @@ def _mend_index(frame: pd.DataFrame, table: pa.Table, fields: list[int], notes: 
         at = int(position)
         before = levels.get(at, level_at(frame.index, at))
         levels[at] = apply_note(before, note, table.column(fields[at]))
+    for at, level in levels.items():
+        if isinstance(level.dtype, (pd.Float32Dtype, pd.Float64Dtype)):
+            levels[at] = pd.Index(_masked(table.column(fields[at]), level.dtype), name=level.name)
     if levels or "levels" in notes:
         arrays = [levels.get(i, level_at(frame.index, i)) for i in range(frame.index.nlevels)]
         names = list(frame.index.names)

@@ -3,8 +3,8 @@
 pandas' own ``equals`` forgives what a function can see: None where NaN was, ``1.0``
 where ``1`` was in a column of objects, another ``freq``, other ``attrs``. Here floats
 count by their bits, missing values by their kind, and objects by their type. Left out
-is what has no meaning of its own: the levels of a MultiIndex that no row uses, chunks,
-bytes under nulls, and whether a frame was of a subclass of ``DataFrame``.
+is what has no meaning of its own: the levels of a MultiIndex that no row uses and what frequency
+pandas says they have, chunks, bytes under nulls, and whether a frame was of a subclass of ``DataFrame``.
 """
 
 from __future__ import annotations
@@ -139,16 +139,21 @@ def _dtype_difference(one: Any, other: Any) -> str | None:
     if isinstance(one, pd.CategoricalDtype) and isinstance(other, pd.CategoricalDtype):
         if one.ordered != other.ordered:
             return "the order of its categories"
-        return (
-            f"categories of dtype {one.categories.dtype}"
-            if _values_difference(one.categories, other.categories)
-            else None
-        )
+        return _categories_difference(one.categories, other.categories)
     if one != other:
         return f"dtype {one}"
     if isinstance(one, pd.DatetimeTZDtype) and not same_zone(one.tz, other.tz):
         return f"dtype {one}, time zone {one.tz!r}"
     return None
+
+
+def _categories_difference(one: pd.Index, other: pd.Index) -> str | None:
+    """Compare categories as an index, which they are to whoever asks for them; a range is no other index than its integers."""
+    if not same(one.name, other.name):
+        return f"categories that are called {one.name!r}"
+    freq, again = getattr(one, "freq", None), getattr(other, "freq", None)
+    is_same = type(freq) is type(again) and freq == again and not _values_difference(one, other)
+    return None if is_same else f"categories of dtype {one.dtype}"
 
 
 def _same_values(one: Any, other: Any) -> bool:

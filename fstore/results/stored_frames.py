@@ -173,10 +173,13 @@ def _plain_values(values: Any, where: str) -> tuple[Any, Notes, pa.ChunkedArray 
     None for what needs no note.
     """
     if isinstance(values, pd.Categorical):
-        if _are_plain_categories(values.categories):
+        categories = values.categories
+        if _are_plain_categories(categories):
             return None
-        note = {"categories": _packed_index(values.categories, f"the categories of {where}"), "ordered": values.ordered}
-        texts = pd.Index(_distinct_texts(values.categories), dtype="str")
+        if isinstance(categories, pd.RangeIndex):  # which no table has columns for
+            categories = pd.Index(categories.to_numpy(), name=categories.name)
+        note = {"categories": _packed_index(categories, f"the categories of {where}"), "ordered": values.ordered}
+        texts = pd.Index(_distinct_texts(categories), dtype="str")
         return pd.Categorical.from_codes(values.codes, texts, ordered=values.ordered), note, None
     objects = values.to_numpy(dtype=object)
     if holds_texts(objects):
@@ -192,6 +195,8 @@ def _plain_values(values: Any, where: str) -> tuple[Any, Notes, pa.ChunkedArray 
 
 
 def _are_plain_categories(categories: pd.Index) -> bool:
+    if categories.name is not None:  # of which Arrow knows nothing
+        return False
     if not len(categories):
         return categories.dtype == object or categories.dtype == pd.StringDtype("pyarrow", na_value=np.nan)
     if categories.dtype == object:

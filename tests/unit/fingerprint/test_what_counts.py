@@ -431,3 +431,19 @@ def test_categories_in_a_level_count_even_of_no_rows(rows: int, tmp_path: Path) 
     assert content_digest(to_table(frame)) == content_digest(frame)
     assert shown.index.get_level_values(0).categories.tolist() == ["c", "b", "a"]
     assert content_digest(shown) == content_digest(frame)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", ["index", "named index", "level"])
+def test_functions_see_nan_beside_missing_numbers_in_an_index_too(kind: str, dtype: str) -> None:
+    """A masked float may be NaN or missing, and is what it was, in an index as in a column."""
+    values = pd.arrays.FloatingArray(np.array([np.nan, -0.0, 1.5], dtype), np.array([False, False, True]))
+    index = pd.Index(values, name="strike" if kind == "named index" else None)
+    frame = indexed(pd.MultiIndex.from_arrays([index, list("abc")]) if kind == "level" else index)
+
+    shown = to_frame(to_table(frame)).index
+
+    found: Any = shown.get_level_values(0).array
+    assert found.isna().tolist() == [False, False, True]
+    assert np.isnan(found[0]) and np.signbit(found[1])
+    assert list(shown.names) == list(frame.index.names)

@@ -29,6 +29,13 @@ DIFFERENT: dict[str, tuple[Any, Any]] = {
     "categories of objects": (
         pd.Series(pd.Categorical(["a"], pd.Index(["a"], dtype=object))), pd.Series(pd.Categorical(["a"])),
     ),
+    "another name of categories": (
+        pd.Series(pd.Categorical(["a"], pd.Index(["a"], name="venue"))), pd.Series(pd.Categorical(["a"])),
+    ),
+    "no frequency of categories": (
+        pd.Series(pd.Categorical.from_codes([0], pd.date_range("2024", periods=3))),
+        pd.Series(pd.Categorical.from_codes([0], pd.DatetimeIndex(["2024-01-01", "2024-01-02", "2024-01-03"]))),
+    ),
     "a tuple for a list": (pd.Series([[1]]), pd.Series([(1,)])),
     "an array of another dtype": (pd.Series([np.array([1])]), pd.Series([np.array([1], "int32")])),
     "keys in another order": (pd.Series([{"a": 1, "b": 2}]), pd.Series([{"b": 2, "a": 1}])),
