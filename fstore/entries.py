@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from fstore.errors import EntryCorrupt, ManifestUnavailable
+from fstore.errors import EntryCorrupt, InvalidRequest, ManifestUnavailable
 from fstore.model import Locator
 from fstore.postgres import Manifest
 from fstore.projection import DamagedFile, NoDigests, Selection, Tail, VerifiedFile
@@ -22,6 +22,8 @@ from fstore.runtime.counters import Recorder
 from fstore.storage import SMALL, ByteRange, EntryStore, FaultKind, MappedEntry, rows_fault
 
 log = logging.getLogger("fstore.reading")
+
+_INDEX = Selection(columns=())
 
 
 def read_entry(resources: Resources, found: Locator, *, is_own: bool = False) -> pa.Table | MappedEntry | None:
@@ -96,6 +98,16 @@ def read_relative(resources: Resources, found: Locator) -> pa.Table | None:
     except EntryCorrupt as error:
         _found_wrong(resources, found, error)
         return None
+
+
+def read_notes(resources: Resources, found: Locator) -> pa.Table | None:
+    """Return what tells of an entry what its result says of itself: of a large one its index alone; not counted as its use."""
+    if found.tail_bytes is not None and found.tail_digest is not None and found.file_size_bytes > SMALL:
+        with suppress(EntryCorrupt, InvalidRequest):  # which reading all of it finds, and hides
+            index = _read_part(resources.entries, found, Tail(found.tail_bytes, found.tail_digest), _INDEX)
+            if index is not None and index.num_rows == found.rows:
+                return index
+    return read_relative(resources, found)
 
 
 def _read_part(entries: EntryStore, found: Locator, tail: Tail, wanted: Selection) -> pa.Table | None:

@@ -19,6 +19,7 @@ from fstore.broker import ComputeRequest, in_chunks
 from fstore.calling import is_stop
 from fstore.compute.executor import Outcome, Phase, execute, give_up, refuse
 from fstore.compute.failures import note_of
+from fstore.compute.finishing import finishing, publishing_ends_at
 from fstore.compute.groups import GROUP_S, LOOK_EVERY_S, Group
 from fstore.compute.lease import HeldClaims, hold_claims
 from fstore.compute.planning import Computation, plan
@@ -42,6 +43,7 @@ def execute_batch(resources: Resources, requests: Sequence[ComputeRequest], *, p
     A key that another worker computes, or that was given back to another task, is
     answered ``coalesced`` without a path.
     """
+    until = publishing_ends_at(resources.settings)
     answers: dict[int, dict[str, Any]] = {}
     first: dict[str, tuple[int, Computation]] = {}
     planned: dict[int, Computation] = {}
@@ -60,7 +62,7 @@ def execute_batch(resources: Resources, requests: Sequence[ComputeRequest], *, p
         phase("COMPUTING")
         claimed = [(computation, claims[key]) for key, (_, computation) in first.items() if key in claims]
         backlog = _Backlog(resources, claimed, ends_at=ends_at)
-        _Batch(resources, held, backlog, lambda key, answer: answers.update({first[key][0]: answer})).run()
+        _Batch(resources, held, backlog, lambda key, answer: answers.update({first[key][0]: answer}), until=until).run()
     left = [position for position in planned if position not in answers]
     live = resources.manifest.find_live_many([planned[position].key for position in left])
     if live:
@@ -75,7 +77,7 @@ def execute_batch(resources: Resources, requests: Sequence[ComputeRequest], *, p
         elif begun and time.monotonic() > ends_at:  # or the time limit, which is one task's, would end an innocent one
             answers[position] = _pass_on(resources, computation)
         else:
-            answers[position] = _answer_alone(resources, requests[position], phase)
+            answers[position] = _answer_alone(resources, requests[position], phase, until)
             begun = True
     return [answers[position] for position in range(len(requests))]
 
@@ -132,9 +134,16 @@ class _Batch:
     """
 
     def __init__(
-        self, resources: Resources, held: HeldClaims, backlog: _Backlog, answer: Callable[[str, dict[str, Any]], None]
+        self,
+        resources: Resources,
+        held: HeldClaims,
+        backlog: _Backlog,
+        answer: Callable[[str, dict[str, Any]], None],
+        *,
+        until: float,
     ) -> None:
         self._resources = resources
+        self._until = until
         self._held = held
         self._backlog = backlog
         self._answer = answer
@@ -151,10 +160,11 @@ class _Batch:
                 while (taken := self._backlog.next()) is not None:
                     running = taken[1]
                     self._compute(*taken)
-            self._group.publish()
+            with finishing(self._until):
+                self._group.publish()
             self._reader.last.close()
         except (SystemExit, KeyboardInterrupt):
-            with suppress(ManifestUnavailable):
+            with suppress(ManifestUnavailable), finishing(self._until):
                 self._group.publish()
                 if running is not None:
                     self._resources.jobs.release(running)
@@ -163,7 +173,8 @@ class _Batch:
         self._give_back()
 
     def _tick(self) -> bool:
-        self._group.publish(older_than_s=GROUP_S)
+        with finishing(self._until):
+            self._group.publish(older_than_s=GROUP_S)
         if self._backlog.is_due:
             self._give_back()
         return True
@@ -177,16 +188,19 @@ class _Batch:
                 began = time.monotonic()
                 result = raw.result(computation.feature, computation.config)
                 seconds = time.monotonic() - began
-            self._resources.recorder.took("compute_seconds", seconds)
-            prepared = self._publisher.prepare(computation, claim, result, seconds)
+            with finishing(self._until):
+                self._resources.recorder.took("compute_seconds", seconds)
+                prepared = self._publisher.prepare(computation, claim, result, seconds)
         except ManifestUnavailable:
             raise
         except BaseException as error:
             if is_stop(error):
                 raise
-            self._fail(claim, error)
+            with finishing(self._until):
+                self._fail(claim, error)
             return
-        self._group.add(prepared)
+        with finishing(self._until):
+            self._group.add(prepared)
 
     def _unwritten(self, result: SmallResult, error: BaseException) -> None:
         self._fail(result.claim, error)
@@ -218,9 +232,9 @@ class _Batch:
             self._answer(key, Outcome(key, Status.COALESCED, None, 0.0).as_dict())
 
 
-def _answer_alone(resources: Resources, request: ComputeRequest, phase: Phase) -> dict[str, Any]:
+def _answer_alone(resources: Resources, request: ComputeRequest, phase: Phase, until: float) -> dict[str, Any]:
     try:
-        return execute(resources, request, phase=phase).as_dict()
+        return execute(resources, request, phase=phase, until=until).as_dict()
     except ManifestUnavailable:
         raise
     except FeatureStoreError as error:

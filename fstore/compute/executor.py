@@ -12,6 +12,7 @@ from fstore import errors
 from fstore.broker import ComputeRequest
 from fstore.calling import is_stop
 from fstore.compute.failures import cause_of, error_of, failure_for, is_anothers_refusal, note_of
+from fstore.compute.finishing import finishing, publishing_ends_at
 from fstore.compute.lease import hold_claims
 from fstore.compute.planning import Computation, plan
 from fstore.compute.publishing import Publisher
@@ -49,10 +50,10 @@ class Outcome:
         }
 
 
-def execute(resources: Resources, request: ComputeRequest, *, phase: Phase) -> Outcome:
+def execute(resources: Resources, request: ComputeRequest, *, phase: Phase, until: float = float("inf")) -> Outcome:
     """Answer one request in a worker: the live entry, or a computation if nobody else runs it.
 
-    Returns without a locator when another worker holds the claim: a waiter never
+    It is published ``until`` then at the latest, if the task began before this request. Returns without a locator when another worker holds the claim: a waiter never
     occupies a worker. Raises the typed error of a failure that is still remembered.
     """
     began = time.monotonic()
@@ -62,6 +63,7 @@ def execute(resources: Resources, request: ComputeRequest, *, phase: Phase) -> O
         refuse(resources, request, error)
         raise
     logs.bind(key=computation.key)  # a plain Celery client does not know it
+    until = min(until, publishing_ends_at(resources.settings, computation.feature.timeout_s))
     claim = resources.jobs.claim(
         computation.key, computation.request.wire()
     )  # first: a key that has a live entry cannot be claimed
@@ -76,11 +78,11 @@ def execute(resources: Resources, request: ComputeRequest, *, phase: Phase) -> O
     if claim.starts > 1:  # an earlier start did not end: its worker died, froze or was stopped
         resources.recorder.count("takeovers")
     publish = Publisher.of(resources).publish
-    found = perform(resources, computation, claim, phase=phase, publish=publish)
+    found = perform(resources, computation, claim, phase=phase, publish=publish, until=until)
     if found is None and computation.segment is not None:  # what it was copied from may have been withdrawn meanwhile
         claim = resources.jobs.claim(computation.key, computation.request.wire())
         if claim is not None:
-            found = perform(resources, computation, claim, phase=phase, publish=publish)
+            found = perform(resources, computation, claim, phase=phase, publish=publish, until=until)
     return Outcome(computation.key, Status.COMPUTED, found, time.monotonic() - began)
 
 
@@ -103,8 +105,9 @@ def perform(
     phase: Phase,
     publish: Callable[[Computation, Claim, object, float], Locator | None],
     read: Callable[[], Ready] | None = None,
+    until: float | None = None,
 ) -> Locator | None:
-    """Compute under a claim and publish; an error becomes a note on the job that all waiters share.
+    """Compute under a claim and publish, ``until`` then; an error becomes a note on the job that all waiters share.
 
     Returns the entry that answers for the key now, None when the claim was lost and
     nobody has published yet. Raises what the function raised as ``ComputeFailed``, be it
@@ -119,22 +122,24 @@ def perform(
             began = time.monotonic()
             with tracing.span("fstore.compute", feature=computation.feature.name, key=computation.key):
                 result = raw.result(computation.feature, computation.config)
-            seconds = time.monotonic() - began
-            resources.recorder.took("compute_seconds", seconds)
-            del raw
-            phase("WRITING")
-            with tracing.span("fstore.publish", key=computation.key):
-                return publish(computation, claim, result, seconds)
+            with finishing(until):
+                seconds = time.monotonic() - began
+                resources.recorder.took("compute_seconds", seconds)
+                del raw
+                phase("WRITING")
+                with tracing.span("fstore.publish", key=computation.key):
+                    return publish(computation, claim, result, seconds)
         except errors.ManifestUnavailable:
             raise  # no note can be written either; the lease lapses and the job is taken over
         except BaseException as error:
-            if is_stop(error):
-                with suppress(errors.ManifestUnavailable):
-                    resources.jobs.release(claim)  # another worker need not wait for the lease
-                raise
-            note = note_of(error)
-            resources.jobs.fail(claim, note)
-            resources.notifier.announce([computation.key], {"failed": 1})
+            with finishing(until):
+                if is_stop(error):
+                    with suppress(errors.ManifestUnavailable):
+                        resources.jobs.release(claim)  # another worker need not wait for the lease
+                    raise
+                note = note_of(error)
+                resources.jobs.fail(claim, note)
+                resources.notifier.announce([computation.key], {"failed": 1})
             raise error_of(computation.key, note) from cause_of(error)
 
 

@@ -13,6 +13,7 @@ from fstore import errors
 from fstore.broker import PublishRequest
 from fstore.compute.executor import Outcome, give_up
 from fstore.compute.failures import error_of, note_of
+from fstore.compute.finishing import finishing, publishing_ends_at
 from fstore.compute.publishing import PendingEntry, Publisher, as_stored, entry_facts
 from fstore.compute.segments import segment_facts
 from fstore.errors import InvalidRequest, ResultNotTrusted, SourceNotAllowed
@@ -32,6 +33,11 @@ def publish_staged(resources: Resources, request: PublishRequest) -> Outcome:
     Whatever goes wrong becomes a note on the job, so that nobody waits for it; a
     server that is away is left to the task's retries.
     """
+    with finishing(publishing_ends_at(resources.settings)):
+        return _published_or_noted(resources, request)
+
+
+def _published_or_noted(resources: Resources, request: PublishRequest) -> Outcome:
     began = time.monotonic()
     claim = request.claim
     if not may_be_stored(resources.settings, request.feature):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fstore.increments.execution import Copies, Due, Made, PartitionFailed, composed, make_parts
     from fstore.increments.naming import NamedPartition, Segment, fingerprint_of, named, segments_of, series_of
     from fstore.increments.numerics import numeric_environment
-    from fstore.increments.planning import Missing, Plan, Relative, SegmentPlan, plan
+    from fstore.increments.planning import Missing, Plan, Relative, SegmentPlan, Unlike, plan
     from fstore.increments.remote.object_rows import (
         KnownCounts,
         RemoteRows,
@@ -56,7 +56,7 @@ else:
             "execution": "Copies Due Made PartitionFailed composed make_parts",
             "naming": "NamedPartition Segment fingerprint_of named segments_of series_of",
             "numerics": "numeric_environment",
-            "planning": "Missing Plan Relative SegmentPlan plan",
+            "planning": "Missing Plan Relative SegmentPlan Unlike plan",
             "remote.object_rows": "KnownCounts RemoteRows counts_of rows_stand_alone table_of_objects",
             "sources": "PartitionMemo SourceRows table_in_file table_in_notes table_of_source",
             "table": "FORMAT PARTITION_NOTE PartitionTable",
@@ -94,6 +94,7 @@ __all__ = [
     "SegmentPlan",
     "SourceRows",
     "Span",
+    "Unlike",
     "assign",
     "checked_feature",
     "composed",

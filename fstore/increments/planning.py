@@ -29,16 +29,39 @@ class Why(StrEnum):
     SCHEMA = "schema"
     NUMERICS = "numerics"
     DECLARATION = "declaration"
+    SOURCE = "source"
+    ELSEWHERE = "elsewhere"
+    UNREAD = "unread"
 
 
 @dataclass(frozen=True, slots=True)
 class Relative:
-    """A live segment of the same series; ``records`` are those of its file, where somebody read them."""
+    """A live segment of the same series; ``records`` are those of its file, where somebody read them.
+
+    What ``is_own`` was computed by the source code of whoever asks: of other code's a whole segment
+    answers, for a key commits to the version alone, but nothing is copied into an own one.
+    """
 
     key: str
     period: str
     names: tuple[bytes, ...]
     records: tuple[PartRecord, ...] = ()
+    is_own: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Unlike:
+    """What was computed of the same times and is no relative, and periods that nobody looked into.
+
+    ``declared`` are results of the same parts that are cut in another way: the seconds of their first and
+    last row, and the period if the series is the same.
+    """
+
+    declared: tuple[tuple[float, float, str], ...] = ()
+    unread: frozenset[str] = frozenset()
+
+
+NOTHING_UNLIKE = Unlike()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +83,9 @@ class Missing:
             Why.SCHEMA: "columns, dtypes or categories changed",
             Why.NUMERICS: "other libraries, or another processor, computed it",
             Why.DECLARATION: "it was not computed under this declaration",
+            Why.SOURCE: "other source code of this version computed it",
+            Why.ELSEWHERE: "another segment has it than the one that most are copied from",
+            Why.UNREAD: "it is another; what was computed of it before was not looked at",
         }[self.why]
 
     def __str__(self) -> str:
@@ -151,11 +177,12 @@ def plan(
     relatives: Iterable[Relative] = (),
     *,
     numerics: str = "",
+    unlike: Unlike = NOTHING_UNLIKE,
 ) -> Plan:
     """Decide about each segment, given its key.
 
     ``relatives`` are live segments of the series, the latest first. ``table`` is that of the data asked about, and
-    ``numerics`` what must compute them if names say so; both only serve to say why.
+    ``numerics`` what must compute them if names say so; these and what is ``unlike`` only serve to say why.
     """
     known = list(relatives)
     by_period: dict[str, list[Relative]] = {}
@@ -165,8 +192,8 @@ def plan(
         _segment_plan(segment, key, live, by_period.get(segment.period, ()))
         for segment, key in zip(segments, keys, strict=True)
     ]
-    reason = _Reasons(table, known, numerics)
-    return Plan(tuple(plans), tuple(reason.of(part) for each in plans for part in each.computed))
+    reason = _Reasons(table, known, numerics, unlike)
+    return Plan(tuple(plans), tuple(reason.of(part, each.segment.period) for each in plans for part in each.computed))
 
 
 def copies(segment: Segment, relatives: Iterable[Relative]) -> tuple[Relative | None, frozenset[bytes]]:
@@ -194,6 +221,7 @@ def _segment_plan(segment: Segment, key: str, live: Collection[str], relatives: 
     best, shared = copies(segment, relatives)
     if best is not None and len(shared) == len(segment.parts):
         return SegmentPlan(segment, key, best.key)
+    best, shared = copies(segment, [each for each in relatives if each.is_own])
     copied = tuple(part for part in segment.parts if part.name in shared)
     computed = tuple(part for part in segment.parts if part.name not in shared)
     return SegmentPlan(segment, key, None, best.key if best and copied else None, copied, computed)
@@ -205,17 +233,19 @@ class _Reasons:
     From the records of what was computed before of the same stretches of time.
     """
 
-    def __init__(self, table: PartitionTable, relatives: Sequence[Relative], numerics: str) -> None:
-        self._table, self._numerics = table, numerics
+    def __init__(self, table: PartitionTable, relatives: Sequence[Relative], numerics: str, unlike: Unlike) -> None:
+        self._table, self._numerics, self._unlike = table, numerics, unlike
+        self._held = {name: relative.is_own for relative in relatives for name in relative.names}
+        self._held |= {name: True for relative in relatives if relative.is_own for name in relative.names}
         self._before: dict[tuple[int, int], PartRecord] = {}
         for relative in relatives:
             for record in relative.records:
                 self._before.setdefault((record.span.start, record.span.end), record)
 
-    def of(self, part: NamedPartition) -> Missing:
+    def of(self, part: NamedPartition, period: str) -> Missing:
         record = self._recorded(part.span)
-        if record is None:
-            return Missing(part, Why.NEW)
+        if record is None or part.name in self._held:
+            return Missing(part, self._but_for_a_copy(part, period))
         if record.schema != self._table.schema:
             return Missing(part, Why.SCHEMA)
         if record.digest != part.digest:
@@ -231,6 +261,17 @@ class _Reasons:
         if self._numerics and record.numerics != self._numerics:
             return Missing(part, Why.NUMERICS)
         return self._because_of_gaps(part)
+
+    def _but_for_a_copy(self, part: NamedPartition, period: str) -> Why:
+        if part.name in self._held:
+            return Why.ELSEWHERE if self._held[part.name] else Why.SOURCE
+        span = part.span
+        if period in self._unlike.unread:
+            return Why.UNREAD
+        is_known = any(
+            start < span.end and end >= span.start and other != period for start, end, other in self._unlike.declared
+        )
+        return Why.DECLARATION if is_known else Why.NEW
 
     def _because_of_gaps(self, part: NamedPartition) -> Missing:
         """All that is within reach is as it was: then something between that was, is no more."""

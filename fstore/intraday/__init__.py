@@ -227,7 +227,9 @@ def order_flow_imbalance_by_day(raw: pd.DataFrame, config: Mapping[str, Any]) ->
     """Return what ``order_flow_imbalance`` does of quotes, trades and bars, day by day.
 
     Order events are refused unless ``method`` is "trades": what an order's change brings
-    depends on all that happened to it before.
+    depends on all that happened to it before. A window counted in rows is refused where no
+    column tells the side: by the tick rule a row has the sign of the last price change, however
+    many rows ago that was. A duration reaches whole days before, where prices changed.
     """
     method = choose_method(raw, config)
     if method == "events":
@@ -235,7 +237,14 @@ def order_flow_imbalance_by_day(raw: pd.DataFrame, config: Mapping[str, Any]) ->
             "order events are not computed by day, since orders outlive a day; set config['method'] = 'trades', or ask "
             "for order_flow_imbalance"
         )
-    return order_flow_imbalance(trades_of_days(raw, config, "window") if method == "trades" else raw, config)
+    if method == "quotes":
+        return order_flow_imbalance(raw, config)
+    if find_column(raw, config, "side") is None and not isinstance(config.get("window"), str | None):
+        raise ValueError(
+            f"window is {config['window']!r} rows, which by day do not tell the sign of a row whose price did not change; "
+            "give a duration, such as '5min', name a column of sides, or ask for order_flow_imbalance"
+        )
+    return order_flow_imbalance(trades_of_days(raw, config, "window"), config)
 
 
 @feature(version="2", partition="day", lookback=horizon_of("horizons"), lookahead=horizon_of("forward"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from fstore.errors import ManifestBusy
 from fstore.increments import KnownSegment, SegmentFacts
@@ -85,8 +85,8 @@ class Manifest:
         return [ENTRY.read(row) for row in self._database.query(self._sql["list_entries"], wanted)]
 
     def nearest_entries(self, parts: KeyParts, *, limit: int = 200) -> list[Entry]:
-        """Return rows of the same feature, those of the same symbol first, newest first."""
-        wanted = {"feature": parts.feature, "symbol": parts.symbol, "limit": limit}
+        """Return rows of the same feature, those first that share most parts of the key; of equals the newest."""
+        wanted = {**asdict(parts), "limit": limit}
         return [ENTRY.read(row) for row in self._database.query(self._sql["nearest_entries"], wanted)]
 
     def other_source(self, feature: str, feature_version: str, source_digest: str, source_format: str) -> Entry | None:

@@ -6,19 +6,21 @@ Segments that are there, partitions that are missing, and why.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from fstore.client.partitions.pieces import Pieces
 from fstore.client.request import KeyedRequest
 from fstore.compute import NAME_PREFIX
-from fstore.entries import read_relative
-from fstore.increments import KnownSegment, Missing, Plan, Relative, Segment, contents_of, plan, series_of
+from fstore.entries import read_notes
+from fstore.increments import KnownSegment, Missing, Plan, Relative, Segment, Unlike, contents_of, plan, series_of
 from fstore.model import Entry
 from fstore.resources import Resources
 
-MOST_READ = 24  # relatives that are read to say why; beyond that it is all new anyway
+MOST_READ = 240  # relatives whose notes are read to say why: twenty years of months
+MOST_ALIKE = 1000  # entries whose times tell what was computed under another declaration
+MOST_SECOND = 24  # of them, those that are the second of their period
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,28 +127,56 @@ def partitions_of(resources: Resources, request: KeyedRequest, pieces: Pieces) -
     live = resources.manifest.find_live_many(keys)
     missing = [at for at, key in enumerate(keys) if key not in live]
     looked_at = sorted({near for at in missing for near in (at - 1, at, at + 1) if 0 <= near < len(keys)})
-    relatives = _relatives(resources, request, [pieces.segments[at] for at in looked_at]) if missing else []
-    return Partitions.of(plan(pieces.segments, keys, set(live), pieces.table, relatives, numerics=pieces.numerics))
+    relatives, unlike = (
+        _relatives(resources, request, [pieces.segments[at] for at in looked_at]) if missing else ([], Unlike())
+    )
+    return Partitions.of(
+        plan(pieces.segments, keys, set(live), pieces.table, relatives, numerics=pieces.numerics, unlike=unlike)
+    )
 
 
-def _relatives(resources: Resources, request: KeyedRequest, segments: Sequence[Segment]) -> list[Relative]:
-    """Read what was computed before of some periods, the latest and the most alike of each first."""
+def _relatives(
+    resources: Resources, request: KeyedRequest, segments: Sequence[Segment]
+) -> tuple[list[Relative], Unlike]:
+    """Read what was computed before of some periods, the latest and the most alike of each first, and what is none of it."""
     series = _series(request)
     names = {each.period: {name[:NAME_PREFIX] for name in each.names} for each in segments}
     found = resources.manifest.find_segments([(series, period) for period in names])
-    seen: dict[str, int] = {}
-    chosen: list[KnownSegment] = []
+    places: dict[str, int] = {}
+    ranked: tuple[list[KnownSegment], list[KnownSegment]] = ([], [])
     for each in sorted(found, key=lambda known: -len(names[known.period].intersection(known.names))):
-        seen[each.period] = seen.get(each.period, 0) + 1
-        if seen[each.period] <= 2:
-            chosen.append(each)
-    relatives = []
-    for each in chosen[:MOST_READ]:
-        table = read_relative(resources, each.entry)
+        places[each.period] = place = places.get(each.period, -1) + 1
+        if place < len(ranked):
+            ranked[place].append(each)
+    relatives: list[Relative] = []
+    read: set[str] = set()
+    for each in (*ranked[0][:MOST_READ], *ranked[1][:MOST_SECOND]):
+        read.add(each.period)
+        table = read_notes(resources, each.entry)
         contents = contents_of(table) if table is not None else None
         if contents is not None:
-            relatives.append(Relative(each.entry.key, each.period, contents.names, contents.records))
-    return relatives
+            is_own = each.entry.source_digest == request.feature.source_digest
+            relatives.append(Relative(each.entry.key, each.period, contents.names, contents.records, is_own))
+    return relatives, Unlike(_otherwise_declared(resources, request, series), frozenset(places.keys() - read))
+
+
+def _otherwise_declared(
+    resources: Resources, request: KeyedRequest, series: bytes
+) -> tuple[tuple[float, float, str], ...]:
+    """Find the times of results with the same symbol, feature, version and config, and the periods of those of one series."""
+    alike = [
+        entry
+        for entry in resources.manifest.nearest_entries(request.parts, limit=MOST_ALIKE)
+        if replace(entry.parts, fingerprint=request.parts.fingerprint) == request.parts
+    ]
+    held = resources.manifest.segments_of([entry.key for entry in alike]) if alike else {}
+    found = []
+    for entry in alike:
+        facts = held.get(entry.key)
+        if entry.start_ts is not None and entry.end_ts is not None:
+            period = facts.period if facts is not None and facts.series == series else ""
+            found.append((entry.start_ts.timestamp(), entry.end_ts.timestamp(), period))
+    return tuple(found)
 
 
 def _covering(resources: Resources, request: KeyedRequest, found: Collection[str]) -> Mapping[str, KnownSegment]:

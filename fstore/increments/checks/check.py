@@ -73,7 +73,10 @@ def check_feature(
         answers.append((label, probe.own))
         findings += probe.findings(with_layout=kind == "pandas")
     findings += _misfits(answers)
-    measured = _costs(trials, clock) if costs and len(data.cut) > 1 else None
+    raised = list(_raised(answers))
+    findings += raised
+    is_refused = bool(raised) and raised[0].kind is Kind.REFUSED
+    measured = _costs(trials, clock) if costs and len(data.cut) > 1 and not is_refused else None
     if measured and measured.gain < _WORTH and len(data.cut) > 4:
         findings.append(
             Finding(Kind.COST, "", measured.gain, detail=f"an append saves a factor of {measured.gain:.1f}")
@@ -84,7 +87,7 @@ def check_feature(
         tolerance,
         tuple(findings),
         measured,
-        suggested(trials, sampled, tolerance) if suggest else None,
+        suggested(trials, sampled, tolerance) if suggest and not is_refused else None,
     )
 
 
@@ -122,7 +125,7 @@ class _Probe:
 
     def findings(self, *, with_layout: bool) -> Iterator[Finding]:
         if self.own.error:
-            if self.own.error.startswith("UnstorableResult"):
+            if self.own.is_unstorable:
                 yield Finding(Kind.RESULT, self._label, detail=self.own.error)
                 return
         elif self.own.is_input_changed:
@@ -211,6 +214,14 @@ class _Probe:
 
     def _found(self, kind: Kind, apart: Difference, when: str = "") -> Finding:
         return Finding(kind, self._label, apart.worst, apart.column, " ".join(filter(None, (apart.detail, when))))
+
+
+def _raised(answers: list[tuple[str, Answer]]) -> Iterator[Finding]:
+    """Tell what the function raised for the windows that it declares: two errors are alike, and show nothing."""
+    failed = [(label, answer) for label, answer in answers if answer.frame is None and not answer.is_unstorable]
+    kind = Kind.REFUSED if len(failed) == len(answers) else Kind.RAISES
+    for label, answer in failed:
+        yield Finding(kind, label, detail=answer.error)
 
 
 def _misfits(answers: list[tuple[str, Answer]]) -> Iterator[Finding]:

@@ -19,6 +19,8 @@ class Kind(StrEnum):
     CLOCK = "clock"
     INPUT = "input"
     RESULT = "result"
+    RAISES = "raises"
+    REFUSED = "refused"
     LAYOUT = "layout"
     LONG_GAPS = "long gaps"
     COST = "cost"
@@ -33,6 +35,8 @@ _ADVICE = {
     "the data, or put the day into the config",
     Kind.INPUT: "it changes the frame it is given: work on a copy",
     Kind.RESULT: "partitions do not fit together, or have no times",
+    Kind.RAISES: "a request with this partition fails, whatever the others give: return no rows for what has no result",
+    Kind.REFUSED: "it takes no such data, so nothing was checked: give other data, or another config",
     Kind.LAYOUT: "its last bits depend on how a frame lies in memory; partitions are computed from frames of their own, so "
     "fstore gives one result, and a call by hand may give another",
     Kind.LONG_GAPS: "a gap as long as its lookback is filled from further back",
@@ -167,6 +171,8 @@ class CheckReport:
 
     def __str__(self) -> str:
         head = "the declaration holds" if self.is_right else "the declaration is wrong"
+        if any(each.kind is Kind.REFUSED for each in self.findings):
+            head = "nothing was checked: it raised"
         lines = [f"{head} on {len(self.checked)} partitions ({', '.join(self.checked)}), tolerance {self.tolerance:g}"]
         for each in self.worst:
             lines += [f"  {each}", f"             {each.advice}"]

@@ -38,6 +38,11 @@ class Answer:
     error: str = ""
     is_input_changed: bool = False
 
+    @property
+    def is_unstorable(self) -> bool:
+        """Did the function return what is no result."""
+        return self.error.startswith("UnstorableResult")
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:

@@ -24,10 +24,11 @@ WHERE (%(symbol)s::text IS NULL OR symbol = %(symbol)s) AND (%(feature)s::text I
 ORDER BY created_ts DESC, key LIMIT %(limit)s
 
 -- name: nearest_entries
--- What explain compares a miss with: entries of the same feature, those of the same
--- symbol first, newest first.
+-- What explain compares a miss with: entries of the same feature, those first that share most of their key's
+-- parts, however many newer ones share less; of equals those of the same symbol, then the newest.
 SELECT {entry} FROM manifest WHERE feature = %(feature)s
-ORDER BY (symbol = %(symbol)s) DESC, created_ts DESC LIMIT %(limit)s
+ORDER BY (symbol = %(symbol)s)::int + (feature_version = %(feature_version)s)::int + (config::text = %(config)s)::int
+    + (fingerprint = %(fingerprint)s)::int DESC, (symbol = %(symbol)s) DESC, created_ts DESC LIMIT %(limit)s
 
 -- name: other_source
 -- Has this explicit version been published with other source code? Only digests of one format can be compared,

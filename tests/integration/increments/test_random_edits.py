@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -32,6 +33,8 @@ from tests.conftest import House
 from tests.integration.increments.test_segments import history
 from tests.unit.increments import partition_world as world
 from tests.unit.increments.test_partitions_incremental import ZONES
+
+FIRST_SEED = int(os.environ.get("FSTORE_FUZZ_SEED", "100"))
 
 
 @pytest.fixture
@@ -109,7 +112,7 @@ def test_incremental_equals_full_whatever_was_edited(inline: House, seed: int) -
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("seed", range(100, 110))
+@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + 10))
 def test_ten_thousand_random_edits_of_a_real_store(inline: House, seed: int) -> None:
     """As above, at length."""
     assert wrong_answers(inline, 1000, seed) == []

@@ -255,3 +255,27 @@ def test_tables_and_columns_of_times_are_checked_as_well(bars: pd.DataFrame) -> 
 
     assert checked(func, raw, reach, kind="arrow").is_right
     assert not checked(func, raw, {"time": "time"}, kind="arrow").is_right
+
+
+def test_a_function_that_raises_is_told_and_not_passed(bars: pd.DataFrame) -> None:
+    """Two equal errors are no difference, and show nothing: for all days it takes no such data, for one a request fails."""
+    declared = checked_partitioning("f", "day")
+    assert declared is not None
+    first = str(bars.index[0].date())
+
+    def missing(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
+        return raw[["no_such_column"]]
+
+    def picky(raw: pd.DataFrame, config: Mapping[str, Any]) -> pd.DataFrame:
+        if str(raw.index[0].date()) == first:
+            raise ValueError("not this day")
+        return raw[["close"]]
+
+    refused = check_feature(missing, bars, {}, declared, suggest=True)
+    assert {each.kind for each in refused.findings} == {Kind.REFUSED}
+    assert (refused.is_right, refused.costs, refused.suggestion) == (False, None, None)
+    assert "no_such_column" in str(refused) and "it takes no such data" in str(refused)
+    raised = check_feature(picky, bars, {}, declared, costs=False)
+    assert not raised.is_right
+    assert (Kind.RAISES, first) in [(each.kind, each.partition) for each in raised.findings]
+    assert "not this day" in str(raised)

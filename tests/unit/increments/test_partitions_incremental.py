@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from dataclasses import replace
 from typing import Any
@@ -19,6 +20,7 @@ from tests.unit.increments import partition_world as world
 from tests.unit.increments.partition_world import partition_declared
 
 ZONES = ("America/New_York", "UTC", None, "Africa/Cairo", "America/Santiago")
+FIRST_SEED = int(os.environ.get("FSTORE_FUZZ_SEED", "100"))
 WINDOWS = ({"window": 3}, {"window": 5})
 
 
@@ -62,7 +64,7 @@ def test_incremental_equals_full_for_bits_index_and_dtypes(seed: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("seed", range(100, 120))
+@pytest.mark.parametrize("seed", range(FIRST_SEED, FIRST_SEED + 20))
 def test_ten_thousand_random_edits(seed: int) -> None:
     """As above, at length."""
     assert wrong_answers(500, seed) == []

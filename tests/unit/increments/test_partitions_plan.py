@@ -20,7 +20,7 @@ from fstore.increments.data import PartitionedData
 from fstore.increments.execution import Copies, Made, PartitionFailed, composed, make_segment, whole_result
 from fstore.increments.naming import Segment, fingerprint_of, series_of
 from fstore.increments.numerics import numeric_environment
-from fstore.increments.planning import Plan, Relative, plan, superseded
+from fstore.increments.planning import Plan, Relative, Unlike, plan, superseded
 from fstore.model import KeyParts
 from fstore.results.codec import UnstorableResult, decode_result
 from tests.unit.increments.partition_world import MemoryStore, partition_declared, quotes, spread_mean, ticks
@@ -151,6 +151,37 @@ def test_other_columns_or_categories_make_everything_new(raw: pd.DataFrame) -> N
 
     assert {each.why.value for each in planned.missing} == {"schema"}
     assert len(planned.missing) == 6
+
+
+def test_what_lies_in_two_segments_is_copied_from_one(raw: pd.DataFrame) -> None:
+    """From the one that holds more; of the rest it is told that another segment has it."""
+    store, declared = MemoryStore(), partition_declared("day")
+    asked(store, raw.iloc[:30], declared)
+    asked(store, corrected(raw, "2024-03-01"), declared)
+
+    planned = asked(store, raw, declared)
+
+    assert str(planned).splitlines()[1:] == [
+        "  2024-03-01  another segment has it than the one that most are copied from"
+    ]
+
+
+def test_what_other_source_computed_answers_whole_and_is_not_copied(raw: pd.DataFrame) -> None:
+    """And what was computed under another declaration, or not looked at, is told as that."""
+    data = PartitionedData(raw, LOOKBACK)
+    february, march = data.segments()
+    others = [
+        Relative("f", february.period, february.names, is_own=False),
+        Relative("m", march.period, march.names[:-1], is_own=False),
+    ]
+    planned = plan(data.segments(), ["a", "b"], (), data.table(), others)
+    assert [each.answered_by for each in planned.segments] == ["f", None]
+    assert (planned.copied, [each.why.value for each in planned.missing]) == (0, ["source", "source", "new"])
+
+    ends = float(march.parts[0].span.end - 1)
+    unlike = Unlike(declared=((0.0, ends, ""),), unread=frozenset({february.period}))
+    planned = plan(data.segments(), ["a", "b"], (), data.table(), unlike=unlike)
+    assert [each.why.value for each in planned.missing] == ["unread"] * 3 + ["declaration", "new", "new"]
 
 
 def test_a_larger_segment_answers_for_a_part_of_it(raw: pd.DataFrame) -> None:

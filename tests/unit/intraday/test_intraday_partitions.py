@@ -97,11 +97,11 @@ REAL: list[tuple[str, str, dict[str, Any]]] = [
     ("btcperp_1m_2022-01", "log_returns", {"horizons": [1, 5, 20], "forward": [5]}),
     ("gbpusd_bid_1m_2012-02", "vwap_bands", {"window": 60, "weights": "equal"}),
     ("gbpusd_bid_1m_2012-02", "realised_volatility", {"within_session": True, **NEW_YORK}),
-    ("gbpusd_bid_1m_2012-02", "order_flow_imbalance", {"window": 100}),
+    ("gbpusd_bid_1m_2012-02", "order_flow_imbalance", {"window": "100min"}),
     ("gbpusd_bid_1m_2012-02", "log_returns", {"horizons": ["5min", "60h"], "forward": ["15min"]}),
     ("sp500_1m_2019-11", "vwap_bands", {"window": 30, "weights": "equal"}),
     ("sp500_1m_2019-11", "realised_volatility", {"window": 30, "within_session": True}),
-    ("sp500_1m_2019-11", "order_flow_imbalance", {"window": 30}),
+    ("sp500_1m_2019-11", "order_flow_imbalance", {"window": "30min"}),
     ("sp500_1m_2019-11", "log_returns", {"horizons": [1, 390], "forward": [30]}),
     ("eurusd_quote_ticks_2020-01-01", "vwap_bands", {"window": 50, "weights": "equal"}),
     ("eurusd_quote_ticks_2020-01-01", "realised_volatility", {"window": "10min"}),
@@ -149,6 +149,24 @@ def test_rows_of_trades_are_refused_among_order_events(name: str, config: dict[s
     with pytest.raises(ValueError, match=said):
         getattr(intraday, f"{name}_by_day")(raw, config)
     getattr(intraday, f"{name}_by_day")(raw[raw["action"] == "T"].drop(columns="action"), {**config, "columns": {}})
+
+
+def test_rows_are_refused_where_the_sign_of_a_row_is_that_of_the_last_change() -> None:
+    """Prices that stand still over the start of a day have it from beyond any number of rows; sides and quotes say it."""
+    at = pd.date_range("2024-01-01", periods=96, freq="h", tz="UTC")
+    still = pd.DataFrame({"close": [100.0, 101.0] + [101.0] * 94, "volume": 1.0}, at)
+
+    with pytest.raises(ValueError, match="window is 20 rows, which by day do not tell the sign"):
+        intraday.order_flow_imbalance_by_day(still, {"window": 20})
+
+    report = check_feature(
+        intraday.order_flow_imbalance_by_day, still, {"window": 20}, DECLARED["order_flow_imbalance"], costs=False
+    )
+    assert [each.kind for each in report.worst] == [Kind.REFUSED]
+    assert "nothing was checked: it raised on 4 partitions" in str(report)
+    assert "window is 20 rows" in str(report) and not report.is_right
+    for given, config in ((still, {"window": "20h"}), (still.assign(side="B"), {"window": 20}), (still, {})):
+        assert len(intraday.order_flow_imbalance_by_day(given, config)) == 96
 
 
 def test_a_day_without_trades_has_no_rows_and_orders_are_not_cut() -> None:
