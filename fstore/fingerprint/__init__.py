@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         has_plain_values,
         union_of_categories,
     )
+    from fstore.fingerprint.files.listing import refuse_set_aside, visible_files
     from fstore.fingerprint.footer import (
         PARALLEL_BYTES,
         ContentHasher,
@@ -49,6 +50,7 @@ else:
             "identification": "Origin content_digest identify to_dataset to_table",
             "one_form": "table_in_form",
             "parquet_limits": "ParquetLimits USUAL limits_of open_bounded",
+            "files.listing": "refuse_set_aside visible_files",
             "parquet_source": "ParquetReader",
             "parquet_types": "MAX_CATEGORY_BYTES packed_array plan_storage stored_schema unpacked_array",
             "raw_input": "Digested ObjectPart ObjectParts RawInput typed_refusals",
@@ -106,4 +108,6 @@ __all__ = [
     "typed_refusals",
     "union_of_categories",
     "unpacked_array",
+    "refuse_set_aside",
+    "visible_files",
 ]

@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from blake3 import blake3
 
-from fstore.errors import InvalidRequest, SourceChanged
+from fstore.errors import SourceChanged
 from fstore.fingerprint.canonical import BLOCK_ROWS
 from fstore.fingerprint.columns import union_of_categories
+from fstore.fingerprint.files.listing import parquet_files
 from fstore.fingerprint.parquet_limits import USUAL, ParquetLimits, check_tail, open_bounded, out_of_memory
 from fstore.fingerprint.parquet_types import INTENT_KEY, Intention
 from fstore.fingerprint.seal import find_footer, read_seal
@@ -37,9 +38,10 @@ class ParquetReader:
     def files(self) -> list[Path]:
         """List the source's files in the order of their relative paths; hidden files and folders are skipped.
 
-        Raises ``InvalidRequest`` for folders called ``key=value``.
+        Raises ``InvalidRequest`` for folders called ``key=value``, for what others take for no data, and for Parquet
+        files of other names; ``SourceChanged`` where not all can be listed.
         """
-        return _files_in(self.path)
+        return parquet_files(self.path)
 
     def stamp(self) -> SourceStamp:
         """Take the stamp of the source: reads every file's Parquet footer and nothing else."""
@@ -166,38 +168,6 @@ class ParquetReader:
             raise SourceChanged(
                 str(self.source.path), f"{file.name} has other columns or types than the first file of the folder"
             )
-
-
-def _files_in(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    found = [file for file in _shown_below(path) if file.name.endswith(".parquet") and file.is_file()]
-    if not found:
-        raise SourceChanged(str(path), "the folder holds no *.parquet file")
-    keyed = {part for file in found for part in file.relative_to(path).parts[:-1] if "=" in part}
-    if keyed:
-        raise InvalidRequest(
-            "raw_data",
-            f"{path} holds folders such as {min(keyed)!r}, whose names are values of a column that no file holds, and "
-            "only what files hold is read: write that column into the files, or pass "
-            "pyarrow.dataset.dataset(path, partitioning='hive').to_table()",
-        )
-    return sorted(found, key=lambda file: file.relative_to(path).as_posix())
-
-
-def _shown_below(path: Path) -> Iterator[Path]:
-    """Yield what lies in a folder and is not hidden.
-
-    A folder in it that its writer moves away meanwhile holds nothing.
-    """
-
-    def fail(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError | NotADirectoryError | PermissionError):
-            raise SourceChanged(str(path), f"{error.filename} cannot be listed: {error.strerror or error}") from error
-
-    for folder, below, names in os.walk(path, onerror=fail):
-        below[:] = [name for name in below if not name.startswith(".")]  # writers keep there what is not finished
-        yield from (Path(folder, name) for name in names if not name.startswith("."))
 
 
 def _file_batches(

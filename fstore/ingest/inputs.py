@@ -10,13 +10,14 @@ from typing import Protocol
 import pyarrow as pa
 
 from fstore.errors import InvalidRequest
-from fstore.fingerprint import BLOCK_ROWS, USUAL, ParquetInput, ParquetLimits, open_raw
+from fstore.fingerprint import BLOCK_ROWS, USUAL, ParquetInput, ParquetLimits, open_raw, refuse_set_aside, visible_files
 from fstore.ingest.csv_files import open_csv
 from fstore.ingest.csv_layout import COMPRESSIONS, CSV_DELIMITERS, TEXT, CsvLayout
 from fstore.model import ParquetSource
 
 _PARQUET = (".parquet", ".pq")
 _IPC = (".arrow", ".feather", ".ipc", ".arrows")
+_ARCHIVES = (".zip", ".xz", ".7z", ".rar", ".tar", ".tgz", ".lzma", ".br", ".snappy", ".z")
 
 
 class Input(Protocol):
@@ -123,13 +124,18 @@ def _data_files(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise InvalidRequest("raw_data", f"{path} does not exist")
-    found = [file for file in path.rglob("*") if file.is_file() and _kind(file) is not None]
-    shown = [file for file in found if not any(part.startswith(".") for part in file.relative_to(path).parts)]
+    found = visible_files(path)
+    shown = [file for file in found if _kind(file) is not None]
+    for file in found:
+        name = file.relative_to(path).as_posix()
+        if file in shown:
+            refuse_set_aside(name, path)
+        elif file.suffix.lower() in _ARCHIVES:
+            raise InvalidRequest("raw_data", f"{path} holds {name}, which is not read: unpack it, or move it elsewhere")
     if not shown:
         raise InvalidRequest("raw_data", f"{path} holds no CSV, Parquet or Arrow file")
     # Beside data of other names, texts are notes.
-    shown = [file for file in shown if TEXT not in map(str.lower, file.suffixes)] or shown
-    return sorted(shown, key=lambda file: file.relative_to(path).as_posix())
+    return [file for file in shown if TEXT not in map(str.lower, file.suffixes)] or shown
 
 
 def _kind(file: Path) -> str | None:

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 from blake3 import blake3
 
 from fstore.errors import InvalidRequest, SourceChanged
+from fstore.fingerprint.files.listing import misnamed, refuse_set_aside
 from fstore.fingerprint.parquet_limits import ParquetLimits, judge_tail
 from fstore.fingerprint.seal import find_footer
 from fstore.fingerprint.stamps import ObjectStamp
@@ -134,8 +135,14 @@ class RemoteFiles:
         for page in self.client.list(prefix):
             for one in page:
                 parts = one.key.removeprefix(prefix).split("/")
-                if not one.key.endswith(".parquet") or any(part.startswith(".") for part in parts):
+                if any(part.startswith(".") for part in parts):
                     continue
+                name = "/".join(parts)
+                if not name.endswith(".parquet"):
+                    if name.lower().endswith((".parquet", ".parq", ".pq")):
+                        raise misnamed(name, self.url)
+                    continue
+                refuse_set_aside(name, self.url)
                 if keyed := next((part for part in parts[:-1] if "=" in part), None):
                     raise InvalidRequest(
                         "raw_data",

@@ -249,6 +249,15 @@ def test_what_is_no_parquet_file_is_told(bucket, opened, data):
     assert "scratch" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["_old/b.parquet", "_b.parquet", "b.pq", "b.PARQUET"])
+def test_what_others_read_or_leave_out_is_not_passed_over(bucket, opened, name):
+    """It is named, as in a folder."""
+    bucket.put("raw/days/a.parquet", foreign())
+    bucket.put(f"raw/days/{name}", foreign())
+    with pytest.raises(InvalidRequest, match=name):
+        fingerprint(opened("raw/days"))
+
+
 def test_folders_that_stand_for_a_column_are_refused(bucket, opened):
     """As for a folder: only what files hold is read."""
     bucket.put("raw/d/year=2024/a.parquet", foreign())

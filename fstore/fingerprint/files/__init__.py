@@ -1,0 +1,1 @@
+"""Raw data in files of this host: which of a folder are read."""
