@@ -101,7 +101,10 @@ def read_relative(resources: Resources, found: Locator) -> pa.Table | None:
 
 
 def read_notes(resources: Resources, found: Locator) -> pa.Table | None:
-    """Return what tells of an entry what its result says of itself: of a large one its index alone; not counted as its use."""
+    """Return what tells of an entry what its result says of itself; not counted as its use.
+
+    Of a large one its index alone is read.
+    """
     if found.tail_bytes is not None and found.tail_digest is not None and found.file_size_bytes > SMALL:
         with suppress(EntryCorrupt, InvalidRequest):  # which reading all of it finds, and hides
             index = _read_part(resources.entries, found, Tail(found.tail_bytes, found.tail_digest), _INDEX)

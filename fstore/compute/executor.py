@@ -107,11 +107,11 @@ def perform(
     read: Callable[[], Ready] | None = None,
     until: float | None = None,
 ) -> Locator | None:
-    """Compute under a claim and publish, ``until`` then; an error becomes a note on the job that all waiters share.
+    """Compute under a claim and publish, ``until`` then.
 
-    Returns the entry that answers for the key now, None when the claim was lost and
-    nobody has published yet. Raises what the function raised as ``ComputeFailed``, be it
-    one of fstore's, and errors of fstore's own work as they are.
+    An error becomes a note on the job that all waiters share. Returns the entry that answers for the key now, None
+    when the claim was lost and nobody has published yet. Raises what the function raised as ``ComputeFailed``, be
+    it one of fstore's, and errors of fstore's own work as they are.
     """
     with hold_claims(resources.jobs, [claim], every_s=resources.settings.renew_seconds):
         try:

@@ -1,9 +1,9 @@
-"""The time for publishing: a computation that has ended did not fail, however long its result waits for its row.
+"""The time for publishing: a computation that has ended did not fail.
 
-The soft time limit of a worker's task asks a computation to stop. It comes as a signal, whatever
-the task does by then; once the function has returned there is nothing to stop, and
-whoever waits must not be told that it failed. Publishing has an end of its own, before
-the hard limit ends the process, which would be held against the computation too.
+However long its result waits for its row. The soft time limit of a worker's task asks a computation to stop. It
+comes as a signal, whatever the task does by then; once the function has returned there is nothing to stop, and
+whoever waits must not be told that it failed. Publishing has an end of its own, before the hard limit ends the
+process, which would be held against the computation too.
 """
 
 from __future__ import annotations
@@ -23,14 +23,20 @@ BEFORE_THE_END_S = 1.0  # what a task has to say that publishing came to nothing
 
 
 def publishing_ends_at(settings: Settings, own_limit_s: float | None = None) -> float:
-    """Return until when a task that begins now may publish, on the monotonic clock; a feature may have a limit of its own."""
+    """Return until when a task that begins now may publish, on the monotonic clock.
+
+    A feature may have a limit of its own.
+    """
     hard_s = time_limits(settings, own_limit_s).get("time_limit", settings.compute_time_limit_s)
     return time.monotonic() + hard_s - min(BEFORE_THE_END_S, hard_s / 4)
 
 
 @contextmanager
 def finishing(until: float | None) -> Iterator[None]:
-    """Publish inside the block: no soft limit strikes there, and each wait ends ``until`` then with an error of its own kind."""
+    """Publish inside the block: no soft limit strikes there.
+
+    Each wait ends ``until`` then with an error of its own kind.
+    """
     with _without_soft_limit(), deadline.within(None if until is None else until - time.monotonic()):
         yield
 

@@ -85,7 +85,10 @@ class Manifest:
         return [ENTRY.read(row) for row in self._database.query(self._sql["list_entries"], wanted)]
 
     def nearest_entries(self, parts: KeyParts, *, limit: int = 200) -> list[Entry]:
-        """Return rows of the same feature, those first that share most parts of the key; of equals the newest."""
+        """Return rows of the same feature, those first that share most parts of the key.
+
+        Of equals the newest comes first.
+        """
         wanted = {**asdict(parts), "limit": limit}
         return [ENTRY.read(row) for row in self._database.query(self._sql["nearest_entries"], wanted)]
 

@@ -148,7 +148,10 @@ def _dtype_difference(one: Any, other: Any) -> str | None:
 
 
 def _categories_difference(one: pd.Index, other: pd.Index) -> str | None:
-    """Compare categories as an index, which they are to whoever asks for them; a range is no other index than its integers."""
+    """Compare categories as an index, which they are to whoever asks for them.
+
+    A range is no other index than its integers.
+    """
     if not same(one.name, other.name):
         return f"categories that are called {one.name!r}"
     freq, again = getattr(one, "freq", None), getattr(other, "freq", None)

@@ -138,7 +138,10 @@ def partitions_of(resources: Resources, request: KeyedRequest, pieces: Pieces) -
 def _relatives(
     resources: Resources, request: KeyedRequest, segments: Sequence[Segment]
 ) -> tuple[list[Relative], Unlike]:
-    """Read what was computed before of some periods, the latest and the most alike of each first, and what is none of it."""
+    """Read what was computed before of some periods, and find what is none of it.
+
+    The latest and the most alike of each period come first.
+    """
     series = _series(request)
     names = {each.period: {name[:NAME_PREFIX] for name in each.names} for each in segments}
     found = resources.manifest.find_segments([(series, period) for period in names])
@@ -163,7 +166,10 @@ def _relatives(
 def _otherwise_declared(
     resources: Resources, request: KeyedRequest, series: bytes
 ) -> tuple[tuple[float, float, str], ...]:
-    """Find the times of results with the same symbol, feature, version and config, and the periods of those of one series."""
+    """Find the times of results that are otherwise cut, and the periods of those of one series.
+
+    They are of the same symbol, feature, version and config.
+    """
     alike = [
         entry
         for entry in resources.manifest.nearest_entries(request.parts, limit=MOST_ALIKE)

@@ -217,7 +217,10 @@ class _Probe:
 
 
 def _raised(answers: list[tuple[str, Answer]]) -> Iterator[Finding]:
-    """Tell what the function raised for the windows that it declares: two errors are alike, and show nothing."""
+    """Tell what the function raised for the windows that it declares.
+
+    Two errors are alike, and show nothing.
+    """
     failed = [(label, answer) for label, answer in answers if answer.frame is None and not answer.is_unstorable]
     kind = Kind.REFUSED if len(failed) == len(answers) else Kind.RAISES
     for label, answer in failed:

@@ -130,6 +130,20 @@ def test_a_flush_that_cannot_set_the_notes_aside_drops_none(servers, link, clien
     other.close()
 
 
+def test_a_lock_that_lapsed_and_is_anothers_is_not_prolonged(link, client):
+    """Who was away for too long learns that it leads no more, and keeps nobody from leading after the other."""
+    locks = DedupLocks(link, lock_s=30)
+    mine = locks.take("f", "k")
+    client.delete(mine.name)
+    other = locks.take("f", "k")
+    client.pexpire(other.name, 9_000)
+
+    assert not locks.renew(mine)
+    assert client.pttl(other.name) <= 9_000
+    assert locks.renew(other)
+    assert client.pttl(other.name) > 9_000
+
+
 def test_an_announcement_wakes_whoever_waits(link, client):
     """Within a moment of the announcement, in every thread that watches the key."""
     notifier, woken = Notifier(link, count=lambda *_: None), []

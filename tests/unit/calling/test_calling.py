@@ -214,6 +214,19 @@ def test_a_module_that_cannot_be_imported_leaves_nothing(modules: Any) -> None:
     assert list(warnings.filters) == before
 
 
+def test_nothing_is_said_of_a_module_that_another_thread_imports(modules: Any) -> None:
+    """What is set meanwhile may be anybody's, and undoing it would take it from them."""
+    modules({"elsewhere": "import pandas as pd\npd.set_option('display.width', 43)\n"})
+
+    with watching_imports():
+        thread = threading.Thread(target=__import__, args=("elsewhere",))
+        thread.start()
+        thread.join()
+
+    assert "elsewhere" not in noted_settings()
+    assert pd.get_option("display.width") == 43
+
+
 PUTS = {
     "a function": (np, "median", lambda x: 9),
     "a new function": (np, "mine_of_a_test", lambda x: 9),

@@ -111,6 +111,15 @@ def test_bytes_that_only_begin_like_it_are_a_fault_and_no_crash(at: int, *, cut:
         back.validate(full=True)
 
 
+def test_no_more_memory_is_asked_for_than_a_small_result_takes() -> None:
+    """Eight bytes of damage may say any size."""
+    data = MARK + (65 << 20).to_bytes(8, "little") + small_bytes(table()).to_pybytes()[len(MARK) + 8 :]
+    before = pa.total_allocated_bytes()
+    with pytest.raises(ValueError, match="says that it holds"):
+        decoded(pa.py_buffer(data))
+    assert pa.total_allocated_bytes() <= before
+
+
 def test_a_staged_result_is_parquet() -> None:
     """What a trainer stages is published as it is, alone, as a file that anybody opens."""
     assert is_small_form(small_bytes(table()))
