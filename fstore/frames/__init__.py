@@ -29,7 +29,17 @@ if TYPE_CHECKING:
     from fstore.frames.dtypes import NOTES_KEY, dtype_name, index_and_column_fields, notes_of, restore, without_notes
     from fstore.frames.look import FrameLook, SchemaLook, look_at, look_at_schema
     from fstore.frames.number_frames import number_frame_over, own_index
-    from fstore.frames.parts import Level, Part, dtypes_of, level_at, only_block_of
+    from fstore.frames.parts import (
+        WIDEST_PLAIN,
+        Level,
+        Part,
+        dtypes_of,
+        is_text_or_none,
+        level_at,
+        plain_index,
+        plain_numbers,
+        text_labels,
+    )
     from fstore.frames.texts import missing_marker
     from fstore.frames.zones import instants_of_clock, is_plain, zone_name
 else:
@@ -42,7 +52,7 @@ else:
             "dtypes": "NOTES_KEY dtype_name index_and_column_fields notes_of restore without_notes",
             "look": "FrameLook SchemaLook look_at look_at_schema",
             "number_frames": "number_frame_over own_index",
-            "parts": "Level Part dtypes_of level_at only_block_of",
+            "parts": "Level Part WIDEST_PLAIN dtypes_of is_text_or_none level_at plain_index plain_numbers text_labels",
             "texts": "missing_marker",
             "zones": "instants_of_clock is_plain zone_name",
         },
@@ -57,6 +67,7 @@ __all__ = [
     "NUMPY_KINDS",
     "Part",
     "SchemaLook",
+    "WIDEST_PLAIN",
     "batches_of",
     "byte_width",
     "canonical_json",
@@ -73,20 +84,23 @@ __all__ = [
     "is_listlike",
     "is_plain",
     "is_text",
+    "is_text_or_none",
     "label",
     "level_at",
     "look_at",
     "look_at_schema",
-    "only_block_of",
     "missing_marker",
     "notes_of",
     "number_frame_over",
     "own_index",
+    "plain_index",
+    "plain_numbers",
     "plain_storage",
     "range_index",
     "restore",
     "rows_alone",
     "table_of",
+    "text_labels",
     "to_frame",
     "type_name",
     "without_list_views",

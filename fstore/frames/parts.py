@@ -1,18 +1,30 @@
-"""A frame as a list of parts: its columns and the levels of its index, each sliced without copying."""
+"""A frame as a list of parts: its columns and the levels of its index, each sliced without copying.
+
+Of an everyday frame of numbers a *mark* says what labels, index and dtypes show besides values, in a form that can be
+looked up: frames of equal marks and labels show the same. What one cannot be sure of in little time has none.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from fstore.errors import UnhashableInput
+from fstore.frames.zones import is_plain
 
 PIECE_ROWS = 131_072  # converted at a time, which bounds the memory that this takes
 _SMALL_CELLS = 50_000
+WIDEST_PLAIN = 2_000  # columns; beyond, remembering costs more memory than finding out again costs time
+_KINDS = "iuf"
+_NAT = np.iinfo(np.int64).min
+
+Numbers = npt.NDArray[Any] | list[npt.NDArray[Any]]
 
 
 @dataclass(slots=True)  # frozen ones take twice as long to make, and every fingerprint makes one a column
@@ -139,3 +151,58 @@ def _is_plain_number(dtype: Any) -> bool:
 
 def _is_plain_integer(dtype: Any) -> bool:
     return isinstance(dtype, np.dtype) and dtype.kind in "iub"
+
+
+def text_labels(labels: pd.Index) -> tuple[pa.ChunkedArray, Hashable] | None:
+    """Return labels as they lie in memory, and their mark; None for labels that are not plain texts."""
+    dtype = labels.dtype
+    if type(labels) is not pd.Index or type(dtype) is not pd.StringDtype or dtype.storage != "pyarrow":
+        return None  # others may hold objects that only write themselves like texts
+    if not 0 < len(labels) <= WIDEST_PLAIN or not is_text_or_none(labels.name):
+        return None
+    return labels.array.__arrow_array__(), (dtype.na_value is pd.NA, labels.name)
+
+
+def plain_index(index: pd.Index) -> tuple[Hashable, npt.NDArray[np.int64] | None] | None:
+    """Return the mark of an index, and its times if it has any; None for one that is not plain.
+
+    A frequency is no part of the mark.
+    """
+    if not is_text_or_none(index.name):
+        return None
+    if type(index) is pd.RangeIndex:
+        return (index.start, index.step, index.name), None
+    if type(index) is not pd.DatetimeIndex or not is_plain(index.dtype):
+        return None
+    times = np.ascontiguousarray(index.asi8)
+    # Of a zone the object counts, and no name: two may call themselves alike.
+    return None if times.min() == _NAT else ((index.unit, index.tz, type(index.tz), index.name), times)
+
+
+def plain_numbers(frame: pd.DataFrame) -> tuple[Numbers, Hashable] | None:
+    """Return the values of columns of plain numbers, and the mark of their dtypes.
+
+    They are one array whose rows are the columns, or an array for each; as they lie in memory.
+    """
+    # pandas' own words, and no more than hints: without them a frame goes the long way.
+    if (block := only_block_of(frame)) is not None:
+        dtype = block.dtype
+        if dtype.kind not in _KINDS or not dtype.isnative or block.shape != frame.shape[::-1]:
+            return None
+        return block, dtype.str
+    each = getattr(frame, "_iter_column_arrays", None)
+    arrays: list[Any] = [] if each is None else list(each())
+    rows, width = frame.shape
+    if len(arrays) != width:
+        return None
+    for array in arrays:
+        if type(array) is not np.ndarray or array.dtype.kind not in _KINDS or not array.dtype.isnative:
+            return None
+        if array.ndim != 1 or len(array) != rows:
+            return None
+    return arrays, tuple([array.dtype.str for array in arrays])
+
+
+def is_text_or_none(name: object) -> bool:
+    """Tell a name that is a text and nothing but a text, or none."""
+    return name is None or type(name) is str

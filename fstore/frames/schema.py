@@ -23,7 +23,7 @@ from fstore.frames.description import (
     with_range,
 )
 from fstore.frames.dtypes import NOTES_KEY, dtype_name, missing_notes, restore
-from fstore.frames.parts import Level, Part
+from fstore.frames.parts import Level, Part, is_text_or_none
 from fstore.frames.plain_frames import label_levels
 from fstore.frames.refused_dtypes import refused_part
 from fstore.frames.texts import missing_marker, subclass_of_text
@@ -58,7 +58,7 @@ def schema_of(frame: pd.DataFrame, parts: list[Part | Level]) -> pa.Schema:
         return schema
     if not is_kept:
         return _ranged_as(schema, index)
-    name = (index.name,) if _is_text_or_none(index.name) else canonical_json(label(index.name, "index name"))
+    name = (index.name,) if is_text_or_none(index.name) else canonical_json(label(index.name, "index name"))
     return _ranged.get(schema, (index.start, len(index), index.step, name), lambda: _ranged_as(schema, index))
 
 
@@ -78,7 +78,7 @@ def _outline_of(frame: pd.DataFrame, parts: list[Part | Level]) -> Outline | Non
         return None
     if not (isinstance(labels.dtype, pd.StringDtype) and labels.dtype.storage == "pyarrow"):
         return None  # others may hold objects that only write themselves like texts
-    if not (_is_text_or_none(labels.name) and _is_text_or_none(index.name)):
+    if not (is_text_or_none(labels.name) and is_text_or_none(index.name)):
         return None
     marks = [_mark(part.dtype) for part in parts]
     if None in marks:
@@ -91,10 +91,6 @@ def _mark(dtype: Any) -> str | None:
     if isinstance(dtype, np.dtype):
         return dtype.str if dtype.kind in _PLAIN_KINDS else None
     return None if isinstance(dtype, pd.CategoricalDtype) else dtype_name(dtype)
-
-
-def _is_text_or_none(name: object) -> bool:
-    return name is None or type(name) is str
 
 
 def _described(frame: pd.DataFrame, parts: list[Part | Level]) -> tuple[pa.Schema, bool]:

@@ -63,7 +63,7 @@ class Selection:
             table = rows_between(table, time_field_of(table.schema), self.between)
         return table.select(names)
 
-    def _of_frame(self, table: pa.Table) -> pd.DataFrame:
+    def _of_frame(self, table: pa.Table) -> pd.DataFrame | pd.Series[Any]:
         """Do the same to the frame that a table with notes stands for: notes would be wrong of a part."""
         frame = decode_result(table)
         if self.between is not None:
@@ -123,7 +123,7 @@ def fields_of(schema: pa.Schema, columns: Sequence[str]) -> list[str] | None:
     None if all of it must be read first. That is where notes speak of fields by their position, or labels are no
     plain texts. Raises ``InvalidRequest`` for a name that the result has not.
     """
-    if not _is_selectable(schema):
+    if not _is_selectable(schema) or not _has_text_labels(schema):
         return None
     values, index = index_and_column_fields(schema)
     check_names(columns, [schema.field(i).name for i in values])
@@ -139,8 +139,15 @@ def check_names(columns: Sequence[str], known: Sequence[Any]) -> None:
             raise InvalidRequest("columns", f"there is no {name!r}; there is {', '.join(map(repr, near)) or 'none'}")
 
 
-def select_columns(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """Select from a frame that had to be read whole."""
+def select_columns(frame: pd.DataFrame | pd.Series[Any], columns: Sequence[str]) -> pd.DataFrame | pd.Series[Any]:
+    """Select from a frame or Series that had to be read whole.
+
+    A Series of which nothing but its own name is asked stays one.
+    """
+    if isinstance(frame, pd.Series):
+        if list(columns) == [frame.name]:
+            return frame
+        frame = frame.to_frame()
     check_names(columns, list(frame.columns))
     return frame[list(columns)]
 
@@ -158,6 +165,7 @@ def time_field_of(schema: pa.Schema) -> pa.Field:
 
 
 _NO_TIME = int(np.iinfo(np.int64).min)
+_TEXT_LABELS = ("unicode", "string", "empty", "mixed")  # as pandas' metadata call them
 
 
 def rows_between(table: pa.Table, field: pa.Field, wanted: TimeRange) -> pa.Table:
@@ -194,6 +202,12 @@ def _is_selectable(schema: pa.Schema) -> bool:
         return False
 
 
+def _has_text_labels(schema: pa.Schema) -> bool:
+    """Tell labels that are texts from numbers, which fields are called after in text."""
+    said = json.loads((schema.metadata or {}).get(b"pandas", b"{}")).get("column_indexes", ())
+    return all(each.get("pandas_type") in _TEXT_LABELS for each in said)
+
+
 def _has_range_index(schema: pa.Schema) -> bool:
     """Does the table stand for a frame whose index is a range.
 
@@ -224,7 +238,12 @@ def _ticks(stamp: pd.Timestamp | None, unit: str, zone: Any) -> int | None:
     if zone is None and stamp.tzinfo is not None:
         raise InvalidRequest("between", f"{stamp} has a time zone, and the times of the data have none")
     if zone is not None and stamp.tzinfo is None:
-        stamp = stamp.tz_localize(zone, ambiguous=True, nonexistent="shift_forward")
+        try:
+            stamp = stamp.tz_localize(zone, ambiguous=True, nonexistent="shift_forward")
+        except ValueError as exc:  # at the end of what nanoseconds count
+            raise InvalidRequest(
+                "between", f"{stamp} is beyond all times by the clock of {zone}; leave the side open with None"
+            ) from exc
     exact = int(stamp.asm8.view("i8")) * _PER_NS[stamp.unit]
     # Rounded up: what is at or after the bound is so in any unit.
     return -(-exact // _PER_NS[unit])

@@ -148,10 +148,7 @@ def _dtype_difference(one: Any, other: Any) -> str | None:
 
 
 def _categories_difference(one: pd.Index, other: pd.Index) -> str | None:
-    """Compare categories as an index, which they are to whoever asks for them.
-
-    A range is no other index than its integers.
-    """
+    """Compare categories as the index that they are; a range is the integers that it stands for."""
     if not same(one.name, other.name):
         return f"categories that are called {one.name!r}"
     freq, again = getattr(one, "freq", None), getattr(other, "freq", None)

@@ -18,9 +18,8 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from fstore.frames import is_plain, only_block_of
+from fstore.frames import WIDEST_PLAIN, is_text_or_none, plain_index, plain_numbers, text_labels
 
-_KINDS = "iuf"
 _WIDTHS = {
     kind.id: kind.bit_width // 8
     for kind in (
@@ -28,9 +27,7 @@ _WIDTHS = {
         *(pa.float32(), pa.float64(), *map(pa.timestamp, ("s", "ms", "us", "ns"))),
     )
 }
-_WIDEST = 2_000  # columns; beyond, remembering costs more memory than finding out again costs time
 _MOST_SHAPES, _MOST_LABELS = 512, 8
-_NAT = np.iinfo(np.int64).min
 
 
 @dataclass(slots=True)
@@ -111,13 +108,15 @@ def _look_at(frame: pd.DataFrame) -> _Look | None:
     rows = len(frame)
     if type(frame) is not pd.DataFrame or not rows or frame.attrs or not frame.flags.allows_duplicate_labels:
         return None
-    named, indexed = _labels_of(frame.columns), _index_of(frame.index)
-    if named is None or indexed is None or (columns := _columns_of(frame, rows)) is None:
+    if getattr(frame.index, "freq", None) is not None:
         return None
-    values, dtypes = columns
+    named, indexed = _labels_of(frame.columns), plain_index(frame.index)
+    if named is None or indexed is None or (found := plain_numbers(frame)) is None:
+        return None
+    values = [np.ascontiguousarray(each) for each in found[0]]
     if indexed[1] is not None:
         values.append(indexed[1])
-    return _Look((dtypes, rows, named[1], indexed[0]), named[0], values, rows)
+    return _Look((found[1], rows, named[1], indexed[0]), named[0], values, rows)
 
 
 def _known(look: _Look) -> Shape | None:
@@ -150,54 +149,8 @@ def _holds(table: pa.Table, look: _Look) -> bool:
 
 
 def _labels_of(labels: pd.Index) -> tuple[pa.ChunkedArray | None, Hashable] | None:
-    """Return the labels as they lie in memory, and what they are besides.
-
-    None for labels that are not plain.
-    """
-    if not 0 < len(labels) <= _WIDEST or not _is_text_or_none(labels.name):
+    if type(labels) is not pd.RangeIndex:
+        return text_labels(labels)
+    if not 0 < len(labels) <= WIDEST_PLAIN or not is_text_or_none(labels.name):
         return None
-    if type(labels) is pd.RangeIndex:
-        return None, (labels.start, labels.step, len(labels), labels.name)
-    dtype = labels.dtype
-    if type(labels) is not pd.Index or type(dtype) is not pd.StringDtype or dtype.storage != "pyarrow":
-        return None  # others may hold objects that only write themselves like texts
-    return labels.array.__arrow_array__(), (dtype.na_value is pd.NA, labels.name)
-
-
-def _index_of(index: pd.Index) -> tuple[Hashable, npt.NDArray[np.int64] | None] | None:
-    """Return what an index is besides its values, and these if it has any.
-
-    None for one that is not plain.
-    """
-    if not _is_text_or_none(index.name):
-        return None
-    if type(index) is pd.RangeIndex:
-        return (index.start, index.step, index.name), None
-    if type(index) is not pd.DatetimeIndex or index.freq is not None or not is_plain(index.dtype):
-        return None
-    times = np.ascontiguousarray(index.asi8)
-    # Of a zone the object counts, and no name: two may call themselves alike.
-    return None if times.min() == _NAT else ((index.unit, index.tz, type(index.tz), index.name), times)
-
-
-def _is_text_or_none(name: object) -> bool:
-    return name is None or type(name) is str
-
-
-def _columns_of(frame: pd.DataFrame, rows: int) -> tuple[list[npt.NDArray[Any]], Hashable] | None:
-    """Return the values of each column, and what their dtypes are; None if they are no plain numbers."""
-    # pandas' own words, and no more than hints: without them a frame goes the long way.
-    if (block := only_block_of(frame)) is not None:
-        if block.dtype.kind not in _KINDS or not block.dtype.isnative or block.shape != frame.shape[::-1]:
-            return None
-        return list(np.ascontiguousarray(block)), block.dtype.str
-    each = getattr(frame, "_iter_column_arrays", None)
-    arrays: list[Any] = [] if each is None else list(each())
-    if len(arrays) != frame.shape[1]:
-        return None
-    for array in arrays:
-        if type(array) is not np.ndarray or array.dtype.kind not in _KINDS or not array.dtype.isnative:
-            return None
-        if array.ndim != 1 or len(array) != rows:
-            return None
-    return [np.ascontiguousarray(array) for array in arrays], tuple([array.dtype.str for array in arrays])
+    return None, (labels.start, labels.step, len(labels), labels.name)

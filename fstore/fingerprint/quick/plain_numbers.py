@@ -21,12 +21,9 @@ from blake3 import blake3
 from fstore.fingerprint.canonical import BLOCK_ROWS
 from fstore.fingerprint.footer import PARALLEL_BYTES, footer_ends
 from fstore.fingerprint.quick.texts import column_texts, counts_of
-from fstore.frames import dtype_name, is_plain, look_at, only_block_of
+from fstore.frames import look_at, plain_index, plain_numbers, text_labels
 
-_KINDS = "iuf"
-_WIDEST = 2_000  # columns; beyond, remembering costs more memory than finding out again costs time
 _MOST_SHAPES, _MOST_LABELS = 512, 8
-_NAT = np.iinfo(np.int64).min
 
 
 @dataclass(slots=True)
@@ -83,7 +80,7 @@ def _shaped(frame: pd.DataFrame) -> tuple[_Shape, list[memoryview], npt.NDArray[
     rows = len(frame)
     if type(frame) is not pd.DataFrame or frame.attrs or not 0 < rows <= BLOCK_ROWS:
         return None
-    labels, indexed = _labels_of(frame.columns), _index_of(frame.index)
+    labels, indexed = text_labels(frame.columns), plain_index(frame.index)
     if labels is None or indexed is None or (columns := _columns_of(frame, rows)) is None:
         return None
     data, marks = columns
@@ -96,38 +93,6 @@ def _shaped(frame: pd.DataFrame) -> tuple[_Shape, list[memoryview], npt.NDArray[
     return shape, data, times
 
 
-def _labels_of(labels: pd.Index) -> tuple[pa.ChunkedArray, Hashable] | None:
-    """Return the labels as they lie in memory, and what they are besides.
-
-    None for labels that are not plain texts.
-    """
-    dtype = labels.dtype
-    if type(labels) is not pd.Index or type(dtype) is not pd.StringDtype or dtype.storage != "pyarrow":
-        return None  # others may hold objects that only write themselves like texts
-    if not 0 < len(labels) <= _WIDEST or not _is_text_or_none(labels.name):
-        return None
-    return labels.array.__arrow_array__(), (dtype.na_value is pd.NA, labels.name)
-
-
-def _index_of(index: pd.Index) -> tuple[Hashable, npt.NDArray[np.int64] | None] | None:
-    """Return what an index is besides its values, and these if it has any.
-
-    None for one that is not plain.
-    """
-    if not _is_text_or_none(index.name):
-        return None
-    if type(index) is pd.RangeIndex:
-        return (index.start, index.step, index.name), None
-    if type(index) is not pd.DatetimeIndex or not is_plain(index.dtype):
-        return None
-    times = np.ascontiguousarray(index.asi8)
-    return None if times.min() == _NAT else ((dtype_name(index.dtype), index.name), times)
-
-
-def _is_text_or_none(name: object) -> bool:
-    return name is None or type(name) is str
-
-
 def _bytes_of(values: npt.NDArray[Any]) -> memoryview:
     return memoryview(np.ascontiguousarray(values)).cast("B")  # type: ignore[arg-type]  # mypy knows no array as a buffer
 
@@ -137,24 +102,18 @@ def _value_digest(value: np.int64) -> str:
 
 
 def _columns_of(frame: pd.DataFrame, rows: int) -> tuple[list[memoryview], Hashable] | None:
-    """Return the bytes of each column, and what their dtypes are; None if they are no plain numbers."""
-    # pandas' own words, and no more than hints: without them a frame goes the long way.
-    if (block := only_block_of(frame)) is not None:
-        if block.dtype.kind not in _KINDS or block.shape != frame.shape[::-1] or block.nbytes >= PARALLEL_BYTES:
-            return None
-        data, width = _bytes_of(block), rows * block.itemsize
-        return [data[at : at + width] for at in range(0, len(data), width)], block.dtype.str
-    each = getattr(frame, "_iter_column_arrays", None)
-    arrays: list[Any] = [] if each is None else list(each())
-    size = 0
-    for array in arrays:
-        if type(array) is not np.ndarray or array.dtype.kind not in _KINDS or array.ndim != 1 or len(array) != rows:
-            return None
-        size += array.nbytes
-    if len(arrays) != frame.shape[1] or size >= PARALLEL_BYTES:
+    """Return the bytes of each column, and the mark of their dtypes; None for other than few numbers."""
+    if (found := plain_numbers(frame)) is None:
         return None
-    data_of = [_bytes_of(array) for array in arrays]
-    return data_of, tuple([array.dtype.str for array in arrays])
+    numbers, mark = found
+    if isinstance(numbers, list):
+        if sum([array.nbytes for array in numbers]) >= PARALLEL_BYTES:
+            return None
+        return [_bytes_of(array) for array in numbers], mark
+    if numbers.nbytes >= PARALLEL_BYTES:
+        return None
+    data, width = _bytes_of(numbers), rows * numbers.itemsize
+    return [data[at : at + width] for at in range(0, len(data), width)], mark
 
 
 def _shape_of(frame: pd.DataFrame, labels: pa.ChunkedArray, mark: Hashable) -> _Shape | None:

@@ -308,3 +308,68 @@ def test_a_part_reads_a_part(entries: FolderEntries, monkeypatch: pytest.MonkeyP
     assert part_of(entries, found, ["c"], ("2024-03-02 00:30", "2024-03-02 01:00")) is not None
     assert len(read) == 2
     assert sum(read) < found.file_size_bytes / 5
+
+
+_DAY = pd.date_range("2026-01-05", periods=4, freq="h", name="time")
+_CELLS = pd.Series([{1}, (2,), None, [3]], index=_DAY, name="x", dtype=object)
+SERIES = {
+    "numbers": pd.Series([1.0, 2.0, 3.0, 4.0], index=_DAY, name="x"),
+    "numbers over a range": pd.Series([1.0, 2.0, 3.0, 4.0], name="x"),
+    "objects": _CELLS,
+    "categories": pd.Series(pd.Categorical([3, 1, 3, 1]), index=_DAY, name="x"),
+    "with attrs": _CELLS.copy(),
+}
+SERIES["with attrs"].attrs = {"unit": ("bp",)}
+
+
+@pytest.mark.parametrize("between", [None, ("2026-01-05 01:00", "2026-01-05 03:00")])
+@pytest.mark.parametrize("kind", SERIES)
+def test_a_series_stays_one_if_its_name_is_asked(kind: str, between: Any) -> None:
+    """Whether a part of its table can be read or all of it must be: its own name gives it, another is refused."""
+    series = SERIES[kind]
+    if between is not None and not isinstance(series.index, pd.DatetimeIndex):
+        pytest.skip("it has no times")
+    table = encode_result(series)
+
+    part = decode_result(chosen(["x"], between).of(table))
+
+    wanted = series if between is None else series[1:3]
+    assert isinstance(part, pd.Series)
+    assert part.name == "x"
+    assert part.index.tolist() == wanted.index.tolist()
+    assert list(map(repr, part)) == list(map(repr, wanted))
+    with pytest.raises(InvalidRequest, match="there is no 'y'"):
+        chosen(["y"], between).of(table)
+
+
+@pytest.mark.parametrize("labels", [pd.Index([1, 2]), pd.RangeIndex(1, 3), pd.Index([1, "2"], dtype=object)])
+def test_a_text_is_no_number_of_a_label(labels: pd.Index) -> None:
+    """Fields are called after labels in text, and a frame has no column of that name all the same."""
+    frame = pd.DataFrame(np.ones((4, 2)), columns=labels, index=_DAY)
+
+    with pytest.raises(InvalidRequest, match="there is no '1'"):
+        chosen(["1"]).of(encode_result(frame))
+
+
+@pytest.mark.parametrize(
+    ("zone", "between"),
+    [
+        ("Europe/Paris", (pd.Timestamp.min, None)),
+        ("+05:30", (None, pd.Timestamp.min)),
+        ("America/New_York", (None, pd.Timestamp.max)),
+        ("-03:00", (pd.Timestamp.max, None)),
+    ],
+)
+def test_bounds_beyond_a_zones_clock_are_refused_in_words(zone: str, between: Any) -> None:
+    """By the clock of a zone the first and last instants of pandas lie beyond what it can count."""
+    table = encode_result(pd.DataFrame({"x": [1.0]}, index=pd.DatetimeIndex(["2026-01-05"]).tz_localize(zone)))
+
+    with pytest.raises(InvalidRequest, match="leave the side open with None"):
+        chosen(None, between).of(table)
+
+
+def chosen(columns: Any = None, between: Any = None) -> Any:
+    """Say what is wanted."""
+    found = checked_selection(columns, between)
+    assert found is not None
+    return found
