@@ -68,7 +68,7 @@ def wrong_answers(house: House, edits: int, seed: int, *, only: tuple[str, ...] 
         kept = random_.choice([None, None, _some_days(raw, random_)])
         expected = decode_result(whole_result(found.func, raw, lambda config=config: dict(config), declared))  # type: ignore[misc]
         try:
-            answer = house.store.get_or_compute(symbol, given, config, function, between=kept, timeout=20)
+            answer = house.store.get_or_compute(symbol, given, config, function, between=kept, timeout=120)
         except FeatureStoreError as error:
             faults.append(f"edit {at} of {name}: {type(error).__name__} {error}")
         else:
