@@ -26,7 +26,7 @@ EVERY_MINUTE = "* * * * *"
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(170)
+@pytest.mark.timeout(300)
 def test_beat_runs_all_upkeep_once_and_flower_shows_it(servers, tmp_path):
     """Two Beats, one of them with a corrupt schedule file: each kind of upkeep runs, collections once a minute, all seen in Flower."""
     with ExitStack() as stack:

@@ -36,7 +36,7 @@ KINDS = ("gc", "sweep", "reconcile", "flush")
     needs=("pgbouncer",),
     seconds=60,
 )
-@pytest.mark.timeout(170)
+@pytest.mark.timeout(300)
 def test_row_50_everything_behind_a_pooler(make_site):
     """Twelve callers, two workers and all upkeep share two connections; after a kill of the pooler each goes on by itself."""
     site = make_site(behind=("pooler",), reconcile_period_s="1", flush_period_s="1")
@@ -95,7 +95,7 @@ def _finished(site, kind):
     promise="the next run begins when the lease is over; the frozen one does nothing more when it wakes up",
     seconds=45,
 )
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_row_51_a_turn_ends_with_its_lease(make_site):
     """Killed, its turn is over within the lease; frozen past it, it learns at its next step that another began."""
     site = make_site()

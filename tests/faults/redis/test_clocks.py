@@ -44,7 +44,7 @@ def _sleep_by_interval(tmp_path, monkeypatch):
     needs=("faketime",),
     seconds=45,
 )
-@pytest.mark.timeout(170)
+@pytest.mark.timeout(300)
 def test_row_37_wrong_clocks(make_site):
     """A worker ahead puts others' messages back and drops new ones as expired: all requests are answered, each once."""
     site = make_site()

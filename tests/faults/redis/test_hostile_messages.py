@@ -120,7 +120,7 @@ def poisons(folder: Path) -> list[Path]:
     promise="a typed error or the right frame, workers and trainers alive",
     seconds=40,
 )
-@pytest.mark.timeout(170)
+@pytest.mark.timeout(300)
 def test_row_41_malicious_parquet(make_site):
     """Bombs, endless nesting, lying footers and random damage harm neither the trainer that names them nor a worker."""
     site = make_site(worker_memory_limit_mb="2000")

@@ -30,7 +30,7 @@ CHANGES = re.compile(r'"Q[^"]*?(UPDATE|DELETE|INSERT|WITH|VACUUM|BEGIN)')
     needs=("tracing",),
     seconds=60,
 )
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_row_33_collector_killed_at_each_step(site):
     """SIGKILL at any statement that changes something, and at any rename or unlink: one more run ends as an unharmed one."""
     shelf = Shelf(site.store.resources)

@@ -39,7 +39,7 @@ def upkeep_worker(site: Site) -> None:
     promise="collections and sweeps run once a tick; what runs every few seconds never overlaps itself",
     seconds=80,
 )
-@pytest.mark.timeout(170)
+@pytest.mark.timeout(300)
 def test_row_35_two_beats_two_collections(make_site):
     """However many schedulers and commands ask for it, upkeep of one kind runs once at a time and once a tick."""
     site = make_site(

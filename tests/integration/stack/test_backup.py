@@ -59,7 +59,7 @@ def empty_database(servers: Servers) -> str:
     return with_database(servers.postgres_url, name)
 
 
-@pytest.mark.timeout(170)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("order", [(DUMP, COPY), (COPY, DUMP)], ids=["as the page says", "the other way round"])
 def test_a_restored_store_answers_right(
     house: House, empty_database: str, tmp_path: Path, order: tuple[str, str]
