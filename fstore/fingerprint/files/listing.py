@@ -1,4 +1,4 @@
-"""Which files of a folder are its data: all that other readers would find there, or a refusal, never a part of them."""
+"""Which files of a folder are its data: all that other readers would find there, or a refusal."""
 
 from __future__ import annotations
 
