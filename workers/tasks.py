@@ -63,10 +63,10 @@ def get_or_compute(self: FstoreTask, request: dict[str, Any]) -> dict[str, Any]:
 
 @app.task(name=GET_OR_COMPUTE_MANY, bind=True, **_lost)
 def get_or_compute_many(self: FstoreTask, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Answer several requests in one task, each with its own dict; see ``fstore.compute.batch_executor``.
+    """Answer several requests in one task, each with its own dict.
 
-    A key that another worker computes is answered ``coalesced`` without a path: ask
-    for it again.
+    See ``fstore.compute.batches.executor``. A key that another worker computes is answered ``coalesced`` without a
+    path: ask for it again.
     """
     try:
         return execute_batch(process.resources(), parse_compute_many(requests), phase=self.phase)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from fstore import lazy
 
 if TYPE_CHECKING:
-    from fstore.compute.batch_executor import execute_batch
+    from fstore.compute.batches.executor import execute_batch
     from fstore.compute.executor import execute, give_up, perform
     from fstore.compute.failures import cause_of, error_of, failure_for, is_anothers_refusal, note_of
     from fstore.compute.lease import hold_claims
@@ -31,7 +31,7 @@ else:
     __getattr__ = lazy.names(
         __name__,
         {
-            "batch_executor": "execute_batch",
+            "batches.executor": "execute_batch",
             "executor": "execute give_up perform",
             "failures": "cause_of error_of failure_for is_anothers_refusal note_of",
             "lease": "hold_claims",

@@ -16,7 +16,7 @@ import pandas as pd
 
 from fstore import Request
 from fstore.broker.messages import parse_compute
-from fstore.compute.batch_executor import execute_batch
+from fstore.compute.batches.executor import execute_batch
 from fstore.upkeep.collection.run import run_collection
 from fstore.upkeep.sweep import run_sweep
 from tests.faults.harness.invariants import RAW, check_invariants, lies_in

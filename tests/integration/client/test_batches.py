@@ -13,8 +13,8 @@ import fstore
 from fstore.broker.messages import MOST, ComputeRequest, RawReference, in_chunks
 from fstore.broker.tasks import COMPUTE_QUEUE
 from fstore.client.request import prepare
-from fstore.compute import batch_executor
-from fstore.compute.batch_executor import execute_batch
+from fstore.compute.batches import executor as batch_executor
+from fstore.compute.batches.executor import execute_batch
 from fstore.compute.raw_data import stage_raw
 from fstore.errors import ComputeDead, ComputeFailed, ComputeTimeout
 from fstore.model import Claim

@@ -7,8 +7,9 @@ import pyarrow as pa
 import pytest
 
 from fstore.client.request import prepare
-from fstore.compute import batch_executor, publishing
-from fstore.compute.batch_executor import execute_batch
+from fstore.compute import publishing
+from fstore.compute.batches import executor as batch_executor
+from fstore.compute.batches.executor import execute_batch
 from fstore.compute.publishing import Publisher
 from fstore.compute.raw_data import stage_raw, stage_raw_together
 from fstore.storage.layout import packed_at, raw_part_at

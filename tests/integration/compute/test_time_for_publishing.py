@@ -18,8 +18,9 @@ import pytest
 import fstore
 from fstore.broker.messages import parse_compute
 from fstore.client import local_publish
-from fstore.compute import batch_executor, execute, execute_batch, publish_staged
-from fstore.compute.groups import Group
+from fstore.compute import execute, execute_batch, publish_staged
+from fstore.compute.batches import executor as batch_executor
+from fstore.compute.batches.groups import Group
 from fstore.errors import FeatureStoreError, ManifestBusy
 from fstore.postgres import Jobs, Manifest
 from fstore.runtime import deadline

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from fstore.compute import groups
-from fstore.compute.groups import Group
+from fstore.compute.batches import groups
+from fstore.compute.batches.groups import Group
 from fstore.compute.publishing import PendingEntry, SmallResult
 from fstore.errors import ManifestUnavailable, StorageFull
 

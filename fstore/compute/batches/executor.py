@@ -17,10 +17,10 @@ from typing import Any
 
 from fstore.broker import ComputeRequest, in_chunks
 from fstore.calling import is_stop
+from fstore.compute.batches.groups import GROUP_S, LOOK_EVERY_S, Group
 from fstore.compute.executor import Outcome, Phase, execute, give_up, refuse
 from fstore.compute.failures import note_of
 from fstore.compute.finishing import finishing, publishing_ends_at
-from fstore.compute.groups import GROUP_S, LOOK_EVERY_S, Group
 from fstore.compute.lease import HeldClaims, hold_claims
 from fstore.compute.planning import Computation, plan
 from fstore.compute.publishing import PendingEntry, Publisher, SmallResult

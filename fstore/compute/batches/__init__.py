@@ -1,0 +1,1 @@
+"""Many computations in one task, and their results that are published in groups."""
