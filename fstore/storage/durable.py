@@ -21,7 +21,7 @@ from fstore.storage.hashing import hasher_for
 
 _CHUNK = 4 << 20
 WRITTEN_AT_ONCE = 256 << 10
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG}
 
 
 def read_whole(path: Path) -> pa.Buffer:
@@ -171,5 +171,5 @@ def translated(path: Path | str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        kind = StorageFull if error.errno in _FULL else StorageUnavailable
+        kind = StorageFull if error.errno in FULL else StorageUnavailable
         raise kind(str(path), error.strerror or str(error)) from error

@@ -15,9 +15,9 @@ HERE = Path(__file__).parent
 OF_A_BUCKET = "bucket"
 TRAINER = "docker compose -f trainer.yml -f trainer-bucket.yml run --rm -T trainer"
 AS_ROLE = {
+    "upkeep": "docker compose exec -T worker-upkeep",
     "trainer": TRAINER,
     "worker": "docker compose exec -T worker-compute",
-    "upkeep": "docker compose exec -T worker-upkeep",
     "nobody": "docker compose exec -T worker-compute",
 }
 

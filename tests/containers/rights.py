@@ -1,7 +1,8 @@
 """What each role may do in the bucket: asked of the store itself, with the role's keys, within one of its containers.
 
-``python - < rights.py`` prints, for each act, whether it was allowed; needs fstore and its settings there, nothing else of
-this repository.
+``python - < rights.py`` prints the acts that were allowed; needs fstore and its settings there, nothing else of this
+repository. Upkeep is asked first: what it has put the others try to read, for a gateway tells of what is missing whoever may
+list.
 """
 
 from __future__ import annotations
@@ -12,16 +13,16 @@ import sys
 ACTS = (
     "get STORE_ID", "get entries/aa/walk", "get staging/walk", "get quarantine/walk",
     "put entries/aa/walk", "put staging/walk", "put quarantine/walk", "put probe/walk", "put ../elsewhere",
-    "delete entries/aa/walk", "delete staging/walk", "delete quarantine/walk", "delete ../elsewhere",
+    "delete entries/aa/gone", "delete staging/gone", "delete quarantine/gone", "delete ../gone",
     "list staging/", "list entries/", "policy",
 )  # fmt: skip
 _READS = {"get STORE_ID", "get entries/aa/walk", "get staging/walk", "list staging/"}
 _WRITES = {"put entries/aa/walk", "put staging/walk", "put quarantine/walk"}
-_DISCARDS = {"delete entries/aa/walk", "delete staging/walk"}
+_DISCARDS = {"delete entries/aa/gone", "delete staging/gone"}
 ALLOWED = {
     "trainer": _READS | {"put staging/walk"},
     "worker": _READS | {"get quarantine/walk"} | _WRITES | _DISCARDS,
-    "upkeep": set(ACTS) - {"put ../elsewhere", "delete ../elsewhere", "policy"},
+    "upkeep": set(ACTS) - {"put ../elsewhere", "delete ../gone", "policy"},
     "nobody": set[str](),
 }
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from fstore.errors import StorageUnavailable
-from fstore.storage.durable import translated
+from fstore.storage.durable import FULL, translated
 from fstore.storage.file_system import unlink
 from fstore.storage.interface import Listing
 from fstore.storage.layout import TEMPORARY, FoundFile
@@ -30,21 +30,24 @@ def inside(root: Path, path: str) -> Path:
     return resolved
 
 
-def time_of(root: Path) -> int:
+def time_of(root: Path, *, must_hold: bool = False) -> int:
     """Return the time of a folder's file system, read off a file just written there.
 
     Ages of files are differences of two readings of this one clock, so no other
-    clock has to be right.
+    clock has to be right. A file without a byte has that time as well, so that a full
+    disk can be told what may be deleted; with ``must_hold`` it is an error.
     """
     probe = root / f"{TEMPORARY}probe-{uuid.uuid4().hex}"
     try:
-        with probe.open("xb") as file:
-            file.write(b"?")
-            file.flush()
-            os.fsync(file.fileno())
-        return probe.stat().st_mtime_ns
-    except OSError as error:
-        raise StorageUnavailable(str(root), f"cannot write a probe file: {error.strerror or error}") from error
+        with translated(root):
+            with probe.open("xb", buffering=0) as file:
+                try:
+                    file.write(b"?")
+                    os.fsync(file.fileno())
+                except OSError as error:
+                    if must_hold or error.errno not in FULL:
+                        raise
+            return probe.stat().st_mtime_ns
     finally:
         with suppress(OSError):  # what stays is collected
             unlink(probe, missing_ok=True)

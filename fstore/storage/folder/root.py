@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from fstore.errors import StorageUnavailable, StoreMismatch
+from fstore.errors import StorageFull, StorageUnavailable, StoreMismatch
 from fstore.storage import layout
 from fstore.storage.durable import make_folder, make_one_folder, translated, write_durably
 from fstore.storage.file_system import sync_folder, unlink, user
@@ -84,12 +84,16 @@ class FolderRoot:
         """Tell whether the folder is there and who may write in it."""
         root = self._root
         try:
-            self.now_ns()
+            time_of(root, must_hold=True)
             mode = root.stat().st_mode
         except (OSError, StorageUnavailable) as error:
             if not os.path.exists(root):  # noqa: PTH110 never raises
                 advice = "run 'fstore migrate', or 'fstore up' for a local stack"
                 yield Condition("fault", f"{root} does not exist", advice)
+            elif isinstance(error, StorageFull):
+                yield Condition(
+                    "fault", str(error), f"make room on the disk of {root}, or mount it so that it can be written"
+                )
             else:
                 yield Condition("fault", str(error), f"give this user the right to write in {root}")
             return

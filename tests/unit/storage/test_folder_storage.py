@@ -109,6 +109,22 @@ def test_a_file_that_does_not_hold_what_was_written_is_never_published(
     assert [path for path in (tmp_path / "store" / "entries").rglob("*") if path.is_file()] == []
 
 
+def test_a_full_disk_can_be_collected_and_is_called_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its time is that of a file without a byte; whoever looks after the folder is told to make room, not of rights."""
+    entries = FolderEntries(tmp_path)
+    entries.create("full")
+    before = entries.now_ns()
+
+    def refuse(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("fstore.storage.folder.listing.os.fsync", refuse)
+    assert entries.now_ns() >= before
+    (found,) = [one for one in entries.diagnose() if one.severity == "fault"]
+    assert "No space left" in found.detail
+    assert "make room" in (found.advice or "")
+
+
 def test_half_a_copy_of_a_wrong_entry_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without room for it in quarantine nothing lies there: half of it would look as if that were what was wrong."""
     entries = FolderEntries(tmp_path / "store")
