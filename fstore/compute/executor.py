@@ -12,10 +12,9 @@ from fstore import errors
 from fstore.broker import ComputeRequest
 from fstore.calling import is_stop
 from fstore.compute.failures import cause_of, error_of, failure_for, is_anothers_refusal, note_of
-from fstore.compute.finishing import finishing, publishing_ends_at
 from fstore.compute.lease import hold_claims
 from fstore.compute.planning import Computation, plan
-from fstore.compute.publishing import Publisher
+from fstore.compute.publishing import Publisher, publishing_ends_at
 from fstore.compute.raw_data import Ready, read_raw
 from fstore.compute.recovery import Recovery
 from fstore.compute.segments import SegmentLoader
@@ -24,6 +23,7 @@ from fstore.errors import EntryCorrupt, FeatureStoreError
 from fstore.model import Claim, Locator, Status
 from fstore.resources import Resources
 from fstore.runtime import logs, tracing
+from fstore.runtime.finishing import finishing
 
 Phase = Callable[[str], None]
 

@@ -6,12 +6,14 @@ Write durably, read back, insert under the claim.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
 import pyarrow as pa
 
+from fstore.broker import time_limits
 from fstore.compute.planning import Computation
 from fstore.compute.segments import segment_facts
 from fstore.coordination import Notifier
@@ -22,6 +24,7 @@ from fstore.postgres import Manifest
 from fstore.resources import Resources
 from fstore.results import check_faithful, encode_result, time_bounds
 from fstore.runtime.counters import Recorder
+from fstore.settings import Settings
 from fstore.storage import (
     SMALL,
     EntryStore,
@@ -36,7 +39,18 @@ from fstore.storage import (
 
 log = logging.getLogger("fstore.publishing")
 
+BEFORE_THE_END_S = 1.0  # what a task has to say that publishing came to nothing, and to be sent again
+
 T = TypeVar("T")
+
+
+def publishing_ends_at(settings: Settings, own_limit_s: float | None = None) -> float:
+    """Return until when a task that begins now may publish, on the monotonic clock.
+
+    A feature may have a limit of its own.
+    """
+    hard_s = time_limits(settings, own_limit_s).get("time_limit", settings.compute_time_limit_s)
+    return time.monotonic() + hard_s - min(BEFORE_THE_END_S, hard_s / 4)
 
 
 @dataclass(frozen=True, slots=True)

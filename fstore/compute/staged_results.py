@@ -13,14 +13,14 @@ from fstore import errors
 from fstore.broker import PublishRequest
 from fstore.compute.executor import Outcome, give_up
 from fstore.compute.failures import error_of, note_of
-from fstore.compute.finishing import finishing, publishing_ends_at
-from fstore.compute.publishing import PendingEntry, Publisher, as_stored, entry_facts
+from fstore.compute.publishing import PendingEntry, Publisher, as_stored, entry_facts, publishing_ends_at
 from fstore.compute.segments import segment_facts
 from fstore.errors import InvalidRequest, ResultNotTrusted, SourceNotAllowed
 from fstore.features import LOCAL_PREFIX, key_of
 from fstore.model import Claim, Locator, Status
 from fstore.resources import Resources
 from fstore.results import check_faithful
+from fstore.runtime.finishing import finishing
 from fstore.runtime.versions import library_versions
 from fstore.settings import Settings
 from fstore.storage import key_of as key_of_path

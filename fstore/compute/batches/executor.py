@@ -20,16 +20,16 @@ from fstore.calling import is_stop
 from fstore.compute.batches.groups import GROUP_S, LOOK_EVERY_S, Group
 from fstore.compute.executor import Outcome, Phase, execute, give_up, refuse
 from fstore.compute.failures import note_of
-from fstore.compute.finishing import finishing, publishing_ends_at
 from fstore.compute.lease import HeldClaims, hold_claims
 from fstore.compute.planning import Computation, plan
-from fstore.compute.publishing import PendingEntry, Publisher, SmallResult
+from fstore.compute.publishing import PendingEntry, Publisher, SmallResult, publishing_ends_at
 from fstore.compute.raw_data import Reader, Ready
 from fstore.compute.segments import SegmentLoader
 from fstore.errors import BrokerUnavailable, FeatureStoreError, ManifestUnavailable
 from fstore.model import Claim, FailureNote, Locator, Status
 from fstore.resources import Resources
 from fstore.runtime import logs, tracing
+from fstore.runtime.finishing import finishing
 from fstore.runtime.heartbeat import heartbeat
 
 CHUNK_S = 5.0  # after which what is left of a chunk is given back

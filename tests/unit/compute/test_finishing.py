@@ -11,8 +11,9 @@ from types import FrameType
 
 import pytest
 
-from fstore.compute.finishing import finishing, publishing_ends_at
+from fstore.compute.publishing import publishing_ends_at
 from fstore.runtime import deadline
+from fstore.runtime.finishing import finishing
 from fstore.settings import gather_settings
 
 

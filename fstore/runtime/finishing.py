@@ -15,20 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from fstore.broker import time_limits
 from fstore.runtime import deadline
-from fstore.settings import Settings
-
-BEFORE_THE_END_S = 1.0  # what a task has to say that publishing came to nothing, and to be sent again
-
-
-def publishing_ends_at(settings: Settings, own_limit_s: float | None = None) -> float:
-    """Return until when a task that begins now may publish, on the monotonic clock.
-
-    A feature may have a limit of its own.
-    """
-    hard_s = time_limits(settings, own_limit_s).get("time_limit", settings.compute_time_limit_s)
-    return time.monotonic() + hard_s - min(BEFORE_THE_END_S, hard_s / 4)
 
 
 @contextmanager
