@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from tests.conftest import House, run_sql
+from tests.pooler import without_pooler
 from tests.support.commands import Said, fstore
 
 Seed = Callable[[House, Path], Mapping[str, str]]
@@ -171,8 +172,16 @@ def faults(said: Said) -> list[Mapping[str, str]]:
     return [found for found in said.json["findings"] if found["level"] == "fault"]
 
 
+# A pooler of the tests asks for no password itself, and its sessions keep what their database was set to when they began.
+OF_SESSIONS = (postgres_password, impatient_lock)
+
+
 @pytest.mark.usefixtures("redis_as_before")
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.seed.__name__)
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=without_pooler() if case.seed in OF_SESSIONS else ()) for case in CASES],
+    ids=lambda case: case.seed.__name__,
+)
 def test_each_misconfiguration_is_named(house: House, tmp_path: Path, case: Case) -> None:
     """The fault is named with what to do, nothing else is blamed but what follows from it, and the exit code says it."""
     changed = case.seed(house, tmp_path)
