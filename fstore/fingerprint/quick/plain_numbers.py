@@ -81,9 +81,12 @@ def _shaped(frame: pd.DataFrame) -> tuple[_Shape, list[memoryview], npt.NDArray[
     if type(frame) is not pd.DataFrame or frame.attrs or not 0 < rows <= BLOCK_ROWS:
         return None
     labels, indexed = text_labels(frame.columns), plain_index(frame.index)
-    if labels is None or indexed is None or (columns := _columns_of(frame, rows)) is None:
+    if labels is None or indexed is None or (found := plain_numbers(frame)) is None:
         return None
-    data, marks = columns
+    numbers, marks = found
+    data = _bytes_of_columns(numbers, rows)
+    if data is None:
+        return None
     shape = _shape_of(frame, labels[0], (marks, rows, labels[1], indexed[0]))
     if shape is None:
         return None
@@ -101,19 +104,16 @@ def _value_digest(value: np.int64) -> str:
     return blake3(value.tobytes() + counts_of(1)).hexdigest()
 
 
-def _columns_of(frame: pd.DataFrame, rows: int) -> tuple[list[memoryview], Hashable] | None:
-    """Return the bytes of each column, and the mark of their dtypes; None for other than few numbers."""
-    if (found := plain_numbers(frame)) is None:
-        return None
-    numbers, mark = found
+def _bytes_of_columns(numbers: list[npt.NDArray[Any]] | npt.NDArray[Any], rows: int) -> list[memoryview] | None:
+    """Return the bytes of each column; None for so many that threads digest them sooner."""
     if isinstance(numbers, list):
         if sum([array.nbytes for array in numbers]) >= PARALLEL_BYTES:
             return None
-        return [_bytes_of(array) for array in numbers], mark
+        return [_bytes_of(array) for array in numbers]
     if numbers.nbytes >= PARALLEL_BYTES:
         return None
     data, width = _bytes_of(numbers), rows * numbers.itemsize
-    return [data[at : at + width] for at in range(0, len(data), width)], mark
+    return [data[at : at + width] for at in range(0, len(data), width)]
 
 
 def _shape_of(frame: pd.DataFrame, labels: pa.ChunkedArray, mark: Hashable) -> _Shape | None:
