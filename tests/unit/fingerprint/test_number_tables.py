@@ -17,6 +17,7 @@ from fstore.fingerprint.footer import table_footer
 from fstore.fingerprint.quick import number_tables
 from fstore.fingerprint.quick.number_tables import number_table_digest, number_table_in_form
 from fstore.storage.parquet import arrow_bytes
+from tests.sample_features import scaled
 from tests.unit.fingerprint.test_plain_numbers import PLAIN, ROWS, numbers, times
 
 
@@ -110,4 +111,4 @@ def test_what_is_known_may_be_forgotten_at_any_moment(monkeypatch: pytest.Monkey
     assert number_table_digest(table) == content_digest(table)
 
     monkeypatch.setattr(provenance, "_known", _Forgetful())
-    assert "pandas" in provenance.versions_of(resolve_feature("tests.sample_features:scaled"))
+    assert "pandas" in provenance.versions_of(resolve_feature(scaled))
