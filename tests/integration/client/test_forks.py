@@ -14,6 +14,7 @@ import pytest
 
 from fstore.runtime import heartbeat
 from tests import sample_features
+from tests.pooler import without_pooler
 
 RAW = pd.DataFrame({"price": [1.0, 2.0, 3.0]})
 
@@ -71,6 +72,7 @@ def test_children_read_and_write_what_is_large(staffed, tmp_path, tier):
         assert in_children(use, 4, seconds=30) == ["True"] * 4
 
 
+@without_pooler()  # whose backends serve many connections
 def test_children_have_connections_of_their_own(staffed):
     """No two processes share a backend, and the parent's goes on."""
     before = {backend(staffed) for _ in range(50)}  # the pool gives its connections in turn
@@ -115,6 +117,7 @@ def test_a_lock_held_by_another_thread_at_the_fork_stops_no_child(staffed):
     assert children == ["True"] * 2
 
 
+@without_pooler()  # whose backends serve many connections
 def test_children_of_children_work_too(staffed):
     """A pool inside a pool is no special case."""
     assert in_children(lambda: len(set(in_children(lambda: backend(staffed), 2))), 2) == ["2", "2"]
