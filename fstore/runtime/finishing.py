@@ -22,9 +22,13 @@ from fstore.runtime import deadline
 def finishing(until: float | None) -> Iterator[None]:
     """Publish inside the block: no soft limit strikes there.
 
-    Each wait ends ``until`` then with an error of its own kind.
+    Each wait ends ``until`` then with an error of its own kind. Who has no limits, as a trainer that computes for
+    itself, passes None: there the signal is its owner's, who may be told by it that the machine is wanted back.
     """
-    with _without_soft_limit(), deadline.within(None if until is None else until - time.monotonic()):
+    if until is None:
+        yield
+        return
+    with _without_soft_limit(), deadline.within(until - time.monotonic()):
         yield
 
 

@@ -35,13 +35,19 @@ def limited() -> Iterator[None]:
 
 def test_a_soft_limit_strikes_no_publishing() -> None:
     """And strikes again behind it, also where publishing failed."""
-    with finishing(None):
+    with finishing(time.monotonic() + 60):
         os.kill(os.getpid(), signal.SIGUSR1)
     with pytest.raises(Struck):
         os.kill(os.getpid(), signal.SIGUSR1)
-    with pytest.raises(ValueError, match="no room"), finishing(None):
+    with pytest.raises(ValueError, match="no room"), finishing(time.monotonic() + 60):
         raise ValueError("no room")
     assert signal.getsignal(signal.SIGUSR1) is strike
+
+
+def test_who_has_no_limits_is_told_by_the_signal() -> None:
+    """A trainer's scheduler may say by it that the machine is wanted back, while it computes for itself."""
+    with pytest.raises(Struck), finishing(None):
+        os.kill(os.getpid(), signal.SIGUSR1)
 
 
 def test_other_threads_and_processes_without_a_limit_are_left_alone() -> None:
@@ -49,7 +55,7 @@ def test_other_threads_and_processes_without_a_limit_are_left_alone() -> None:
     found: list[object] = []
 
     def look() -> None:
-        with finishing(None):
+        with finishing(time.monotonic() + 60):
             found.append(signal.getsignal(signal.SIGUSR1))
 
     thread = threading.Thread(target=look)
