@@ -124,12 +124,12 @@ def _data_files(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise InvalidRequest("raw_data", f"{path} does not exist")
-    found = visible_files(path)
-    shown = [file for file in found if _kind(file) is not None]
-    for file in found:
+    shown = []
+    for file in visible_files(path):
         name = file.relative_to(path).as_posix()
-        if file in shown:
+        if _kind(file) is not None:
             refuse_set_aside(name, path)
+            shown.append(file)
         elif file.suffix.lower() in _ARCHIVES:
             raise InvalidRequest("raw_data", f"{path} holds {name}, which is not read: unpack it, or move it elsewhere")
     if not shown:

@@ -61,12 +61,17 @@ def _visible_below(folder: Path, source: Path, reached: tuple[str, ...]) -> Iter
         raise SourceChanged(str(source), f"{folder} cannot be listed: {error.strerror or error}") from error
     for entry in entries:
         place = folder / entry.name
-        if entry.is_dir():
+        try:
+            is_folder = entry.is_dir()
+            is_file = not is_folder and _is_there(place, source)
+        except OSError as error:
+            raise SourceChanged(str(source), f"{place} cannot be looked at: {error.strerror or error}") from error
+        if is_folder:
             real = os.path.realpath(place) if entry.is_symlink() else f"{reached[-1]}/{entry.name}"
             if real in reached:
                 raise InvalidRequest("raw_data", f"{place} is a link to a folder that holds it; take it away")
             yield from _visible_below(place, source, (*reached, real))
-        elif _is_there(place, source):
+        elif is_file:
             yield place
 
 

@@ -76,6 +76,10 @@ def unlistable(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 PARTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "link to no file": (lambda at: (at / "b.parquet").symlink_to("/nowhere/b.parquet"), "is a link to nothing"),
     "link to no folder": (lambda at: (at / "b").symlink_to("/nowhere"), "is a link to nothing"),
+    "link to itself": (
+        lambda at: (at / "b.parquet").symlink_to(at / "b.parquet"),
+        "cannot be looked at|link to nothing",
+    ),
     "set aside": (lambda at: write(at / "_b.parquet", 2.0), "'_b.parquet' is not data"),
     "in a folder set aside": (lambda at: write(at / "_temporary/0/b.parquet", 2.0), "'_temporary' is not data"),
     "table of versions": (lambda at: write(at / "_delta_log/1.checkpoint.parquet", 2.0), "read tables of Delta"),
