@@ -55,7 +55,7 @@ class PutIntoLibraries:
     def put_back(self, _: object) -> None:
         """Undo what was put there since, and leave what the import of a module may have done meanwhile.
 
-        Then names that are new stay, and those that stand for something of such a module.
+        Then what stands for something of such a module, or of its distribution, stays.
         """
         changed = [at for at, space in enumerate(self._spaces) if not _are_same(vars(space), self._values[at])]
         imported = len(sys.modules) != len(self._modules)
@@ -78,13 +78,15 @@ def _are_same(now: Any, values: tuple[Any, ...]) -> bool:
 
 def _restore(space: Any, known: dict[str, Any], new_modules: frozenset[str]) -> None:
     now = dict(vars(space))
+    new_tops = {name.partition(".")[0] for name in new_modules} - _LIBRARIES
     for name, before in known.items():
         value = now.get(name, _MISSING)
         # Whatever else stands there, another function of the library's or a number: the next feature computes with it.
         if value is not before and _is_called_by_name(name, before) and _home_of(value) not in new_modules:
             setattr(space, name, before)
-    for name in () if new_modules else now.keys() - known.keys():
-        if _is_put_there(now[name]) or _overrides(space, name):
+    for name in now.keys() - known.keys():
+        is_of_import = _home_of(now[name]) in new_modules or _home_of(now[name]).partition(".")[0] in new_tops
+        if not is_of_import and (_is_put_there(now[name]) or _overrides(space, name)):
             delattr(space, name)
 
 

@@ -302,6 +302,31 @@ def test_a_late_import_hides_nothing_that_a_feature_replaces(modules: Any, monke
         stop_keeping_clean()
 
 
+def test_a_late_import_hides_nothing_that_a_feature_adds(modules: Any) -> None:
+    """What all frames inherit, one of their classes answers otherwise from then on."""
+    modules({"imported_late_too": "X = 1\n"})
+    names = ("rolling", "mine_of_a_test")
+    assert not any(name in vars(pd.DataFrame) for name in names)
+
+    def adds(raw: Any, config: Any) -> int:
+        import imported_late_too  # noqa: F401
+
+        for name in names:
+            setattr(pd.DataFrame, name, lambda self, *given: 9)
+        return int(pd.DataFrame().rolling(3))  # type: ignore[call-overload]
+
+    keep_clean(is_stopping=lambda: False)
+    try:
+        assert call_feature(made(adds), None, {}) == 9
+        left = [name for name in names if name in vars(pd.DataFrame)]
+    finally:
+        stop_keeping_clean()
+        for name in names:
+            if name in vars(pd.DataFrame):
+                delattr(pd.DataFrame, name)
+    assert left == []
+
+
 def test_what_an_import_replaces_in_a_library_stays(modules: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A faster one of some library's, say, which is put there once a process."""
     modules({"replaces_one": "import numpy as np\ndef median(x):\n    return 5.0\nnp.median = median\n"})
