@@ -46,6 +46,7 @@ def render(found: Found) -> str:
         miss_steps=miss_steps(benches),
         miss_timeline=miss_timeline(benches),
         asked_of_rows=asked_of_rows(benches),
+        asked_of_entries=asked_of_entries(benches),
         publish_rates=publish_rates(benches),
         capacity=capacity.table(benches),
     )
@@ -195,6 +196,25 @@ def asked_of_rows(benches: Mapping[str, Found]) -> str:
     asked = next(iter(found.values()))
     rows = [(what, *(f"{times[what]:,.4g}" for times in found.values())) for what in asked]
     heads = ("ms, by rows in the manifest", *(f"{int(size):,}" for size in found))
+    return table(heads, rows, right=set(range(1, len(heads))))
+
+
+def asked_of_entries(benches: Mapping[str, Found]) -> str:
+    """Return how long requests and upkeep take in stores of real entries that share files."""
+    found = benches.get("scale", {}).get("measured", {}).get("by packed entries")
+    if not found:
+        return ABSENT
+    flat = [
+        {
+            **each["ms"],
+            **each["asked, ms"],
+            "a collection": each["collection_s"] * 1000,
+            "verifying each": 1000 / each["verified_per_s"],
+        }
+        for each in found.values()
+    ]
+    rows = [(what, *(f"{times[what]:,.4g}" for times in flat)) for what in flat[0]]
+    heads = ("ms, by packed entries", *(f"{int(size):,}" for size in found))
     return table(heads, rows, right=set(range(1, len(heads))))
 
 

@@ -7,7 +7,8 @@ Three stores side by side on the same servers, asked in turn: first with manifes
 processes. A hit is of 390 x 10 without a local tier, a miss computes nothing on new raw
 data; throughput is that of eight trainers. Also counts the processor time that requests take
 from the servers, for calculations, and asks by partitions beside 120,000 segments and beside none. What people and
-upkeep ask is timed as well, once. ``--rows 1000 10000000`` takes other sizes, of which a million takes 2 GB.
+upkeep ask is timed as well, once. ``--rows 1000 10000000`` takes other sizes, of which a million takes 2 GB. Last, a
+million real entries, which share files, beside a thousand (``--entries``; a million takes 5 GB and some minutes).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from harness.writing import fill_sql
 
 from fstore import FeatureStore
 from fstore.stack import EmbeddedServers, temporary_servers
-from suites.load import growth
+from suites.load import growth, packed
 from suites.partitions import segments
 
 ROWS = (1_000, 100_000, 1_000_000)
@@ -40,10 +41,11 @@ numbers = count()
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Say how large manifests are."""
     parser.add_argument("--rows", type=int, nargs="+", metavar="N", help=f"{' '.join(map(str, ROWS))} by default")
+    parser.add_argument("--entries", type=int, metavar="N", help=f"real ones, packed; {packed.MANY} by default")
 
 
-def measure(*, quick: bool, rows: Sequence[int] | None = None) -> Outcome:
-    """Measure both axes, each on servers of its own."""
+def measure(*, quick: bool, rows: Sequence[int] | None = None, entries: int | None = None) -> Outcome:
+    """Measure each axis on servers of its own."""
     rows = rows or ((1_000, 10_000, 100_000) if quick else ROWS)
     with temporary_servers() as servers, stands(servers, len(rows)) as places:
         for place, size in zip(places, rows, strict=True):
@@ -66,14 +68,16 @@ def measure(*, quick: bool, rows: Sequence[int] | None = None) -> Outcome:
         Figure("misses/s with 4 worker processes / with 1", most["misses_s"] / one["misses_s"], sense="at least"),
     ]
     by_segments = segments.measure(quick=quick)
+    by_entries = packed.measure(quick=quick, entries=entries)
     measured = {
         "by rows in the manifest": by_rows,
         "asked of rows, ms": asked,
         "by worker processes": by_processes,
         "server ms a request": costs,
         "by segments": by_segments.measured,
+        "by packed entries": by_entries.measured,
     }
-    return Outcome("scale", figures + by_segments.figures, measured)
+    return Outcome("scale", figures + by_segments.figures + by_entries.figures, measured)
 
 
 def side_by_side(places: Sequence[Stand], names: Sequence[int], *, quick: bool) -> dict[str, dict[str, float]]:

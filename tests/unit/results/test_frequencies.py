@@ -56,9 +56,9 @@ def test_missing_moments_and_others_steps_are_refused() -> None:
     for freq in ("2min", "s", "h"):
         with pytest.raises(ValueError, match="does not conform"):
             with_frequency(index, freq)
-    with pytest.raises(ValueError, match="conform|NaT|bound"):
+    with pytest.raises(ValueError, match=r"conform|NaT|bound"):
         with_frequency(pd.DatetimeIndex([pd.NaT, index[0]], dtype="M8[ns]"), "min")
-    with pytest.raises(ValueError, match="conform|bound"):
+    with pytest.raises(ValueError, match=r"conform|bound"):
         with_frequency(pd.DatetimeIndex([pd.Timestamp.max, index[0]], dtype="M8[ns]"), "min")
 
 
