@@ -9,6 +9,7 @@ import ast
 from collections.abc import Iterator
 
 from fstore.features.source.lookups import called_name
+from fstore.features.source.syntax import all_nodes
 
 # These change the list, set, table or array they are called on.
 _CHANGING = frozenset({
@@ -59,7 +60,7 @@ def binds_any_name(tree: ast.Module) -> bool:
     Looking some up is not enough.
     """
     read: set[ast.AST] = set()
-    for node in ast.walk(tree):
+    for node in all_nodes(tree):
         match node:
             case ast.Subscript(value=ast.Call() as call, ctx=ast.Load()):
                 read.add(call)
@@ -69,7 +70,7 @@ def binds_any_name(tree: ast.Module) -> bool:
                 read.update(others)
             case _:
                 pass
-    for node in ast.walk(tree):
+    for node in all_nodes(tree):
         match node:
             case ast.Name(id="exec") | ast.Attribute(attr="__dict__"):
                 return True
@@ -92,7 +93,7 @@ class _Scope:
         self._parameters: list[str] = []
         if isinstance(root, _Function):
             self._parameters = [arg.arg for arg in [*root.args.posonlyargs, *root.args.args]][hidden:]
-        for node in ast.walk(root):
+        for node in all_nodes(root) if isinstance(root, ast.Module) else ast.walk(root):
             self.changed.update(_stored_at(node))
             if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name):
                 names = {n for target in node.targets for n in _identifiers(target)} - {"self"}
@@ -130,7 +131,7 @@ def escaping_names(tree: ast.Module) -> set[str]:
     These may store into them.
     """
     read: set[ast.AST] = set()
-    for node in ast.walk(tree):
+    for node in all_nodes(tree):
         match node:
             case ast.Subscript(value=ast.Name() as name) if isinstance(node.ctx, ast.Load):
                 read.add(name)
@@ -144,15 +145,15 @@ def escaping_names(tree: ast.Module) -> set[str]:
                 read.update((left, *others))
             case _:
                 pass
-    loads = [n for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)]
+    loads = [n for n in all_nodes(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)]
     return {name.id for name in loads if name not in read}
 
 
-def _functions(tree: ast.AST) -> list[tuple[str, _Scope]]:
+def _functions(tree: ast.Module) -> list[tuple[str, _Scope]]:
     """List the functions of a module with the names they are called by."""
     found: list[tuple[str, _Scope]] = []
     methods: set[ast.AST] = set()
-    for node in ast.walk(tree):
+    for node in all_nodes(tree):
         if isinstance(node, ast.ClassDef):
             stored = {name for below in ast.walk(node) for name in _stored_at(below)}
             for part in node.body:

@@ -15,7 +15,7 @@ from fstore.features.outside.filled_names import binds_any_name, changed_names, 
 from fstore.features.outside.told_values import MISSING, Teller
 from fstore.features.source.lookups import called_name, declared_global
 from fstore.features.source.module_source import ModuleSource
-from fstore.features.source.syntax import alias_name
+from fstore.features.source.syntax import alias_name, all_nodes
 
 _CONSTANT = (
     *(ast.Constant, ast.Tuple, ast.List, ast.Set, ast.Dict, ast.UnaryOp, ast.BinOp),
@@ -87,7 +87,7 @@ def text_values(source: ModuleSource) -> TextValues:
     said.changed = changed_names(source.tree)
     said.escaping = escaping_names(source.tree)
     said.binds_any = binds_any_name(source.tree)
-    for node in ast.walk(source.tree):
+    for node in all_nodes(source.tree):
         if isinstance(node, ast.ClassDef):
             said.changed_by.setdefault(node.name, set()).update(_set_on_self(node))
     _note_statements(source, said)
@@ -101,7 +101,7 @@ def text_values(source: ModuleSource) -> TextValues:
 def _note_statements(source: ModuleSource, said: TextValues) -> None:
     told = {name for statement in source.statements for name in declared_global(statement)}
     counted = {
-        n.target.id for n in ast.walk(source.tree) if isinstance(n, ast.AugAssign) and isinstance(n.target, ast.Name)
+        n.target.id for n in all_nodes(source.tree) if isinstance(n, ast.AugAssign) and isinstance(n.target, ast.Name)
     }
     for statement in source.statements:
         for name, node in _bindings_in(statement):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from fstore.features.source.lookups import lookups_in
@@ -29,12 +30,17 @@ class Import(NamedTuple):
 def imports_in(statements: Iterable[ast.stmt], package: str) -> Iterator[Import]:
     """Yield the import lines of statements of a module of this package, wherever they stand."""
     for statement in statements:
-        for node in ast.walk(statement):
+        for node in _import_lines(statement):
             if isinstance(node, ast.Import):
                 yield from (Import(alias.name, ()) for alias in node.names)
-            elif isinstance(node, ast.ImportFrom):
+            else:
                 origin = absolute("." * node.level + (node.module or ""), package)
                 yield Import(origin, tuple(alias.name for alias in node.names))
+
+
+@lru_cache(maxsize=4096)  # each feature of a module asks about the same statements
+def _import_lines(statement: ast.stmt) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    return tuple(node for node in ast.walk(statement) if isinstance(node, ast.Import | ast.ImportFrom))
 
 
 def named_in(texts: Iterable[str], package: str, whose: str) -> Iterator[str]:

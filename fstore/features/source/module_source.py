@@ -13,7 +13,14 @@ from typing import TypeGuard
 
 from fstore.features.source.inert import Inert
 from fstore.features.source.lookups import Definition, Lookups, declared_global, lookups_in, mangled
-from fstore.features.source.syntax import alias_name, does_nothing, syntax_text, syntax_tree, without_type_checking
+from fstore.features.source.syntax import (
+    alias_name,
+    all_nodes,
+    does_nothing,
+    syntax_text,
+    syntax_tree,
+    without_type_checking,
+)
 
 
 class ModuleSource:
@@ -27,7 +34,7 @@ class ModuleSource:
     def __init__(self, text: str) -> None:
         self.text = text
         self.tree = syntax_tree(text)
-        nodes = list(ast.walk(self.tree))
+        nodes = all_nodes(self.tree)
         self.statements = list(without_type_checking(self.tree.body, nodes))
         self.classes = {node.name for node in nodes if isinstance(node, ast.ClassDef)}
         self._declares = any(isinstance(node, ast.Global) for node in nodes)

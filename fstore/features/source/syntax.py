@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import ast
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 _IRRELEVANT = frozenset({"ctx", "type_comment", "kind", "type_ignores"})
@@ -43,12 +44,18 @@ def syntax_tree(text: str) -> ast.Module:
     raise AssertionError  # pragma: no cover
 
 
+@lru_cache(maxsize=8)
+def all_nodes(tree: ast.Module) -> tuple[ast.AST, ...]:
+    """Return the nodes of a module as ``ast.walk`` gives them; kept for those that are looked at just now."""
+    return tuple(ast.walk(tree))
+
+
 def alias_name(alias: ast.alias) -> str:
     """Return the name that an import binds."""
     return alias.asname or alias.name.partition(".")[0]
 
 
-def without_type_checking(statements: list[ast.stmt], nodes: list[ast.AST]) -> Iterator[ast.stmt]:
+def without_type_checking(statements: list[ast.stmt], nodes: Sequence[ast.AST]) -> Iterator[ast.stmt]:
     """Put what runs in place of ``if TYPE_CHECKING:``.
 
     As long as the name is that of the standard library, and nothing can set it.
@@ -80,7 +87,7 @@ def without_type_checking(statements: list[ast.stmt], nodes: list[ast.AST]) -> I
             yield statement
 
 
-def _may_set_any(nodes: list[ast.AST]) -> bool:
+def _may_set_any(nodes: Sequence[ast.AST]) -> bool:
     """Tell whether a text may bind names, or set attributes of modules, that it does not show."""
     for node in nodes:
         match node:
@@ -95,7 +102,7 @@ def _may_set_any(nodes: list[ast.AST]) -> bool:
     return False
 
 
-def _names_bound_at(nodes: list[ast.AST]) -> Iterator[str]:
+def _names_bound_at(nodes: Sequence[ast.AST]) -> Iterator[str]:
     """Yield the names that are bound anywhere in a text, each time."""
     for node in nodes:
         match node:
