@@ -167,3 +167,29 @@ def test_looking_for_held_segments_reads_no_others(inline: House) -> None:
     plan = "\n".join(line for (line,) in query("EXPLAIN " + text, {"limit": 50_000}))
     assert "segments_held" in plan
     assert "Seq Scan on segments" not in plan
+    assert plan.count(" on manifest") == 1, "whoever holds is one of those that were read already"
+
+
+def test_who_is_superseded_is_asked_of_those_that_answer_now(inline: House) -> None:
+    """Marks stay when who held all of it is hidden; equals hold each other, and both stay; pinned ones stay."""
+    resources = inline.store.resources
+    query = resources.database.query
+    for days in (2, 3, 4):
+        inline.store.get_or_compute("S", RAW.iloc[: days * 12], {"window": 4}, features.spread)
+    two, three, four = (key for (key,) in query("SELECT key FROM segments ORDER BY cardinality(names)"))
+
+    def found() -> set[str]:
+        return {key for key, *_ in resources.upkeep.superseded(limit=10)}
+
+    assert found() == {two, three}
+    query(f"INSERT INTO pins (key) VALUES ('{two}')")
+    assert found() == {three}
+    query("DELETE FROM pins")
+    query(f"UPDATE manifest SET state = 'condemned', condemned_ts = now() WHERE key = '{four}'")
+    assert found() == {two}
+    query(f"UPDATE segments SET names = (SELECT names FROM segments WHERE key = '{three}') WHERE key = '{two}'")
+    query("UPDATE segments SET is_held = true")
+    assert found() == set()
+    query(f"UPDATE manifest SET state = 'live' WHERE key = '{four}'")
+    assert found() == {two, three}
+    assert len(resources.upkeep.superseded(limit=1)) == 1

@@ -5,9 +5,7 @@ A part of ``suites/scale.py``.
 Two stores on the same servers, asked in turn: one empty but for what is asked for, one with
 120,000 segments more, registered as rows without files. Timed are a hit of 24 segments,
 the search for relatives of a month, publishing a month to which a day was appended, and the search
-for superseded segments, which is what a collection adds for them. (Of the few dozen rows of the empty store Postgres makes one
-hash; in the other store it looks each superseded one up, by index, at 25 us of the server's time each. That does not
-grow with the store, and shows as more than the bound where dozens are superseded.) A plan of a whole
+for superseded segments, which is what a collection adds for them. A plan of a whole
 collection walks all entries and their files, and is not judged here: see suites/upkeep.py.
 """
 
