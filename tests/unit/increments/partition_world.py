@@ -103,6 +103,11 @@ def projected(raw: pd.DataFrame, config: Config) -> pd.DataFrame:
     return raw[["bid", "ask"]].dot(np.array([[0.3], [0.7]])).set_axis(["mix"], axis=1)
 
 
+def scaled(raw: pd.DataFrame, config: Config) -> pd.DataFrame:
+    """Depends on a config of which its declaration says nothing."""
+    return raw[["bid"]] * config["window"]
+
+
 def _window(config: Config) -> int:
     return int(config["window"]) - 1
 
@@ -117,6 +122,7 @@ FEATURES: dict[str, tuple[Callable[[pd.DataFrame, Config], Any], dict[str, Any]]
     "span_both": (span_sum, {"partition": sessions("day", start="18:00"), "lookback": "3h", "lookahead": "5min"}),
     "thinned": (thinned, {"partition": "day", "lookback": partitions(2), "segment": "all"}),
     "projected": (projected, {"partition": "week", "lookback": 3}),
+    "scaled": (scaled, {"partition": "day"}),
 }
 
 

@@ -100,12 +100,32 @@ def _copy_by_label(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data, "named", wrong)
 
 
+def _without_config(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Segments of two configs are relatives."""
+    right = naming.series_of
+    monkeypatch.setattr(world, "series_of", lambda parts, declared: right(replace(parts, config=""), declared))
+
+
+def _without_digests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names commit to bounds and declaration alone."""
+    right = naming.named
+
+    def wrong(table: Any, *given: Any, **how: Any) -> Any:
+        return right(
+            replace(table, partitions=tuple(replace(p, digest=bytes(32)) for p in table.partitions)), *given, **how
+        )
+
+    monkeypatch.setattr(data, "named", wrong)
+
+
 @pytest.mark.parametrize(
     ("mutation", "features"),
     [
         (_without_neighbours, ("spread_mean", "forward", "previous_close")),
         (_without_reach, ("spread_std", "spread_mean")),
         (_copy_by_label, ("spread_mean",)),
+        (_without_config, ("scaled",)),
+        (_without_digests, ("spread_mean",)),
     ],
 )
 def test_the_property_notices_keys_that_commit_to_too_little(
