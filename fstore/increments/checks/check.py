@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from fstore.features import Partitioning, canonical_config, restore_config
-from fstore.increments.checks.report import CheckReport, Costs, Finding, Kind
+from fstore.features import Partitioning, Reach, ReachKind, canonical_config, restore_config
+from fstore.increments.checks.report import CheckReport, Costs, Finding, Kind, Suggestion
 from fstore.increments.checks.suggest import suggested
 from fstore.increments.checks.trials import (
     Answer,
@@ -39,6 +40,7 @@ from fstore.results import UnstorableResult
 EDGE_ROWS = 3
 _DAY = 86_400
 MOST_SAMPLES = 8
+_LONGER = (1, 2, 4, 8)  # times the lookback that would do for the data as they are
 _WORTH = 1.5  # an append that saves less than a third is not worth files of its own
 
 
@@ -81,14 +83,38 @@ def check_feature(
         findings.append(
             Finding(Kind.COST, "", measured.gain, detail=f"an append saves a factor of {measured.gain:.1f}")
         )
+    is_alone = len(data.cut) == 1
+    if is_alone:
+        findings.append(Finding(Kind.ALONE, label_of(data.cut.spans[0], evaluated.cut.every)))
+    suggestion = suggested(trials, sampled, tolerance) if suggest and not (is_refused or is_alone) else None
+    if suggestion is not None:
+        suggestion = replace(suggestion, checked=_checked(suggestion, trials, raw, tolerance))
     return CheckReport(
         evaluated.text,
         tuple(label for label, _ in answers),
         tolerance,
         tuple(findings),
         measured,
-        suggested(trials, sampled, tolerance) if suggest and not is_refused else None,
+        suggestion,
     )
+
+
+def _checked(suggestion: Suggestion, trials: Trials, raw: pd.DataFrame | pa.Table, tolerance: float) -> int | None:
+    """Find a lookback with which the check holds, from the suggested one on.
+
+    What was compared there are the data as they are: other rows before a window may weigh more.
+    """
+    if suggestion.lookback is None or suggestion.lookahead is None:
+        return None
+    ahead = Reach(ReachKind.ROWS, suggestion.lookahead)
+    for factor in _LONGER if suggestion.lookback else _LONGER[:1]:
+        lookback = Reach(ReachKind.ROWS, factor * suggestion.lookback)
+        data = PartitionedData(raw, replace(trials.data.declared, lookback=lookback, lookahead=ahead))
+        tried = trials.on(data)
+        found = (_Probe(tried, data.windows[at], "", tolerance).findings(with_layout=False) for at in samples(data))
+        if not any(each.is_fault for each in chain.from_iterable(found)):
+            return lookback.amount
+    return None
 
 
 def samples(data: PartitionedData) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -24,6 +25,7 @@ class Kind(StrEnum):
     LAYOUT = "layout"
     LONG_GAPS = "long gaps"
     COST = "cost"
+    ALONE = "alone"
 
 
 _ADVICE = {
@@ -40,9 +42,10 @@ _ADVICE = {
     Kind.LAYOUT: "its last bits depend on how a frame lies in memory; partitions are computed from frames of their own, so "
     "fstore gives one result, and a call by hand may give another",
     Kind.LONG_GAPS: "a gap as long as its lookback is filled from further back",
+    Kind.ALONE: "there is no other partition to look into, so no reach can be told: give data of several",
     Kind.COST: "partitions do not pay for this feature: declare longer ones, or none",
 }
-_NOTES = (Kind.LAYOUT, Kind.LONG_GAPS, Kind.COST)
+_NOTES = (Kind.LAYOUT, Kind.LONG_GAPS, Kind.COST, Kind.ALONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +91,20 @@ class Costs:
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """The shortest reach, in rows, within the tolerance; None where none that was tried will do."""
+    """The shortest reach, in rows, within the tolerance; None where none that was tried will do.
+
+    It is of the data as they are. ``checked`` is the shortest of a few lookbacks from there on with which the whole
+    check holds, that with other values outside of the window too; None where none of them does.
+    """
 
     lookback: int | None
     lookahead: int | None
     errors_back: tuple[tuple[int, float], ...] = ()
     errors_ahead: tuple[tuple[int, float], ...] = ()
+    checked: int | None = None
 
     def __str__(self) -> str:
-        lines = []
+        lines = ["the shortest reach that will do for these data, and the worst difference with shorter ones:"]
         for name, found, errors in (
             ("lookback", self.lookback, self.errors_back),
             ("lookahead", self.lookahead, self.errors_ahead),
@@ -105,8 +113,24 @@ class Suggestion:
                 lines.append(f"{name}: no length that was tried will do; it may depend on all of the data")
             else:
                 lines.append(f"{name}={found} rows")
-            lines += [f"  {rows:>8,} rows  {worst:.1e}" for rows, worst in errors]
-        return "\n".join(lines)
+            lines += [f"  {rows:>8,} rows  {_worst(worst)}" for rows, worst in errors]
+        return "\n".join([*lines, self._advice])
+
+    @property
+    def _advice(self) -> str:
+        if self.lookback is None or self.lookahead is None:
+            return "leave partition= out, or give more data"
+        ahead = f", lookahead={self.lookahead}" if self.lookahead else ""
+        if self.checked is None:
+            return (
+                f"with lookback={self.lookback}{ahead} the check finds a fault all the same: check with that to see it"
+            )
+        declared = f"with lookback={self.checked}{ahead} the check holds on these data"
+        if self.checked == self.lookback:
+            return declared
+        return (
+            f"{declared}; with lookback={self.lookback} it does not where rows outside of the window have other values"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +157,16 @@ class CheckReport:
             if each.kind not in found or each.worst > found[each.kind].worst:
                 found[each.kind] = each
         return tuple(sorted(found.values(), key=lambda each: not each.is_fault))
+
+    @property
+    def _declared(self) -> str:
+        said = json.loads(self.declaration)
+        cut = json.loads(said["cut"])
+        start = f" from {cut['minutes'] // 60:02}:{cut['minutes'] % 60:02}" if cut["minutes"] else ""
+        zone = f" {cut['zone']}" if cut["zone"] else ""
+        return ", ".join(
+            [f"by the {cut['every']}{start}{zone}", *(_reach(each, *said[each]) for each in ("lookback", "lookahead"))]
+        )
 
     def as_json(self) -> dict[str, Any]:
         """The same for machines; a difference without bound is null."""
@@ -164,13 +198,14 @@ class CheckReport:
             and {
                 "lookback": self.suggestion.lookback,
                 "lookahead": self.suggestion.lookahead,
+                "checked_lookback": self.suggestion.checked,
                 "errors_back": [[rows, _finite(worst)] for rows, worst in self.suggestion.errors_back],
                 "errors_ahead": [[rows, _finite(worst)] for rows, worst in self.suggestion.errors_ahead],
             },
         }
 
     def __str__(self) -> str:
-        head = "the declaration holds" if self.is_right else "the declaration is wrong"
+        head = f"the declaration ({self._declared}) {'holds' if self.is_right else 'is wrong'}"
         if any(each.kind is Kind.REFUSED for each in self.findings):
             head = "nothing was checked: it raised"
         lines = [f"{head} on {len(self.checked)} partitions ({', '.join(self.checked)}), tolerance {self.tolerance:g}"]
@@ -185,6 +220,17 @@ class CheckReport:
         if self.suggestion:
             lines.append(str(self.suggestion))
         return "\n".join(lines)
+
+
+def _worst(value: float) -> str:
+    return f"{value:.1e}" if np.isfinite(value) else "missing values, rows or dtypes differ"
+
+
+def _reach(name: str, kind: str, amount: int) -> str:
+    """Write a reach as it is declared."""
+    if kind == "time":
+        return f'{name}="{amount / 10**9:g}s"'
+    return f"{name}={amount}" if kind == "rows" else f"{name}=partitions({amount})"
 
 
 def _finite(value: float) -> float | None:

@@ -72,6 +72,10 @@ class Trials:
         self._func, self._config, self._kind = func, config, kind
         self.data = data
 
+    def on(self, data: PartitionedData) -> Trials:
+        """Return the same function's trials on data that are cut in another way."""
+        return Trials(self._func, data, self._config, self._kind)
+
     def answer(
         self,
         span: Span,

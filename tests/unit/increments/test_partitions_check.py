@@ -215,6 +215,9 @@ def test_the_shortest_reach_is_suggested(bars: pd.DataFrame, func: Any, lookback
 
     assert suggestion is not None
     assert (suggestion.lookback, suggestion.lookahead) == (lookback, lookahead), str(suggestion)
+    assert suggestion.checked == lookback
+    advice = "leave partition= out" if lookback is None else f"with lookback={lookback}"
+    assert advice in str(suggestion).splitlines()[-1]
 
 
 def test_an_ewm_shows_how_its_error_falls_with_its_length(bars: pd.DataFrame) -> None:
@@ -225,6 +228,20 @@ def test_an_ewm_shows_how_its_error_falls_with_its_length(bars: pd.DataFrame) ->
     errors = [worst for _, worst in suggestion.errors_back]
     assert errors == sorted(errors, reverse=True)
     assert suggestion.lookback is not None and 60 < suggestion.lookback < 200
+    assert suggestion.checked is not None and suggestion.checked > suggestion.lookback
+    right = checked(one(lambda raw: close(raw).ewm(span=20).mean()), bars, {"lookback": suggestion.checked})
+    assert right.is_right, str(right)
+    assert f"lookback={suggestion.checked}" in str(suggestion).splitlines()[-1]
+
+
+def test_of_one_partition_no_reach_is_told(bars: pd.DataFrame) -> None:
+    """Nothing lies outside of it, so any would do."""
+    day = bars[bars.index.normalize() == bars.index[0].normalize()]
+    report = checked(one(lambda raw: close(raw).cumsum()), day, {}, suggest=True)
+    assert report.is_right
+    assert report.suggestion is None
+    assert [each.kind for each in report.findings] == [Kind.ALONE]
+    assert "give data of several" in str(report)
 
 
 def test_costs_tell_when_partitions_do_not_pay(bars: pd.DataFrame) -> None:
