@@ -166,7 +166,7 @@ def bounded(work: Callable[[], T], key: str, seconds: float) -> T:
     """
     began, context = time.monotonic(), copy_context()
     try:
-        return deadline.bounded(lambda: context.run(work), seconds)
+        return deadline.bounded(lambda: context.run(work), deadline.at_most(seconds))
     except deadline.Overdue:
         raise ComputeTimeout(key, time.monotonic() - began, "running in this process") from None
 

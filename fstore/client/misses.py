@@ -63,7 +63,7 @@ def answer_misses(
     ``known_missing`` says that none had an entry a moment ago.
     """
     rules = rules_of(resources)
-    now = time.monotonic()
+    now, seconds = time.monotonic(), deadline.at_most(seconds)
     flight = SingleFlight(requests, rules=rules, now=now, seconds=seconds, known_missing=known_missing)
     return _Misses(resources, flight).answers()
 

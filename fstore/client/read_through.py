@@ -108,7 +108,7 @@ class _ReadThrough:
         self._resources = resources
         self._wanted = wanted
         self._began = time.monotonic()
-        self._ends_at = self._began + seconds
+        self._ends_at = self._began + deadline.at_most(seconds)
         self._sharing: dict[str, list[KeyedRequest]] = {}
         for request in requests:
             self._sharing.setdefault(request.key, []).append(request)

@@ -114,6 +114,16 @@ def remaining(most: float) -> float:
     return max(0.05, min(most, ends_at - time.monotonic()))
 
 
+def at_most(seconds: float) -> float:
+    """Return ``seconds``, or what the call has left where that is less; nothing above 0 once it is due.
+
+    For whoever is told how many seconds were left: between the telling and its beginning modules may have been
+    loaded, which a first call does, and which takes seconds where every core is busy.
+    """
+    ends_at = _ends_at.get()
+    return seconds if ends_at is None else min(seconds, ends_at - time.monotonic())
+
+
 def is_due() -> bool:
     """Return whether the current call has used up its time."""
     ends_at = _ends_at.get()

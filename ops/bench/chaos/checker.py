@@ -116,14 +116,19 @@ def _wrong_results(evidence: Evidence) -> Iterator[Violation]:
 
 
 def _late_calls(evidence: Evidence) -> Iterator[Violation]:
-    """No call outlasts its deadline by more than a second, unless its own process stood still meanwhile."""
+    """No call outlasts its deadline by more than a second, unless its own process stood still meanwhile.
+
+    How long it waited for a core is told and excuses nothing: it would hide what is late for another reason, too.
+    """
     for op in evidence.operations:
         if op.took_s is None:
             if op.who not in evidence.killed:
                 yield Violation(LATE, f"{op.id} {op.what} {op.asks}: never ended, though its process lived on")
         elif op.took_s > op.deadline_s + GRACE_OF_CALLS_S and not _stood_still(op, evidence.pauses):
             yield Violation(
-                LATE, f"{op.id} {op.what} {op.asks}: took {op.took_s:.2f} s of {op.deadline_s:g} s, {op.errors}"
+                LATE,
+                f"{op.id} {op.what} {op.asks}: took {op.took_s:.2f} s of {op.deadline_s:g} s, "
+                f"waited {op.waited_s:.2f} s for a core, {op.errors}",
             )
 
 

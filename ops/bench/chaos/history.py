@@ -32,7 +32,8 @@ class Operation:
 
     ``asks`` are the texts of its questions; ``digests`` and ``errors`` have one
     item for each, of which at most one is not None. ``seen`` is the (key, path) of
-    the entry that a peek was shown.
+    the entry that a peek was shown. ``waited_s`` is how long the thread of its process that
+    waited longest for a core did so meanwhile.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Operation:
     digests: tuple[str | None, ...] = ()
     errors: tuple[str | None, ...] = ()
     seen: tuple[str, str] | None = None
+    waited_s: float = 0.0
 
 
 def read(folder: Path) -> list[Record]:
@@ -83,5 +85,5 @@ def _operation(start: Record, end: Record | None) -> Operation:
         begun.id, begun.who, begun.what, begun.asks, begun.deadline_s, begun.began,
         outcome=end["phase"], ended=end["at"], took_s=end["took_s"],
         digests=tuple(end.get("digests", ())), errors=tuple(end.get("errors", ())),
-        seen=tuple(end["seen"]) if end.get("seen") else None,
+        seen=tuple(end["seen"]) if end.get("seen") else None, waited_s=end.get("waited_s", 0.0),
     )  # fmt: skip

@@ -73,6 +73,13 @@ def test_a_sound_history_is_sound():
     assert check(evidence(operations=history, changes=changes, rows=[], killed=frozenset({"trainer02.0"}))) == ()
 
 
+def test_a_busy_machine_is_told_of_and_excuses_nothing():
+    """What is late for another reason was told nothing of a core either."""
+    (found,) = check(evidence(operations=[get(took_s=24.5, waited_s=6.0)]))
+    assert found.kind == LATE
+    assert "waited 6.00 s for a core" in found.what
+
+
 def test_a_wrong_answer_is_found():
     """One answer that differs from the direct call is enough."""
     assert kinds(check(evidence(operations=[get(), get(2, digest="d2")]))) == [WRONG]
