@@ -16,7 +16,7 @@ from fstore.s3.listing import Listed, Page, Upload, all_uploads, in_order, parse
 from fstore.s3.objects import Arrival, Fetched, ObjectFacts, Span, facts_of, told_size
 from fstore.s3.options import S3Options
 from fstore.s3.ranges import Sink, fetch
-from fstore.s3.sending.answers import LONGEST_ERROR, Refusal, raise_if_error
+from fstore.s3.sending.answers import raise_if_error
 from fstore.s3.sending.requests import Count, Requests, nothing
 from fstore.s3.streaming import stream
 from fstore.s3.uploads import copy_in_parts, put_in_parts
@@ -85,13 +85,7 @@ class S3Client:
         def read(response: http.client.HTTPResponse, *_: object) -> None:
             nonlocal buffer
             left = arrival.begin(response)
-            if expected_bytes is not None and arrival.known.size_bytes != expected_bytes:
-                if left <= LONGEST_ERROR:  # a server may say 200 over an error, which is none of the object
-                    try:
-                        raise_if_error(response.read(), response.headers)
-                    except Refusal:
-                        arrival.forget()
-                        raise
+            if not arrival.has_size(expected_bytes, response, left):
                 return
             if buffer is None:
                 buffer = pa.allocate_buffer(left) if into is None else pa.py_buffer(into)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from fstore.s3.errors import ObjectChanged
+from fstore.s3.sending.answers import LONGEST_ERROR, Refusal, raise_if_error
 
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
@@ -132,6 +133,22 @@ class Arrival:
         self._facts = self._facts or facts
         self._end = total if self._span is None else min(total, self._span.offset + self._span.length)
         return length
+
+    def has_size(self, expected_bytes: int | None, response: http.client.HTTPResponse, left: int) -> bool:
+        """Return whether the object has the size that it is known to have.
+
+        Raises ``Refusal`` for an answer of another size that is none of the object: an error under status 200, or
+        the page of somebody on the way, who knows no ETag.
+        """
+        if expected_bytes is None or self.known.size_bytes == expected_bytes:
+            return True
+        told, body = self.known, response.read() if left <= LONGEST_ERROR else b""
+        self.forget()  # what an error is told with is none of the object
+        raise_if_error(body, response.headers)
+        if not told.etag:
+            raise Refusal(502, "")
+        self._facts = told
+        return False
 
     def read_some(self, response: http.client.HTTPResponse, view: memoryview) -> int:
         """Read once what there is; 0 at the end of what came."""

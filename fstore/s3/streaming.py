@@ -25,7 +25,7 @@ def stream(requests: Requests, key: str, sink: Sink, *, expected_bytes: int | No
     def read(response: http.client.HTTPResponse, _: Connection, call: Call) -> None:
         nonlocal sized
         left = arrival.begin(response)
-        if expected_bytes is not None and arrival.known.size_bytes != expected_bytes:
+        if not arrival.has_size(expected_bytes, response, left):
             return
         if not sized:
             sized = True

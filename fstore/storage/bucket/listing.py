@@ -131,11 +131,15 @@ class _Stream:
             self._ready.put(error)
 
     def _listings(self) -> Iterator[Listing]:
-        """Cut one ordered stream of keys at the borders of shards."""
+        """Cut one ordered stream of keys at the borders of shards.
+
+        By two digits, not by folder: what somebody else calls ``ab-old/`` comes before ``ab/`` in the order of keys.
+        """
         at, listing = 0, Listing()
+        begins = len(layout.ENTRIES) + 1
         for found in self._objects():
             path = self._place.path(found.key)
-            shard = path[len(layout.ENTRIES) + 1 :].partition("/")[0]
+            shard = path[begins : begins + 2]
             while at < len(self._shards) and self._shards[at] < shard:
                 yield listing
                 at, listing = at + 1, Listing()
@@ -153,7 +157,7 @@ class _Stream:
 
 
 def _sort(listing: Listing, path: str, found: Listed, prefix: str, known: re.Pattern[str]) -> None:
-    if known.fullmatch(path, len(prefix)):
+    if path.startswith(prefix) and known.fullmatch(path, len(prefix)):
         listing.files.append(FoundFile(path, found.size_bytes, found.modified_ns))
     else:
         listing.foreign += 1

@@ -10,10 +10,10 @@ import pytest
 from fstore.errors import EntryCorrupt, StorageUnavailable
 from fstore.s3 import S3Forbidden, buckets_of
 from fstore.settings import gather_settings
-from fstore.storage import SHARDS, open_storage
+from fstore.storage import SHARDS, Pace, open_storage
 from tests.faults.harness import http_faults as faults
 from tests.faults.harness.http_messages import Message
-from tests.faults.objects.conftest import Depot, key_of, numbers
+from tests.faults.objects.conftest import Depot, close_breaker, key_of, numbers
 from tests.faults.rows import row
 from tests.object_servers import KEY, SECRET
 
@@ -27,7 +27,7 @@ REGION = "eu-elsewhere-7"
     seconds=15,
 )
 @pytest.mark.parametrize("times", [1, 1000])
-@pytest.mark.parametrize("what", ["cut", "error", "longer than told"])
+@pytest.mark.parametrize("what", ["cut", "error", "longer than told", "somebody's page"])
 def test_row_86_bodies_that_are_none(depot, what, times):
     """Once is mended; for ever is an error, of the entry only where its bytes say so."""
 
@@ -36,6 +36,8 @@ def test_row_86_bodies_that_are_none(depot, what, times):
             answer.body = answer.body[:-100]
         elif what == "error":
             faults.ok_with_error()(answer)
+        elif what == "somebody's page":
+            answer.headers, answer.body = [("Content-Type", "text/html")], b"<html>please log in</html>"
         else:
             answer.body += b"more"
 
@@ -43,13 +45,23 @@ def test_row_86_bodies_that_are_none(depot, what, times):
     depot.proxy.on("GET", found.path, times=times, rewrite_answer=rewrite)
     if times == 1:
         assert depot.entries.read(found).equals(numbers(found.rows))
+        depot.proxy.on("GET", found.path, times=times, rewrite_answer=rewrite)
+        assert depot.entries.inspect(found, Pace(None))[0] is None
         return
     before = depot.proxy.count()
     kind = EntryCorrupt if what in {"cut", "longer than told"} else StorageUnavailable
     with pytest.raises(kind):
         depot.entries.read(found)
     assert depot.proxy.count() - before <= 8
+    close_breaker(depot)
+    if kind is EntryCorrupt:
+        fault, _ = depot.entries.inspect(found, Pace(None))
+        assert fault is not None
+    else:
+        with pytest.raises(StorageUnavailable):  # or a sweep would hide the entry
+            depot.entries.inspect(found, Pace(None))
     depot.proxy.forward()
+    close_breaker(depot)
     assert depot.entries.read(found).equals(numbers(found.rows))
 
 
@@ -166,6 +178,8 @@ def test_row_89_neighbours(behind, outer, below):
     foreign = [
         f"{outer}/{below}/notes.txt",
         f"{outer}/entries/ab/notes.txt",
+        *(f"{outer}/entries/{key_of(prefix)[:2]}-old/notes.txt" for prefix in stores),
+        *(f"{prefix}/entries/{key_of(prefix)[:2]}.bak" for prefix in stores),
         f"{outer}/probe/abc",
         f"{outer}/staging/raw/ab/x",
     ]
