@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -16,7 +17,10 @@ from fstore.results import UnstorableResult, meant_form, stored_form
 SMALL = 1 << 20
 """Bytes of a table below which copies and single writes are as quick as anything cleverer."""
 
-_LARGE: Mapping[str, Any] = {"compression": "zstd", "compression_level": 1}
+_ZSTD: Mapping[str, Any] = {"compression": "zstd", "compression_level": 1}
+_SAMPLE_ROWS = 4096
+_REPEATING = 0.75
+"""Zstd has to make a sample of a column that much smaller than LZ4 does of split numbers: reading it takes three times as long."""
 ROW_GROUP = 1 << 17
 """Rows of a row group: what is read at least of a column. Larger ones make files 0.2 % smaller, and no read quicker."""
 
@@ -64,15 +68,59 @@ def write_parquet(table: pa.Table, path: Path) -> None:
     once, with LZ4: zstd would take as long as all the rest, for a tenth of a few kilobytes.
     """
     if table.nbytes > SMALL:
-        _encode(table, str(path), **_LARGE)
+        _encode(table, str(path), **_large_form(table))
         return
     path.write_bytes(_parquet_bytes(table))
 
 
 def _parquet_bytes(table: pa.Table) -> pa.Buffer:
     sink = pa.BufferOutputStream()
-    _encode(table, sink, **(_LARGE if table.nbytes > SMALL else {"compression": "lz4"}))
+    _encode(table, sink, **(_large_form(table) if table.nbytes > SMALL else {"compression": "lz4"}))
     return sink.getvalue()
+
+
+def _large_form(table: pa.Table) -> Mapping[str, Any]:
+    """Return how the columns of a large table are compressed: a function of their values alone.
+
+    Floating-point numbers are split into streams of their first, second and further bytes, of which LZ4 makes less than
+    zstd does of the numbers and is read in a third of the time; where values repeat, as prices in ticks do, zstd finds
+    more. All else is zstd's.
+    """
+    names = table.column_names
+    if len(set(names)) < len(names) or any(pa.types.is_nested(field.type) for field in table.schema):
+        return _ZSTD  # forms go by the names of columns, and what is nested has others within
+    split = [
+        name
+        for name, column in zip(names, table.columns, strict=True)
+        if _is_split(column.type) and _hardly_repeats(column)
+    ]
+    if not split:
+        return _ZSTD
+    others = {name: "zstd" for name in names if name not in set(split)}
+    return {
+        "compression": {**dict.fromkeys(split, "lz4"), **others},
+        "compression_level": dict.fromkeys(others, 1) or None,
+        "use_byte_stream_split": split,
+    }
+
+
+def _is_split(kind: pa.DataType) -> bool:
+    """Tell numbers that every reader of Parquet takes split; of integers and times the younger ones do."""
+    return pa.types.is_float32(kind) or pa.types.is_float64(kind)
+
+
+def _hardly_repeats(column: pa.ChunkedArray) -> bool:
+    """Try both forms on rows of the middle."""
+    rows = column.slice(max(0, (len(column) - _SAMPLE_ROWS) // 2), _SAMPLE_ROWS)
+    values = pa.concat_arrays([pa.array([], column.type), *(chunk.drop_null() for chunk in rows.chunks)])
+    width = values.type.bit_width // 8
+    data = np.frombuffer(values.buffers()[1] or b"", np.uint8)
+    data = data[values.offset * width :][: len(values) * width]
+    streams = np.ascontiguousarray(data.reshape(-1, width).T)
+    split, whole = (
+        codec.compress(found).size for codec, found in ((pa.Codec("lz4"), streams), (pa.Codec("zstd", 1), data))
+    )
+    return bool(_REPEATING * split <= whole)
 
 
 def as_read(table: pa.Table) -> pa.Table:
