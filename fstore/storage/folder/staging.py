@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from fstore.errors import SourceNotAllowed, StorageUnavailable
 from fstore.storage import layout
-from fstore.storage.durable import OpenFile, make_folder, read_whole, translated, write_pieces
+from fstore.storage.durable import OpenFile, make_folder, make_one_folder, read_whole, translated, write_pieces
 from fstore.storage.file_system import unlink
 from fstore.storage.folder.listing import is_there, list_folder, remove_unless_touched
 from fstore.storage.folder.root import CLOCK_STEP_S
@@ -151,13 +151,23 @@ class FolderStaging:
         temporary = final.with_name(f"{layout.TEMPORARY}{layout.new_token()}")
         with translated(final.parent):
             if not final.parent.is_dir():
-                make_folder(final.parent)
+                _make_passing_folder(final.parent)
             try:
                 write(temporary)
                 temporary.replace(final)
             except BaseException:
                 unlink(temporary, missing_ok=True)
                 raise
+
+
+def _make_passing_folder(folder: Path) -> None:
+    """Make a folder that need not outlive a crash of its host any more than what will lie in it: nothing is flushed."""
+    with suppress(FileExistsError):
+        try:
+            make_one_folder(folder)
+        except FileNotFoundError:
+            make_folder(folder.parent)
+            make_one_folder(folder)
 
 
 def _leads_away(root: Path, path: str) -> bool:
