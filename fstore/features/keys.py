@@ -54,7 +54,7 @@ def config_text(decoded: Any) -> str:
 
     What Postgres' ``jsonb`` gave back becomes what went in.
     """
-    return json.dumps(decoded, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _write(decoded)
 
 
 def restore_config(text: str) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def restore_config(text: str) -> dict[str, Any]:
     if len(text) > MAX_CONFIG_BYTES:
         raise InvalidRequest("config", f"more than {MAX_CONFIG_BYTES} bytes")
     try:
-        config = restored(json.loads(text, parse_constant=_refuse_constant))
+        config = restored(_read(text))
     except (ValueError, TypeError, ArithmeticError, LookupError, OSError, RecursionError) as exc:
         raise InvalidRequest("config", f"not a canonical config: {exc}") from exc
     try:
@@ -108,3 +108,8 @@ def differing_parts(a: KeyParts, b: KeyParts) -> tuple[str, ...]:
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
+
+
+# Made once: ``json`` makes a new one of each for options of one's own, which takes longer than a small config.
+_write = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+_read = json.JSONDecoder(parse_constant=_refuse_constant).decode

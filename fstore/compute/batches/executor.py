@@ -180,7 +180,7 @@ class _Batch:
         return True
 
     def _compute(self, computation: Computation, claim: Claim) -> None:
-        key = computation.key
+        key, has_result = computation.key, False
         logs.bind(key=key)
         try:
             with tracing.span("fstore.compute", feature=computation.feature.name, key=key):
@@ -191,16 +191,15 @@ class _Batch:
             with finishing(self._until):
                 self._resources.recorder.took("compute_seconds", seconds)
                 prepared = self._publisher.prepare(computation, claim, result, seconds)
+                has_result = True
+                self._group.add(prepared)
         except ManifestUnavailable:
             raise
         except BaseException as error:
-            if is_stop(error):
+            if has_result or is_stop(error):
                 raise
             with finishing(self._until):
                 self._fail(claim, error)
-            return
-        with finishing(self._until):
-            self._group.add(prepared)
 
     def _unwritten(self, result: SmallResult, error: BaseException) -> None:
         self._fail(result.claim, error)

@@ -43,6 +43,8 @@ def simplified(value: Any, where: str, depth: int = 0) -> Any:
     """
     if depth > MAX_DEPTH:
         raise UnhashableInput(where, f"more than {MAX_DEPTH} levels deep, or it contains itself")
+    if (form := _PLAIN.get(type(value))) is not None:  # what nearly all are, and no subclass of it
+        return form(value, where)
     if isinstance(value, Enum):
         return simplified(value.value, where, depth + 1)
     if isinstance(value, Mapping):
@@ -164,6 +166,13 @@ _FORMS: tuple[tuple[Any, Callable[[Any, str], Any]], ...] = (
     (PurePath, lambda value, where: {"$path": _string(value.as_posix(), where)}),
     (bytes, lambda value, where: {"$bytes": value.hex()}),
 )
+_PLAIN: dict[type, Callable[[Any, str], Any]] = {
+    type(None): lambda value, where: None,
+    bool: lambda value, where: value,
+    str: _string,
+    int: _integer,
+    float: _float,
+}
 _BUILDERS: dict[str, Callable[[str], Any]] = {
     "$float": float,
     "$datetime": restored_timestamp,
