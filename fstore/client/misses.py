@@ -209,7 +209,7 @@ class _Misses:
         try:
             if action.cause is not None:
                 self._resources.recorder.degraded("redis", str(action.cause))
-                if not is_local and (changed := settings_set_here()):
+                if not is_local and (changed := (*settings_set_here(), *request.feature.set_here())):
                     return ProcessDiffers(request.key, changed)
                 if not may_be_stored(self._resources.settings, request.feature.name):
                     return self._compute_for_this_caller(request, str(not_trusted(request.feature.name)))

@@ -102,6 +102,10 @@ class Feature:
                     "otherwise; put it back, and pass what varies in the config",
                 )
 
+    def set_here(self) -> tuple[str, ...]:
+        """Name what this process has set in its modules, or may have: a worker would compute without it."""
+        return tuple(change.name for change in changes_from_outside(self.source.loaded))
+
     def require_as_written(self) -> None:
         """Raise ``FeatureNotRegistered`` when a request is made where its module was set from outside.
 

@@ -113,6 +113,10 @@ class LocalFeature(Feature):
     def require_own_values(self) -> None:
         """What is set from outside counts here, at each request."""
 
+    def set_here(self) -> tuple[str, ...]:
+        """What is set from outside is part of its version."""
+        return ()
+
     def require_as_written(self) -> None:
         """It is computed where it is asked for."""
 

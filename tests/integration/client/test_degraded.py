@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
@@ -39,6 +40,18 @@ from tests.waiting import awake_s, eventually
 
 RAW = pd.DataFrame({"price": [float(i) for i in range(100)]})
 HIT = {"factor": 3}
+SET_HERE = """
+import fstore
+SMALL = 2
+TOLD = SMALL * 2
+OTHER = 3
+@fstore.feature()
+def tracked(raw, config):
+    return raw * TOLD
+@fstore.feature(version="1")
+def by_hand(raw, config):
+    return raw * OTHER
+"""
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +182,27 @@ def test_without_redis_what_the_callers_settings_may_have_changed_is_not_publish
     assert trusting.store.peek("DOWN", RAW, {"factor": 6}, sample_features.scaled) is not None
     machine.start_redis()
     assert counted(trusting.store, "not stored") == 2
+
+
+def test_without_redis_what_the_caller_set_in_a_features_module_is_not_published(
+    trusting, machine, tmp_path, monkeypatch
+):
+    """Computed values are no constants of the text, so nothing refuses the request; but the key stands for the text."""
+    (tmp_path / "set_here.py").write_text(SET_HERE)
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("set_here")
+    machine.stop_redis()
+    assert ask(trusting.store, {}, module.tracked).equals(RAW * 4)
+    assert trusting.store.peek("DOWN", RAW, {}, module.tracked) is not None
+
+    module.TOLD, module.OTHER = 50, 7
+    for function, factor in ((module.tracked, 50), (module.by_hand, 7)):
+        assert ask(trusting.store, {"own": 1}, function).equals(RAW * factor)
+        assert trusting.store.peek("DOWN", RAW, {"own": 1}, function) is None
+
+    module.TOLD, module.OTHER = 4, 3
+    assert ask(trusting.store, {"own": 1}, module.tracked).equals(RAW * 4)
+    assert trusting.store.peek("DOWN", RAW, {"own": 1}, module.tracked) is not None
 
 
 def test_without_redis_twenty_callers_still_compute_once(trusting, machine, tmp_path):
