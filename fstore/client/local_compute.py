@@ -30,6 +30,7 @@ from fstore.compute import (
 from fstore.errors import (
     BrokerUnavailable,
     ComputeTimeout,
+    FeatureNotRegistered,
     FeatureStoreError,
     ManifestUnavailable,
     StorageUnavailable,
@@ -89,9 +90,19 @@ class LocalComputing:
         own = OwnClaim(resources.jobs)
         kept: list[object] = []
         refused: list[FeatureStoreError] = []
+        rebound: list[Callable[[], str]] = []
+
+        def read() -> Ready:
+            rebound.append(request.feature.watch())
+            return _raw(request, self._taker, SegmentLoader(resources))
 
         def publish(computation: Computation, claim: Claim, result: object, took: float) -> Locator | None:
             kept.append(result)
+            if not own.is_given_up and (changed := _rebound(rebound) or _left_behind(request, own)):
+                own.give_up()  # a key says what the function found when it was asked for
+                refused.append(
+                    FeatureNotRegistered(request.feature.name, f"{changed} while it was computed; ask again")
+                )
             if own.is_given_up:
                 return None
             if by_worker:
@@ -114,7 +125,7 @@ class LocalComputing:
                         claim,
                         phase=lambda _: None,
                         publish=publish,
-                        read=lambda: _raw(request, self._taker, SegmentLoader(resources)),
+                        read=read,
                     )
             if refused:
                 raise refused[0]
@@ -130,6 +141,9 @@ class LocalComputing:
             if not kept:
                 raise
             return _bare(request, kept[0], error)
+        except ComputeTimeout:
+            own.is_left = True
+            raise
         except FeatureStoreError:
             raise
         except BaseException:  # not of the computation: the caller's own stop, or its signal handler's error
@@ -169,6 +183,18 @@ def bounded(work: Callable[[], T], key: str, seconds: float) -> T:
         return deadline.bounded(lambda: context.run(work), deadline.at_most(seconds))
     except deadline.Overdue:
         raise ComputeTimeout(key, time.monotonic() - began, "running in this process") from None
+
+
+def _rebound(watched: list[Callable[[], str]]) -> str:
+    name = next((found for look in watched if (found := look())), "")
+    return f"{name} was bound anew" if name else ""
+
+
+def _left_behind(request: KeyedRequest, own: OwnClaim) -> str:
+    """Say what changed of a callable whose caller went on at the deadline, if only within a table; empty for nothing."""
+    if not own.is_left or request.feature.current() is request.feature:
+        return ""
+    return "what it holds or looks up was changed"
 
 
 def _raw(request: KeyedRequest, taker: Taker, loader: SegmentLoader) -> Ready:

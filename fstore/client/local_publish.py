@@ -38,6 +38,7 @@ class OwnClaim:
         self._guard = threading.Lock()
         self._claim: Claim | None = None
         self.is_given_up = False
+        self.is_left = False  # its caller waits no more
 
     @contextmanager
     def claimed(self, key: str, request: ComputeRequest) -> Iterator[Claim | None]:

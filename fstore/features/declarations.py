@@ -102,6 +102,10 @@ class Feature:
                     "otherwise; put it back, and pass what varies in the config",
                 )
 
+    def watch(self) -> Callable[[], str]:
+        """Note what the function finds now; what is returned names what was bound anew since, by others than itself."""
+        return str
+
     def set_here(self) -> tuple[str, ...]:
         """Name what this process has set in its modules, or may have: a worker would compute without it."""
         return tuple(change.name for change in changes_from_outside(self.source.loaded))

@@ -20,6 +20,7 @@ from fstore.features.declarations import (
     checked_version,
 )
 from fstore.features.held import own_modules
+from fstore.features.held.bindings import Bindings
 from fstore.features.libraries import declared_versions
 from fstore.features.local_identity import (
     LOCAL_PREFIX,
@@ -29,7 +30,7 @@ from fstore.features.local_identity import (
     compare_sources,
     identify_local,
 )
-from fstore.features.lookup import core_function, has_text, look_up
+from fstore.features.lookup import core_function, has_text, look_up, name_of
 from fstore.features.names import describe, signature_fault
 from fstore.features.partitioning import Sessions, checked_partitioning
 from fstore.features.source.digest import SourceUnavailable, Track
@@ -101,6 +102,13 @@ class LocalFeature(Feature):
             raise FeatureNotRegistered(
                 self.name, "what it holds or looks up changed between the request and the computation; ask again"
             )
+
+    def watch(self) -> Callable[[], str]:
+        """Note what the callable finds now, where that is part of its name or version."""
+        said = self.wrapping
+        if said.version is not None and (said.name is not None or name_of(self.func) is not None):
+            return str
+        return Bindings(self.func).rebound
 
     def require_same_modules(self) -> None:
         """Raise ``FeatureNotRegistered`` when the callable just ran with other modules than were digested."""
