@@ -27,7 +27,7 @@ from fstore.fingerprint.raw_input import Digested, Origin, RawInput, meant, type
 from fstore.fingerprint.seal import read_seal
 from fstore.fingerprint.stamps import SourceMemo, SourceWatch
 from fstore.fingerprint.tail import frame_tail, source_tail, table_tail
-from fstore.frames import FrameLook, batches_of, look_at
+from fstore.frames import FrameLook, batches_of, look_at, refuse_objects
 from fstore.model import ObjectUrl, ParquetSource
 
 if TYPE_CHECKING:
@@ -235,6 +235,7 @@ class StreamInput(RawInput):
         return TableInput(self.table())
 
     def _open(self) -> pa.RecordBatchReader:
+        refuse_objects(self._raw)
         try:
             return pa.RecordBatchReader.from_stream(self._raw)
         except (pa.ArrowException, TypeError, ValueError) as exc:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         plain_numbers,
         text_labels,
     )
+    from fstore.frames.refused_dtypes import refuse_objects
     from fstore.frames.texts import missing_marker
     from fstore.frames.zones import instants_of_clock, is_plain, zone_name
 else:
@@ -53,6 +54,7 @@ else:
             "look": "FrameLook SchemaLook look_at look_at_schema",
             "number_frames": "number_frame_over own_index",
             "parts": "Level Part WIDEST_PLAIN dtypes_of is_text_or_none level_at plain_index plain_numbers text_labels",
+            "refused_dtypes": "refuse_objects",
             "texts": "missing_marker",
             "zones": "instants_of_clock is_plain zone_name",
         },
@@ -97,6 +99,7 @@ __all__ = [
     "plain_numbers",
     "plain_storage",
     "range_index",
+    "refuse_objects",
     "restore",
     "rows_alone",
     "table_of",

@@ -68,3 +68,14 @@ def check_attrs(attrs: Mapping[Any, Any]) -> None:
 
 _MOST_LEVELS = 100
 _OF_JSON = (str, int, float, bool)
+
+
+def refuse_objects(stream: object) -> None:
+    """Raise ``UnhashableInput`` for a column of Python objects in a frame of polars.
+
+    It would hand their addresses in memory on, as bytes.
+    """
+    schema = getattr(stream, "schema", None) if type(stream).__module__.startswith("polars.") else None
+    for name, dtype in schema.items() if isinstance(schema, Mapping) else ():
+        if str(dtype) == "Object":
+            raise UnhashableInput(repr(name), "it holds Python objects, which polars hands on as addresses; cast it")

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fstore.errors import UnhashableInput
-from fstore.frames import NOTES_KEY, number_frame_over, own_index
+from fstore.frames import NOTES_KEY, number_frame_over, own_index, refuse_objects
 from fstore.results.frame_notes import has_simple_notes, table_to_frame, with_simple_notes
 from fstore.results.likeness import frame_difference, series_difference, table_difference
 from fstore.results.plain_results import is_surely_same, plain_table, remember_same, remember_table
@@ -137,6 +137,10 @@ def time_bounds(table: pa.Table) -> tuple[datetime | None, datetime | None]:
 def _table_of_stream(result: Any) -> pa.Table:
     if isinstance(result, type):  # it has the methods of its instances
         raise UnstorableResult(f"the feature function returned the class {result.__name__}; return an object of it")
+    try:
+        refuse_objects(result)
+    except UnhashableInput as refusal:
+        raise UnstorableResult(f"column {refusal.where}: {refusal.reason}") from None
     if hasattr(result, "__arrow_c_stream__"):
         try:
             return pa.table(result)

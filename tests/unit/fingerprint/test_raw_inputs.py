@@ -22,6 +22,7 @@ from fstore.fingerprint.sources import FrameInput, ParquetInput, StreamInput, Ta
 from fstore.frames import look as looking
 from fstore.ingest.ingestion import ingest
 from fstore.model import ParquetSource
+from fstore.results import UnstorableResult, encode_result
 from fstore.results.forms import FORMS, Returns, check_returns
 from fstore.storage.folder.staging import FolderStaging
 
@@ -167,3 +168,21 @@ def test_what_was_probably_meant_as_raw_data_is_said(raw: object, meant: str) ->
     with pytest.raises(UnhashableInput) as caught:
         open_raw(raw, USUAL)
     assert meant in str(caught.value)
+
+
+def test_objects_of_polars_are_refused_not_their_addresses() -> None:
+    """Arrow is handed pointers of such a column: two processes, or two contents, cannot be told apart by them."""
+    frame = pl.DataFrame({"price": [1.0, 2.0], "order": pl.Series([{"id": 1}, None], dtype=pl.Object)})
+
+    for look in (identify_of, lambda raw: open_raw(raw).table(), lambda raw: open_raw(raw).held()):
+        with pytest.raises(UnhashableInput, match=r"'order'.*Python objects"):
+            look(frame)
+    with pytest.raises(UnstorableResult, match=r"'order'.*Python objects"):
+        encode_result(frame)
+    assert encode_result(frame.select("price")).num_rows == 2
+    assert identify_of(frame.select("price")) == identify_of(frame.select("price").to_arrow())
+
+
+def identify_of(raw: object) -> str:
+    """Digest raw data as a request does."""
+    return identify(raw, threshold_bytes=1 << 20).fingerprint.digest
