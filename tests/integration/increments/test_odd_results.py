@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -9,6 +10,7 @@ import pytest
 
 from fstore import feature, local
 from fstore.errors import ComputeFailed
+from tests import partitioned_features as features
 from tests.conftest import House
 from tests.integration.increments.test_random_edits import inline
 from tests.integration.increments.test_segments import history, whole
@@ -91,3 +93,22 @@ def test_categories_that_differ_by_day_are_refused_whichever_day_comes_first(inl
     february = history(1, start="2024-02-01", seed=8)
     with pytest.raises(ComputeFailed, match="do not fit together"):
         inline.store.get_or_compute("S", pd.concat([RAW.iloc[:12], february]), {}, coded, timeout=30)
+
+
+def test_when_a_day_that_raised_is_mended_its_segment_alone_is_computed(inline: House, tmp_path: Path) -> None:
+    """The days of the other month are not called again, and those of its own once more."""
+    raw, marks = history(50), tmp_path / "marks"
+    config = {"day": "2024-02-03", "until": str(tmp_path / "mended"), "marks": str(marks)}
+    with inline.open(failure_memory_s=0) as store:
+        with pytest.raises(ComputeFailed, match="partition 2024-02-03 of 2024-02"):
+            store.get_or_compute("S", raw, config, features.failing)
+        before = features.marks(marks)
+        (tmp_path / "mended").touch()
+
+        found = store.get_or_compute("S", raw, config, features.failing)
+
+    pd.testing.assert_frame_equal(found, raw[["bid"]], check_exact=True, check_freq=False)
+    after = features.marks(marks)
+    for day in before:
+        after.remove(day)
+    assert after == [f"2024-02-{day:02}" for day in range(1, 20)]

@@ -205,7 +205,7 @@ def test_who_asks_for_less_is_answered_by_who_holds_more(staffed: House, marks: 
 
 
 def test_a_day_that_raises_is_named_and_the_others_are_published(staffed: House) -> None:
-    """January has its entry; February says which day; when it is mended February alone is computed."""
+    """January has its entry; February says which day."""
     raw, name = history(50), symbol()
     with pytest.raises(fstore.ComputeFailed, match="partition 2024-02-03 of 2024-02: no price in row 17") as raised:
         staffed.store.get_or_compute(name, raw, {"day": "2024-02-03"}, features.failing)
