@@ -113,6 +113,7 @@ class Arrival:
         length = total = response.length
         if (asked := self.headers().get("Range")) is not None:
             if response.status != 206:
+                self._refuse_error(response, length, response.headers.get("ETag") or "")
                 raise ObjectChanged(self._key, "the store answers a range with something else; it cannot be relied on")
             found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range") or "")
             if found is None:
@@ -142,13 +143,17 @@ class Arrival:
         """
         if expected_bytes is None or self.known.size_bytes == expected_bytes:
             return True
-        told, body = self.known, response.read() if left <= LONGEST_ERROR else b""
+        told = self.known
         self.forget()  # what an error is told with is none of the object
-        raise_if_error(body, response.headers)
-        if not told.etag:
-            raise Refusal(502, "")
+        self._refuse_error(response, left, told.etag)
         self._facts = told
         return False
+
+    @staticmethod
+    def _refuse_error(response: http.client.HTTPResponse, left: int, etag: str) -> None:
+        raise_if_error(response.read() if left <= LONGEST_ERROR else b"", response.headers)
+        if not etag:
+            raise Refusal(502, "")
 
     def read_some(self, response: http.client.HTTPResponse, view: memoryview) -> int:
         """Read once what there is; 0 at the end of what came."""

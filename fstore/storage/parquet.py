@@ -106,7 +106,7 @@ def _large_form(table: pa.Table) -> Mapping[str, Any]:
 
 def _is_split(kind: pa.DataType) -> bool:
     """Tell numbers that every reader of Parquet takes split; of integers and times the younger ones do."""
-    return pa.types.is_float32(kind) or pa.types.is_float64(kind)
+    return bool(pa.types.is_float32(kind) or pa.types.is_float64(kind))
 
 
 def _hardly_repeats(column: pa.ChunkedArray) -> bool:

@@ -61,6 +61,16 @@ def ok_with_error(code: str = "InternalError") -> Rewrite:
     return rewrite
 
 
+def page_of_somebody() -> Rewrite:
+    """Say 200 over a page for people, as a login on the way does."""
+
+    def rewrite(answer: Message) -> None:
+        answer.first, answer.body = "HTTP/1.1 200 OK", b"<html>please log in</html>"
+        answer.headers = [("Content-Type", "text/html")]
+
+    return rewrite
+
+
 def flipped_bit(at: int = -1) -> Rewrite:
     """Flip one bit of a body; in the middle unless told where."""
 

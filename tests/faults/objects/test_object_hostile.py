@@ -37,7 +37,7 @@ def test_row_86_bodies_that_are_none(depot, what, times):
         elif what == "error":
             faults.ok_with_error()(answer)
         elif what == "somebody's page":
-            answer.headers, answer.body = [("Content-Type", "text/html")], b"<html>please log in</html>"
+            faults.page_of_somebody()(answer)
         else:
             answer.body += b"more"
 

@@ -288,6 +288,17 @@ def test_a_server_that_ignores_ranges_is_not_believed(bucket, proxy, opened, rew
         fingerprint(opened())
 
 
+@pytest.mark.parametrize("rewrite", [faults.ok_with_error(), faults.page_of_somebody()], ids=["error", "page"])
+def test_what_is_said_under_200_and_is_none_of_the_object_is_the_stores_fault(bucket, proxy, opened, rewrite):
+    """Asked again, once is mended; for ever it says nothing of the data."""
+    bucket.put("raw/a.parquet", foreign())
+    proxy.on("GET", "a.parquet", times=1, rewrite_answer=rewrite)
+    assert fingerprint(opened()) == (expected(), "scan")
+    proxy.on("GET", "a.parquet", rewrite_answer=rewrite)
+    with pytest.raises(S3Unavailable):
+        fingerprint(opened())
+
+
 def test_a_flipped_bit_is_found_where_it_counts(bucket, proxy, opened):
     """A copy is digested as it is, so its fingerprint is that of the copy, and not remembered wrongly for long."""
     bucket.put("raw/a.parquet", foreign(200_000))
