@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 from xml.etree import ElementTree
 
 from fstore.errors import StorageUnavailable
@@ -14,6 +15,7 @@ from fstore.storage.bucket.place import Place
 from fstore.storage.interface import Condition
 
 MOST_SKEW_S = 60.0
+MOST_PAGES = 20  # of one probe each: others may lie there
 PAGE = "docs/object-stores.md"
 _WRONG_DIGEST = "0" * 64  # of no bytes
 _UNANSWERED = (StorageUnavailable, ObjectMissing, ObjectChanged)
@@ -55,6 +57,8 @@ def diagnose(place: Place) -> Iterator[Condition]:
     yield from _what_is_missing(place)
     yield from _signatures(place, key)
     yield from _conditions(place, key)
+    yield from _contents(place, key)
+    yield from _order(place, key)
     for look in (_versions, _locks, _rules):
         with suppress(StorageUnavailable, ElementTree.ParseError):  # a right that not every role has
             yield from look(place.client)
@@ -140,6 +144,53 @@ def _conditions(place: Place, key: str) -> Iterator[Condition]:
     finally:
         with suppress(StorageUnavailable):
             place.client.delete(key)
+
+
+def _contents(place: Place, key: str) -> Iterator[Condition]:
+    """Put two contents of one size within a moment: whoever reads raw data by address has to see that they differ."""
+    try:
+        seen = []
+        for content in (b"one", b"two"):
+            place.client.put(key, content)
+            seen.append(place.client.get(key).facts)
+    except _UNANSWERED:
+        return
+    finally:
+        with suppress(StorageUnavailable):
+            place.client.delete(key)
+    if len({(one.etag, one.version_id) for one in seen}) == 2 and not seen[0].etag.startswith("W/"):
+        yield Condition("ok", "another content of an object has another ETag")
+    else:
+        yield Condition(
+            "fault",
+            "it gives two contents of one object the same ETag, or a weak one, so that raw data that change go unseen",
+            f"keep raw data elsewhere, or use a store whose ETags are strong ({PAGE}); entries are not concerned",
+        )
+
+
+def _order(place: Place, key: str) -> Iterator[Condition]:
+    """List two probes in pages of one."""
+    keys = sorted([key, place.key(f"{layout.PROBES}/{layout.new_token()}")])
+    try:
+        for one in keys:
+            place.client.put(one, b"probe")
+        pages = place.client.list(place.key(f"{layout.PROBES}/"), page_size=1)
+        found = [listed.key for page in islice(pages, MOST_PAGES) for listed in page]
+    except S3Forbidden:
+        return
+    except _UNANSWERED as error:
+        yield Condition("fault", str(error), f"use a store that lists in order, page by page ({PAGE})")
+        return
+    finally:
+        for one in keys:
+            with suppress(StorageUnavailable):
+                place.client.delete(one)
+    if len(found) < MOST_PAGES and not set(keys) <= set(found):
+        yield Condition(
+            "fault", "its listings leave objects out between two pages", f"use a store that lists all there is ({PAGE})"
+        )
+    else:
+        yield Condition("ok", "it lists in order, page by page")
 
 
 def _versions(client: S3Client) -> Iterator[Condition]:
