@@ -6,6 +6,7 @@ by reading its footer alone.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -106,6 +107,8 @@ def ingest(
     cannot be read or does not fit the columns named, ``UnhashableInput`` for data without
     a faithful digest, ``StorageFull`` or ``StorageUnavailable`` for ``dest``.
     """
+    for what, place in (("raw_data", raw), ("dest", dest)):
+        _refuse_address(what, place)
     target = Path(dest).expanduser().absolute()
     refusals, types = Refusals(max_refused), dict(dtypes or {})
     by = _checked_partition(partition)
@@ -134,6 +137,16 @@ def ingest(
     if report is not None:
         report(IngestReport(tuple(written), refusals.told()))
     return ParquetSource(target)
+
+
+def _refuse_address(what: str, place: object) -> None:
+    """Refuse an address, also one that became a path on its way: a folder called ``s3:`` would be made of it."""
+    if isinstance(place, (str, Path)) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(place)):
+        raise InvalidRequest(
+            what,
+            f"{place} looks like an address, and ingest reads and writes files of this host; "
+            "ingest into a file and copy it there with the store's own tools, which leaves its fingerprint as it is",
+        )
 
 
 def _vendor_files(

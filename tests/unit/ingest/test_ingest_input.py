@@ -138,3 +138,19 @@ def test_a_text_file_says_nothing_of_its_delimiter(tmp_path: Path) -> None:
 
     (file.parent / "a.csv").write_text("a\n1\n")
     assert pq.read_table(ingest(file.parent, tmp_path / "out.parquet").path).column_names == ["a"]
+
+
+@pytest.mark.parametrize(
+    "address", ["s3://raw/es.parquet", "s3:/raw/es.parquet", Path("s3://raw/es.parquet"), "https://h/x.csv"]
+)
+def test_an_address_is_refused_at_either_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str | Path
+) -> None:
+    """Before anything is made of it here."""
+    monkeypatch.chdir(tmp_path)
+    frame = pd.DataFrame({"a": [1.0]})
+    with pytest.raises(InvalidRequest, match=r"dest: .*files of this host"):
+        ingest(frame, address)
+    with pytest.raises(InvalidRequest, match=r"raw_data: .*files of this host"):
+        ingest(address, tmp_path / "out.parquet")
+    assert list(tmp_path.iterdir()) == []
