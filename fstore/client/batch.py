@@ -11,6 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from fstore import lazy
+from fstore.client.ahead import Ahead, Begun
 from fstore.client.read_through import answer_requests
 from fstore.client.request import Answer, KeyedRequest, Preparation, warn_of_other_source
 from fstore.entries import in_form
@@ -72,12 +73,14 @@ def get_or_compute_many(
     prepared: list[KeyedRequest] = []
     refused: list[tuple[Request, FeatureStoreError]] = []
     total = len(requests) if isinstance(requests, Sized) else None
+    ahead = Ahead(resources)
     with _told(progress) as tell:
         for request in requests:
             tell(Progress("fingerprints", len(prepared) + len(refused), total, failed=len(refused)))
             try:
                 with deadline.within(seconds - (time.monotonic() - began)):
                     keyed = _prepared(preparation, request)
+                    ahead.add(keyed)
             except FeatureStoreError as error:
                 if errors == "raise":
                     raise error.with_traceback(None) from error.__cause__
@@ -91,7 +94,7 @@ def get_or_compute_many(
         yield from refused
         counted = Counter(failed=len(refused))
         with _told(progress) as tell:
-            for answer in _answers(resources, prepared, left_s, wanted):
+            for answer in _answers(resources, prepared, left_s, wanted, ahead.begun):
                 value: Any = answer.error
                 if value is None:
                     try:
@@ -147,9 +150,10 @@ def peek_many(
 
 
 def _answers(
-    resources: Resources, requests: Sequence[KeyedRequest], seconds: float, wanted: Selection | None
+    resources: Resources, requests: Sequence[KeyedRequest], seconds: float, wanted: Selection | None, begun: Begun
 ) -> Iterator[Answer]:
-    answers = deadline.each_within(answer_requests(resources, requests, seconds=seconds, wanted=wanted), seconds)
+    found = answer_requests(resources, requests, seconds=seconds, wanted=wanted, begun=begun)
+    answers = deadline.each_within(found, seconds)
     return tracing.each("fstore.get_or_compute_many", answers, requests=str(len(requests)))
 
 

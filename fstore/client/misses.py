@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from fstore.broker import RawReference
 from fstore.calling import settings_set_here
+from fstore.client.ahead import Begun
 from fstore.client.enqueue import Enqueuer
 from fstore.client.local_compute import LocalComputing
 from fstore.client.miss_events import (
@@ -56,16 +57,22 @@ CALLER_ONLY = RawReference(kind="caller", path="-")
 
 
 def answer_misses(
-    resources: Resources, requests: Iterable[KeyedRequest], *, seconds: float, known_missing: bool = False
+    resources: Resources,
+    requests: Iterable[KeyedRequest],
+    *,
+    seconds: float,
+    known_missing: bool = False,
+    begun: Begun | None = None,
 ) -> Iterator[Answer]:
     """Yield every request's answer as it comes, each key exactly once; an entry is still to be read.
 
-    ``known_missing`` says that none had an entry a moment ago.
+    ``known_missing`` says that none had an entry a moment ago, ``begun`` which this caller had begun before.
     """
+    begun = begun or Begun()
     rules = rules_of(resources)
     now, seconds = time.monotonic(), deadline.at_most(seconds)
-    flight = SingleFlight(requests, rules=rules, now=now, seconds=seconds, known_missing=known_missing)
-    return _Misses(resources, flight).answers()
+    flight = SingleFlight(requests, rules=rules, now=now, seconds=seconds, known_missing=known_missing, begun=begun)
+    return _Misses(resources, flight, begun.enqueuer).answers()
 
 
 def start_misses(resources: Resources, requests: Sequence[KeyedRequest], *, seconds: float) -> None:
@@ -122,11 +129,11 @@ def enqueuer_of(resources: Resources) -> Enqueuer:
 
 
 class _Misses:
-    def __init__(self, resources: Resources, flight: SingleFlight) -> None:
+    def __init__(self, resources: Resources, flight: SingleFlight, enqueuer: Enqueuer | None = None) -> None:
         self._resources = resources
         self._jobs, self._staging, self._recovery = resources.jobs, resources.staging, Recovery.of(resources)
         self._flight = flight
-        self._enqueuer = enqueuer_of(resources)
+        self._enqueuer = enqueuer or enqueuer_of(resources)
         self._local = LocalComputing(resources)
 
     def answers(self) -> Iterator[Answer]:

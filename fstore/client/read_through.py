@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from fstore import lazy
+from fstore.client.ahead import Begun
 from fstore.client.request import Answer, KeyedRequest, concerning, warn_of_other_source
 from fstore.entries import read_wanted
 from fstore.errors import EntryCorrupt, InvalidRequest, ManifestUnavailable, StorageUnavailable, VersionMismatch
@@ -51,14 +52,21 @@ def answer_request(
 
 
 def answer_requests(
-    resources: Resources, requests: Sequence[KeyedRequest], *, seconds: float, wanted: Selection | None = None
+    resources: Resources,
+    requests: Sequence[KeyedRequest],
+    *,
+    seconds: float,
+    wanted: Selection | None = None,
+    begun: Begun | None = None,
 ) -> Iterator[Answer]:
     """Answer requests as their results come, hits first; equal ones are computed once and answered each.
 
     An entry that turns out wrong when it is read is hidden and asked for again. ``wanted`` is the part of each that is read.
+    ``begun`` says what was looked for and begun already.
     """
     composing = Composing(requests, wanted)
     reading = _ReadThrough(resources, composing.parts, seconds, wanted)
+    reading.begun = begun or reading.begun
     for answer in chain(reading.hits(), reading.covered(), reading.misses()):
         if (whole := composing.take(answer)) is not None:
             yield whole
@@ -105,8 +113,7 @@ class _ReadThrough:
     def __init__(
         self, resources: Resources, requests: Sequence[KeyedRequest], seconds: float, wanted: Selection | None
     ) -> None:
-        self._resources = resources
-        self._wanted = wanted
+        self._resources, self._wanted, self.begun = resources, wanted, Begun()
         self._began = time.monotonic()
         self._ends_at = self._began + deadline.at_most(seconds)
         self._sharing: dict[str, list[KeyedRequest]] = {}
@@ -120,7 +127,7 @@ class _ReadThrough:
         try:
             found: Mapping[str, Locator | None] = dict.fromkeys(self._open)
             if len(found) > 1:
-                found = self._resources.manifest.find_live_many(list(found))
+                found = self.begun.find(self._resources.manifest, list(found))
             looked_s = (time.monotonic() - self._began) / max(1, len(found))
             for key, entry in found.items():
                 yield from self._hits_of(key, entry, looked_s)
@@ -174,8 +181,9 @@ class _ReadThrough:
         while self._open:
             left_s = self._ends_at - time.monotonic()
             known_missing, self._known_missing = self._known_missing, False
+            begun, self.begun = self.begun, Begun()
             for found in answer_misses(
-                self._resources, self._open.values(), seconds=left_s, known_missing=known_missing
+                self._resources, self._open.values(), seconds=left_s, known_missing=known_missing, begun=begun
             ):
                 key, answer = found.request.key, self._read(found)
                 if answer is None:

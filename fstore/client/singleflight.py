@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from fstore.client.ahead import Begun
 from fstore.client.enqueue import is_quick_to_stage
 from fstore.client.miss_events import (
     Action,
@@ -58,8 +59,10 @@ class SingleFlight:
         now: float,
         seconds: float,
         known_missing: bool = False,
+        begun: Begun | None = None,
     ) -> None:
         self._rules = rules
+        self._begun = begun or Begun()
         self._waiting = deque(requests)
         self._open: dict[str, KeyProgress] = {}
         self._began, self._seconds = now, seconds
@@ -90,7 +93,8 @@ class SingleFlight:
         if room < min(ADMITTED_AT_ONCE, len(self._waiting)):
             return ()  # registered in numbers, not one by one as answers come
         admitted = [self._waiting.popleft() for _ in range(room)]
-        self._open |= {request.key: KeyProgress(request) for request in admitted}
+        made = self._begun.made
+        self._open |= {request.key: KeyProgress(request, is_led=request.key in made) for request in admitted}
         return tuple(request.key for request in admitted)
 
     def narrowed(self, action: Action) -> Action | None:
@@ -135,7 +139,12 @@ class SingleFlight:
         return actions
 
     def _admitted(self, event: Admitted, now: float) -> list[Action]:
-        unseen: list[str] = []
+        unseen, begun = list[str](), self._begun
+        unheard = [key for key in event.keys if key in begun.unheard]
+        if begun.unsent is not None and unheard:
+            away = RedisAway(Register(tuple(unheard)), begun.unsent, tuple(unheard))
+            rest = tuple(key for key in event.keys if key not in begun.unheard)
+            return [*self._without_redis(away), *(self._admitted(replace(event, keys=rest), now) if rest else [])]
         if now < self._known_missing_until:
             # Who is not alone in this process lets the other register, and looks.
             unseen = [key for key in event.keys if key in event.alone and self._may_lead_unseen(key)]
@@ -145,7 +154,7 @@ class SingleFlight:
     def _may_lead_unseen(self, key: str) -> bool:
         """What somebody else computes already should not be staged again at length, and not be computed here."""
         status = self._open[key]
-        return not status.is_local and is_quick_to_stage(status.request)
+        return not status.is_led and not status.is_local and is_quick_to_stage(status.request)
 
     def _viewed(self, views: Mapping[str, KeyStatus], now: float) -> list[Action]:
         given: list[Action] = []
