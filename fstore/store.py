@@ -219,7 +219,8 @@ class FeatureStore(StoreLooks, StoreUpkeep):
         """Yield ``(request, frame)`` as results come, the hits first.
 
         All requests are taken at once, and results belong to the raw data as they were
-        then: frames may be changed while results come. Raw data that several requests of
+        then: frames may be changed while results come. Workers begin with the first while the last are taken,
+        so that a call which is refused one of them leaves results of others. Raw data that several requests of
         a list share are fingerprinted once. An iterator may refill its buffers from one
         request to the next, so its raw data are looked at for each request, and a copy of
         what differs is kept: pass a list to avoid that. With

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from fstore import lazy
 
 if TYPE_CHECKING:
-    from fstore.client.batch import Progress, get_or_compute_many, peek_many
+    from fstore.client.batches.requests import Progress, get_or_compute_many, peek_many
     from fstore.client.explanation import Explanation, StoreLooks, differences, explain
     from fstore.client.read_through import answer_request, load_answered, start_request
     from fstore.client.request import KeyedRequest, prepare, warn_of_other_source
@@ -15,7 +15,7 @@ else:
     __getattr__ = lazy.names(
         __name__,
         {
-            "batch": "Progress get_or_compute_many peek_many",
+            "batches.requests": "Progress get_or_compute_many peek_many",
             "explanation": "Explanation StoreLooks differences explain",
             "read_through": "answer_request load_answered start_request",
             "request": "KeyedRequest prepare warn_of_other_source",

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from fstore import lazy
-from fstore.client.batch import peek, peek_many
+from fstore.client.batches.requests import peek, peek_many
 from fstore.client.read_through import load_answered
 from fstore.client.request import KeyedRequest, prepare
 from fstore.compute import are_comparable, differing_versions, format_of

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 from fstore.broker import RawReference
 from fstore.calling import settings_set_here
-from fstore.client.ahead import Begun
+from fstore.client.batches.ahead import Begun
 from fstore.client.enqueue import Enqueuer
 from fstore.client.local_compute import LocalComputing
 from fstore.client.miss_events import (

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from fstore import lazy
-from fstore.client.ahead import Begun
+from fstore.client.batches.ahead import Begun
 from fstore.client.request import Answer, KeyedRequest, concerning, warn_of_other_source
 from fstore.entries import read_wanted
 from fstore.errors import EntryCorrupt, InvalidRequest, ManifestUnavailable, StorageUnavailable, VersionMismatch

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from fstore.client.ahead import Begun
+from fstore.client.batches.ahead import Begun
 from fstore.client.enqueue import is_quick_to_stage
 from fstore.client.miss_events import (
     Action,

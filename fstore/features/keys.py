@@ -87,6 +87,8 @@ def check_symbol(symbol: Any) -> str:
         raise InvalidRequest("symbol", f"expected a text, found {type(symbol).__name__}")
     if not 1 <= len(symbol) <= MAX_SYMBOL_CHARACTERS:
         raise InvalidRequest("symbol", f"expected 1 to {MAX_SYMBOL_CHARACTERS} characters, found {len(symbol)}")
+    if str.isascii(symbol) and str.isprintable(symbol):  # nearly all are, and hold none of these
+        return str.__str__(symbol)
     for position, character in enumerate(symbol):
         if unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"}:
             raise InvalidRequest("symbol", f"control character {character!a} at position {position}")

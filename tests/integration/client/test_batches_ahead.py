@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 import fstore
-from fstore.client import ahead
-from fstore.client.ahead import FIRST
+from fstore.client.batches import ahead
+from fstore.client.batches.ahead import FIRST
 from fstore.coordination import Outbox
 from fstore.errors import BrokerUnavailable, ComputeFailed, ComputeTimeout, ManifestUnavailable, UnhashableInput
 from fstore.postgres import Manifest

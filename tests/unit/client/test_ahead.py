@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 import fstore
-from fstore.client import ahead
-from fstore.client.ahead import FIRST, LATER, MOST_BEGUN, Ahead, Begun
+from fstore.client.batches import ahead
+from fstore.client.batches.ahead import FIRST, LATER, MOST_BEGUN, Ahead, Begun
 from fstore.client.enqueue import QUICK_TO_STAGE_CELLS, Enqueued
 from fstore.client.miss_events import Admitted, ComputeHere, Give, Look, Register, Viewed
 from fstore.client.miss_rules import MissRules

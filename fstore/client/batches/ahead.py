@@ -96,5 +96,8 @@ class Ahead:
 
 
 def _may_begin(request: KeyedRequest) -> bool:
-    """Leave to those who look first what somebody else may be computing already, and should not be staged at length."""
+    """Tell what is sent without a look at jobs.
+
+    What takes long to stage, and somebody else may be computing already, is left to those who look.
+    """
     return not isinstance(request.feature, LocalFeature) and is_quick_to_stage(request)

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from fstore import lazy
-from fstore.client.ahead import Ahead, Begun
+from fstore.client.batches.ahead import Ahead, Begun
 from fstore.client.read_through import answer_requests
 from fstore.client.request import Answer, KeyedRequest, Preparation, warn_of_other_source
 from fstore.entries import in_form

@@ -1,0 +1,1 @@
+"""Many requests in one call: taken, begun while the rest is taken, and answered as results come."""
