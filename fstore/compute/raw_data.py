@@ -116,8 +116,9 @@ def stage_raw(staging: StagingArea, raw: object, taken: Fingerprint, *, roots: S
     if data.path is not None:
         sent = str(data.path) if isinstance(data.path, ObjectUrl) else sent_path(data.path, roots)
         return RawReference(kind="parquet", path=sent, version=data.version)
-    name = _staged_name(data, taken)
-    path = staging.reserve(name) or staging.write(name, data.table())
+    name, area = _staged_name(data, taken), staging.capabilities
+    looks = area.folder is not None or data.nbytes > 64 << 10  # small objects are sent sooner than they are looked for
+    path = (staging.reserve(name) if looks else None) or staging.write(name, data.table())
     return RawReference(kind="staged", path=path)
 
 
@@ -265,11 +266,9 @@ def _read_staged(
 
 
 def _check(path: str, raw: object, expected: Fingerprint) -> None:
-    if expected.method is HashMethod.TAIL:
-        found = identify(raw, threshold_bytes=0, policy="tail").fingerprint.digest
-    else:
-        found = content_digest(raw)
-    if found != expected.digest:
+    is_tail = expected.method is HashMethod.TAIL
+    tail = identify(raw, threshold_bytes=0, policy="tail").fingerprint.digest if is_tail else None
+    if (tail or content_digest(raw)) != expected.digest:
         raise SourceChanged(path, "its content is not what was fingerprinted; ask again with the present data")
 
 

@@ -1,15 +1,20 @@
-"""Folders of staged raw data: made by the first who stages there, with no flush to wait for."""
+"""What staging waits for: no flush of a folder, and in a bucket no look for what is sent as soon."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
+from fstore.compute import stage_raw
+from fstore.fingerprint import content_digest, identify
 from fstore.storage import durable
 from fstore.storage.folder.entries import FolderEntries
 from fstore.storage.folder.staging import FolderStaging
+from tests.memory_storage import MemoryStaging, Objects
 
 TABLE = pa.table({"x": [1]})
 
@@ -42,3 +47,16 @@ def test_what_upkeep_or_a_person_took_away_is_made_again(tmp_path: Path, flushed
 
     assert staging.read(path).equals(TABLE)
     assert tmp_path / "staging" in flushed
+
+
+@pytest.mark.parametrize(("rows", "is_looked_for"), [(100, False), (20_000, True)])
+def test_small_raw_data_are_put_in_a_bucket_without_a_look(rows: int, is_looked_for: bool) -> None:
+    """Looking takes as long as sending them, marking what is there twice as long; large ones are sent once."""
+    staging = MemoryStaging(Objects())
+    frame = pd.DataFrame({"price": np.arange(float(rows))})
+    taken = identify(frame, threshold_bytes=1 << 30).fingerprint
+
+    first, second = stage_raw(staging, frame, taken), stage_raw(staging, frame, taken)
+
+    assert (first == second) == is_looked_for
+    assert {content_digest(staging.read(one.path)) for one in (first, second)} == {taken.digest}
