@@ -191,7 +191,7 @@ def _rebound(watched: list[Callable[[], str]]) -> str:
 
 
 def _left_behind(request: KeyedRequest, own: OwnClaim) -> str:
-    """Say what changed of a callable whose caller went on at the deadline, if only within a table; empty for nothing."""
+    """Say what changed of a callable whose caller went on at the deadline, if only within a table."""
     if not own.is_left or request.feature.current() is request.feature:
         return ""
     return "what it holds or looks up was changed"

@@ -103,7 +103,7 @@ class Feature:
                 )
 
     def watch(self) -> Callable[[], str]:
-        """Note what the function finds now; what is returned names what was bound anew since, by others than itself."""
+        """Note what the function finds now; what is returned names what others bound anew since."""
         return str
 
     def set_here(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What a callable finds under names, noted before it runs in a caller's process and looked at afterwards.
+"""What a callable finds under names, noted before it runs in a caller's process.
 
 A notebook goes on while a computation runs in a thread, or was left behind at its deadline: a cell that runs
 meanwhile may bind what the function has yet to look up. What the function's own code binds is its own affair.
@@ -35,7 +35,7 @@ class Bindings:
         self._look(func)
 
     def rebound(self) -> str:
-        """Name what is bound to another object now, but for what the code met stores itself; empty for nothing."""
+        """Name what is bound to another object now, but for what the code met stores itself."""
         if not self._stored.isdisjoint(_STORING_ANY):
             return ""
         found = [name for space, name, value in self._globals if space.get(name, _GONE) is not value]

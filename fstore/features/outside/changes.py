@@ -26,6 +26,7 @@ from fstore.features.outside.definitions import (
     place_of,
     replaced_classes,
 )
+from fstore.features.outside.first_values import changed_results
 from fstore.features.outside.states import expected_state, state_of, written_state
 from fstore.features.outside.text_values import TextValues, given_to, text_values
 from fstore.features.outside.told_values import MISSING, alike
@@ -122,6 +123,7 @@ def _changes_of(module: _Module, own: _Own, watch: Watch) -> Iterator[tuple[str,
     place = place_of(names, "", said, module.reached)
     yield from _changed_values(place, said, watch)
     yield from _changed_objects(place, said, own, watch)
+    yield from changed_results(place, said, watch)
     yield from _changed_imports(module, place, own, watch)
     yield from _added_names(module, place, watch)
     comparable = is_comparable(names, str(names.get("__file__", "")))

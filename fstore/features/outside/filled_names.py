@@ -83,6 +83,14 @@ def binds_any_name(tree: ast.Module) -> bool:
     return False
 
 
+def unpacked_names(statement: ast.stmt) -> Iterator[str]:
+    """Yield the names that a statement unpacks something into."""
+    for target in statement.targets if isinstance(statement, ast.Assign) else ():
+        for node in ast.walk(target) if isinstance(target, ast.Tuple | ast.List) else ():
+            if isinstance(node, ast.Name):
+                yield node.id
+
+
 class _Scope:
     """A module or a function: what it stores into, and what it hands to whom."""
 

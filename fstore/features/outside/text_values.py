@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from fstore.features.outside.filled_names import binds_any_name, changed_names, escaping_names
+from fstore.features.outside.filled_names import binds_any_name, changed_names, escaping_names, unpacked_names
 from fstore.features.outside.told_values import MISSING, Teller
 from fstore.features.source.lookups import called_name, declared_global
 from fstore.features.source.module_source import ModuleSource
@@ -55,6 +55,10 @@ class TextValues:
     constants: dict[str, dict[str, Any]] = field(default_factory=dict)
     functions: dict[str, dict[str, Definition]] = field(default_factory=dict)
     told: dict[str, ast.expr] = field(default_factory=dict)  # expressions of other names
+    computed: set[str] = field(
+        default_factory=set
+    )  # bound once, to what is not in the text; some are told all the same
+    counted: set[str] = field(default_factory=set)  # variables that some code adds to
     choices: dict[str, list[Any]] = field(default_factory=dict)  # of which branches of the module bind one
     tried: dict[str, tuple[list[str], Any]] = field(
         default_factory=dict
@@ -91,6 +95,7 @@ def text_values(source: ModuleSource) -> TextValues:
         if isinstance(node, ast.ClassDef):
             said.changed_by.setdefault(node.name, set()).update(_set_on_self(node))
     _note_statements(source, said)
+    said.computed -= said.constants.get("", {}).keys()
     fixed.update({name: value for name, value in said.constants.get("", {}).items() if name not in said.changed})
     for statement in source.statements:
         if isinstance(statement, _DEFINITION) and len(source.by_name[statement.name]) == 1:
@@ -103,7 +108,9 @@ def _note_statements(source: ModuleSource, said: TextValues) -> None:
     counted = {
         n.target.id for n in all_nodes(source.tree) if isinstance(n, ast.AugAssign) and isinstance(n.target, ast.Name)
     }
+    said.counted = counted
     for statement in source.statements:
+        said.computed |= {name for name in unpacked_names(statement) if len(source.by_name[name]) == 1}
         for name, node in _bindings_in(statement):
             value = _value_of(node)
             if len(source.by_name[name]) > 1:
@@ -118,6 +125,7 @@ def _note_statements(source: ModuleSource, said: TextValues) -> None:
                 said.constants.setdefault("", {})[name] = value
             else:
                 said.told[name] = node
+                said.computed.add(name)
                 if isinstance(node, ast.Call) and called_name(node):
                     said.objects[name] = node
         if isinstance(statement, ast.Import | ast.ImportFrom):

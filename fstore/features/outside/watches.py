@@ -8,12 +8,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from operator import is_
 from types import FunctionType
-from typing import Any
+from typing import Any, Protocol
 
 from fstore.features.held.parts import is_fixed
 from fstore.features.outside.states import state_of
 from fstore.features.outside.told_values import MISSING, alike
 from fstore.features.source.loaded_modules import LoadedModules
+
+
+class Space(Protocol):
+    """A module, a class or a cell: what is bound there is asked for by name."""
+
+    def get(self, name: str, missing: Any, /) -> Any:
+        """Return what is bound."""
+        ...
 
 
 class Watch:
@@ -24,7 +32,7 @@ class Watch:
 
     def __init__(self, loaded: LoadedModules) -> None:
         self._runs = loaded.count()
-        self._bound: list[tuple[Mapping[str, Any], str, Any]] = []
+        self._bound: list[tuple[Space, str, Any]] = []
         self._sizes: list[tuple[Mapping[str, Any], int]] = []
         self._filled: list[tuple[Any, Any]] = []
         self._tables: list[tuple[Any, int, list[Any]]] = []
@@ -32,7 +40,7 @@ class Watch:
         self._functions: list[tuple[FunctionType, Any, Any, Any, int]] = []
         self.is_over = False  # something is another already, if only by the module's own doing
 
-    def see(self, space: Mapping[str, Any], name: str, value: Any, said: Any = MISSING) -> None:
+    def see(self, space: Space, name: str, value: Any, said: Any = MISSING) -> None:
         """Note what is bound; what can change within is compared with what the text says."""
         self._bound.append((space, name, value))
         if said is not MISSING and not is_fixed(said):

@@ -145,3 +145,49 @@ NOT_SET = {
     'sort table': 'T = [3, 1]\nU = tuple(T)\ndef w():\n    T.append(1)\n    return U[0]',
     'property setter': 'class C:\n    @property\n    def k(self): return 5\n    @k.setter\n    def k(self, v): pass\nS = C()\ndef w():\n    S.k = 3\n    return S.k',
 }  # fmt: skip
+
+# ``w()`` returns another value after the edit, though no text tells what was there before; what was looked at first counts.
+SET_AFTER_A_LOOK = {
+    "a number that a function computes": ("def window(): return 5\nW = window()\ndef w(): return W", "m.W = 9"),
+    "a table that a function computes": (
+        "def table(): return {'w': [5]}\nT = table()\ndef w(): return T['w'][0]",
+        "m.T['w'][0] = 9",
+    ),
+    "a list, an item more": ("def many(): return [5]\nL = many()\ndef w(): return list(L)", "m.L.append(9)"),
+    "what is unpacked of a call": ("def pair(): return 5, 6\nA, B = pair()\ndef w(): return A", "m.A = 9"),
+    "what a library computes": ("import json\nW = json.loads('5')\ndef w(): return W", "m.W = 9"),
+    "a setting of the environment": (
+        "import os\nW = int(os.environ.get('FSTORE_NO_SUCH', '5'))\ndef w(): return W",
+        "m.W = 9",
+    ),
+    "a cell of a closure": (
+        "def make(k):\n    def get(): return k\n    return get\ng = make(5)\ndef w(): return g()",
+        "m.g.__closure__[0].cell_contents = 9",
+    ),
+    "a cell by its setter": (
+        "def make():\n    k = 5\n    def get(): return k\n    def put(v):\n        nonlocal k\n        k = v\n    return get, put\nget, put = make()\ndef w(): return get()",
+        "m.put(9)",
+    ),
+    "a closure for another": (
+        "def make(k):\n    def get(): return k\n    return get\ng = make(5)\ndef w(): return g()",
+        "m.g = m.make(9)",
+    ),
+    "an object for another": (
+        "class C:\n    def __init__(self, k): self.k = k + 0\ndef load(): return C(5)\nCFG = load()\ndef w(): return CFG.k",
+        "m.CFG = m.C(9)",
+    ),
+    "starred": ("A, *REST = 1, 5\ndef w(): return REST[0]", "m.REST[0] = 9"),
+    "an array": (
+        "import numpy as np\ndef load(): return np.array([5])\nW = load()\ndef w(): return int(W[0])",
+        "import numpy as np\nm.W = np.array([9])",
+    ),
+}
+# What such a module does itself.
+FILLED_BY_ITSELF = {
+    "a memo in a cell": "def make():\n    known = None\n    def get():\n        nonlocal known\n        if known is None: known = 5\n        return known\n    return get\ng = make()\ndef w(): return g()",
+    "a count in a cell": "def make():\n    n = 0\n    def get():\n        nonlocal n\n        n += 1\n        return 5\n    return get\ng = make()\ndef w(): return g()",
+    "a table that it made": "def make(): return {'a': 1}\nT = make()\ndef w():\n    T['w'] = len(T)\n    return 5",
+    "a table that it hands on": "def make(): return {'a': 1}\nT = make()\ndef fill(t): t['w'] = len(t)\ndef w():\n    fill(T)\n    return 5",
+    "an object that counts": "class C:\n    def __init__(self): self.n = int('0')\n    def get(self): self.n += 1; return 5\ndef make(): return C()\nc = make()\ndef w(): return c.get()",
+    "a global that it makes when asked": "def make(): return 5\nW = make()\ndef w():\n    global W\n    W = 5 + 0\n    return W",
+}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import operator
 import pickle
 import sys
 import time
@@ -21,7 +22,7 @@ from fstore.features.local_features import local
 from fstore.features.registry import resolve_feature
 from fstore.features.source import running_code
 from fstore.features.unregistered import find_feature
-from tests.unit.features.outside_edits import NOT_SET, SET_LATER
+from tests.unit.features.outside_edits import FILLED_BY_ITSELF, NOT_SET, SET_AFTER_A_LOOK, SET_LATER
 
 # The text of a module, and what other code does to it; ``w()`` returns another value afterwards.
 SET_FROM_OUTSIDE = {
@@ -239,6 +240,50 @@ def test_what_a_module_does_itself_changes_nothing(kind: str, write: Callable[..
 
     assert key(module.f) == before
     assert resolve_feature(wrapped) is wrapped
+
+
+@pytest.mark.parametrize("kind", SET_AFTER_A_LOOK)
+def test_what_no_text_tells_is_what_was_there_first(kind: str, write: Callable[..., Any]) -> None:
+    """Set after the function was wrapped it makes another version, in its module and in others; put back it does not."""
+    text, edit = SET_AFTER_A_LOOK[kind]
+    module = write(
+        alphas="from .options import w\ndef f(raw, config): return w()\n", options=text, own=FEATURE.format(text)
+    )
+    own = importlib.import_module("desk_set.own")
+    noted = script("import desk_set.alphas\nf = lambda raw, config: desk_set.alphas.f(raw, config)")
+    functions, versions = (module.f, own.f, noted), ("auto", "auto", "1")
+    before = [key(f, None if version == "auto" else version) for f, version in zip(functions, versions, strict=True)]
+    results = [f(None, {}) for f in functions]
+
+    change(sys.modules["desk_set.options"], edit)
+    change(own, edit)
+
+    assert [f(None, {}) for f in functions] != results
+    now = [key(f, None if version == "auto" else version) for f, version in zip(functions, versions, strict=True)]
+    # What an application puts into another module, such as a connection, is told where its content can be.
+    assert list(map(operator.ne, now, before)) == [
+        kind != "an object for another",
+        True,
+        kind != "an object for another",
+    ]
+    assert resolve_feature(local(own.f)).version == now[1][1]
+
+
+@pytest.mark.parametrize("kind", FILLED_BY_ITSELF)
+def test_what_a_module_fills_itself_is_no_setting(kind: str, write: Callable[..., Any], caplog: Any) -> None:
+    """Neither another version nor a warning."""
+    text = FILLED_BY_ITSELF[kind]
+    module = write(alphas=FEATURE.format(text), tracked=TRACKED.format(text))
+    tracked = importlib.import_module("desk_set.tracked")
+    before = key(module.f)
+
+    for _ in range(3):
+        module.f(None, {})
+        find_feature(tracked.f)
+        assert call_feature(resolve_feature(tracked.f), None, {}) == tracked.f(None, {})
+
+    assert key(module.f) == before
+    assert "another in this process" not in caplog.text
 
 
 def test_what_the_feature_does_not_use_does_not_count(write: Callable[..., Any]) -> None:
