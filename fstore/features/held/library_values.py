@@ -5,11 +5,12 @@ from __future__ import annotations
 import copyreg
 import io
 import pickle
+import sys
 from typing import Any, Protocol
 
 from pandas.api.extensions import ExtensionArray
 
-from fstore.features.lookup import look_up
+from fstore.features.lookup import MAIN_NAMES, is_installed, look_up
 
 _FAITHFUL = frozenset({
     "numpy", "pandas", "pyarrow", "polars", "datetime", "zoneinfo", "dateutil", "pytz",
@@ -44,16 +45,40 @@ def pickles_itself(kind: type) -> bool:
     )
 
 
-def pickled_into(digest: Digest, value: Any) -> None:
-    """Feed a value's pickle to a digest; raises ``Untellable`` when it holds objects of other kinds."""
+def pickled_into(digest: Digest, value: Any) -> set[str]:
+    """Feed a value's pickle to a digest, and return the own modules that it leans on.
+
+    Raises ``Untellable`` when it holds objects of other kinds.
+    """
     sink = _Sink(digest)
+    pickler = _Pickler(sink, protocol=5)
     try:
-        _Pickler(sink, protocol=5).dump(value)
+        pickler.dump(value)
     except Untellable:
         raise
     except Exception as exc:
         raise Untellable(f"{type(value).__module__}.{type(value).__qualname__}: {exc}") from exc
     digest.update(f"pickle of {sink.size} bytes".encode())
+    return pickler.modules
+
+
+def _modules_in_plan(value: Any) -> set[str]:
+    """Name own modules whose functions a query of polars may call: its pickle knows them by their names alone.
+
+    A module too many costs a recompute after an edit of it.
+    """
+    kind = type(value)
+    if str(kind.__module__).partition(".")[0] != "polars" or kind.__name__ in {"DataFrame", "Series"}:
+        return set()
+    plan = pickle.dumps(value, protocol=5)
+    own = (name for name, module in list(sys.modules.items()) if _is_own_module(name, module))
+    return {name for name in own if name.encode() in plan}
+
+
+def _is_own_module(name: str, module: Any) -> bool:
+    if name in MAIN_NAMES or name.partition(".")[0] in sys.stdlib_module_names or not hasattr(module, "__file__"):
+        return False
+    return not is_installed(vars(module))
 
 
 class _Sink(io.RawIOBase):
@@ -72,6 +97,10 @@ class _Sink(io.RawIOBase):
 
 
 class _Pickler(pickle.Pickler):
+    def __init__(self, sink: _Sink, protocol: int) -> None:
+        super().__init__(sink, protocol)
+        self.modules: set[str] = set()
+
     def reducer_override(self, obj: Any) -> Any:
         """Let pass what a library defines; another function, class or object is refused."""
         qualname = getattr(obj, "__qualname__", None)
@@ -88,6 +117,7 @@ class _Pickler(pickle.Pickler):
             allowed &= not hasattr(obj, "__name__") or home in _FAITHFUL or not isinstance(obj.__reduce_ex__(5), str)
         if not allowed:
             raise Untellable(f"{type(obj).__module__}.{type(obj).__qualname__}")
+        self.modules |= _modules_in_plan(obj)
         return _without_cache(obj) if hasattr(obj, "_cache") and isinstance(obj, ExtensionArray) else NotImplemented
 
 

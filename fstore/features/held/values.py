@@ -70,7 +70,7 @@ class ValueWalk(ABC):
                 self._parts(f"{kind.__module__}.{kind.__qualname__}", collected)
         elif is_library_value(kind):
             self._put(f"{kind.__module__}:{kind.__qualname__}", b"")
-            pickled_into(self._digest, value)
+            self._needs.modules |= pickled_into(self._digest, value)
         elif isinstance(value, logging.Logger):
             self._put("logger", value.name)  # says things, changes none
         else:

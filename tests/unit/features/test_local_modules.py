@@ -28,6 +28,9 @@ USES = {
     "an import of a part": "def features(raw, config):\n    from desk_lib import helper\n    return helper.g(raw)",
     "import_module": "import importlib\nfeatures = lambda raw, config: importlib.import_module('desk_lib.helper').g(raw)",
     "__import__": "features = lambda raw, config: __import__('desk_lib.helper').helper.g(raw)",
+    "an expression of polars": "import polars as pl\nfrom desk_lib.helper import g\ns = pl.col('x').map_batches(g)\nfeatures = lambda raw, config: raw.select(s)",
+    "a table of such expressions": "import collections, polars as pl\nfrom desk_lib.helper import g\ns = collections.OrderedDict(x=[pl.col('x').map_batches(g)])\nfeatures = lambda raw, config: raw.select(s['x'])",
+    "a query of polars": "import polars as pl\nfrom desk_lib.helper import g\ns = pl.LazyFrame({'x': [1]}).select(pl.col('x').map_batches(g))\nfeatures = lambda raw, config: s.collect()",
     "a partial": "import functools\nfrom desk_lib.helper import g2\nfeatures = functools.partial(g2, n=1)",
 }
 HELPER = "def g(x):\n    return x * <W>\ndef g2(raw, config, n):\n    return raw * <W>\nclass C:\n    w = <W>\n"
