@@ -123,7 +123,7 @@ def _changes_of(module: _Module, own: _Own, watch: Watch) -> Iterator[tuple[str,
     place = place_of(names, "", said, module.reached)
     yield from _changed_values(place, said, watch)
     yield from _changed_objects(place, said, own, watch)
-    yield from changed_results(place, said, watch)
+    yield from changed_results(place, said, own.stored, watch)
     yield from _changed_imports(module, place, own, watch)
     yield from _added_names(module, place, watch)
     comparable = is_comparable(names, str(names.get("__file__", "")))

@@ -51,8 +51,11 @@ class First(NamedTuple):
         return all(alike(cell.get("", MISSING), held) for cell, held in self.cells)
 
 
-def changed_results(place: Place, said: TextValues, watch: Watch) -> Found:
-    """Yield what is not what it was at the first look, where the text does not tell what that is."""
+def changed_results(place: Place, said: TextValues, stored: set[str], watch: Watch) -> Found:
+    """Yield what is not what it was at the first look, where the text does not tell what that is.
+
+    An object in a name that own code ``stored`` into is the doing of that code.
+    """
     for name, now, _ in place.bound(dict.fromkeys(said.computed)):
         if name in said.told and said.teller.expected(said.told[name], place.names) is not MISSING:
             continue
@@ -60,7 +63,7 @@ def changed_results(place: Place, said: TextValues, watch: Watch) -> Found:
         watch.see(place.names, name, now, first.content)
         for cell, held in first.cells:
             watch.see(cell, "", held)
-        if not first.is_as_it_was(now):
+        if not first.is_as_it_was(now) and (is_plain(now) or name not in stored):
             yield name, now, False
 
 
