@@ -94,7 +94,11 @@ class LocalComputing:
 
         def read() -> Ready:
             rebound.append(request.feature.watch())
-            return _raw(request, self._taker, SegmentLoader(resources))
+            try:
+                return _raw(request, self._taker, SegmentLoader(resources))
+            except FeatureNotRegistered:
+                own.give_up()  # no failure that is told to others: what they hold may be what the key stands for
+                raise
 
         def publish(computation: Computation, claim: Claim, result: object, took: float) -> Locator | None:
             kept.append(result)

@@ -20,7 +20,7 @@ from fstore.features.declarations import (
     checked_version,
 )
 from fstore.features.held import own_modules
-from fstore.features.held.bindings import Bindings
+from fstore.features.held.bindings import Bindings, look_at_running
 from fstore.features.libraries import declared_versions
 from fstore.features.local_identity import (
     LOCAL_PREFIX,
@@ -86,6 +86,7 @@ class LocalFeature(Feature):
 
     def current(self) -> Self:
         """Return the record for what the callable holds and looks up now; itself when that is as it was."""
+        look_at_running()
         known = tuple(getattr(self, each) for each in _LEFT_OPEN)
         fresh = self
         if self.source.loaded.has_changed() and (core := core_function(self.func)) is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dis
 import functools
 import sys
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any
@@ -25,6 +26,19 @@ _MAKING = frozenset({"__init__", "__new__", "__post_init__"})
 _STORING = ("STORE_GLOBAL", "DELETE_GLOBAL", "STORE_DEREF", "STORE_NAME", "STORE_ATTR")
 
 
+_running: dict[int, weakref.ref[Bindings]] = {}
+
+
+def look_at_running() -> None:
+    """Look at what runs now, as each request does.
+
+    What is bound to another object and back again is seen where somebody asks in between.
+    """
+    for known in list(_running.values()):
+        if (bindings := known()) is not None:
+            bindings.rebound()
+
+
 class Bindings:
     """Globals, cells and attributes that a callable reaches, each with the object that it was bound to."""
 
@@ -32,15 +46,19 @@ class Bindings:
         self._globals: list[tuple[Mapping[str, Any], str, Any]] = []
         self._cells: list[tuple[CellType, str, Any]] = []
         self._stored: set[str] = set()
+        self._seen = ""
         self._look(func)
+        number = id(self)
+        _running[number] = weakref.ref(self, lambda _: _running.pop(number, None))
 
     def rebound(self) -> str:
         """Name what is bound to another object now, but for what the code met stores itself."""
-        if not self._stored.isdisjoint(_STORING_ANY):
-            return ""
+        if self._seen or not self._stored.isdisjoint(_STORING_ANY):
+            return self._seen
         found = [name for space, name, value in self._globals if space.get(name, _GONE) is not value]
         found += [name for cell, name, value in self._cells if content_of(cell) is not value]
-        return next((name for name in found if name not in self._stored), "")
+        self._seen = next((name for name in found if name not in self._stored), "")
+        return self._seen
 
     def _look(self, func: Callable[..., Any]) -> None:
         waiting: list[Any] = [func]

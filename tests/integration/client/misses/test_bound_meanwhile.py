@@ -13,6 +13,8 @@ import pytest
 
 import fstore
 from fstore import ComputeTimeout, FeatureNotRegistered
+from fstore.client.local_compute import LocalComputing
+from fstore.client.misses import CALLER_ONLY
 from tests.conftest import House
 from tests.waiting import eventually
 
@@ -115,6 +117,41 @@ def test_what_was_submitted_is_not_computed_with_what_came_later(staffed: House,
     with pytest.raises(FeatureNotRegistered, match="ask again"):
         ticket.result(timeout=60)
     assert staffed.store.resources.manifest.find_live(ticket.key) is None
+
+
+def test_what_is_bound_to_and_fro_is_seen_by_the_requests_in_between(staffed: House, tmp_path: Path) -> None:
+    """A loop over settings that comes back to the first while that is computed."""
+    space, feature = defined("of_global", "to and fro")
+    ticket = staffed.store.submit("M", RAW, {"room": str(tmp_path)}, feature)
+    eventually((tmp_path / "started").exists, seconds=60, what="the function to run")
+    for factor in (9, 2):
+        space["FACTOR"] = factor
+        staffed.store.peek("M", RAW, {"room": "another"}, feature)
+    (tmp_path / "go").touch()
+
+    eventually(
+        lambda: staffed.store.resources.jobs.look([ticket.key])[ticket.key].job is None,
+        seconds=60,
+        what="the claim given back",
+    )
+    assert staffed.store.resources.manifest.find_live(ticket.key) is None
+
+
+def test_what_changed_before_it_ran_is_told_to_nobody_else(staffed: House, tmp_path: Path) -> None:
+    """Whoever asks for the key in another process may hold what it stands for: no failure is noted for him."""
+    (tmp_path / "go").touch()
+    space, feature = defined("of_global", "before it ran")
+    asked = staffed.store._prepare("M", RAW, {"room": str(tmp_path)}, feature)
+    space["FACTOR"] = 9
+    here = LocalComputing(staffed.store.resources)
+
+    answer = here.stored(asked, CALLER_ONLY, by_worker=True, seconds=60)
+
+    assert answer is not None
+    assert "between the request and the computation" in str(answer.error)
+    assert staffed.store.resources.jobs.look([asked.key])[asked.key].job is None
+    space["FACTOR"] = 2
+    assert staffed.store.get_or_compute("M", RAW, {"room": str(tmp_path)}, feature, timeout=60).equals(RAW * 2)
 
 
 @pytest.mark.parametrize("case", ["of_count", "model.feature"])
