@@ -140,7 +140,10 @@ def ingest(
 
 
 def _refuse_address(what: str, place: object) -> None:
-    """Refuse an address, also one that became a path on its way: a folder called ``s3:`` would be made of it."""
+    """Refuse an address, also one that became a path on its way.
+
+    A folder called ``s3:`` would be made of it.
+    """
     if isinstance(place, (str, Path)) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(place)):
         raise InvalidRequest(
             what,

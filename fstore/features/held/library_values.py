@@ -63,9 +63,9 @@ def pickled_into(digest: Digest, value: Any) -> set[str]:
 
 
 def _modules_in_plan(value: Any) -> set[str]:
-    """Name own modules whose functions a query of polars may call: its pickle knows them by their names alone.
+    """Name own modules whose functions a query of polars may call.
 
-    A module too many costs a recompute after an edit of it.
+    Its pickle knows these by their names alone. A module too many costs a recompute after an edit of it.
     """
     kind = type(value)
     if str(kind.__module__).partition(".")[0] != "polars" or kind.__name__ in {"DataFrame", "Series"}:

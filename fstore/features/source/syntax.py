@@ -46,7 +46,10 @@ def syntax_tree(text: str) -> ast.Module:
 
 @lru_cache(maxsize=8)
 def all_nodes(tree: ast.Module) -> tuple[ast.AST, ...]:
-    """Return the nodes of a module as ``ast.walk`` gives them; kept for those that are looked at just now."""
+    """Return the nodes of a module as ``ast.walk`` gives them.
+
+    They are kept for the modules that are looked at just now.
+    """
     return tuple(ast.walk(tree))
 
 

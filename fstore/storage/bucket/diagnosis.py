@@ -147,7 +147,10 @@ def _conditions(place: Place, key: str) -> Iterator[Condition]:
 
 
 def _contents(place: Place, key: str) -> Iterator[Condition]:
-    """Put two contents of one size within a moment: whoever reads raw data by address has to see that they differ."""
+    """Put two contents of one size within a moment.
+
+    Whoever reads raw data by address has to see that they differ.
+    """
     try:
         seen = []
         for content in (b"one", b"two"):

@@ -161,7 +161,10 @@ class FolderStaging:
 
 
 def _make_passing_folder(folder: Path) -> None:
-    """Make a folder that need not outlive a crash of its host any more than what will lie in it: nothing is flushed."""
+    """Make a folder that need not outlive a crash of its host any more than what will lie in it.
+
+    Nothing is flushed.
+    """
     with suppress(FileExistsError):
         try:
             make_one_folder(folder)
