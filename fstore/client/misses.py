@@ -128,6 +128,11 @@ def enqueuer_of(resources: Resources) -> Enqueuer:
     )
 
 
+def _is_for_this_caller(action: Action) -> bool:
+    """Tell what is computed here though a worker could, while Redis or Postgres is away."""
+    return isinstance(action, ComputeUnstored) or (isinstance(action, ComputeHere) and action.cause is not None)
+
+
 class _Misses:
     def __init__(self, resources: Resources, flight: SingleFlight, enqueuer: Enqueuer | None = None) -> None:
         self._resources = resources
@@ -147,6 +152,8 @@ class _Misses:
                     if isinstance(action, Give):
                         answered.append(action.answer.request.key)
                         yield action.answer
+                    elif _is_for_this_caller(action) and flight.left(time.monotonic()) <= 0:
+                        continue  # who is late already is told so, and nothing is begun that nobody waits for
                     elif (wanted := flight.narrowed(action)) is not None:
                         event = self._perform(wanted, watch)
                         if isinstance(event, PostgresAway):  # what needs it is not tried again before the next look
