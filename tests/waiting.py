@@ -13,11 +13,11 @@ PATIENCE, ENOUGH_S = 3, 60.0
 _SCHEDULED = Path("/proc/thread-self/schedstat")
 
 
-def eventually(condition: Callable[[], T], *, seconds: float, what: str) -> T:
+def eventually(condition: Callable[[], T], *, seconds: float, what: str, told: Callable[[], str] | None = None) -> T:
     """Return the first truthy value of ``condition``; fails when it has none for long.
 
     ``seconds`` are what it takes at most on a machine of its own: one that others keep busy
-    gets three times as long, up to a minute.
+    gets three times as long, up to a minute. ``told`` gives what a failure shows besides, such as a log.
     """
     given_s = max(seconds, min(PATIENCE * seconds, ENOUGH_S))
     ends_at = time.monotonic() + given_s
@@ -26,7 +26,8 @@ def eventually(condition: Callable[[], T], *, seconds: float, what: str) -> T:
         if value:
             return value
         if time.monotonic() > ends_at:
-            raise AssertionError(f"waited {given_s} s in vain for {what}")
+            besides = f":\n{told()}" if told is not None else ""
+            raise AssertionError(f"waited {given_s} s in vain for {what}{besides}")
         time.sleep(0.02)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import pytest
 
@@ -52,15 +53,20 @@ def test_row_10_redis_is_killed_and_comes_back_empty(make_site):
     load = put_under_load(site, "redis", keys=24, callers=2, seconds=0.7, timeout=90)
     for share in (0.1, 0.3, 0.5):
         progress_to(load, share)
-        before = len(site.logs())
+        since = partial(logged_after, site, len(site.logs()))
         site.kill_redis()
-        eventually(lambda before=before: notices(site.logs()[before:]), seconds=45, what="the worker to notice")
+        eventually(lambda since=since: notices(since()), seconds=45, what="the worker to notice", told=since)
         late = site.asking({"seconds": 0.1, "case": share, "marks": site.marks(f"late-{share}")})
         site.start_redis(empty=True)
         assert late.answered().equals(RAW.head(3))
     load.answered()
     works_by_worker(site, within_s=RECOVERY_S)
     check_invariants(site)
+
+
+def logged_after(site: Site, length: int) -> str:
+    """Return what workers wrote after so much."""
+    return site.logs()[length:]
 
 
 def notices(log: str) -> bool:
